@@ -1,0 +1,137 @@
+//! What was typed: the one definition of the command line. Help, man page, completions and the README's
+//! table are made from it.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, ValueHint};
+
+use super::values::{
+    BackoffName, Delays, JitterName, MaxAttempts, condition, delays, duration, factor, max_attempts,
+    positive_duration, seed, signal,
+};
+use crate::policy::verdict::condition::Condition;
+use crate::policy::verdict::outcome::Signal;
+use crate::policy::verdict::profile::TABLE;
+
+/// Names for `--profile`: the rows of the table, `auto` and `none`.
+fn profile_names() -> clap::builder::PossibleValuesParser {
+    let rows = TABLE.iter().map(|row| row.name);
+    clap::builder::PossibleValuesParser::new(rows.chain(["auto", "none"]))
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "retry",
+    version,
+    about = "Run a command until it succeeds",
+    long_about = "Run a command until it succeeds, with exponential backoff and jitter between attempts. \
+                  Failures that cannot succeed later are not retried; the exit status is the command's own.",
+    override_usage = "retry [OPTIONS] [--] COMMAND [ARG]...",
+    after_help = "All options: retry --help, and retry(1).\n\nExample: retry --max 3 -- curl -fsS http://127.0.0.1:8080/data",
+    after_long_help = super::docs::after_long_help(),
+    disable_help_flag = true,
+    disable_version_flag = true,
+    term_width = 100
+)]
+pub(crate) struct Args {
+    /// Attempts in all, the first included; `unlimited` for no limit [default: 5; unlimited with --deadline]
+    #[arg(short = 'n', long, value_name = "N", value_parser = max_attempts, allow_hyphen_values = true, help_heading = "Attempts")]
+    pub(crate) max: Option<MaxAttempts>,
+
+    /// Limit for everything, waits included
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration, allow_hyphen_values = true, help_heading = "Attempts")]
+    pub(crate) deadline: Option<Duration>,
+
+    /// Limit for one attempt
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration, allow_hyphen_values = true, help_heading = "Attempts")]
+    pub(crate) timeout: Option<Duration>,
+
+    /// What ends an attempt at its limit, and the command when retry is killed [default: TERM]
+    #[arg(long, value_name = "SIGNAL", value_parser = signal, allow_hyphen_values = true, help_heading = "Attempts", hide_short_help = true)]
+    pub(crate) signal: Option<Signal>,
+
+    /// From that signal to KILL; 0 kills at once [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Attempts", hide_short_help = true)]
+    pub(crate) kill_after: Option<Duration>,
+
+    /// First delay; a list is the schedule itself, its last entry repeating [default: 1s]
+    #[arg(short, long, value_name = "DURATION[,DURATION]...", value_parser = delays, allow_hyphen_values = true, help_heading = "Delays")]
+    pub(crate) delay: Option<Delays>,
+
+    /// How the delay is spread [default: full; none for constant and for a list]
+    #[arg(short, long, value_enum, value_name = "JITTER", allow_hyphen_values = true, help_heading = "Delays")]
+    pub(crate) jitter: Option<JitterName>,
+
+    /// How the delay grows [default: exponential]
+    #[arg(long, value_enum, value_name = "BACKOFF", allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
+    pub(crate) backoff: Option<BackoffName>,
+
+    /// Growth per retry, exponential only; at least 1 [default: 2]
+    #[arg(long, value_name = "NUMBER", value_parser = factor, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
+    pub(crate) factor: Option<f64>,
+
+    /// Cap; jitter stays under it [default: 60s, or the longest --delay or --min-delay if that is more]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Delays")]
+    pub(crate) max_delay: Option<Duration>,
+
+    /// No delay is shorter, whatever the jitter draws [default: 0]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
+    pub(crate) min_delay: Option<Duration>,
+
+    /// Random wait before the first attempt, 0 to this [default: 0]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
+    pub(crate) splay: Option<Duration>,
+
+    /// An attempt that ran this long starts attempts and backoff anew [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
+    pub(crate) healthy_after: Option<Duration>,
+
+    /// Fixes the jitter: same options and seed, same delays [default: random]
+    #[arg(long, value_name = "N", value_parser = seed, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
+    pub(crate) seed: Option<u64>,
+
+    /// Retry these, and no other failures; repeatable [default: any failure]
+    #[arg(short, long, value_name = "CONDITION", value_parser = condition, allow_hyphen_values = true, action = ArgAction::Append, help_heading = "Verdict")]
+    pub(crate) retry_on: Vec<Condition>,
+
+    /// Never retry these; repeatable
+    #[arg(short = 'x', long, value_name = "CONDITION", value_parser = condition, allow_hyphen_values = true, action = ArgAction::Append, help_heading = "Verdict")]
+    pub(crate) fatal_on: Vec<Condition>,
+
+    /// Only this is success; what else would be success is retried
+    #[arg(short, long, value_name = "CONDITION", value_parser = condition, allow_hyphen_values = true, help_heading = "Verdict")]
+    pub(crate) until: Option<Condition>,
+
+    /// These count as success too; repeatable
+    #[arg(long, value_name = "CONDITION", value_parser = condition, allow_hyphen_values = true, action = ArgAction::Append, help_heading = "Verdict", hide_short_help = true)]
+    pub(crate) success_on: Vec<Condition>,
+
+    /// What is known of the command's failures, by its exit statuses [default: auto]
+    #[arg(short, long, value_name = "NAME[,NAME]|auto|none", value_parser = profile_names(), value_delimiter = ',', allow_hyphen_values = true, help_heading = "Verdict", hide_short_help = true)]
+    pub(crate) profile: Option<Vec<String>>,
+
+    /// Only the last line, why it failed; twice: nothing
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output", hide_short_help = true)]
+    pub(crate) quiet: u8,
+
+    /// Which rule decided, what was signalled
+    #[arg(short, long, conflicts_with = "quiet", help_heading = "Output")]
+    pub(crate) verbose: bool,
+
+    /// The command's name in messages [default: its base name]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Output", hide_short_help = true)]
+    pub(crate) label: Option<String>,
+
+    /// The ten options that matter (-h), or all (--help)
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Output")]
+    pub(crate) help: Option<bool>,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Output")]
+    pub(crate) version: Option<bool>,
+
+    /// The command and its arguments; options of retry end here
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, num_args = 1.., value_hint = ValueHint::CommandWithArguments, hide = true)]
+    pub(crate) command: Vec<OsString>,
+}

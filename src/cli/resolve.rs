@@ -1,0 +1,189 @@
+//! What the words mean: defaults, and the rules between options.
+
+use std::ffi::{CString, OsStr};
+use std::path::Path;
+use std::time::Duration;
+
+use super::args::Args;
+use super::values::{BackoffName, Delays, JitterName, MaxAttempts};
+use crate::error::Error;
+use crate::policy::delay::backoff::Growth;
+use crate::policy::delay::jitter::Jitter;
+use crate::policy::delay::schedule::Schedule;
+use crate::policy::verdict::classify::Rules;
+use crate::policy::verdict::outcome::Signal;
+use crate::policy::verdict::profile::Profile;
+use crate::policy::{Limits, Policy};
+use crate::process::child::Command;
+use crate::report::Volume;
+
+const MAX_ATTEMPTS: std::num::NonZeroU32 = std::num::NonZeroU32::new(5).expect("5 is not 0");
+const DELAY: Duration = Duration::from_secs(1);
+const CAP: Duration = Duration::from_secs(60);
+const KILL_AFTER: Duration = Duration::from_secs(5);
+const FACTOR: f64 = 2.0;
+
+/// All that was asked for, made whole.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    pub(crate) policy: Policy,
+    pub(crate) command: Command,
+    /// The environment without the variables that every attempt gets anew.
+    pub(crate) environment: Vec<CString>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) label: String,
+    pub(crate) volume: Volume,
+}
+
+/// Makes a policy of the words.
+///
+/// # Errors
+/// Where two options contradict each other.
+pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocation, Error> {
+    let policy = Policy {
+        rules: Rules {
+            profiles: profiles(&args)?,
+            fatal_on: args.fatal_on.clone(),
+            success_on: args.success_on.clone(),
+            until: args.until.clone(),
+            retry_on: args.retry_on.clone(),
+        },
+        schedule: schedule(&args)?,
+        limits: limits(&args)?,
+    };
+    // The last of a doubled name, as getenv(3) has the first: execvp(3) asks getenv.
+    let path = environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
+    let (program, arguments) = args.command.split_first().map_or((OsStr::new(""), &[][..]), |(p, a)| (p, a));
+    Ok(Invocation {
+        command: Command::new(program, arguments, path),
+        label: args.label.unwrap_or_else(|| base_name(program).to_string_lossy().into_owned()),
+        volume: match (args.quiet, args.verbose) {
+            (0, false) => Volume::Normal,
+            (0, true) => Volume::Verbose,
+            (1, _) => Volume::Quiet,
+            (2.., _) => Volume::Silent,
+        },
+        seed: args.seed,
+        environment,
+        policy,
+    })
+}
+
+fn base_name(program: &OsStr) -> &OsStr {
+    Path::new(program).file_name().unwrap_or(program)
+}
+
+fn profiles(args: &Args) -> Result<Vec<&'static Profile>, Error> {
+    let names: Vec<&str> = args.profile.iter().flatten().map(String::as_str).collect();
+    let auto = || args.command.first().and_then(|p| Profile::for_program(base_name(p).to_str()?));
+    if names.len() > 1 && names.contains(&"none") {
+        return Err(Error::usage(
+            format!("--profile {}: none and another profile contradict each other", names.join(",")),
+            "write none alone, or leave it out",
+        ));
+    }
+    let mut rows: Vec<&'static Profile> = Vec::new();
+    for name in if names.is_empty() { &["auto"] } else { names.as_slice() } {
+        let row = if *name == "auto" { auto() } else { Profile::named(name) };
+        rows.extend(row.filter(|row| !rows.contains(row)));
+    }
+    Ok(rows)
+}
+
+fn limits(args: &Args) -> Result<Limits, Error> {
+    let limited = args.timeout.is_some() || args.deadline.is_some();
+    if args.kill_after.is_some() && !limited {
+        return Err(Error::usage(
+            "--kill-after has nothing to follow: there is no limit",
+            "it goes with --timeout or --deadline",
+        ));
+    }
+    Ok(Limits {
+        timeout: args.timeout,
+        signal: args.signal.unwrap_or(Signal::TERM),
+        kill_after: args.kill_after.unwrap_or(KILL_AFTER),
+    })
+}
+
+fn schedule(args: &Args) -> Result<Schedule, Error> {
+    let Delays { first, rest } = args.delay.clone().unwrap_or(Delays { first: DELAY, rest: Vec::new() });
+    let list = !rest.is_empty();
+    let backoff = args.backoff.unwrap_or(BackoffName::Exponential);
+    let growing = backoff != BackoffName::Constant && !list;
+    let default_jitter = if growing { JitterName::Full } else { JitterName::None };
+    let jitter = args.jitter.unwrap_or(default_jitter);
+    contradictions(args, list, backoff, jitter)?;
+
+    let floor = args.min_delay.unwrap_or(Duration::ZERO);
+    // A delay that was asked for is not cut by a cap that was not.
+    let longest = rest.iter().copied().fold(first.max(floor), Duration::max);
+    let cap = args.max_delay.unwrap_or(CAP.max(longest));
+    if floor > cap {
+        return Err(Error::usage(
+            "--min-delay is longer than --max-delay",
+            "no delay can be both: lower the one or raise the other",
+        ));
+    }
+    let splay = args.splay.unwrap_or(Duration::ZERO);
+    if args.deadline.is_some_and(|deadline| splay >= deadline) {
+        return Err(Error::usage(
+            "--splay is not shorter than --deadline",
+            "the wait before the first attempt counts towards the deadline",
+        ));
+    }
+    let growth = match backoff {
+        _ if list => Growth::List { first, rest },
+        BackoffName::Exponential => {
+            Growth::Exponential { delay: first, factor: args.factor.unwrap_or(FACTOR) }
+        }
+        BackoffName::Linear => Growth::Linear { delay: first },
+        BackoffName::Fibonacci => Growth::Fibonacci { delay: first },
+        BackoffName::Constant => Growth::Constant { delay: first },
+    };
+    Ok(Schedule {
+        max_attempts: match (args.max, args.deadline) {
+            (Some(MaxAttempts(max)), _) => max,
+            (None, Some(_)) => None,
+            (None, None) => Some(MAX_ATTEMPTS),
+        },
+        deadline: args.deadline,
+        healthy_after: args.healthy_after,
+        growth,
+        jitter: Jitter::from(jitter),
+        cap,
+        floor,
+        splay,
+    })
+}
+
+/// Options of the delay that cannot both be meant.
+fn contradictions(args: &Args, list: bool, backoff: BackoffName, jitter: JitterName) -> Result<(), Error> {
+    let wrong = |cause: &str, hint: &str| Err(Error::usage(cause, hint));
+    if list && args.backoff.is_some() {
+        return wrong(
+            "--backoff and a list for --delay contradict each other",
+            "a list is the schedule itself: give one delay, or leave --backoff out",
+        );
+    }
+    if args.factor.is_some() && (list || backoff != BackoffName::Exponential) {
+        return wrong(
+            "--factor is for exponential backoff only",
+            "leave it out, or use --backoff exponential with one --delay",
+        );
+    }
+    if jitter == JitterName::Decorrelated {
+        if list || backoff != BackoffName::Exponential {
+            return wrong(
+                "--jitter decorrelated makes its own schedule",
+                "give one --delay and no other --backoff, or use another jitter",
+            );
+        }
+        if args.factor.is_some() {
+            return wrong(
+                "--factor does nothing with --jitter decorrelated",
+                "decorrelated grows from the last delay: leave --factor out, or use another jitter",
+            );
+        }
+    }
+    Ok(())
+}

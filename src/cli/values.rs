@@ -1,0 +1,334 @@
+//! Text to values, with exact messages. An error here names the value and the form wanted; the option's
+//! name is added where the error is shown.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::policy::delay::jitter::Jitter;
+use crate::policy::verdict::condition::{Condition, ConditionError};
+use crate::policy::verdict::outcome::Signal;
+
+/// A value that cannot be read: what is wrong with it, and the form wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ValueError {
+    pub(crate) cause: String,
+    pub(crate) hint: String,
+}
+
+impl ValueError {
+    fn new(cause: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { cause: cause.into(), hint: hint.into() }
+    }
+}
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+impl std::error::Error for ValueError {}
+
+/// The forms of a duration, for hints.
+const DURATION: &str = "a duration is a number of seconds (5, 0.25), or has units (500ms, 1m 30s, 1.5h)";
+
+/// Reads a duration: `5`, `0.25`, `500ms`, `1m 30s`, `1.5h`.
+///
+/// # Errors
+/// Empty, negative, not a number, infinite, or beyond what a duration holds.
+pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
+    let wrong = |what: &str| ValueError::new(what, DURATION);
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(wrong("the duration is empty"));
+    }
+    if text.starts_with('-') {
+        return Err(wrong("a duration cannot be negative"));
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let decimal = number.contains('.');
+    if unit.is_empty() || (decimal && !unit.contains(|c: char| c.is_ascii_digit())) {
+        let unit = if unit.is_empty() { Some(Duration::from_secs(1)) } else { unit_length(unit.trim()) };
+        let unit = unit.ok_or_else(|| wrong("not a duration"))?;
+        return match decimal_times(number, unit) {
+            Some(Some(time)) => Ok(time),
+            Some(None) => Err(wrong("the duration is too long")),
+            None => Err(wrong("not a duration")),
+        };
+    }
+    humantime::parse_duration(text).map_err(|error| match error {
+        humantime::DurationError::NumberOverflow => wrong("the duration is too long"),
+        _ => wrong("not a duration"),
+    })
+}
+
+/// The length of a unit by its name, as humantime knows it.
+fn unit_length(unit: &str) -> Option<Duration> {
+    unit.bytes().all(|b| b.is_ascii_alphabetic()).then(|| humantime::parse_duration(&format!("1{unit}")).ok())?
+}
+
+/// `number · unit`, exact to the nanosecond. None: not a number; `Some(None)`: too large.
+fn decimal_times(number: &str, unit: Duration) -> Option<Option<Duration>> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let whole: u128 = match whole.trim_start_matches('0') {
+        "" => 0,
+        digits => match digits.parse() {
+            Ok(whole) => whole,
+            Err(_) => return Some(None),
+        },
+    };
+    // Digits beyond the 18th make less than a nanosecond of any unit.
+    let fraction = &fraction[..fraction.len().min(18)];
+    let scale = 10u128.pow(u32::try_from(fraction.len()).unwrap_or(18));
+    let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let unit = unit.as_nanos();
+    let nanos = whole.checked_mul(unit).and_then(|n| n.checked_add(part.checked_mul(unit)? / scale));
+    let duration = nanos.and_then(|nanos| {
+        let seconds = u64::try_from(nanos / 1_000_000_000).ok()?;
+        Some(Duration::new(seconds, u32::try_from(nanos % 1_000_000_000).ok()?))
+    });
+    Some(duration)
+}
+
+/// Reads a duration that is more than nothing.
+///
+/// # Errors
+/// As [`duration`], and zero.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, ValueError> {
+    match duration(text)? {
+        Duration::ZERO => Err(ValueError::new("it must be more than 0", "leave the option out for no limit")),
+        time => Ok(time),
+    }
+}
+
+/// The delays of `--delay`: one, or a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delays {
+    pub(crate) first: Duration,
+    pub(crate) rest: Vec<Duration>,
+}
+
+/// Reads one duration, or several with commas between.
+///
+/// # Errors
+/// As [`duration`], for the first entry that cannot be read.
+pub(crate) fn delays(text: &str) -> Result<Delays, ValueError> {
+    let mut entries = text.split(',').map(duration);
+    let first = entries.next().unwrap_or_else(|| duration(""))?;
+    Ok(Delays { first, rest: entries.collect::<Result<_, _>>()? })
+}
+
+/// Reads a number of attempts; `unlimited` is none.
+///
+/// # Errors
+/// Anything but a number from 1 to 4294967295 or the word.
+pub(crate) fn max_attempts(text: &str) -> Result<MaxAttempts, ValueError> {
+    let hint = "it counts attempts, the first included: 1 runs the command once; or write unlimited";
+    if text.eq_ignore_ascii_case("unlimited") {
+        return Ok(MaxAttempts(None));
+    }
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        if text.bytes().all(|b| b == b'0') {
+            return Err(ValueError::new("0 attempts would run nothing", hint));
+        }
+        let number = text.parse::<NonZeroU32>();
+        return number.map(|n| MaxAttempts(Some(n))).map_err(|_| ValueError::new("the number is too large", hint));
+    }
+    Err(ValueError::new("not a number of attempts", hint))
+}
+
+/// `--max`: a number, or none for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MaxAttempts(pub(crate) Option<NonZeroU32>);
+
+/// Reads a signal: `TERM`, `SIGTERM`, `15`, any case.
+///
+/// # Errors
+/// Where there is no such signal.
+pub(crate) fn signal(text: &str) -> Result<Signal, ValueError> {
+    let hint = "a signal is a name or number, as TERM, SIGTERM or 15; kill -l lists them";
+    Signal::parse(text).ok_or_else(|| ValueError::new("no such signal", hint))
+}
+
+/// Reads the growth factor: a number, at least 1.
+///
+/// # Errors
+/// Below 1, infinite, or no number.
+pub(crate) fn factor(text: &str) -> Result<f64, ValueError> {
+    let hint = "the delay is multiplied by it for every retry; 2 doubles it, 1 keeps it";
+    match text.parse::<f64>() {
+        Ok(factor) if factor.is_finite() && factor >= 1.0 => Ok(factor),
+        Ok(factor) if factor < 1.0 => Err(ValueError::new("the factor must be at least 1", hint)),
+        _ => Err(ValueError::new("not a number", hint)),
+    }
+}
+
+/// Reads a seed.
+///
+/// # Errors
+/// Anything but a number from 0 to 18446744073709551615.
+pub(crate) fn seed(text: &str) -> Result<u64, ValueError> {
+    let hint = "a seed is a whole number from 0 to 18446744073709551615";
+    // `parse` would take a sign.
+    match text.bytes().all(|b| b.is_ascii_digit()) {
+        true => text.parse().map_err(|_| ValueError::new("not a seed", hint)),
+        false => Err(ValueError::new("not a seed", hint)),
+    }
+}
+
+/// Reads a condition.
+///
+/// # Errors
+/// The term that cannot be read.
+pub(crate) fn condition(text: &str) -> Result<Condition, ValueError> {
+    Condition::parse(text).map_err(|error| {
+        let hint = match error {
+            ConditionError::Backwards(_) => "write the lower status first, as 5-7",
+            ConditionError::Empty | ConditionError::Status(_) | ConditionError::Unknown(_) => {
+                "a condition lists exit statuses (22, 5-7), signals (TERM), or signal, timeout, success, \
+                 failure, any, transient, with commas between"
+            }
+        };
+        ValueError::new(error.to_string(), hint)
+    })
+}
+
+/// How the delay is spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JitterName {
+    /// anything from 0 to the delay
+    Full,
+    /// half the delay, and anything up to the other half
+    Equal,
+    /// anything from the first delay to three times the last one
+    Decorrelated,
+    /// the delay, and anything up to as much again
+    Additive,
+    /// the delay itself
+    None,
+}
+
+impl From<JitterName> for Jitter {
+    fn from(name: JitterName) -> Self {
+        match name {
+            JitterName::Full => Self::Full,
+            JitterName::Equal => Self::Equal,
+            JitterName::Decorrelated => Self::Decorrelated,
+            JitterName::Additive => Self::Additive,
+            JitterName::None => Self::None,
+        }
+    }
+}
+
+/// How the delay grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackoffName {
+    /// multiplied by --factor for every retry
+    Exponential,
+    /// once, twice, three times the delay
+    Linear,
+    /// 1, 1, 2, 3, 5 times the delay
+    Fibonacci,
+    /// always the delay
+    Constant,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_have_three_forms() {
+        for (text, millis) in [
+            ("5", 5000),
+            ("0.25", 250),
+            (".5", 500),
+            ("1.", 1000),
+            ("0", 0),
+            ("007", 7000),
+            ("500ms", 500),
+            ("1m 30s", 90_000),
+            ("1m30s", 90_000),
+            ("1.5h", 5_400_000),
+            ("1.5 h", 5_400_000),
+            ("2h", 7_200_000),
+            (" 3s ", 3000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text:?}");
+        }
+        assert_eq!(duration("0.000000001"), Ok(Duration::from_nanos(1)));
+        assert_eq!(duration("18446744073709551615"), Ok(Duration::from_secs(u64::MAX)));
+    }
+
+    #[test]
+    fn what_is_no_duration_is_said_why() {
+        let cause = |text| duration(text).unwrap_err().cause;
+        assert_eq!(cause(""), "the duration is empty");
+        assert_eq!(cause("  "), "the duration is empty");
+        assert_eq!(cause("-1"), "a duration cannot be negative");
+        assert_eq!(cause("-0.5s"), "a duration cannot be negative");
+        for text in ["18446744073709551616", "1e400", "99999999999999999999999h", "9".repeat(60).as_str()] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!(cause("18446744073709551616"), "the duration is too long");
+        assert_eq!(cause(&"9".repeat(60)), "the duration is too long");
+        for text in ["NaN", "inf", "abc", "1e3", ".", "1.2.3", "1.5", "5 apples", "1.5x", "1.5h30", "+5", "0x10"] {
+            if text != "1.5" {
+                assert_eq!(cause(text), "not a duration", "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_delays_keeps_its_order() {
+        let secs = Duration::from_secs;
+        assert_eq!(delays("1s, 5,1m"), Ok(Delays { first: secs(1), rest: vec![secs(5), secs(60)] }));
+        assert!(delays("1,,2").is_err());
+        assert!(delays("1,").is_err());
+    }
+
+    #[test]
+    fn attempts_are_counted_from_one() {
+        assert_eq!(max_attempts("5"), Ok(MaxAttempts(NonZeroU32::new(5))));
+        assert_eq!(max_attempts("unlimited"), Ok(MaxAttempts(None)));
+        assert_eq!(max_attempts("4294967295"), Ok(MaxAttempts(NonZeroU32::new(u32::MAX))));
+        for text in ["0", "00", "", "-1", "4294967296", "1.5", "many", "+3", "NaN"] {
+            assert!(max_attempts(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn factors_and_seeds_are_numbers_in_their_range() {
+        assert_eq!(factor("1.5"), Ok(1.5));
+        for text in ["0.9", "-2", "NaN", "inf", "1e999", "", "two"] {
+            assert!(factor(text).is_err(), "{text}");
+        }
+        assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
+        for text in ["", "-1", "+1", "18446744073709551616", "1.0", "x"] {
+            assert!(seed(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _ = (duration(&text), delays(&text), max_attempts(&text), signal(&text), factor(&text));
+            let _ = (seed(&text), condition(&text));
+        }
+
+        #[test]
+        fn seconds_read_back(seconds: u64, nanos in 0u32..1_000_000_000) {
+            prop_assert_eq!(duration(&format!("{seconds}.{nanos:09}")), Ok(Duration::new(seconds, nanos)));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What clap says of a wrong command line, in one line of cause and one of hint.
+
+use std::error::Error as _;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::values::ValueError;
+use crate::error::Error;
+
+const SEE: &str = "retry --help lists the options; put -- before the command if its name begins with -";
+
+/// What users of other programs of this name type, and what it is called here.
+const ELSEWHERE: [(&str, &str); 2] = [
+    ("-t", "attempts are -n or --max, the limit of one attempt is --timeout"),
+    ("-m", "attempts are -n or --max, the longest delay is --max-delay"),
+];
+
+/// Turns clap's error into ours.
+pub(crate) fn explain(error: &clap::Error) -> Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let option = text(ContextKind::InvalidArg).unwrap_or_default();
+    // `--max <N>`, `--delay <DURATION[,DURATION]...>`: the name alone.
+    let name = option.split([' ', '=']).next().unwrap_or_default().to_owned();
+    let value = text(ContextKind::InvalidValue).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::UnknownArgument => unknown(&name, text(ContextKind::SuggestedArg)),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            match error.source().and_then(|source| source.downcast_ref::<ValueError>()) {
+                Some(ValueError { cause, hint }) => {
+                    Error::usage(format!("{name} {}: {cause}", shown(&value)), hint.as_str())
+                }
+                None => not_among(&name, &value, error),
+            }
+        }
+        ErrorKind::MissingRequiredArgument => {
+            Error::usage("no command to run", "retry [OPTIONS] [--] COMMAND [ARG]...")
+        }
+        ErrorKind::ArgumentConflict => {
+            let other = text(ContextKind::PriorArg).unwrap_or_default();
+            let other = other.split([' ', '=']).next().unwrap_or_default();
+            if other == name {
+                Error::usage(format!("{name} is given more than once"), "give it once")
+            } else {
+                Error::usage(format!("{name} and {other} contradict each other"), "give one of them")
+            }
+        }
+        ErrorKind::TooManyValues => Error::usage(format!("{name} takes no value"), SEE),
+        ErrorKind::InvalidUtf8 => Error::usage(
+            "an option or its value is not UTF-8",
+            "the command's own arguments may be any bytes; put -- before the command",
+        ),
+        _ => Error::usage(error.kind().to_string(), SEE),
+    }
+}
+
+fn unknown(name: &str, suggestion: Option<String>) -> Error {
+    let hint = ELSEWHERE
+        .iter()
+        .find(|(other, _)| *other == name)
+        .map(|(_, hint)| (*hint).to_owned())
+        .or_else(|| suggestion.map(|s| format!("did you mean {}?", s.split(' ').next().unwrap_or(&s))))
+        .unwrap_or_else(|| SEE.to_owned());
+    Error::usage(format!("unknown option {name}"), hint)
+}
+
+/// A value that is missing, or not one of the few that there are.
+fn not_among(name: &str, value: &str, error: &clap::Error) -> Error {
+    let Some(ContextValue::Strings(valid)) = error.get(ContextKind::ValidValue) else {
+        return Error::usage(format!("{name} needs a value"), SEE);
+    };
+    let list = valid.join(", ");
+    let cause = match value {
+        "" => format!("{name} needs a value"),
+        value => format!("{name} {}: no such value", shown(value)),
+    };
+    Error::usage(cause, format!("it is one of {list}"))
+}
+
+/// A value as it was typed, or in quotes where that could be overlooked.
+fn shown(value: &str) -> String {
+    if value.is_empty() || value.contains(' ') { format!("'{value}'") } else { value.to_owned() }
+}

@@ -1,0 +1,56 @@
+//! retry's own errors, by cause. Each has one line of cause and, where there is something to do about it,
+//! one line of hint; the exit status is 125 whatever the cause.
+
+use std::fmt;
+
+/// What made retry itself fail.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// A word of the command line is wrong; nothing was run.
+    Usage { cause: String, hint: String },
+    /// The system refused something that retry needs.
+    System { what: &'static str, errno: nix::errno::Errno },
+    /// Help or version could not be written.
+    Output(std::io::Error),
+}
+
+impl Error {
+    pub(crate) fn usage(cause: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { cause: cause.into(), hint: hint.into() }
+    }
+
+    /// What the user can do about it.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Usage { hint, .. } => Some(hint),
+            Self::System { .. } | Self::Output(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage { cause, .. } => f.write_str(cause),
+            Self::System { what, errno } => write!(f, "{what}: {}", errno.desc()),
+            Self::Output(error) => write!(f, "cannot write to stdout: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Names the call that failed.
+pub(crate) trait Doing<T> {
+    /// Turns an errno into an [`Error::System`] that says what could not be done.
+    ///
+    /// # Errors
+    /// Where `self` is one.
+    fn doing(self, what: &'static str) -> Result<T, Error>;
+}
+
+impl<T> Doing<T> for nix::Result<T> {
+    fn doing(self, what: &'static str) -> Result<T, Error> {
+        self.map_err(|errno| Error::System { what, errno })
+    }
+}

@@ -1,0 +1,76 @@
+//! How a run's end becomes retry's own: a status, or death by the same signal.
+
+use crate::policy::verdict::classify::Rule;
+use crate::policy::verdict::outcome::{Finish, Outcome, Signal};
+
+/// What retry's parent gets to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// An exit status.
+    Status(u8),
+    /// Death by a signal.
+    Signal(Signal),
+}
+
+/// retry itself failed.
+pub(crate) const FAILED: u8 = 125;
+
+/// The statuses that are retry's own words, for the man page and `--help`.
+pub(crate) const TABLE: [(&str, &str); 6] = [
+    ("0", "the command succeeded, or `--until` was met"),
+    ("N", "the command's own status, from the last attempt; 1 if that was 0 and no success"),
+    ("124", "the last attempt timed out, or the deadline cut it"),
+    ("125", "retry itself failed: a bad option, an internal error; the command may not have run"),
+    ("126, 127", "the command was found but could not run; was not found"),
+    ("128+N", "signal N killed the command"),
+];
+
+impl Exit {
+    /// The end of a run as spec'd for commands that wrap others: see the table above.
+    pub(crate) fn of(finish: &Finish) -> Self {
+        let failed = |outcome: &Outcome| match outcome.status() {
+            0 => Self::Status(1),
+            status => Self::Status(status),
+        };
+        match finish {
+            Finish::Succeeded { rule: Rule::Until(_), .. } => Self::Status(0),
+            Finish::Succeeded { outcome, .. } => Self::Status(outcome.status()),
+            Finish::GaveUp { outcome, .. } | Finish::NotRetried { outcome, .. } => failed(outcome),
+            Finish::InterruptedAttempt { outcome: Outcome::Signaled(signal), .. } => Self::Signal(*signal),
+            Finish::InterruptedAttempt { outcome, .. } => failed(outcome),
+            Finish::InterruptedWait { signal } => Self::Signal(*signal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::verdict::outcome::Exhausted;
+
+    #[test]
+    fn each_end_has_its_status() {
+        let outcome = Outcome::Exited;
+        let until = Rule::Until("3".into());
+        let success_on = Rule::SuccessOn("3".into());
+        let killed = Outcome::Signaled(Signal::TERM);
+        let why = Exhausted::Attempts;
+        for (finish, exit) in [
+            (Finish::Succeeded { outcome: outcome(0), rule: Rule::ExitZero }, Exit::Status(0)),
+            (Finish::Succeeded { outcome: outcome(3), rule: until }, Exit::Status(0)),
+            (Finish::Succeeded { outcome: outcome(3), rule: success_on }, Exit::Status(3)),
+            (Finish::GaveUp { outcome: outcome(7), why }, Exit::Status(7)),
+            (Finish::GaveUp { outcome: outcome(0), why }, Exit::Status(1)),
+            (Finish::GaveUp { outcome: killed.clone(), why }, Exit::Status(143)),
+            (Finish::NotRetried { outcome: outcome(0), rule: Rule::NotYet }, Exit::Status(1)),
+            (
+                Finish::InterruptedAttempt { signal: Signal::TERM, outcome: killed },
+                Exit::Signal(Signal::TERM),
+            ),
+            (Finish::InterruptedAttempt { signal: Signal::TERM, outcome: outcome(9) }, Exit::Status(9)),
+            (Finish::InterruptedWait { signal: Signal::INT }, Exit::Signal(Signal::INT)),
+        ] {
+            assert_eq!(Exit::of(&finish), exit, "{finish:?}");
+        }
+    }
+}

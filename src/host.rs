@@ -1,0 +1,79 @@
+//! The real world behind the loop: nothing but wiring.
+
+use std::ffi::CString;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use rand::rngs::{SysRng, Xoshiro256PlusPlus};
+use rand::{SeedableRng as _, TryRng as _};
+
+use crate::cli::resolve::Invocation;
+use crate::error::Error;
+use crate::policy::verdict::outcome::{Attempt, Signal};
+use crate::process::attempt::{Bounds, Supervisor};
+use crate::process::wait;
+use crate::report::{Event, Report};
+use crate::run::Host;
+
+/// The processes, clock and terminal of this machine.
+#[derive(Debug)]
+pub(crate) struct System<'a> {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) invocation: &'a Invocation,
+    pub(crate) report: Report,
+    /// Made when the first delay is drawn: a run that succeeds at once asks for no randomness.
+    pub(crate) random: Option<Xoshiro256PlusPlus>,
+}
+
+impl System<'_> {
+    /// retry's environment with the variables of this attempt.
+    fn environment(&self, number: u32, last: Option<u8>) -> Vec<CString> {
+        let max = self.invocation.policy.schedule.max_attempts;
+        let own = [
+            ("RETRY_ATTEMPT=", number.to_string()),
+            ("RETRY_MAX_ATTEMPTS=", max.map(|max| max.to_string()).unwrap_or_default()),
+            ("RETRY_LAST_STATUS=", last.map(|last| last.to_string()).unwrap_or_default()),
+        ];
+        let replaced = |entry: &CString| own.iter().any(|(name, _)| entry.as_bytes().starts_with(name.as_bytes()));
+        let kept = self.invocation.environment.iter().filter(|entry| !replaced(entry)).cloned();
+        let added = own.iter().map(|(name, value)| CString::new(format!("{name}{value}")).unwrap_or_default());
+        kept.chain(added).collect()
+    }
+}
+
+impl Host for System<'_> {
+    type Random = Xoshiro256PlusPlus;
+
+    fn now(&self) -> Duration {
+        wait::now()
+    }
+
+    fn random(&mut self) -> Result<&mut Self::Random, Error> {
+        let random = match self.random.take() {
+            Some(random) => random,
+            None => Xoshiro256PlusPlus::seed_from_u64(match self.invocation.seed {
+                Some(seed) => seed,
+                None => SysRng.try_next_u64().map_err(|_| Error::System {
+                    what: "cannot get random numbers",
+                    errno: Errno::EIO,
+                })?,
+            }),
+        };
+        Ok(self.random.insert(random))
+    }
+
+    fn attempt(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Attempt, Error> {
+        let policy = &self.invocation.policy;
+        let bounds = Bounds { limits: policy.limits, deadline: deadline.zip(policy.schedule.deadline) };
+        let environment = self.environment(number, last);
+        self.supervisor.attempt(&self.invocation.command, &environment, bounds, &mut self.report)
+    }
+
+    fn pause(&mut self, until: Duration) -> Result<Option<Signal>, Error> {
+        self.supervisor.pause(until, &mut self.report)
+    }
+
+    fn tell(&mut self, event: &Event<'_>) {
+        self.report.tell(event);
+    }
+}

@@ -1,0 +1,146 @@
+//! `retry` runs a command until it succeeds. The command line is the interface; this library is only what
+//! the binary is made of, and promises nothing to other programs.
+//!
+//! The way of the data:
+//!
+//! ```text
+//! argv ──cli──▶ Args ──resolve──▶ Policy + Invocation
+//! run: loop {
+//!     Outcome ◀ attempt            effect   Exited | Signaled | TimedOut | NotStarted
+//!     Verdict ◀ classify           decide   Success | Retryable | Fatal, with the rule
+//!     Next    ◀ schedule           decide   Stop | Wait
+//!     Pause   ◀ wait               effect   elapsed, or a signal
+//! } ──▶ Finish ──exit──▶ exit status, or death by the same signal
+//! ```
+//!
+//! Three floors; an import points down: `run`, `host` and this file over `cli`, `report` and `exit` over
+//! `process` and `streams` (effects) over `policy` (decisions, pure). `tests/architecture.rs` holds that.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("retry runs on Linux only so far: it needs signalfd, timerfd, a child subreaper and /proc");
+
+mod cli;
+mod error;
+mod exit;
+mod host;
+mod policy;
+mod process;
+mod report;
+mod run;
+mod streams;
+
+use std::ffi::{CString, OsString, c_char, c_int};
+use std::io::Write as _;
+
+use clap::Parser as _;
+
+use crate::cli::args::Args;
+use crate::cli::resolve::{Invocation, resolve};
+use crate::error::Error;
+use crate::exit::{Exit, FAILED};
+use crate::process::attempt::Supervisor;
+use crate::report::Report;
+use crate::streams::messages::Messages;
+
+#[doc(hidden)]
+pub use crate::cli::docs;
+
+/// The whole program, as C's `main` calls it.
+///
+/// # Safety
+/// `argv` must be null or point to `argc` valid C strings, as the C library hands it to `main`.
+pub unsafe fn start(argc: c_int, argv: *const *const c_char) -> c_int {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+        let line = format!("retry: internal error{place}; please report it");
+        Messages::default().say(&line);
+        process::entry::leave(FAILED);
+    }));
+    // SAFETY: the caller's promise.
+    let args = unsafe { process::entry::arguments(argc, argv) };
+    c_int::from(run(args, process::entry::environment()))
+}
+
+/// Runs with these arguments (the program's name not among them) and environment, and returns the exit
+/// status; dies by a signal where the command did and retry was asked to end.
+pub fn run(args: Vec<OsString>, environment: Vec<CString>) -> u8 {
+    let invocation = match parse(args) {
+        Ok(Parsed::Run(args)) => resolve(*args, environment),
+        Ok(Parsed::Print(text)) => return print(&text),
+        Err(error) => Err(error),
+    };
+    let exit = invocation.map(|invocation| attempts(&invocation)).unwrap_or_else(|error| {
+        let mut messages = Messages::default();
+        report::say_error(&mut messages, &error);
+        messages.finish(process::wait::now);
+        Exit::Status(FAILED)
+    });
+    match exit {
+        Exit::Status(status) => status,
+        Exit::Signal(signal) => {
+            process::signal::die_by(signal);
+            signal.status()
+        }
+    }
+}
+
+/// What the words ask for.
+enum Parsed {
+    Run(Box<Args>),
+    /// Help or version.
+    Print(String),
+}
+
+fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    match Args::try_parse_from(std::iter::once(OsString::from("retry")).chain(args)) {
+        Ok(args) => Ok(Parsed::Run(Box::new(args))),
+        Err(error) if matches!(error.kind(), DisplayHelp | DisplayVersion) => {
+            Ok(Parsed::Print(error.render().to_string()))
+        }
+        Err(error) => Err(cli::wrong::explain(&error)),
+    }
+}
+
+/// Runs the attempts of an invocation to their end.
+fn attempts(invocation: &Invocation) -> Exit {
+    let policy = &invocation.policy;
+    let report = Report::new(
+        &invocation.label,
+        invocation.volume,
+        policy.schedule.max_attempts,
+        policy.rules.clone(),
+    );
+    let (finish, mut report) = match Supervisor::new() {
+        Ok(supervisor) => {
+            let mut host = host::System { supervisor, invocation, report, random: None };
+            (run::run(policy, &mut host), host.report)
+        }
+        Err(error) => (Err(error), report),
+    };
+    let exit = match finish {
+        Ok(finish) => Exit::of(&finish),
+        Err(error) => {
+            report.fail(&error);
+            Exit::Status(FAILED)
+        }
+    };
+    report.finish(process::wait::now);
+    exit
+}
+
+/// Writes help or version to stdout.
+fn print(text: &str) -> u8 {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => 0,
+        // `retry --help | head -1` with SIGPIPE ignored: who stops reading has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            let mut messages = Messages::default();
+            report::say_error(&mut messages, &Error::Output(error));
+            messages.finish(process::wait::now);
+            FAILED
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Attempts, deadline and delay together: what follows a retryable failure.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::backoff::Growth;
+use super::jitter::{Jitter, Spread, uniform};
+use crate::policy::verdict::outcome::Exhausted;
+
+/// How many attempts, and when.
+#[derive(Debug, Clone)]
+pub(crate) struct Schedule {
+    /// Attempts in all, the first included; none: no limit.
+    pub(crate) max_attempts: Option<NonZeroU32>,
+    /// Limit for the whole run, waits included.
+    pub(crate) deadline: Option<Duration>,
+    /// An attempt that ran this long starts attempts and backoff anew.
+    pub(crate) healthy_after: Option<Duration>,
+    /// How the delay grows.
+    pub(crate) growth: Growth,
+    /// How it is spread.
+    pub(crate) jitter: Jitter,
+    /// No delay is longer.
+    pub(crate) cap: Duration,
+    /// No delay is shorter, whatever the jitter draws; not above the cap.
+    pub(crate) floor: Duration,
+    /// Longest random wait before the first attempt.
+    pub(crate) splay: Duration,
+}
+
+/// Where a run stands in its schedule.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    /// Attempts finished since the start, or since the last healthy one, that one included.
+    attempts: u32,
+    /// Attempts finished in all.
+    in_all: u64,
+    /// The last delay; the first delay at the start.
+    previous: Duration,
+}
+
+impl Progress {
+    /// The number of the attempt that comes next, from 1.
+    pub(crate) fn next_attempt(&self) -> u32 {
+        self.attempts.saturating_add(1)
+    }
+
+    /// The number under which the last finished attempt counts, from 1.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How many attempts have been made in all.
+    pub(crate) fn in_all(&self) -> u64 {
+        self.in_all
+    }
+}
+
+/// What follows a retryable failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Next {
+    /// Another attempt after this time.
+    Wait(Duration),
+    /// No other attempt.
+    Stop(Exhausted),
+}
+
+impl Schedule {
+    /// The state before the first attempt.
+    pub(crate) fn start(&self) -> Progress {
+        Progress { attempts: 0, in_all: 0, previous: self.growth.first() }
+    }
+
+    /// The wait before the first attempt.
+    #[must_use]
+    pub(crate) fn draw_splay(&self, rng: &mut impl Rng) -> Duration {
+        uniform(Duration::ZERO, self.splay, rng)
+    }
+
+    /// Counts a finished attempt. One that ran for `healthy_after` counts as the first of a new series.
+    pub(crate) fn count(&self, progress: &mut Progress, ran: Duration) {
+        if self.healthy_after.is_some_and(|healthy| ran >= healthy) {
+            progress.attempts = 0;
+            progress.previous = self.growth.first();
+        }
+        progress.attempts = progress.attempts.saturating_add(1);
+        progress.in_all = progress.in_all.saturating_add(1);
+    }
+
+    /// What follows when the counted attempt's failure is retryable, `elapsed` into the run.
+    pub(crate) fn next(&self, progress: &mut Progress, elapsed: Duration, rng: &mut impl Rng) -> Next {
+        if self.max_attempts.is_some_and(|max| progress.attempts >= max.get()) {
+            return Next::Stop(Exhausted::Attempts);
+        }
+        let Some(deadline) = self.deadline else { return Next::Wait(self.draw(progress, rng)) };
+        let left = deadline.saturating_sub(elapsed);
+        if left.is_zero() {
+            return Next::Stop(Exhausted::Deadline(deadline));
+        }
+        let delay = self.draw(progress, rng);
+        if delay < left {
+            return Next::Wait(delay);
+        }
+        let half = left / 2;
+        if half >= self.growth.first().max(self.floor) {
+            return Next::Wait(half);
+        }
+        Next::Stop(Exhausted::DelayPastDeadline(deadline))
+    }
+
+    fn draw(&self, progress: &mut Progress, rng: &mut impl Rng) -> Duration {
+        let spread = Spread {
+            base: self.growth.base(progress.attempts.saturating_sub(1), self.cap),
+            first: self.growth.first(),
+            previous: progress.previous,
+            cap: self.cap,
+        };
+        let delay = self.jitter.draw(spread, rng).max(self.floor);
+        progress.previous = delay;
+        delay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::SeedableRng as _;
+    use rand::rngs::Xoshiro256PlusPlus;
+
+    use super::*;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn schedule() -> Schedule {
+        Schedule {
+            max_attempts: NonZeroU32::new(5),
+            deadline: None,
+            healthy_after: None,
+            growth: Growth::Exponential { delay: secs(1), factor: 2.0 },
+            jitter: Jitter::None,
+            cap: secs(60),
+            floor: Duration::ZERO,
+            splay: Duration::ZERO,
+        }
+    }
+
+    fn rng(seed: u64) -> Xoshiro256PlusPlus {
+        Xoshiro256PlusPlus::seed_from_u64(seed)
+    }
+
+    /// Every step of a run whose attempts take no time and fail, from `elapsed` on.
+    fn steps(schedule: &Schedule, mut elapsed: Duration, seed: u64, most: usize) -> Vec<Next> {
+        let (mut progress, mut rng) = (schedule.start(), rng(seed));
+        let mut steps = Vec::new();
+        while steps.len() < most {
+            schedule.count(&mut progress, Duration::ZERO);
+            let next = schedule.next(&mut progress, elapsed, &mut rng);
+            steps.push(next);
+            match next {
+                Next::Wait(delay) => elapsed += delay,
+                Next::Stop(_) => break,
+            }
+        }
+        steps
+    }
+
+    #[test]
+    fn five_attempts_have_four_delays_and_none_after_the_last() {
+        let wait = |s| Next::Wait(secs(s));
+        assert_eq!(
+            steps(&schedule(), Duration::ZERO, 0, 9),
+            [wait(1), wait(2), wait(4), wait(8), Next::Stop(Exhausted::Attempts)]
+        );
+        let once = Schedule { max_attempts: NonZeroU32::new(1), ..schedule() };
+        assert_eq!(steps(&once, Duration::ZERO, 0, 9), [Next::Stop(Exhausted::Attempts)]);
+    }
+
+    #[test]
+    fn a_delay_past_the_deadline_is_halved_into_the_time_left_while_that_is_worth_it() {
+        let deadline = secs(10);
+        let schedule = Schedule { max_attempts: None, deadline: Some(deadline), ..schedule() };
+        // 1 + 2 + 4 = 7; 8 does not fit into 3, half of it does; then 0.75 is under the first delay.
+        assert_eq!(steps(&schedule, Duration::ZERO, 0, 9), [
+            Next::Wait(secs(1)),
+            Next::Wait(secs(2)),
+            Next::Wait(secs(4)),
+            Next::Wait(Duration::from_millis(1500)),
+            Next::Stop(Exhausted::DelayPastDeadline(deadline)),
+        ]);
+        assert_eq!(steps(&schedule, deadline, 0, 9), [Next::Stop(Exhausted::Deadline(deadline))]);
+    }
+
+    #[test]
+    fn the_cut_delay_is_not_shorter_than_the_floor() {
+        let schedule = Schedule { deadline: Some(secs(10)), floor: secs(6), ..schedule() };
+        assert_eq!(steps(&schedule, Duration::ZERO, 0, 9), [
+            Next::Wait(secs(6)),
+            Next::Stop(Exhausted::DelayPastDeadline(secs(10))),
+        ]);
+    }
+
+    #[test]
+    fn a_healthy_attempt_is_the_first_of_a_new_series() {
+        let schedule = Schedule { healthy_after: Some(secs(30)), ..schedule() };
+        let (mut progress, mut rng) = (schedule.start(), rng(0));
+        let mut delays = Vec::new();
+        for ran in [1, 1, 30, 1] {
+            schedule.count(&mut progress, secs(ran));
+            delays.push(schedule.next(&mut progress, Duration::ZERO, &mut rng));
+        }
+        assert_eq!(delays, [1, 2, 1, 2].map(|s| Next::Wait(secs(s))));
+        assert_eq!((progress.next_attempt(), progress.in_all()), (3, 4));
+    }
+
+    #[test]
+    fn the_floor_holds_against_every_draw() {
+        let schedule = Schedule { jitter: Jitter::Full, floor: secs(1), ..schedule() };
+        for seed in 0..50 {
+            for step in steps(&schedule, Duration::ZERO, seed, 4) {
+                assert!(matches!(step, Next::Wait(delay) if delay >= secs(1)), "{step:?}");
+            }
+        }
+    }
+
+    proptest! {
+        /// No wait ends at or past the deadline, whatever the schedule.
+        #[test]
+        fn every_wait_ends_before_the_deadline(
+            seed: u64, deadline in 1u64..100_000, elapsed in 0u64..100_000, first in 0u64..100, floor in 0u64..50,
+        ) {
+            let schedule = Schedule {
+                max_attempts: None,
+                deadline: Some(Duration::from_millis(deadline)),
+                jitter: Jitter::Full,
+                growth: Growth::Exponential { delay: Duration::from_millis(first), factor: 2.0 },
+                floor: Duration::from_millis(floor),
+                ..schedule()
+            };
+            let mut now = Duration::from_millis(elapsed);
+            for step in steps(&schedule, now, seed, 200) {
+                if let Next::Wait(delay) = step {
+                    now += delay;
+                    prop_assert!(now < Duration::from_millis(deadline));
+                    prop_assert!(delay >= Duration::from_millis(floor));
+                }
+            }
+        }
+
+        #[test]
+        fn the_same_seed_gives_the_same_delays(seed: u64) {
+            let schedule = Schedule { jitter: Jitter::Decorrelated, max_attempts: None, ..schedule() };
+            prop_assert_eq!(steps(&schedule, Duration::ZERO, seed, 50), steps(&schedule, Duration::ZERO, seed, 50));
+        }
+
+        #[test]
+        fn the_splay_stays_within_its_bound(seed: u64, splay in 0u64..1_000_000) {
+            let splay = Duration::from_millis(splay);
+            let schedule = Schedule { splay, ..schedule() };
+            prop_assert!(schedule.draw_splay(&mut rng(seed)) <= splay);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The decisions of `retry`, and nothing else: pure functions of values, the time and a random source.
+//!
+//! Two wings, one question each: [`verdict`] (again or not?) and [`delay`] (when?). Nothing here reads a
+//! clock, a file, a process, the environment, or prints; `now` and the random source are arguments, so
+//! that every decision can be tested as a value.
+#![forbid(unsafe_code)]
+
+pub(crate) mod delay;
+pub(crate) mod verdict;
+
+use std::time::Duration;
+
+use delay::schedule::Schedule;
+use verdict::classify::Rules;
+use verdict::outcome::Signal;
+
+/// All that was decided before the first attempt: whole and validated.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    /// Which outcome means what.
+    pub(crate) rules: Rules,
+    /// How many attempts, and when.
+    pub(crate) schedule: Schedule,
+    /// How one attempt is ended.
+    pub(crate) limits: Limits,
+}
+
+/// The limit of one attempt and how it is ended there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Longest time that one attempt may run, time stopped not counted.
+    pub(crate) timeout: Option<Duration>,
+    /// What ends it.
+    pub(crate) signal: Signal,
+    /// From that signal to KILL; zero kills at once.
+    pub(crate) kill_after: Duration,
+}

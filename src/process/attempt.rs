@@ -1,0 +1,398 @@
+//! One attempt, from start to end, as states and events; and the waits between attempts.
+//!
+//! The states are Running, Terminating (the limit has come and `--signal` is sent) and Killing. The events
+//! are a signal to retry, a change of a child, and the time; a timeout is an event like any other.
+
+use std::ffi::CString;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use signal_hook::consts::{SIGCONT, SIGKILL};
+
+use super::child::{Change, Command, Start, next_change};
+use super::descendants::{Before, Process, since};
+use super::signal::{Kind, Received, Signals, send, stop_self};
+use super::terminal::{Group, group};
+use super::wait::{Waiter, now, reader_gone};
+use crate::error::{Doing as _, Error};
+use crate::policy::Limits;
+use crate::policy::verdict::outcome::{Alive, Attempt, Cut, Limit, Outcome, Signal, Survivor};
+use crate::streams::messages::Messages;
+
+/// How long KILL may take until what still lives is reported.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two rounds of KILL; the rounds are for what was forked meanwhile.
+const KILL_ROUND: Duration = Duration::from_millis(50);
+
+/// Longest sleep while a timeout runs. A stop that cannot be caught (SIGSTOP) shows as a longer one.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// A wait that ends later than this was not held up by a busy machine alone.
+const LATE: Duration = Duration::from_millis(100);
+
+/// What an attempt tells while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// The limit was reached and these processes were sent a signal.
+    Signalled { signal: Signal, pids: Vec<i32> },
+    /// A signal to retry could not be passed on to the command.
+    NotPassedOn { signal: Signal, pid: i32, errno: Errno },
+}
+
+/// Where notes go, and what else waits to be said.
+pub(crate) trait Voice {
+    /// Tells the user, or does not.
+    fn note(&mut self, note: &Note);
+    /// The lines on their way to stderr.
+    fn messages(&mut self) -> &mut Messages;
+}
+
+/// The limits of one attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) limits: Limits,
+    /// When the run's deadline is (time since boot), and how long it was.
+    pub(crate) deadline: Option<(Duration, Duration)>,
+}
+
+/// Runs attempts and waits, one at a time, and answers signals meanwhile.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    signals: Signals,
+    waiter: Waiter,
+    group: Group,
+    subreaper: bool,
+}
+
+impl Supervisor {
+    /// Takes the signals of this process.
+    ///
+    /// # Errors
+    /// When the system refuses a descriptor.
+    pub(crate) fn new() -> Result<Self, Error> {
+        let signals = Signals::take()?;
+        Ok(Self { signals, waiter: Waiter::default(), group: group(), subreaper: false })
+    }
+
+    /// Waits until a time since boot. An INT, TERM, HUP or QUIT ends the wait and is returned.
+    ///
+    /// # Errors
+    /// When the system refuses a timer.
+    pub(crate) fn pause(&mut self, until: Duration, voice: &mut impl Voice) -> Result<Option<Signal>, Error> {
+        loop {
+            while let Some(received) = self.signals.next() {
+                match received.kind {
+                    Kind::End => return Ok(Some(received.signal)),
+                    Kind::Stop => stop_self(received.signal, || true),
+                    Kind::Child => while next_change().is_some() {},
+                    Kind::Notice | Kind::Continue => {}
+                }
+            }
+            if now() >= until {
+                return Ok(None);
+            }
+            self.waiter.wait(&self.signals, voice.messages(), Some(until))?;
+        }
+    }
+
+    /// Runs the command once, to its end and, past a limit, to the end of all that it started.
+    ///
+    /// # Errors
+    /// When the system refuses what supervision needs; a command that cannot be started is an outcome.
+    pub(crate) fn attempt(
+        &mut self,
+        command: &Command,
+        environment: &[CString],
+        bounds: Bounds,
+        voice: &mut impl Voice,
+    ) -> Result<Attempt, Error> {
+        let limited = bounds.limits.timeout.is_some() || bounds.deadline.is_some();
+        if limited && !self.subreaper {
+            prctl::set_child_subreaper(true).doing("cannot adopt orphans")?;
+            self.subreaper = true;
+        }
+        let before = if limited { Before::now() } else { Before::default() };
+        let started = now();
+        let start =
+            Start { signals: &self.signals, group: self.group, death_signal: bounds.limits.signal };
+        let pid = match command.start(environment, start) {
+            Ok(pid) => pid,
+            Err(failure) => {
+                return Ok(Attempt {
+                    outcome: Outcome::NotStarted(failure),
+                    ran: Duration::ZERO,
+                    interrupted: None,
+                    reader_gone: false,
+                });
+            }
+        };
+        let mut running = Running {
+            pid,
+            group: self.group,
+            bounds,
+            before,
+            ended: None,
+            state: State::Running,
+            timeout_at: bounds.limits.timeout.map(|timeout| started.saturating_add(timeout)),
+            stopped: Duration::ZERO,
+            stop_asked: false,
+            interrupted: None,
+        };
+        loop {
+            let from = now();
+            let until = running.wake_at(from);
+            self.waiter.wait(&self.signals, voice.messages(), until)?;
+            let mut children = false;
+            while let Some(received) = self.signals.next() {
+                if received.kind == Kind::Continue && until.is_some_and(|until| now() > until + LATE) {
+                    running.was_stopped(now().saturating_sub(from));
+                }
+                children |= received.kind == Kind::Child;
+                running.on_signal(received, voice);
+            }
+            while children
+                && !running.is_over()
+                && let Some((pid, change)) = next_change()
+            {
+                running.on_change(pid, change);
+            }
+            running.on_time(now(), voice);
+            if let Some(outcome) = running.finished(now()) {
+                let ran = now().saturating_sub(started).saturating_sub(running.stopped);
+                let reader_gone =
+                    outcome.is_failure() && reader_gone(std::os::fd::AsFd::as_fd(&std::io::stdout()));
+                return Ok(Attempt { outcome, ran, interrupted: running.interrupted, reader_gone });
+            }
+        }
+    }
+}
+
+/// What is being done about an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It runs, and may.
+    Running,
+    /// `--signal` is sent; KILL follows at this time.
+    Terminating { limit: Limit, kill_at: Duration },
+    /// KILL is sent, and again at `again_at` to what was forked meanwhile.
+    Killing { limit: Limit, again_at: Duration, give_up_at: Duration },
+}
+
+/// An attempt under way.
+#[derive(Debug)]
+struct Running {
+    /// The command itself. Its pid is not reused before it is reaped.
+    pid: i32,
+    group: Group,
+    bounds: Bounds,
+    before: Before,
+    /// How the command itself ended.
+    ended: Option<Outcome>,
+    state: State,
+    timeout_at: Option<Duration>,
+    /// How long retry was stopped.
+    stopped: Duration,
+    /// The terminal, or somebody, has asked for a stop that the command has not yet made.
+    stop_asked: bool,
+    interrupted: Option<Signal>,
+}
+
+impl Running {
+    /// Whether it ended by itself: nothing that it left behind is waited for.
+    fn is_over(&self) -> bool {
+        self.state == State::Running && self.ended.is_some()
+    }
+
+    /// When something is to be done although nothing happens.
+    fn wake_at(&self, now: Duration) -> Option<Duration> {
+        match self.state {
+            State::Running => {
+                let beat = self.timeout_at.map(|at| at.min(now + BEAT));
+                let deadline = self.bounds.deadline.map(|(at, _)| at);
+                beat.into_iter().chain(deadline).min()
+            }
+            State::Terminating { kill_at, .. } => Some(kill_at),
+            State::Killing { again_at, .. } => Some(again_at),
+        }
+    }
+
+    /// retry itself was stopped for so long: the timeout comes so much later.
+    fn was_stopped(&mut self, time: Duration) {
+        self.stopped = self.stopped.saturating_add(time);
+        self.timeout_at = self.timeout_at.map(|at| at.saturating_add(time));
+    }
+
+    fn on_signal(&mut self, received: Received, voice: &mut impl Voice) {
+        match received.kind {
+            Kind::End => {
+                self.interrupted.get_or_insert(received.signal);
+                self.pass_on(received, voice);
+            }
+            Kind::Notice => self.pass_on(received, voice),
+            Kind::Stop => {
+                self.stop_asked = true;
+                self.pass_on(received, voice);
+            }
+            Kind::Continue => {
+                self.stop_asked = false;
+                self.pass_on(received, voice);
+            }
+            Kind::Child => {}
+        }
+    }
+
+    /// Sends on to the command what was sent to retry, but not what the terminal sent to both, and not to
+    /// the command what the command itself sent.
+    fn pass_on(&self, received: Received, voice: &mut impl Voice) {
+        let by_terminal = self.group == Group::Shared && received.by_kernel;
+        if self.ended.is_some() || by_terminal || received.sender == self.pid {
+            return;
+        }
+        let number = received.signal.number();
+        let sent = match (self.group, received.kind) {
+            // As a terminal would: to the whole job.
+            (Group::Own, Kind::End | Kind::Stop | Kind::Continue) => match send(-self.pid, number) {
+                // It has moved to another group.
+                Err(Errno::ESRCH) => send(self.pid, number),
+                sent => sent,
+            },
+            (Group::Own, Kind::Notice | Kind::Child) | (Group::Shared, _) => send(self.pid, number),
+        };
+        if let Err(errno) = sent
+            && errno != Errno::ESRCH
+        {
+            voice.note(&Note::NotPassedOn { signal: received.signal, pid: self.pid, errno });
+        }
+    }
+
+    fn on_change(&mut self, pid: i32, change: Change) {
+        if pid != self.pid {
+            return;
+        }
+        match change {
+            Change::Ended(outcome) => self.ended = Some(outcome),
+            Change::Stopped(signal) => self.on_stop(signal),
+        }
+    }
+
+    /// The command has stopped. Where that is job control, retry stops with it, so that the shell takes the
+    /// terminal back once the command is ready for that. A SIGSTOP that nobody announced is somebody
+    /// else's business with the command.
+    fn on_stop(&mut self, signal: Signal) {
+        use signal_hook::consts::{SIGTSTP, SIGTTIN, SIGTTOU};
+        let job_control = matches!(signal.number(), SIGTSTP | SIGTTIN | SIGTTOU);
+        let follow = self.stop_asked || (self.group == Group::Shared && job_control);
+        if self.state == State::Running && follow {
+            let from = now();
+            // Continued already: then a stop of retry would last for ever.
+            stop_self(signal, || Process::is_stopped(self.pid));
+            self.stop_asked = false;
+            self.was_stopped(now().saturating_sub(from));
+        }
+    }
+
+    fn on_time(&mut self, now: Duration, voice: &mut impl Voice) {
+        match self.state {
+            State::Running if self.ended.is_some() => {}
+            State::Running => {
+                let timeout = self.timeout_at.zip(self.bounds.limits.timeout);
+                let due = |at: Option<(Duration, Duration)>| at.filter(|(at, _)| *at <= now);
+                if let Some((_, length)) = due(timeout) {
+                    self.terminate(Limit::Timeout(length), now, voice);
+                } else if let Some((_, length)) = due(self.bounds.deadline) {
+                    self.terminate(Limit::Deadline(length), now, voice);
+                }
+            }
+            State::Terminating { limit, kill_at } if now >= kill_at => {
+                self.kill(limit, now, now.saturating_add(KILL_PATIENCE), voice);
+            }
+            State::Killing { limit, again_at, give_up_at } if now >= again_at && now < give_up_at => {
+                self.kill(limit, now, give_up_at, voice);
+            }
+            State::Terminating { .. } | State::Killing { .. } => {}
+        }
+    }
+
+    fn terminate(&mut self, limit: Limit, now: Duration, voice: &mut impl Voice) {
+        let Limits { signal, kill_after, .. } = self.bounds.limits;
+        if kill_after.is_zero() || signal == Signal::KILL {
+            return self.kill(limit, now, now.saturating_add(KILL_PATIENCE), voice);
+        }
+        self.state = State::Terminating { limit, kill_at: now.saturating_add(kill_after) };
+        // CONT, for a stopped process does not act on any other signal.
+        self.send_all(signal, &[signal.number(), SIGCONT], voice);
+    }
+
+    fn kill(&mut self, limit: Limit, now: Duration, give_up_at: Duration, voice: &mut impl Voice) {
+        self.state = State::Killing { limit, again_at: (now + KILL_ROUND).min(give_up_at), give_up_at };
+        self.send_all(Signal::KILL, &[SIGKILL], voice);
+    }
+
+    /// Sends to all that the attempt started, and once more to what was forked meanwhile.
+    fn send_all(&self, signal: Signal, numbers: &[i32], voice: &mut impl Voice) {
+        let mut sent = std::collections::BTreeSet::new();
+        let mut pids = Vec::new();
+        loop {
+            let fresh: Vec<Process> = self.alive().into_iter().filter(|p| !sent.contains(p)).collect();
+            if fresh.is_empty() || sent.len() > 100_000 {
+                break;
+            }
+            for process in fresh {
+                sent.insert(process);
+                if process.send(numbers).is_ok() {
+                    pids.push(process.pid);
+                }
+            }
+        }
+        if sent.is_empty() && self.ended.is_none() {
+            // No process table to walk: at least the command, and its group where that is its own.
+            for number in numbers {
+                let _ = send(if self.group == Group::Own { -self.pid } else { self.pid }, *number);
+            }
+            pids.push(self.pid);
+        }
+        if !pids.is_empty() {
+            voice.note(&Note::Signalled { signal, pids });
+        }
+    }
+
+    /// What the attempt started and is alive.
+    fn alive(&self) -> Vec<Process> {
+        since(&self.before)
+    }
+
+    /// The outcome, once there is nothing more to do for it.
+    fn finished(&self, now: Duration) -> Option<Outcome> {
+        match self.state {
+            State::Running => self.ended.clone(),
+            State::Terminating { limit, .. } => {
+                (self.ended.is_some() && self.alive().is_empty()).then(|| self.cut(limit, Vec::new()))
+            }
+            State::Killing { limit, give_up_at, .. } => {
+                let alive = self.alive();
+                if alive.is_empty() && self.ended.is_some() {
+                    return Some(self.cut(limit, Vec::new()));
+                }
+                let left: Vec<Survivor> = alive
+                    .iter()
+                    .map(|process| match process.send(&[SIGKILL]) {
+                        Err(Errno::EPERM) => Survivor { pid: process.pid, why: Alive::Foreign },
+                        _ => Survivor { pid: process.pid, why: Alive::Unkillable },
+                    })
+                    .collect();
+                let hopeless = !left.is_empty() && left.iter().all(|s| s.why == Alive::Foreign);
+                (hopeless || now >= give_up_at).then(|| self.cut(limit, left))
+            }
+        }
+    }
+
+    fn cut(&self, limit: Limit, left: Vec<Survivor>) -> Outcome {
+        let ended_by = match self.state {
+            State::Killing { .. } => Signal::KILL,
+            State::Running | State::Terminating { .. } => self.bounds.limits.signal,
+        };
+        Outcome::TimedOut(Cut { limit, ended_by, left })
+    }
+}

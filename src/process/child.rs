@@ -1,0 +1,211 @@
+//! Starting the command, and reaping.
+//!
+//! The command is started by clone(2) with CLONE_VM and CLONE_VFORK, as glibc's posix_spawn(3) does it, but
+//! with what posix_spawn has no room for: a parent-death signal, dispositions left alone (posix_spawn
+//! ignores signals 32 and 33 in the child, the standard library resets an ignored SIGPIPE), and a script
+//! without `#!` run by `sh`.
+
+use std::ffi::{CStr, CString, OsStr, c_char};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, clone};
+
+use super::signal::Signals;
+use super::terminal::Group;
+use crate::policy::verdict::outcome::{NotStarted, Outcome, Signal};
+
+/// Where execvp(3) looks when PATH is not set (confstr(3), _CS_PATH).
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// The shell of a script without `#!` (execvp(3)).
+const SHELL: &CStr = c"/bin/sh";
+
+/// Room for the few frames between clone(2) and execve(2); signals are blocked meanwhile.
+const STACK: usize = 32 * 1024;
+
+/// A command line, ready for execve(2) however often.
+#[derive(Debug)]
+pub(crate) struct Command {
+    /// Every path at which to try it, in order.
+    candidates: Vec<CString>,
+    arguments: Vec<CString>,
+}
+
+/// How a command is to be started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start<'a> {
+    pub(crate) signals: &'a Signals,
+    pub(crate) group: Group,
+    /// What the command is sent when retry dies.
+    pub(crate) death_signal: Signal,
+}
+
+impl Command {
+    /// Looks up `program` as execvp(3) does: as it is when it has a slash, else in every directory of
+    /// `path`, which is the PATH of retry's own environment.
+    pub(crate) fn new(program: &OsStr, arguments: &[impl AsRef<OsStr>], path: Option<&[u8]>) -> Self {
+        // An argument cannot hold a NUL byte: it came from a C string.
+        let c_string = |bytes: &[u8]| CString::new(bytes).unwrap_or_default();
+        let name = program.as_bytes();
+        let candidates = if name.is_empty() {
+            Vec::new()
+        } else if name.contains(&b'/') {
+            vec![c_string(name)]
+        } else {
+            path.unwrap_or(DEFAULT_PATH)
+                .split(|b| *b == b':')
+                .map(|directory| match directory {
+                    b"" => c_string(name),
+                    _ => c_string(&[directory, b"/", name].concat()),
+                })
+                .collect()
+        };
+        let rest = arguments.iter().map(|argument| c_string(argument.as_ref().as_bytes()));
+        Self { candidates, arguments: std::iter::once(c_string(name)).chain(rest).collect() }
+    }
+
+    /// Starts it with this environment and returns its pid.
+    ///
+    /// # Errors
+    /// Why there is no process, or none that runs the command.
+    pub(crate) fn start(&self, environment: &[CString], start: Start<'_>) -> Result<i32, NotStarted> {
+        let environment = pointers(environment);
+        let arguments = pointers(&self.arguments);
+        // `sh FILE ARG...`, the file filled in where it is needed.
+        let mut script: Vec<*const c_char> = vec![SHELL.as_ptr(), std::ptr::null()];
+        script.extend(arguments.iter().skip(1));
+
+        // Shared with the child, which runs in this memory until its execve succeeds.
+        let failure = AtomicI32::new(0);
+        let tried = AtomicUsize::new(0);
+        let parent = std::process::id();
+        let mask = libc_set(start.signals);
+        let mut stack = vec![0u8; STACK];
+        let child = || -> isize {
+            // SAFETY: only async-signal-safe calls on memory that outlives the child's stay in it, as the
+            // parent is suspended until it execs or exits (vfork(2)); nothing allocates or unwinds.
+            unsafe {
+                if start.group == Group::Own {
+                    libc::setpgid(0, 0);
+                }
+                libc::prctl(libc::PR_SET_PDEATHSIG, start.death_signal.number());
+                if libc::getppid().cast_unsigned() != parent && parent != 1 {
+                    // retry died before the line above: nobody would tell.
+                    libc::_exit(125);
+                }
+                if start.signals.child_ignored() {
+                    let mut action: libc::sigaction = std::mem::zeroed();
+                    action.sa_sigaction = libc::SIG_IGN;
+                    libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
+                }
+                libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
+                let mut found = libc::ENOENT;
+                for (i, candidate) in self.candidates.iter().enumerate() {
+                    libc::execve(candidate.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+                    let mut errno = *libc::__errno_location();
+                    if errno == libc::ENOEXEC {
+                        *script.as_mut_ptr().add(1) = candidate.as_ptr();
+                        libc::execve(SHELL.as_ptr(), script.as_ptr(), environment.as_ptr());
+                        errno = *libc::__errno_location();
+                    }
+                    // As execvp(3): go on past what is not there or may not be run, and remember the latter.
+                    match errno {
+                        libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG | libc::ESTALE | libc::ENODEV
+                        | libc::ETIMEDOUT
+                            if self.candidates.len() > 1 => {}
+                        _ if found == libc::EACCES && errno != libc::EACCES => break,
+                        _ => {
+                            found = errno;
+                            tried.store(i, Ordering::Relaxed);
+                            if errno != libc::EACCES {
+                                break;
+                            }
+                        }
+                    }
+                }
+                failure.store(found, Ordering::Relaxed);
+                libc::_exit(if found == libc::ENOENT { 127 } else { 126 })
+            }
+        };
+        let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+        // SAFETY: the stack is ours and large enough, and CLONE_VFORK keeps it and the closure alive for
+        // as long as the child uses them.
+        let pid = unsafe { clone(Box::new(child), &mut stack, flags, Some(libc::SIGCHLD)) }
+            .map_err(|errno| NotStarted::NoProcess(errno.desc().to_owned()))?
+            .as_raw();
+        let errno = failure.load(Ordering::Relaxed);
+        if errno == 0 {
+            return Ok(pid);
+        }
+        reap_one(pid);
+        Err(self.why(Errno::from_raw(errno), tried.load(Ordering::Relaxed)))
+    }
+
+    /// Not found, or found and why it could not run.
+    fn why(&self, errno: Errno, tried: usize) -> NotStarted {
+        let Some(path) = self.candidates.get(tried) else { return NotStarted::NotFound };
+        let path = Path::new(OsStr::from_bytes(path.as_bytes()));
+        match errno {
+            Errno::ENOENT => match self.candidates.iter().find(|c| exists(c)) {
+                Some(_) => NotStarted::CannotRun("its interpreter was not found".to_owned()),
+                None => NotStarted::NotFound,
+            },
+            Errno::EACCES if path.is_dir() => NotStarted::CannotRun("it is a directory".to_owned()),
+            _ => NotStarted::CannotRun(errno.desc().to_owned()),
+        }
+    }
+}
+
+fn exists(path: &CStr) -> bool {
+    Path::new(OsStr::from_bytes(path.to_bytes())).symlink_metadata().is_ok()
+}
+
+/// A list as execve(2) wants it: pointers, ended by null.
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+}
+
+fn libc_set(signals: &Signals) -> libc::sigset_t {
+    *signals.mask().as_ref()
+}
+
+/// What happened to a child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It ended, and is reaped.
+    Ended(Outcome),
+    /// It was stopped by this signal, and still is.
+    Stopped(Signal),
+}
+
+/// The next child that has ended or stopped, if there is one; a child of any kind, also one that a process
+/// now exec'ed into retry had started, or an orphan that came to retry.
+pub(crate) fn next_change() -> Option<(i32, Change)> {
+    loop {
+        let mut status = 0;
+        // SAFETY: waitpid(2) writes one int.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
+        if pid <= 0 {
+            return None;
+        }
+        if libc::WIFSTOPPED(status) {
+            return Some((pid, Change::Stopped(Signal::reported(libc::WSTOPSIG(status)))));
+        }
+        if libc::WIFSIGNALED(status) {
+            return Some((pid, Change::Ended(Outcome::Signaled(Signal::reported(libc::WTERMSIG(status))))));
+        }
+        if libc::WIFEXITED(status) {
+            let code = u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX);
+            return Some((pid, Change::Ended(Outcome::Exited(code))));
+        }
+    }
+}
+
+/// Waits for the one child that has just exited by itself.
+fn reap_one(pid: i32) {
+    // SAFETY: no status is asked for.
+    while unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } == -1 && Errno::last() == Errno::EINTR {}
+}

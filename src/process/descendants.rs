@@ -1,0 +1,242 @@
+//! All that an attempt started, wherever it went: found by a walk over the process table, signalled
+//! through pidfds so that a reused pid is never hit.
+//!
+//! retry is a child subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)) wherever an attempt has a limit, so an
+//! orphan of the attempt comes to retry, and everything that it started stays below retry. What lived there
+//! before the attempt began, left by an earlier attempt or by a process that exec'ed into retry, is known
+//! by pid and start time and never touched.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::signal;
+
+/// A process, told apart from a later one with the same pid by when it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    /// Clock ticks after boot (proc_pid_stat(5), field 22).
+    start: u64,
+}
+
+/// One row of the process table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Row {
+    process: Process,
+    parent: i32,
+    group: i32,
+    state: State,
+}
+
+/// What a process does, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Alive,
+    Stopped,
+    /// Dead, and only not reaped yet.
+    Dead,
+}
+
+/// What lived below retry at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    processes: BTreeSet<Process>,
+    /// Process groups of theirs, retry's own aside: whatever joins them later is theirs too.
+    groups: BTreeSet<i32>,
+}
+
+impl Before {
+    /// Remembers what lives below this process now.
+    pub(crate) fn now() -> Self {
+        // Usually nothing does, and one small file says so.
+        if matches!(fs::read("/proc/thread-self/children"), Ok(children) if children.is_empty()) {
+            return Self::default();
+        }
+        let own = own_group();
+        let mut before = Self::default();
+        for row in below(&table(), own_pid(), &Self::default()) {
+            before.processes.insert(row.process);
+            if row.group != own {
+                before.groups.insert(row.group);
+            }
+        }
+        before
+    }
+
+    fn holds(&self, row: &Row) -> bool {
+        self.processes.contains(&row.process) || self.groups.contains(&row.group)
+    }
+}
+
+/// What lives below this process now and did not before, parents first.
+pub(crate) fn since(before: &Before) -> Vec<Process> {
+    let rows = below(&table(), own_pid(), before);
+    rows.into_iter().filter(|row| row.state != State::Dead).map(|row| row.process).collect()
+}
+
+fn own_pid() -> i32 {
+    std::process::id().cast_signed()
+}
+
+fn own_group() -> i32 {
+    nix::unistd::getpgrp().as_raw()
+}
+
+/// The rows below `root`, parents first; what was there before is left out with all that is below it.
+fn below(table: &[Row], root: i32, before: &Before) -> Vec<Row> {
+    let mut found = Vec::new();
+    let mut parents = vec![root];
+    let mut seen = BTreeSet::from([root]);
+    while let Some(parent) = parents.pop() {
+        for row in table.iter().filter(|row| row.parent == parent) {
+            if !before.holds(row) && seen.insert(row.process.pid) {
+                found.push(*row);
+                parents.push(row.process.pid);
+            }
+        }
+    }
+    found
+}
+
+/// The process table, as far as /proc shows it; empty where it is not mounted.
+fn table() -> Vec<Row> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(row)
+        .collect()
+}
+
+fn row(pid: i32) -> Option<Row> {
+    parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Reads a line of proc_pid_stat(5). The name, the second field, may hold anything, so what follows its
+/// last closing bracket is read.
+fn parse(pid: i32, stat: &[u8]) -> Option<Row> {
+    let end = stat.iter().rposition(|b| *b == b')')?;
+    let mut fields = std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    // Field 22, where the state is field 3.
+    let start = fields.nth(22 - 6)?.parse().ok()?;
+    let state = match state {
+        "Z" | "X" | "x" => State::Dead,
+        "T" => State::Stopped,
+        _ => State::Alive,
+    };
+    Some(Row { process: Process { pid, start }, parent, group, state })
+}
+
+impl Process {
+    /// The process that has this pid now.
+    pub(crate) fn with_pid(pid: i32) -> Option<Self> {
+        row(pid).map(|row| row.process)
+    }
+
+    /// Whether the process that has this pid is stopped now; where /proc does not tell, it is taken to be.
+    pub(crate) fn is_stopped(pid: i32) -> bool {
+        row(pid).is_none_or(|row| row.state == State::Stopped)
+    }
+
+    /// Sends it signals, in order. That it has ended meanwhile is no error.
+    ///
+    /// # Errors
+    /// EPERM where it belongs to another user.
+    pub(crate) fn send(self, signals: &[i32]) -> Result<(), Errno> {
+        let handle = match pidfd_open(self.pid) {
+            Ok(handle) => Some(handle),
+            Err(Errno::ESRCH) => return Ok(()),
+            // Before Linux 5.3, or forbidden by a filter: by pid, just after a look at its start time.
+            Err(_) => None,
+        };
+        // With the handle open the pid cannot pass to another process unseen.
+        if Self::with_pid(self.pid).is_some_and(|now| now != self) {
+            return Ok(());
+        }
+        for number in signals {
+            let sent = match &handle {
+                Some(handle) => pidfd_send_signal(handle, *number),
+                None => signal::send(self.pid, *number),
+            };
+            match sent {
+                Ok(()) => {}
+                Err(Errno::ESRCH) => return Ok(()),
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: pidfd_open(2) takes two numbers and returns a new descriptor, close-on-exec.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn pidfd_send_signal(process: &OwnedFd, number: i32) -> Result<(), Errno> {
+    let information = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: no information is passed, so nothing is read.
+    let sent = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), number, information, 0)
+    };
+    Errno::result(sent).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_spaces_does_not_confuse() {
+        let line = b"77 (a) b) R 5 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 0 0";
+        let row = parse(77, line).unwrap();
+        assert_eq!(row, Row { process: Process { pid: 77, start: 12345 }, parent: 5, group: 7, state: State::Alive });
+        assert_eq!(parse(77, b"77 (x"), None);
+        assert_eq!(parse(77, b"77 (x) Z 5"), None);
+    }
+
+    #[test]
+    fn this_process_is_in_the_table_as_it_is() {
+        let own = table().into_iter().find(|row| row.process.pid == own_pid()).unwrap();
+        assert_eq!(own.group, own_group());
+        assert_eq!(own.state, State::Alive);
+    }
+
+    fn tree(rows: &[(i32, i32, i32)]) -> Vec<Row> {
+        let row = |(pid, parent, group)| Row { process: Process { pid, start: 1 }, parent, group, state: State::Alive };
+        rows.iter().copied().map(row).collect()
+    }
+
+    fn pids(rows: &[Row]) -> Vec<i32> {
+        let mut pids: Vec<i32> = rows.iter().map(|row| row.process.pid).collect();
+        pids.sort_unstable();
+        pids
+    }
+
+    #[test]
+    fn what_was_there_before_is_left_out_with_its_children_and_its_group() {
+        // 1 is retry. 2 was there with its child 3; 4 is the attempt with 5; 6 is a later orphan of 2's.
+        let table = tree(&[(2, 1, 2), (3, 2, 3), (4, 1, 4), (5, 4, 5), (6, 1, 2), (9, 8, 9)]);
+        let before = Before {
+            processes: BTreeSet::from([Process { pid: 2, start: 1 }]),
+            groups: BTreeSet::from([2]),
+        };
+        assert_eq!(pids(&below(&table, 1, &before)), [4, 5]);
+        assert_eq!(pids(&below(&table, 1, &Before::default())), [2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_pid_that_went_to_another_process_is_another() {
+        let table = tree(&[(2, 1, 2)]);
+        let before = Before { processes: BTreeSet::from([Process { pid: 2, start: 0 }]), ..Before::default() };
+        assert_eq!(pids(&below(&table, 1, &before)), [2]);
+    }
+}

@@ -1,0 +1,96 @@
+//! The one place that blocks: poll(2) on the signals, a timer, and what retry still has to say.
+
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::time::clock_gettime;
+
+use crate::error::{Doing as _, Error};
+use crate::streams::messages::Messages;
+
+/// Longest single sleep. A timer of more is of no use to anybody and near the kernel's own limit.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The time since boot, suspended time included (CLOCK_BOOTTIME, clock_gettime(2)).
+pub(crate) fn now() -> Duration {
+    clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+}
+
+/// Waits; owns the timer, which is made when first needed.
+#[derive(Debug, Default)]
+pub(crate) struct Waiter {
+    timer: Option<TimerFd>,
+}
+
+impl Waiter {
+    /// Returns when a signal has arrived, the time `until` (since boot) has come, or for no reason; meanwhile
+    /// passes on `messages` as stderr takes them.
+    ///
+    /// # Errors
+    /// When the system has no timer, or poll(2) fails.
+    pub(crate) fn wait(
+        &mut self,
+        signals: impl AsFd,
+        messages: &mut Messages,
+        until: Option<Duration>,
+    ) -> Result<(), Error> {
+        if let Some(until) = until {
+            self.set(until)?;
+        }
+        let timer = self.timer.as_ref().filter(|_| until.is_some());
+        let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        fds.extend(timer.map(|timer| PollFd::new(timer.as_fd(), PollFlags::POLLIN)));
+        let spoken = messages.pending_on().map(|fd| {
+            fds.push(PollFd::new(fd, PollFlags::POLLOUT));
+            fds.len() - 1
+        });
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).doing("cannot wait"),
+        }
+        if spoken.is_some_and(|i| fds.get(i).and_then(PollFd::revents).is_some_and(|r| !r.is_empty())) {
+            messages.flush();
+        }
+        Ok(())
+    }
+
+    /// Sets the timer to a time since boot. Setting it also clears an expiration that nobody read.
+    fn set(&mut self, until: Duration) -> Result<(), Error> {
+        let timer = match self.timer.take() {
+            Some(timer) => timer,
+            None => new_timer()?,
+        };
+        // A timer set to 0 is off (timerfd_settime(2)).
+        let at = until.min(now() + LONGEST).max(Duration::from_nanos(1));
+        timer
+            .set(Expiration::OneShot(TimeSpec::from(at)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
+            .doing("cannot set a timer")?;
+        self.timer = Some(timer);
+        Ok(())
+    }
+}
+
+/// A timer whose descriptor does not pass for a standard stream that the caller closed.
+fn new_timer() -> Result<TimerFd, Error> {
+    let mut low = Vec::new();
+    loop {
+        let timer =
+            TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)
+                .doing("cannot open a timer")?;
+        if timer.as_fd().as_raw_fd() > 2 {
+            return Ok(timer);
+        }
+        low.push(timer);
+    }
+}
+
+/// Whether whoever read this pipe, socket or terminal has gone. Does not wait.
+pub(crate) fn reader_gone(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::empty())];
+    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1))
+        && fds[0].revents().is_some_and(|r| r.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
+}

@@ -1,0 +1,82 @@
+//! Small words: times, counts, and text from outside made fit to print.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// A time as a person says it: `50ms`, `0.8s`, `12.4s`, `2m 5s`, `3h 20m`.
+pub(crate) fn duration(time: Duration) -> String {
+    let millis = time.as_millis();
+    if millis < 100 {
+        return if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") };
+    }
+    let tenths = (millis + 50) / 100;
+    let seconds = (millis + 500) / 1000;
+    match seconds {
+        0..=119 if tenths % 10 == 0 => format!("{}s", tenths / 10),
+        0..=119 => format!("{}.{}s", tenths / 10, tenths % 10),
+        120..=7199 => pair(seconds / 60, "m", seconds % 60, "s"),
+        7200..=172_799 => pair(seconds / 3600, "h", seconds % 3600 / 60, "m"),
+        _ => pair(seconds / 86400, "d", seconds % 86400 / 3600, "h"),
+    }
+}
+
+fn pair(large: u128, large_unit: &str, small: u128, small_unit: &str) -> String {
+    match small {
+        0 => format!("{large}{large_unit}"),
+        _ => format!("{large}{large_unit} {small}{small_unit}"),
+    }
+}
+
+/// `1 attempt`, `3 attempts`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Text with its control characters escaped, so that it cannot reach into the terminal.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    // U+202A.. and U+2066..: what turns the direction of the line around.
+    let odd = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if odd(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
+    }
+    Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_a_person_says_them() {
+        for (millis, text) in [
+            (0, "0s"),
+            (50, "50ms"),
+            (99, "99ms"),
+            (100, "0.1s"),
+            (800, "0.8s"),
+            (999, "1s"),
+            (3200, "3.2s"),
+            (12_440, "12.4s"),
+            (60_000, "60s"),
+            (119_400, "119.4s"),
+            (119_600, "2m"),
+            (125_000, "2m 5s"),
+            (7_199_600, "2h"),
+            (12_000_000, "3h 20m"),
+            (90_000_000_000, "1041d 16h"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(millis)), text);
+        }
+        assert!(duration(Duration::MAX).ends_with('h'));
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(printable("curl"), "curl");
+        assert_eq!(printable("a\x1b[31m\nb\u{9b}\u{202e}é"), "a\\u{1b}[31m\\nb\\u{9b}\\u{202e}é");
+    }
+}

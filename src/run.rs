@@ -1,0 +1,270 @@
+//! The loop: attempt, verdict, what next, wait.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use crate::error::Error;
+use crate::policy::Policy;
+use crate::policy::delay::schedule::{Next, Progress};
+use crate::policy::verdict::outcome::{Attempt, Exhausted, Finish, Limit, Outcome, Signal, Verdict};
+use crate::report::Event;
+
+/// What the loop needs of the world.
+pub(crate) trait Host {
+    /// The random source of the delays.
+    type Random: Rng;
+
+    /// The time since some moment; it never goes back.
+    fn now(&self) -> Duration;
+
+    /// The random source, made when first asked for.
+    ///
+    /// # Errors
+    /// When the system has no randomness to seed it.
+    fn random(&mut self) -> Result<&mut Self::Random, Error>;
+
+    /// Runs the command once. `number` is from 1, `last` the status of the attempt before; the run's
+    /// deadline is at `deadline`.
+    ///
+    /// # Errors
+    /// Where retry itself fails; a failing command is an outcome.
+    fn attempt(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Attempt, Error>;
+
+    /// Waits until a time. A signal that ends the run ends the wait and is returned.
+    ///
+    /// # Errors
+    /// Where retry itself fails.
+    fn pause(&mut self, until: Duration) -> Result<Option<Signal>, Error>;
+
+    /// Tells the user.
+    fn tell(&mut self, event: &Event<'_>);
+}
+
+/// Runs attempts until one succeeds, or none can, or none is left.
+///
+/// # Errors
+/// Where retry itself fails.
+pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error> {
+    let schedule = &policy.schedule;
+    let start = host.now();
+    let deadline = schedule.deadline.map(|deadline| start.saturating_add(deadline));
+    let mut progress = schedule.start();
+    let mut last = None;
+    let mut wait = if schedule.splay.is_zero() { None } else { Some(schedule.draw_splay(host.random()?)) };
+    let finish = loop {
+        if let Some(delay) = wait {
+            let until = host.now().saturating_add(delay);
+            if let Some(signal) = host.pause(until)? {
+                break Finish::InterruptedWait { signal };
+            }
+        }
+        let attempt = host.attempt(progress.next_attempt(), last, deadline)?;
+        schedule.count(&mut progress, attempt.ran);
+        last = Some(attempt.outcome.status());
+        let verdict = policy.rules.classify(&attempt);
+        match settle(policy, host, &mut progress, start, &attempt, &verdict)? {
+            Settled::Again(delay) => {
+                host.tell(&Event::Retry { progress: &progress, attempt: &attempt, verdict: &verdict, delay });
+                wait = Some(delay);
+            }
+            Settled::Over(finish) => break finish,
+        }
+    };
+    host.tell(&Event::Finish { progress: &progress, finish: &finish, elapsed: host.now().saturating_sub(start) });
+    Ok(finish)
+}
+
+enum Settled {
+    Again(Duration),
+    Over(Finish),
+}
+
+/// What follows a judged attempt.
+fn settle(
+    policy: &Policy,
+    host: &mut impl Host,
+    progress: &mut Progress,
+    start: Duration,
+    attempt: &Attempt,
+    verdict: &Verdict,
+) -> Result<Settled, Error> {
+    let outcome = attempt.outcome.clone();
+    Ok(match (verdict, attempt.interrupted, &attempt.outcome) {
+        (Verdict::Success(rule), ..) => Settled::Over(Finish::Succeeded { outcome, rule: rule.clone() }),
+        (_, Some(signal), _) => Settled::Over(Finish::InterruptedAttempt { signal, outcome }),
+        (_, None, Outcome::TimedOut(cut)) if cut.left.is_empty() && let Limit::Deadline(deadline) = cut.limit => {
+            Settled::Over(Finish::GaveUp { outcome, why: Exhausted::Deadline(deadline) })
+        }
+        (Verdict::Fatal(rule), None, _) => {
+            Settled::Over(Finish::NotRetried { outcome, rule: rule.clone() })
+        }
+        (Verdict::Retryable(_), None, _) => {
+            let elapsed = host.now().saturating_sub(start);
+            match policy.schedule.next(progress, elapsed, host.random()?) {
+                Next::Wait(delay) => Settled::Again(delay),
+                Next::Stop(why) => Settled::Over(Finish::GaveUp { outcome, why }),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use rand::SeedableRng as _;
+    use rand::rngs::Xoshiro256PlusPlus;
+
+    use super::*;
+    use crate::policy::Limits;
+    use crate::policy::delay::backoff::Growth;
+    use crate::policy::delay::jitter::Jitter;
+    use crate::policy::delay::schedule::Schedule;
+    use crate::policy::verdict::classify::{Rule, Rules};
+    use crate::policy::verdict::condition::Condition;
+    use crate::policy::verdict::outcome::Cut;
+
+    /// A world whose attempts end as scripted and whose clock moves only by what is done.
+    struct Scripted {
+        now: Duration,
+        /// Outcome and length of each attempt; the last repeats.
+        script: Vec<(Outcome, Duration)>,
+        interrupt_pause: Option<Signal>,
+        interrupt_attempt: Option<Signal>,
+        log: Vec<String>,
+        random: Xoshiro256PlusPlus,
+    }
+
+    impl Scripted {
+        fn new(script: &[(Outcome, u64)]) -> Self {
+            Self {
+                now: Duration::from_secs(1000),
+                script: script.iter().map(|(o, s)| (o.clone(), Duration::from_secs(*s))).collect(),
+                interrupt_pause: None,
+                interrupt_attempt: None,
+                log: Vec::new(),
+                random: Xoshiro256PlusPlus::seed_from_u64(0),
+            }
+        }
+    }
+
+    impl Host for Scripted {
+        type Random = Xoshiro256PlusPlus;
+
+        fn now(&self) -> Duration {
+            self.now
+        }
+
+        fn random(&mut self) -> Result<&mut Self::Random, Error> {
+            Ok(&mut self.random)
+        }
+
+        fn attempt(&mut self, number: u32, last: Option<u8>, _: Option<Duration>) -> Result<Attempt, Error> {
+            let (outcome, ran) = match self.script.len() {
+                1 => self.script[0].clone(),
+                _ => self.script.remove(0),
+            };
+            self.now += ran;
+            self.log.push(format!("attempt {number} after {last:?}"));
+            Ok(Attempt { outcome, ran, interrupted: self.interrupt_attempt, reader_gone: false })
+        }
+
+        fn pause(&mut self, until: Duration) -> Result<Option<Signal>, Error> {
+            self.log.push(format!("wait {}s", until.saturating_sub(self.now).as_secs_f64()));
+            self.now = self.now.max(until);
+            Ok(self.interrupt_pause)
+        }
+
+        fn tell(&mut self, _: &Event<'_>) {}
+    }
+
+    fn policy(rules: Rules) -> Policy {
+        Policy {
+            rules,
+            schedule: Schedule {
+                max_attempts: NonZeroU32::new(3),
+                deadline: None,
+                healthy_after: None,
+                growth: Growth::Exponential { delay: Duration::from_secs(1), factor: 2.0 },
+                jitter: Jitter::None,
+                cap: Duration::from_secs(60),
+                floor: Duration::ZERO,
+                splay: Duration::ZERO,
+            },
+            limits: Limits { timeout: None, signal: Signal::TERM, kill_after: Duration::from_secs(5) },
+        }
+    }
+
+    fn failed(status: u8) -> (Outcome, u64) {
+        (Outcome::Exited(status), 0)
+    }
+
+    #[test]
+    fn it_runs_until_success_and_waits_between() {
+        let mut host = Scripted::new(&[failed(1), failed(7), failed(0)]);
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        assert_eq!(finish, Finish::Succeeded { outcome: Outcome::Exited(0), rule: Rule::ExitZero });
+        assert_eq!(
+            host.log,
+            ["attempt 1 after None", "wait 1s", "attempt 2 after Some(1)", "wait 2s", "attempt 3 after Some(7)"]
+        );
+    }
+
+    #[test]
+    fn a_fatal_failure_ends_it_at_once() {
+        let mut host = Scripted::new(&[failed(3)]);
+        let rules = Rules { fatal_on: vec![Condition::parse("3").unwrap()], ..Rules::default() };
+        let finish = run(&policy(rules), &mut host).unwrap();
+        assert!(matches!(finish, Finish::NotRetried { .. }));
+        assert_eq!(host.log, ["attempt 1 after None"]);
+    }
+
+    #[test]
+    fn attempts_run_out_without_a_last_wait() {
+        let mut host = Scripted::new(&[failed(1)]);
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        assert_eq!(finish, Finish::GaveUp { outcome: Outcome::Exited(1), why: Exhausted::Attempts });
+        assert_eq!(host.log.len(), 5);
+    }
+
+    #[test]
+    fn a_signal_in_a_wait_or_an_attempt_ends_it() {
+        let mut host = Scripted::new(&[failed(1)]);
+        host.interrupt_pause = Some(Signal::TERM);
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM });
+        assert_eq!(host.log, ["attempt 1 after None", "wait 1s"]);
+
+        let mut host = Scripted::new(&[failed(1)]);
+        host.interrupt_attempt = Some(Signal::INT);
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        assert_eq!(finish, Finish::InterruptedAttempt { signal: Signal::INT, outcome: Outcome::Exited(1) });
+
+        let mut host = Scripted::new(&[failed(0)]);
+        host.interrupt_attempt = Some(Signal::INT);
+        assert!(matches!(run(&policy(Rules::default()), &mut host).unwrap(), Finish::Succeeded { .. }));
+    }
+
+    #[test]
+    fn the_splay_comes_before_the_first_attempt() {
+        let mut host = Scripted::new(&[failed(0)]);
+        let mut policy = policy(Rules::default());
+        policy.schedule.splay = Duration::from_secs(10);
+        let _ = run(&policy, &mut host).unwrap();
+        assert!(host.log[0].starts_with("wait "), "{:?}", host.log);
+        assert_eq!(host.log.len(), 2);
+    }
+
+    #[test]
+    fn the_deadline_ends_the_run_even_where_no_condition_names_a_timeout() {
+        let limit = Duration::from_secs(9);
+        let cut = Cut { limit: Limit::Deadline(limit), ended_by: Signal::TERM, left: Vec::new() };
+        let mut host = Scripted::new(&[(Outcome::TimedOut(cut), 9)]);
+        let rules = Rules { retry_on: vec![Condition::parse("7").unwrap()], ..Rules::default() };
+        let mut policy = policy(rules);
+        policy.schedule.deadline = Some(limit);
+        let finish = run(&policy, &mut host).unwrap();
+        assert!(matches!(finish, Finish::GaveUp { why: Exhausted::Deadline(_), .. }));
+    }
+}

@@ -1,0 +1,3 @@
+//! Bytes on their way in and out.
+
+pub(crate) mod messages;

@@ -1,0 +1,284 @@
+//! The command under test, and what it is started with.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{PipeReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
+
+use super::run::Run;
+use super::running::{Drain, Running};
+
+/// The binary under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_retry");
+
+/// Longest time a run may take unless it says otherwise.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The command under test with no arguments yet.
+pub(crate) fn retry() -> Retry {
+    Retry::new(BINARY)
+}
+
+/// A command to be run: by default in a session of its own, with an empty stdin, with all signals at
+/// their defaults, and without the variables that a `retry` around the tests would have set.
+#[derive(Debug)]
+#[must_use = "nothing runs before `run` or `spawn`"]
+pub(crate) struct Retry {
+    command: Command,
+    stdin: Input,
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
+    setsid: bool,
+    ignored: HashSet<Signal>,
+    blocked: HashSet<Signal>,
+    limit: Duration,
+}
+
+/// What a command reads.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// These bytes, through a pipe that is closed after them.
+    Bytes(Vec<u8>),
+    /// This.
+    Stdio(Stdio),
+}
+
+impl From<&str> for Input {
+    fn from(text: &str) -> Self {
+        Self::Bytes(text.as_bytes().to_vec())
+    }
+}
+
+impl From<&[u8]> for Input {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Bytes(bytes.to_vec())
+    }
+}
+
+impl From<Vec<u8>> for Input {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Stdio> for Input {
+    fn from(stdio: Stdio) -> Self {
+        Self::Stdio(stdio)
+    }
+}
+
+impl From<File> for Input {
+    fn from(file: File) -> Self {
+        Self::Stdio(file.into())
+    }
+}
+
+impl From<PipeReader> for Input {
+    fn from(pipe: PipeReader) -> Self {
+        Self::Stdio(pipe.into())
+    }
+}
+
+impl Retry {
+    /// The same care for another program, to compare with.
+    pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"RETRY_") {
+                command.env_remove(name);
+            }
+        }
+        Self {
+            command,
+            stdin: Input::Stdio(Stdio::null()),
+            stdout: None,
+            stderr: None,
+            setsid: true,
+            ignored: HashSet::new(),
+            blocked: HashSet::new(),
+            limit: LIMIT,
+        }
+    }
+
+    /// One more argument.
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// More arguments.
+    pub(crate) fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Ends the arguments with `-- sh -c SCRIPT`.
+    pub(crate) fn sh(self, script: impl AsRef<OsStr>) -> Self {
+        self.args(["--", "sh", "-c"]).arg(script)
+    }
+
+    /// Sets a variable.
+    pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Removes a variable.
+    pub(crate) fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    /// Starts with no variables at all, but for those set after this.
+    pub(crate) fn env_clear(mut self) -> Self {
+        self.command.env_clear();
+        self
+    }
+
+    /// What it reads: bytes through a pipe, a file, a pipe's end, or a `Stdio`.
+    pub(crate) fn stdin(mut self, input: impl Into<Input>) -> Self {
+        self.stdin = input.into();
+        self
+    }
+
+    /// Where its stdout goes instead of into [`Run::stdout`].
+    pub(crate) fn stdout(mut self, stdio: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stdio.into());
+        self
+    }
+
+    /// Where its stderr goes instead of into [`Run::stderr`].
+    pub(crate) fn stderr(mut self, stdio: impl Into<Stdio>) -> Self {
+        self.stderr = Some(stdio.into());
+        self
+    }
+
+    /// Its working directory.
+    pub(crate) fn dir(mut self, path: impl AsRef<Path>) -> Self {
+        self.command.current_dir(path);
+        self
+    }
+
+    /// Whether it leads a session of its own, without a controlling terminal (the default).
+    pub(crate) fn setsid(mut self, yes: bool) -> Self {
+        self.setsid = yes;
+        self
+    }
+
+    /// Starts with this signal ignored, as under `nohup` or after `trap ''`.
+    pub(crate) fn ignoring(mut self, signal: Signal) -> Self {
+        self.ignored.insert(signal);
+        self
+    }
+
+    /// Starts with this signal blocked.
+    pub(crate) fn blocking(mut self, signal: Signal) -> Self {
+        self.blocked.insert(signal);
+        self
+    }
+
+    /// Anything else that a [`Command`] can do.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Command)) -> Self {
+        change(&mut self.command);
+        self
+    }
+
+    /// Longest time that the run may take; past it all is killed and the test fails.
+    pub(crate) fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Runs it to its end.
+    #[track_caller]
+    pub(crate) fn run(self) -> Run {
+        self.spawn().wait_bounded()
+    }
+
+    /// Starts it.
+    #[track_caller]
+    pub(crate) fn spawn(mut self) -> Running {
+        let bytes = match self.stdin {
+            Input::Bytes(bytes) => {
+                self.command.stdin(Stdio::piped());
+                Some(bytes)
+            }
+            Input::Stdio(stdio) => {
+                self.command.stdin(stdio);
+                None
+            }
+        };
+        self.command.stdout(self.stdout.unwrap_or_else(Stdio::piped));
+        self.command.stderr(self.stderr.unwrap_or_else(Stdio::piped));
+        defaults_before_exec(&mut self.command, self.setsid, self.ignored, self.blocked);
+        let shown = format!("{:?}", self.command);
+        let started = Instant::now();
+        let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{shown} did not start: {e}"));
+        // What this process still holds of the descriptors given would keep pipes open.
+        drop(self.command);
+        if let Some(bytes) = bytes {
+            let mut pipe = child.stdin.take().unwrap();
+            // It may stay unread: the thread ends with the last reader.
+            thread::spawn(move || pipe.write_all(&bytes));
+        }
+        let stdout = child.stdout.take().map(Drain::new);
+        let stderr = child.stderr.take().map(Drain::new);
+        Running { child, stdout, stderr, started, limit: self.limit, shown, status: None }
+    }
+}
+
+/// Lets a command start with the dispositions and mask of a login shell's child, whatever the tests
+/// themselves were started with: a shell without job control ignores INT for what it puts in the
+/// background, and that would be inherited.
+pub(crate) fn defaults_before_exec(
+    command: &mut Command,
+    setsid: bool,
+    ignored: HashSet<Signal>,
+    blocked: HashSet<Signal>,
+) {
+    let blocked: SigSet = blocked.into_iter().collect();
+    // SAFETY: setsid, signal and sigprocmask are async-signal-safe (signal-safety(7)), and nothing here
+    // allocates: the sets were built before.
+    unsafe {
+        command.pre_exec(move || {
+            if setsid {
+                nix::unistd::setsid()?;
+            }
+            for signal in Signal::iterator() {
+                if matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
+                    continue;
+                }
+                let ignore = ignored.contains(&signal);
+                let handler = if ignore { SigHandler::SigIgn } else { SigHandler::SigDfl };
+                nix::sys::signal::signal(signal, handler)?;
+            }
+            nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
+            Ok(())
+        });
+    }
+}
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_start_as_asked_for() {
+        let status = |run: Run| {
+            let text = String::from_utf8(run.stdout).unwrap();
+            let field = |name: &str| {
+                let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap();
+                u64::from_str_radix(line.trim(), 16).unwrap()
+            };
+            (field("SigIgn:") & 0x7fff_ffff, field("SigBlk:"))
+        };
+        let cat = || Retry::new("cat").arg("/proc/self/status");
+        assert_eq!(status(cat().run()), (0, 0));
+        assert_eq!(status(cat().ignoring(Signal::SIGHUP).blocking(Signal::SIGINT).run()), (1, 2));
+    }
+}
