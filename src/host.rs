@@ -34,9 +34,11 @@ impl System<'_> {
             ("RETRY_MAX_ATTEMPTS=", max.map(|max| max.to_string()).unwrap_or_default()),
             ("RETRY_LAST_STATUS=", last.map(|last| last.to_string()).unwrap_or_default()),
         ];
-        let replaced = |entry: &CString| own.iter().any(|(name, _)| entry.as_bytes().starts_with(name.as_bytes()));
+        let replaced =
+            |entry: &CString| own.iter().any(|(name, _)| entry.as_bytes().starts_with(name.as_bytes()));
         let kept = self.invocation.environment.iter().filter(|entry| !replaced(entry)).cloned();
-        let added = own.iter().map(|(name, value)| CString::new(format!("{name}{value}")).unwrap_or_default());
+        let added =
+            own.iter().map(|(name, value)| CString::new(format!("{name}{value}")).unwrap_or_default());
         kept.chain(added).collect()
     }
 }
@@ -53,16 +55,20 @@ impl Host for System<'_> {
             Some(random) => random,
             None => Xoshiro256PlusPlus::seed_from_u64(match self.invocation.seed {
                 Some(seed) => seed,
-                None => SysRng.try_next_u64().map_err(|_| Error::System {
-                    what: "cannot get random numbers",
-                    errno: Errno::EIO,
-                })?,
+                None => SysRng
+                    .try_next_u64()
+                    .map_err(|_| Error::System { what: "cannot get random numbers", errno: Errno::EIO })?,
             }),
         };
         Ok(self.random.insert(random))
     }
 
-    fn attempt(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Attempt, Error> {
+    fn attempt(
+        &mut self,
+        number: u32,
+        last: Option<u8>,
+        deadline: Option<Duration>,
+    ) -> Result<Attempt, Error> {
         let policy = &self.invocation.policy;
         let bounds = Bounds { limits: policy.limits, deadline: deadline.zip(policy.schedule.deadline) };
         let environment = self.environment(number, last);

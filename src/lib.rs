@@ -69,12 +69,7 @@ pub fn run(args: Vec<OsString>, environment: Vec<CString>) -> u8 {
         Ok(Parsed::Print(text)) => return print(&text),
         Err(error) => Err(error),
     };
-    let exit = invocation.map(|invocation| attempts(&invocation)).unwrap_or_else(|error| {
-        let mut messages = Messages::default();
-        report::say_error(&mut messages, &error);
-        messages.finish(process::wait::now);
-        Exit::Status(FAILED)
-    });
+    let exit = invocation.map_or_else(|error| complain(&error), |invocation| attempts(&invocation));
     match exit {
         Exit::Status(status) => status,
         Exit::Signal(signal) => {
@@ -82,6 +77,14 @@ pub fn run(args: Vec<OsString>, environment: Vec<CString>) -> u8 {
             signal.status()
         }
     }
+}
+
+/// Says why nothing was run.
+fn complain(error: &Error) -> Exit {
+    let mut messages = Messages::default();
+    report::say_error(&mut messages, error);
+    messages.finish(process::wait::now);
+    Exit::Status(FAILED)
 }
 
 /// What the words ask for.
@@ -105,12 +108,8 @@ fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
 /// Runs the attempts of an invocation to their end.
 fn attempts(invocation: &Invocation) -> Exit {
     let policy = &invocation.policy;
-    let report = Report::new(
-        &invocation.label,
-        invocation.volume,
-        policy.schedule.max_attempts,
-        policy.rules.clone(),
-    );
+    let report =
+        Report::new(&invocation.label, invocation.volume, policy.schedule.max_attempts, policy.rules.clone());
     let (finish, mut report) = match Supervisor::new() {
         Ok(supervisor) => {
             let mut host = host::System { supervisor, invocation, report, random: None };
@@ -137,9 +136,7 @@ fn print(text: &str) -> u8 {
         // `retry --help | head -1` with SIGPIPE ignored: who stops reading has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
-            let mut messages = Messages::default();
-            report::say_error(&mut messages, &Error::Output(error));
-            messages.finish(process::wait::now);
+            complain(&Error::Output(error));
             FAILED
         }
     }

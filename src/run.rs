@@ -7,7 +7,7 @@ use rand::Rng;
 use crate::error::Error;
 use crate::policy::Policy;
 use crate::policy::delay::schedule::{Next, Progress};
-use crate::policy::verdict::outcome::{Attempt, Exhausted, Finish, Limit, Outcome, Signal, Verdict};
+use crate::policy::verdict::outcome::{Attempt, Cut, Exhausted, Finish, Limit, Outcome, Signal, Verdict};
 use crate::report::Event;
 
 /// What the loop needs of the world.
@@ -29,7 +29,12 @@ pub(crate) trait Host {
     ///
     /// # Errors
     /// Where retry itself fails; a failing command is an outcome.
-    fn attempt(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Attempt, Error>;
+    fn attempt(
+        &mut self,
+        number: u32,
+        last: Option<u8>,
+        deadline: Option<Duration>,
+    ) -> Result<Attempt, Error>;
 
     /// Waits until a time. A signal that ends the run ends the wait and is returned.
     ///
@@ -71,7 +76,11 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
             Settled::Over(finish) => break finish,
         }
     };
-    host.tell(&Event::Finish { progress: &progress, finish: &finish, elapsed: host.now().saturating_sub(start) });
+    host.tell(&Event::Finish {
+        progress: &progress,
+        finish: &finish,
+        elapsed: host.now().saturating_sub(start),
+    });
     Ok(finish)
 }
 
@@ -93,12 +102,12 @@ fn settle(
     Ok(match (verdict, attempt.interrupted, &attempt.outcome) {
         (Verdict::Success(rule), ..) => Settled::Over(Finish::Succeeded { outcome, rule: rule.clone() }),
         (_, Some(signal), _) => Settled::Over(Finish::InterruptedAttempt { signal, outcome }),
-        (_, None, Outcome::TimedOut(cut)) if cut.left.is_empty() && let Limit::Deadline(deadline) = cut.limit => {
-            Settled::Over(Finish::GaveUp { outcome, why: Exhausted::Deadline(deadline) })
+        (_, None, Outcome::TimedOut(Cut { limit: Limit::Deadline(deadline), left, .. }))
+            if left.is_empty() =>
+        {
+            Settled::Over(Finish::GaveUp { outcome, why: Exhausted::Deadline(*deadline) })
         }
-        (Verdict::Fatal(rule), None, _) => {
-            Settled::Over(Finish::NotRetried { outcome, rule: rule.clone() })
-        }
+        (Verdict::Fatal(rule), None, _) => Settled::Over(Finish::NotRetried { outcome, rule: rule.clone() }),
         (Verdict::Retryable(_), None, _) => {
             let elapsed = host.now().saturating_sub(start);
             match policy.schedule.next(progress, elapsed, host.random()?) {
@@ -123,7 +132,6 @@ mod tests {
     use crate::policy::delay::schedule::Schedule;
     use crate::policy::verdict::classify::{Rule, Rules};
     use crate::policy::verdict::condition::Condition;
-    use crate::policy::verdict::outcome::Cut;
 
     /// A world whose attempts end as scripted and whose clock moves only by what is done.
     struct Scripted {
@@ -207,7 +215,13 @@ mod tests {
         assert_eq!(finish, Finish::Succeeded { outcome: Outcome::Exited(0), rule: Rule::ExitZero });
         assert_eq!(
             host.log,
-            ["attempt 1 after None", "wait 1s", "attempt 2 after Some(1)", "wait 2s", "attempt 3 after Some(7)"]
+            [
+                "attempt 1 after None",
+                "wait 1s",
+                "attempt 2 after Some(1)",
+                "wait 2s",
+                "attempt 3 after Some(7)"
+            ]
         );
     }
 

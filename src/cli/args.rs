@@ -60,11 +60,25 @@ pub(crate) struct Args {
     pub(crate) delay: Option<Delays>,
 
     /// How the delay is spread [default: full; none for constant and for a list]
-    #[arg(short, long, value_enum, value_name = "JITTER", allow_hyphen_values = true, help_heading = "Delays")]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "JITTER",
+        allow_hyphen_values = true,
+        help_heading = "Delays"
+    )]
     pub(crate) jitter: Option<JitterName>,
 
     /// How the delay grows [default: exponential]
-    #[arg(long, value_enum, value_name = "BACKOFF", allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "BACKOFF",
+        allow_hyphen_values = true,
+        help_heading = "Delays",
+        hide_short_help = true
+    )]
     pub(crate) backoff: Option<BackoffName>,
 
     /// Growth per retry, exponential only; at least 1 [default: 2]
@@ -120,7 +134,13 @@ pub(crate) struct Args {
     pub(crate) verbose: bool,
 
     /// The command's name in messages [default: its base name]
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Output", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        help_heading = "Output",
+        hide_short_help = true
+    )]
     pub(crate) label: Option<String>,
 
     /// The ten options that matter (-h), or all (--help)

@@ -24,7 +24,8 @@ pub(crate) fn explain(error: &clap::Error) -> Error {
     };
     let option = text(ContextKind::InvalidArg).unwrap_or_default();
     // `--max <N>`, `--delay <DURATION[,DURATION]...>`: the name alone.
-    let name = option.split([' ', '=']).next().unwrap_or_default().to_owned();
+    let bare = |text: &str| text.split([' ', '=', '.']).next().unwrap_or_default().to_owned();
+    let name = bare(&option);
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     match error.kind() {
         ErrorKind::UnknownArgument => unknown(&name, text(ContextKind::SuggestedArg)),
@@ -40,8 +41,7 @@ pub(crate) fn explain(error: &clap::Error) -> Error {
             Error::usage("no command to run", "retry [OPTIONS] [--] COMMAND [ARG]...")
         }
         ErrorKind::ArgumentConflict => {
-            let other = text(ContextKind::PriorArg).unwrap_or_default();
-            let other = other.split([' ', '=']).next().unwrap_or_default();
+            let other = bare(&text(ContextKind::PriorArg).unwrap_or_default());
             if other == name {
                 Error::usage(format!("{name} is given more than once"), "give it once")
             } else {
@@ -69,15 +69,15 @@ fn unknown(name: &str, suggestion: Option<String>) -> Error {
 
 /// A value that is missing, or not one of the few that there are.
 fn not_among(name: &str, value: &str, error: &clap::Error) -> Error {
-    let Some(ContextValue::Strings(valid)) = error.get(ContextKind::ValidValue) else {
-        return Error::usage(format!("{name} needs a value"), SEE);
+    let valid = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(valid)) if !valid.is_empty() => valid,
+        _ => return Error::usage(format!("{name} needs a value"), SEE),
     };
-    let list = valid.join(", ");
     let cause = match value {
         "" => format!("{name} needs a value"),
         value => format!("{name} {}: no such value", shown(value)),
     };
-    Error::usage(cause, format!("it is one of {list}"))
+    Error::usage(cause, format!("it is one of {}", valid.join(", ")))
 }
 
 /// A value as it was typed, or in quotes where that could be overlooked.

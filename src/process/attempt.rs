@@ -115,8 +115,7 @@ impl Supervisor {
         }
         let before = if limited { Before::now() } else { Before::default() };
         let started = now();
-        let start =
-            Start { signals: &self.signals, group: self.group, death_signal: bounds.limits.signal };
+        let start = Start { signals: &self.signals, group: self.group, death_signal: bounds.limits.signal };
         let pid = match command.start(environment, start) {
             Ok(pid) => pid,
             Err(failure) => {
@@ -160,6 +159,10 @@ impl Supervisor {
             }
             running.on_time(now(), voice);
             if let Some(outcome) = running.finished(now()) {
+                if !running.is_over() {
+                    // What was killed last is dead, but its end may not have been announced yet.
+                    while next_change().is_some() {}
+                }
                 let ran = now().saturating_sub(started).saturating_sub(running.stopped);
                 let reader_gone =
                     outcome.is_failure() && reader_gone(std::os::fd::AsFd::as_fd(&std::io::stdout()));

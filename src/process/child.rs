@@ -113,7 +113,11 @@ impl Command {
                     }
                     // As execvp(3): go on past what is not there or may not be run, and remember the latter.
                     match errno {
-                        libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG | libc::ESTALE | libc::ENODEV
+                        libc::ENOENT
+                        | libc::ENOTDIR
+                        | libc::ENAMETOOLONG
+                        | libc::ESTALE
+                        | libc::ENODEV
                         | libc::ETIMEDOUT
                             if self.candidates.len() > 1 => {}
                         _ if found == libc::EACCES && errno != libc::EACCES => break,

@@ -104,10 +104,7 @@ fn below(table: &[Row], root: i32, before: &Before) -> Vec<Row> {
 /// The process table, as far as /proc shows it; empty where it is not mounted.
 fn table() -> Vec<Row> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(row)
-        .collect()
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter_map(row).collect()
 }
 
 fn row(pid: i32) -> Option<Row> {
@@ -184,9 +181,8 @@ fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
 fn pidfd_send_signal(process: &OwnedFd, number: i32) -> Result<(), Errno> {
     let information = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: no information is passed, so nothing is read.
-    let sent = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), number, information, 0)
-    };
+    let sent =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), number, information, 0) };
     Errno::result(sent).map(drop)
 }
 
@@ -198,7 +194,10 @@ mod tests {
     fn a_name_with_brackets_and_spaces_does_not_confuse() {
         let line = b"77 (a) b) R 5 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 0 0";
         let row = parse(77, line).unwrap();
-        assert_eq!(row, Row { process: Process { pid: 77, start: 12345 }, parent: 5, group: 7, state: State::Alive });
+        assert_eq!(
+            row,
+            Row { process: Process { pid: 77, start: 12345 }, parent: 5, group: 7, state: State::Alive }
+        );
         assert_eq!(parse(77, b"77 (x"), None);
         assert_eq!(parse(77, b"77 (x) Z 5"), None);
     }
@@ -211,7 +210,12 @@ mod tests {
     }
 
     fn tree(rows: &[(i32, i32, i32)]) -> Vec<Row> {
-        let row = |(pid, parent, group)| Row { process: Process { pid, start: 1 }, parent, group, state: State::Alive };
+        let row = |(pid, parent, group)| Row {
+            process: Process { pid, start: 1 },
+            parent,
+            group,
+            state: State::Alive,
+        };
         rows.iter().copied().map(row).collect()
     }
 
@@ -225,10 +229,8 @@ mod tests {
     fn what_was_there_before_is_left_out_with_its_children_and_its_group() {
         // 1 is retry. 2 was there with its child 3; 4 is the attempt with 5; 6 is a later orphan of 2's.
         let table = tree(&[(2, 1, 2), (3, 2, 3), (4, 1, 4), (5, 4, 5), (6, 1, 2), (9, 8, 9)]);
-        let before = Before {
-            processes: BTreeSet::from([Process { pid: 2, start: 1 }]),
-            groups: BTreeSet::from([2]),
-        };
+        let before =
+            Before { processes: BTreeSet::from([Process { pid: 2, start: 1 }]), groups: BTreeSet::from([2]) };
         assert_eq!(pids(&below(&table, 1, &before)), [4, 5]);
         assert_eq!(pids(&below(&table, 1, &Before::default())), [2, 3, 4, 5, 6]);
     }
@@ -236,7 +238,8 @@ mod tests {
     #[test]
     fn a_pid_that_went_to_another_process_is_another() {
         let table = tree(&[(2, 1, 2)]);
-        let before = Before { processes: BTreeSet::from([Process { pid: 2, start: 0 }]), ..Before::default() };
+        let before =
+            Before { processes: BTreeSet::from([Process { pid: 2, start: 0 }]), ..Before::default() };
         assert_eq!(pids(&below(&table, 1, &before)), [2]);
     }
 }

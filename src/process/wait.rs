@@ -78,9 +78,8 @@ impl Waiter {
 fn new_timer() -> Result<TimerFd, Error> {
     let mut low = Vec::new();
     loop {
-        let timer =
-            TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)
-                .doing("cannot open a timer")?;
+        let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)
+            .doing("cannot open a timer")?;
         if timer.as_fd().as_raw_fd() > 2 {
             return Ok(timer);
         }

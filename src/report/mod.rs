@@ -52,7 +52,11 @@ impl Report {
     pub(crate) fn new(label: &str, volume: Volume, max_attempts: Option<NonZeroU32>, rules: Rules) -> Self {
         let label = printable(label).into_owned();
         let verbose = volume == Volume::Verbose;
-        Self { messages: Messages::default(), phrases: Phrases { label, max_attempts, rules, verbose }, volume }
+        Self {
+            messages: Messages::default(),
+            phrases: Phrases { label, max_attempts, rules, verbose },
+            volume,
+        }
     }
 
     /// Says what an event is worth.
@@ -166,7 +170,8 @@ impl Phrases {
             }
             Finish::NotRetried { outcome, rule } => {
                 // A pipe whose reader has had enough is the normal end of many a pipeline.
-                let least = if *rule == Rule::Stopped(Signal::PIPE) { Volume::Verbose } else { Volume::Quiet };
+                let least =
+                    if *rule == Rule::Stopped(Signal::PIPE) { Volume::Verbose } else { Volume::Quiet };
                 (least, format!("not retried: {}", self.not_retried(outcome, rule)))
             }
             Finish::InterruptedAttempt { signal, outcome } => {

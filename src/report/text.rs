@@ -12,7 +12,7 @@ pub(crate) fn duration(time: Duration) -> String {
     let tenths = (millis + 50) / 100;
     let seconds = (millis + 500) / 1000;
     match seconds {
-        0..=119 if tenths % 10 == 0 => format!("{}s", tenths / 10),
+        0..=119 if tenths.is_multiple_of(10) => format!("{}s", tenths / 10),
         0..=119 => format!("{}.{}s", tenths / 10, tenths % 10),
         120..=7199 => pair(seconds / 60, "m", seconds % 60, "s"),
         7200..=172_799 => pair(seconds / 3600, "h", seconds % 3600 / 60, "m"),

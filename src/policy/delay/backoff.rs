@@ -54,7 +54,11 @@ fn exponential(delay: Duration, factor: f64, n: u32) -> Duration {
     let multiple = factor.powf(f64::from(n));
     // Whole multiples, the usual case, stay exact to the nanosecond.
     if multiple.fract() == 0.0 && multiple < 1e15 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, from 1 to 10¹⁵")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole, from 1 to 10¹⁵"
+        )]
         return times(delay, multiple as u128);
     }
     Duration::try_from_secs_f64(delay.as_secs_f64() * multiple).unwrap_or(Duration::MAX)
@@ -81,8 +85,7 @@ fn fibonacci(n: u32) -> u128 {
 pub(super) fn from_nanos(nanos: u128) -> Duration {
     const SECOND: u128 = 1_000_000_000;
     match u64::try_from(nanos / SECOND) {
-        #[expect(clippy::cast_possible_truncation, reason = "a remainder below 10⁹ fits")]
-        Ok(seconds) => Duration::new(seconds, (nanos % SECOND) as u32),
+        Ok(seconds) => Duration::new(seconds, u32::try_from(nanos % SECOND).unwrap_or(0)),
         Err(_) => Duration::MAX,
     }
 }
@@ -103,10 +106,7 @@ mod tests {
     fn each_growth_has_its_series_up_to_the_cap() {
         let delay = Duration::from_secs(1);
         let list = Growth::List { first: delay, rest: vec![Duration::from_secs(7), Duration::from_secs(3)] };
-        assert_eq!(
-            seconds(&Growth::Exponential { delay, factor: 2.0 }, 0..8),
-            [1, 2, 4, 8, 16, 32, 60, 60]
-        );
+        assert_eq!(seconds(&Growth::Exponential { delay, factor: 2.0 }, 0..8), [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(seconds(&Growth::Linear { delay }, 0..5), [1, 2, 3, 4, 5]);
         assert_eq!(seconds(&Growth::Fibonacci { delay }, 0..12), [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 60, 60]);
         assert_eq!(seconds(&Growth::Constant { delay }, 0..3), [1, 1, 1]);

@@ -46,7 +46,7 @@ impl Jitter {
             Self::Full => uniform(Duration::ZERO, base, rng),
             Self::Equal => {
                 let half = base / 2;
-                (base - half).saturating_add(uniform(Duration::ZERO, half, rng))
+                base.saturating_sub(half).saturating_add(uniform(Duration::ZERO, half, rng))
             }
             Self::Decorrelated => {
                 let top = previous.saturating_mul(3).min(cap);
@@ -119,8 +119,7 @@ mod tests {
     /// Mean and range of each jitter over many draws, against the formulas.
     #[test]
     fn each_jitter_has_its_range_and_mean() {
-        let spread =
-            Spread { base: secs(8.0), first: secs(1.0), previous: secs(4.0), cap: secs(10.0) };
+        let spread = Spread { base: secs(8.0), first: secs(1.0), previous: secs(4.0), cap: secs(10.0) };
         for (jitter, low, high) in [
             (Jitter::Full, 0.0, 8.0),
             (Jitter::Equal, 4.0, 8.0),
@@ -136,7 +135,10 @@ mod tests {
             assert!(least >= low && least <= low + width * 0.01, "{jitter:?} least {least}");
             assert!(most <= high && most >= high - width * 0.01, "{jitter:?} most {most}");
             // Four standard errors of the mean of 100,000 uniform draws.
-            assert!((mean - f64::midpoint(low, high)).abs() <= width * 0.0037 + 1e-9, "{jitter:?} mean {mean}");
+            assert!(
+                (mean - f64::midpoint(low, high)).abs() <= width * 0.0037 + 1e-9,
+                "{jitter:?} mean {mean}"
+            );
         }
     }
 
@@ -151,7 +153,11 @@ mod tests {
 
     /// One optimistic-locking contest of the AWS backoff simulator: `clients` writers of one row, a
     /// network of N(10, 2) ms, base 5 and cap 2000 ms. Returns the calls made and the time of the last.
-    fn contest(clients: usize, seed: u64, delay: &mut dyn FnMut(u32, &mut Duration, &mut Xoshiro256PlusPlus) -> Duration) -> (u32, f64) {
+    fn contest(
+        clients: usize,
+        seed: u64,
+        delay: &mut dyn FnMut(u32, &mut Duration, &mut Xoshiro256PlusPlus) -> Duration,
+    ) -> (u32, f64) {
         use std::cmp::Reverse;
         use std::collections::BinaryHeap;
 

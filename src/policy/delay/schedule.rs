@@ -185,23 +185,26 @@ mod tests {
         let deadline = secs(10);
         let schedule = Schedule { max_attempts: None, deadline: Some(deadline), ..schedule() };
         // 1 + 2 + 4 = 7; 8 does not fit into 3, half of it does; then 0.75 is under the first delay.
-        assert_eq!(steps(&schedule, Duration::ZERO, 0, 9), [
-            Next::Wait(secs(1)),
-            Next::Wait(secs(2)),
-            Next::Wait(secs(4)),
-            Next::Wait(Duration::from_millis(1500)),
-            Next::Stop(Exhausted::DelayPastDeadline(deadline)),
-        ]);
+        assert_eq!(
+            steps(&schedule, Duration::ZERO, 0, 9),
+            [
+                Next::Wait(secs(1)),
+                Next::Wait(secs(2)),
+                Next::Wait(secs(4)),
+                Next::Wait(Duration::from_millis(1500)),
+                Next::Stop(Exhausted::DelayPastDeadline(deadline)),
+            ]
+        );
         assert_eq!(steps(&schedule, deadline, 0, 9), [Next::Stop(Exhausted::Deadline(deadline))]);
     }
 
     #[test]
     fn the_cut_delay_is_not_shorter_than_the_floor() {
         let schedule = Schedule { deadline: Some(secs(10)), floor: secs(6), ..schedule() };
-        assert_eq!(steps(&schedule, Duration::ZERO, 0, 9), [
-            Next::Wait(secs(6)),
-            Next::Stop(Exhausted::DelayPastDeadline(secs(10))),
-        ]);
+        assert_eq!(
+            steps(&schedule, Duration::ZERO, 0, 9),
+            [Next::Wait(secs(6)), Next::Stop(Exhausted::DelayPastDeadline(secs(10))),]
+        );
     }
 
     #[test]

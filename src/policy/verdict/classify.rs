@@ -184,7 +184,10 @@ mod tests {
     fn a_profile_stands_behind_the_conditions_and_before_the_defaults() {
         let profiles = vec![Profile::named("curl").unwrap()];
         let rules = Rules { profiles, ..Rules::default() };
-        assert!(matches!(rules.classify(&attempt(Outcome::Exited(7))), Verdict::Retryable(Rule::Profile { .. })));
+        assert!(matches!(
+            rules.classify(&attempt(Outcome::Exited(7))),
+            Verdict::Retryable(Rule::Profile { .. })
+        ));
         assert!(matches!(rules.classify(&attempt(Outcome::Exited(3))), Verdict::Fatal(Rule::Profile { .. })));
         assert_eq!(rules.classify(&attempt(Outcome::Exited(22))), Verdict::Retryable(Rule::AnyFailure));
         let rules = Rules { retry_on: vec![condition("transient,3")], ..rules };
@@ -197,10 +200,10 @@ mod tests {
     fn a_lost_reader_makes_every_failure_fatal_but_leaves_success_alone() {
         let rules = Rules { profiles: vec![Profile::named("curl").unwrap()], ..Rules::default() };
         let gone = |outcome| Attempt { reader_gone: true, ..attempt(outcome) };
-        assert_eq!(rules.classify(&gone(Outcome::Exited(1))), Verdict::Fatal(Rule::Profile {
-            name: "curl",
-            reason: "unsupported protocol"
-        }));
+        assert_eq!(
+            rules.classify(&gone(Outcome::Exited(1))),
+            Verdict::Fatal(Rule::Profile { name: "curl", reason: "unsupported protocol" })
+        );
         assert_eq!(rules.classify(&gone(Outcome::Exited(7))), Verdict::Fatal(Rule::ReaderGone));
         assert_eq!(rules.classify(&gone(Outcome::Signaled(Signal::TERM))), Verdict::Fatal(Rule::ReaderGone));
         assert_eq!(rules.classify(&gone(Outcome::Exited(0))), Verdict::Success(Rule::ExitZero));

@@ -237,7 +237,22 @@ mod tests {
         }
         assert_eq!(Signal::parse("RTMIN+6").map(Signal::number), Some(40));
         assert_eq!(Signal::parse("rtmax").map(Signal::number), Some(64));
-        for text in ["", "0", "32", "33", "65", "-1", "+15", "FOO", "SIG", "SIGSIGTERM", "RTMIN+31", "RTMIN+", "RTMAX-99", "RTMIN-1"] {
+        for text in [
+            "",
+            "0",
+            "32",
+            "33",
+            "65",
+            "-1",
+            "+15",
+            "FOO",
+            "SIG",
+            "SIGSIGTERM",
+            "RTMIN+31",
+            "RTMIN+",
+            "RTMAX-99",
+            "RTMIN-1",
+        ] {
             assert_eq!(Signal::parse(text), None, "{text}");
         }
     }
