@@ -158,6 +158,17 @@ pub(crate) fn signal(text: &str) -> Result<Signal, ValueError> {
     Signal::parse(text).ok_or_else(|| ValueError::new("no such signal", hint))
 }
 
+/// Reads a label: any text but none.
+///
+/// # Errors
+/// Where it is empty.
+pub(crate) fn label(text: &str) -> Result<String, ValueError> {
+    match text.trim() {
+        "" => Err(ValueError::new("the label is empty", "leave the option out for the command's base name")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// Reads the growth factor: a number, at least 1.
 ///
 /// # Errors

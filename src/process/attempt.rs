@@ -26,6 +26,9 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two rounds of KILL; the rounds are for what was forked meanwhile.
 const KILL_ROUND: Duration = Duration::from_millis(50);
 
+/// Walks for one signal, at most: something that forks without end must not keep retry from its clock.
+const WALKS: usize = 50;
+
 /// Longest sleep while a timeout runs. A stop that cannot be caught (SIGSTOP) shows as a longer one.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -337,9 +340,9 @@ impl Running {
     fn send_all(&self, signal: Signal, numbers: &[i32], voice: &mut impl Voice) {
         let mut sent = std::collections::BTreeSet::new();
         let mut pids = Vec::new();
-        loop {
+        for _ in 0..WALKS {
             let fresh: Vec<Process> = self.alive().into_iter().filter(|p| !sent.contains(p)).collect();
-            if fresh.is_empty() || sent.len() > 100_000 {
+            if fresh.is_empty() {
                 break;
             }
             for process in fresh {
