@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, ValueHint};
 
 use super::values::{
-    BackoffName, Delays, JitterName, MaxAttempts, condition, delays, duration, factor, max_attempts,
+    BackoffName, Delays, JitterName, MaxAttempts, condition, delays, duration, factor, label, max_attempts,
     positive_duration, seed, signal,
 };
 use crate::policy::verdict::condition::Condition;
@@ -137,6 +137,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "TEXT",
+        value_parser = label,
         allow_hyphen_values = true,
         help_heading = "Output",
         hide_short_help = true
