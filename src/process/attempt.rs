@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use signal_hook::consts::{SIGCONT, SIGKILL};
 
-use super::child::{Change, Command, Start, next_change};
+use super::child::{Change, Command, Start, has_ended, next_change};
 use super::descendants::{Before, Process, since};
 use super::signal::{Kind, Received, Signals, send, stop_self};
 use super::terminal::{Group, group};
@@ -67,6 +67,8 @@ pub(crate) struct Supervisor {
     waiter: Waiter,
     group: Group,
     subreaper: bool,
+    /// An INT, TERM, HUP or QUIT that came when the command had just ended: it belongs to the wait.
+    late: Option<Signal>,
 }
 
 impl Supervisor {
@@ -76,7 +78,7 @@ impl Supervisor {
     /// When the system refuses a descriptor.
     pub(crate) fn new() -> Result<Self, Error> {
         let signals = Signals::take()?;
-        Ok(Self { signals, waiter: Waiter::default(), group: group(), subreaper: false })
+        Ok(Self { signals, waiter: Waiter::default(), group: group(), subreaper: false, late: None })
     }
 
     /// Waits until a time since boot. An INT, TERM, HUP or QUIT ends the wait and is returned.
@@ -84,6 +86,9 @@ impl Supervisor {
     /// # Errors
     /// When the system refuses a timer.
     pub(crate) fn pause(&mut self, until: Duration, voice: &mut impl Voice) -> Result<Option<Signal>, Error> {
+        if let Some(signal) = self.late.take() {
+            return Ok(Some(signal));
+        }
         loop {
             while let Some(received) = self.signals.next() {
                 match received.kind {
@@ -141,6 +146,7 @@ impl Supervisor {
             stopped: Duration::ZERO,
             stop_asked: false,
             interrupted: None,
+            late: None,
         };
         loop {
             let from = now();
@@ -166,6 +172,7 @@ impl Supervisor {
                     // What was killed last is dead, but its end may not have been announced yet.
                     while next_change().is_some() {}
                 }
+                self.late = running.late;
                 let ran = now().saturating_sub(started).saturating_sub(running.stopped);
                 let reader_gone =
                     outcome.is_failure() && reader_gone(std::os::fd::AsFd::as_fd(&std::io::stdout()));
@@ -203,6 +210,8 @@ struct Running {
     /// The terminal, or somebody, has asked for a stop that the command has not yet made.
     stop_asked: bool,
     interrupted: Option<Signal>,
+    /// What would have been, had the command not ended before it could be passed on.
+    late: Option<Signal>,
 }
 
 impl Running {
@@ -232,6 +241,9 @@ impl Running {
 
     fn on_signal(&mut self, received: Received, voice: &mut impl Voice) {
         match received.kind {
+            Kind::End if self.passes_on(received) && self.state == State::Running && has_ended(self.pid) => {
+                self.late.get_or_insert(received.signal);
+            }
             Kind::End => {
                 self.interrupted.get_or_insert(received.signal);
                 self.pass_on(received, voice);
@@ -249,11 +261,15 @@ impl Running {
         }
     }
 
-    /// Sends on to the command what was sent to retry, but not what the terminal sent to both, and not to
-    /// the command what the command itself sent.
-    fn pass_on(&self, received: Received, voice: &mut impl Voice) {
+    /// Whether the command is to get what retry got: not what the terminal sent to both, and not what the
+    /// command itself sent.
+    fn passes_on(&self, received: Received) -> bool {
         let by_terminal = self.group == Group::Shared && received.by_kernel;
-        if self.ended.is_some() || by_terminal || received.sender == self.pid {
+        self.ended.is_none() && !by_terminal && received.sender != self.pid
+    }
+
+    fn pass_on(&self, received: Received, voice: &mut impl Voice) {
+        if !self.passes_on(received) {
             return;
         }
         let number = received.signal.number();

@@ -208,6 +208,18 @@ pub(crate) fn next_change() -> Option<(i32, Change)> {
     }
 }
 
+/// Whether a child has ended, which stays to be reaped.
+pub(crate) fn has_ended(pid: i32) -> bool {
+    let Ok(id) = libc::id_t::try_from(pid) else { return false };
+    let mut information = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: waitid(2) fills in the information, which is all zero where there is nothing to tell.
+    unsafe {
+        libc::waitid(libc::P_PID, id, information.as_mut_ptr(), options) == 0
+            && information.assume_init().si_pid() == pid
+    }
+}
+
 /// Waits for the one child that has just exited by itself.
 fn reap_one(pid: i32) {
     // SAFETY: no status is asked for.
