@@ -11,4 +11,7 @@
 
 mod support;
 
+mod architecture;
+mod completion;
+mod generated;
 mod http;

@@ -28,15 +28,16 @@ fn profile_names() -> clap::builder::PossibleValuesParser {
     long_about = "Run a command until it succeeds, with exponential backoff and jitter between attempts. \
                   Failures that cannot succeed later are not retried; the exit status is the command's own.",
     override_usage = "retry [OPTIONS] [--] COMMAND [ARG]...",
-    after_help = "All options: retry --help, and retry(1).\n\nExample: retry --max 3 -- curl -fsS http://127.0.0.1:8080/data",
+    help_template = "{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}",
+    after_help = "Example: retry --max 3 -- curl -fsS http://127.0.0.1:8080/data    All options: --help, retry(1)",
     after_long_help = super::docs::after_long_help(),
     disable_help_flag = true,
     disable_version_flag = true,
     term_width = 100
 )]
 pub(crate) struct Args {
-    /// Attempts in all, the first included; `unlimited` for no limit [default: 5; unlimited with --deadline]
-    #[arg(short = 'n', long, value_name = "N", value_parser = max_attempts, allow_hyphen_values = true, help_heading = "Attempts")]
+    /// Attempts, the first included [default: 5; unlimited with --deadline]
+    #[arg(short = 'n', long, value_name = "N|unlimited", value_parser = max_attempts, allow_hyphen_values = true, help_heading = "Attempts")]
     pub(crate) max: Option<MaxAttempts>,
 
     /// Limit for everything, waits included
@@ -55,15 +56,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Attempts", hide_short_help = true)]
     pub(crate) kill_after: Option<Duration>,
 
-    /// First delay; a list is the schedule itself, its last entry repeating [default: 1s]
+    /// First delay, or the whole schedule as a list [default: 1s]
+    ///
+    /// The last entry of a list repeats.
     #[arg(short, long, value_name = "DURATION[,DURATION]...", value_parser = delays, allow_hyphen_values = true, help_heading = "Delays")]
     pub(crate) delay: Option<Delays>,
 
-    /// How the delay is spread [default: full; none for constant and for a list]
+    /// How the delay is spread [default: full]
     #[arg(
         short,
         long,
         value_enum,
+        hide_possible_values = true,
+        long_help = super::docs::with_values::<JitterName>("How the delay is spread [default: full; none for constant and for a list]"),
         value_name = "JITTER",
         allow_hyphen_values = true,
         help_heading = "Delays"
@@ -85,7 +90,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER", value_parser = factor, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
     pub(crate) factor: Option<f64>,
 
-    /// Cap; jitter stays under it [default: 60s, or the longest --delay or --min-delay if that is more]
+    /// Cap; jitter stays under it [default: 60s]
+    ///
+    /// A longer --delay or --min-delay raises the default.
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Delays")]
     pub(crate) max_delay: Option<Duration>,
 
@@ -149,7 +156,7 @@ pub(crate) struct Args {
     pub(crate) help: Option<bool>,
 
     /// Print the version
-    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Output")]
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Output", hide_short_help = true)]
     pub(crate) version: Option<bool>,
 
     /// The command and its arguments; options of retry end here

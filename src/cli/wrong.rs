@@ -10,9 +10,12 @@ use crate::error::Error;
 const SEE: &str = "retry --help lists the options; put -- before the command if its name begins with -";
 
 /// What users of other programs of this name type, and what it is called here.
-const ELSEWHERE: [(&str, &str); 2] = [
+const ELSEWHERE: [(&str, &str); 5] = [
     ("-t", "attempts are -n or --max, the limit of one attempt is --timeout"),
-    ("-m", "attempts are -n or --max, the longest delay is --max-delay"),
+    ("-m", "attempts are -n or --max, the longest delay is --max-delay, the name in messages is --label"),
+    ("--times", "attempts are -n or --max"),
+    ("--message", "the name in messages is --label"),
+    ("--while", "the failures to retry are -r or --retry-on"),
 ];
 
 /// Turns clap's error into ours.

@@ -6,7 +6,7 @@
 use std::ffi::{CStr, CString, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStringExt as _;
 
-/// The arguments behind argv[0], which may be missing (execve(2) allows an empty list).
+/// The arguments behind `argv[0]`, which may be missing (execve(2) allows an empty list).
 ///
 /// # Safety
 /// `argv` must be null or point to `argc` valid C strings.

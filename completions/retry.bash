@@ -1,0 +1,49 @@
+# Completion of retry(1) for bash.
+
+_retry() {
+    local i=1 word ended= option= head= values= cur=${COMP_WORDS[COMP_CWORD]}
+    COMPREPLY=()
+    # Where does the command begin?
+    while ((i < COMP_CWORD)); do
+        word=${COMP_WORDS[i]}
+        case $word in
+            --) ended=1; ((i += 1)); break ;;
+            --max | --deadline | --timeout | --signal | --kill-after | --delay | --jitter | --backoff | --factor | --max-delay | --min-delay | --splay | --healthy-after | --seed | --retry-on | --fatal-on | --until | --success-on | --profile | --label)
+                option=$word
+                # Readline makes a word of the "=" between name and value.
+                [[ ${COMP_WORDS[i + 1]} == = ]] && ((i += 1))
+                ((i += 2)) ;;
+            --*) ((i += 1)) ;;
+            -*)
+                if [[ $word =~ ^-[qvhV]*[ndjrxup]$ ]]; then
+                    option=-${word: -1}
+                    ((i += 1))
+                fi
+                ((i += 1)) ;;
+            *) break ;;
+        esac
+    done
+    if ((i > COMP_CWORD)); then
+        [[ $cur == = ]] && cur=
+        case $option in
+            --signal) values='TERM INT HUP QUIT KILL ABRT USR1 USR2' ;;
+            -j | --jitter) values='full equal decorrelated additive none' ;;
+            --backoff) values='exponential linear fibonacci constant' ;;
+            -p | --profile) [[ $cur == *,* ]] && head=${cur%,*},; values='curl wget ssh rsync timeout sysexits auto none' ;;
+        esac
+        COMPREPLY=($(compgen -P "$head" -W "$values" -- "${cur#"$head"}"))
+    elif [[ -z $ended && $cur == -* ]] && ((i == COMP_CWORD)); then
+        COMPREPLY=($(compgen -W '-n --max --deadline --timeout --signal --kill-after -d --delay -j --jitter --backoff --factor --max-delay --min-delay --splay --healthy-after --seed -r --retry-on -x --fatal-on -u --until --success-on -p --profile -q --quiet -v --verbose --label -h --help -V --version' -- "$cur"))
+    elif declare -F _comp_command_offset >/dev/null; then
+        _comp_command_offset "$i"
+    elif declare -F _command_offset >/dev/null; then
+        _command_offset "$i"
+    elif ((i == COMP_CWORD)); then
+        COMPREPLY=($(compgen -c -- "$cur"))
+    else
+        # Files.
+        compopt -o default
+    fi
+}
+
+complete -F _retry retry

@@ -1,0 +1,74 @@
+# Completion of retry(1) for fish.
+
+# The command and its arguments so far, separated by NUL; fails where they have not begun.
+function __retry_command_line
+    set -l tokens (commandline -opc) (commandline -ct)
+    set -e tokens[1]
+    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
+    or return 1
+    set -q argv[1]
+    or return 1
+    string match -qr -- '^-' $argv[1]
+    and return 1
+    # Its own status says whether there was more than one to join.
+    string join0 -- $argv
+    return 0
+end
+
+function __retry_command
+    __retry_command_line >/dev/null
+end
+
+function __retry_complete_command
+    set -l line (__retry_command_line | string split0)
+    set -l last $line[-1]
+    set -e line[-1]
+    complete -C (string join -- ' ' (for word in $line; string escape -- $word; end) $last | string collect)
+end
+
+complete -c retry -n 'not __retry_command' -s n -l max -d 'Attempts, the first included [default: 5; unlimited with --deadline]' -r -f
+complete -c retry -n 'not __retry_command' -l deadline -d 'Limit for everything, waits included' -r -f
+complete -c retry -n 'not __retry_command' -l timeout -d 'Limit for one attempt' -r -f
+complete -c retry -n 'not __retry_command' -l signal -d 'What ends an attempt at its limit, and the command when retry is killed [default: TERM]' -r -f -a "TERM\t''
+INT\t''
+HUP\t''
+QUIT\t''
+KILL\t''
+ABRT\t''
+USR1\t''
+USR2\t''"
+complete -c retry -n 'not __retry_command' -l kill-after -d 'From that signal to KILL; 0 kills at once [default: 5s]' -r -f
+complete -c retry -n 'not __retry_command' -s d -l delay -d 'First delay, or the whole schedule as a list [default: 1s]' -r -f
+complete -c retry -n 'not __retry_command' -s j -l jitter -d 'How the delay is spread [default: full]' -r -f -a "full\t'anything from 0 to the delay'
+equal\t'half the delay, and anything up to the other half'
+decorrelated\t'anything from the first delay to three times the last one'
+additive\t'the delay, and anything up to as much again'
+none\t'the delay itself'"
+complete -c retry -n 'not __retry_command' -l backoff -d 'How the delay grows [default: exponential]' -r -f -a "exponential\t'multiplied by --factor for every retry'
+linear\t'once, twice, three times the delay'
+fibonacci\t'1, 1, 2, 3, 5 times the delay'
+constant\t'always the delay'"
+complete -c retry -n 'not __retry_command' -l factor -d 'Growth per retry, exponential only; at least 1 [default: 2]' -r -f
+complete -c retry -n 'not __retry_command' -l max-delay -d 'Cap; jitter stays under it [default: 60s]' -r -f
+complete -c retry -n 'not __retry_command' -l min-delay -d 'No delay is shorter, whatever the jitter draws [default: 0]' -r -f
+complete -c retry -n 'not __retry_command' -l splay -d 'Random wait before the first attempt, 0 to this [default: 0]' -r -f
+complete -c retry -n 'not __retry_command' -l healthy-after -d 'An attempt that ran this long starts attempts and backoff anew [default: never]' -r -f
+complete -c retry -n 'not __retry_command' -l seed -d 'Fixes the jitter: same options and seed, same delays [default: random]' -r -f
+complete -c retry -n 'not __retry_command' -s r -l retry-on -d 'Retry these, and no other failures; repeatable [default: any failure]' -r -f
+complete -c retry -n 'not __retry_command' -s x -l fatal-on -d 'Never retry these; repeatable' -r -f
+complete -c retry -n 'not __retry_command' -s u -l until -d 'Only this is success; what else would be success is retried' -r -f
+complete -c retry -n 'not __retry_command' -l success-on -d 'These count as success too; repeatable' -r -f
+complete -c retry -n 'not __retry_command' -s p -l profile -d 'What is known of the command\'s failures, by its exit statuses [default: auto]' -r -f -a "curl\t''
+wget\t''
+ssh\t''
+rsync\t''
+timeout\t''
+sysexits\t''
+auto\t''
+none\t''"
+complete -c retry -n 'not __retry_command' -l label -d 'The command\'s name in messages [default: its base name]' -r -f
+complete -c retry -n 'not __retry_command' -s q -l quiet -d 'Only the last line, why it failed; twice: nothing'
+complete -c retry -n 'not __retry_command' -s v -l verbose -d 'Which rule decided, what was signalled'
+complete -c retry -n 'not __retry_command' -s h -l help -d 'The ten options that matter (-h), or all (--help)'
+complete -c retry -n 'not __retry_command' -s V -l version -d 'Print the version'
+complete -c retry -x -n __retry_command -a '(__retry_complete_command)'

@@ -1,0 +1,248 @@
+//! The man page: the definition's options between sections of its own.
+
+use clap::CommandFactory as _;
+use clap_mangen::Man;
+
+use super::super::args::Args;
+use super::{Entry, definition, entries};
+use crate::exit::TABLE;
+use crate::policy::verdict::profile;
+
+/// When the text below was last changed in more than its wording.
+const DATE: &str = "2026-11-24";
+
+/// The page of retry(1), in roff with the macros of man(7).
+#[doc(hidden)]
+pub fn man_page() -> String {
+    let man = Man::new(Args::command())
+        .title("RETRY")
+        .date(DATE)
+        .source(concat!("retry ", env!("CARGO_PKG_VERSION")))
+        .manual("User Commands");
+    let mut page = Vec::new();
+    // Writing to memory does not fail.
+    let _ = man.render_title(&mut page);
+    let _ = man.render_name_section(&mut page);
+    let _ = man.render_synopsis_section(&mut page);
+    let mut page = String::from_utf8_lossy(&page).into_owned();
+    page.push_str(&prose(BEFORE_OPTIONS));
+    page.push_str(".SH OPTIONS\n");
+    let mut group = String::new();
+    for entry in entries(&definition()) {
+        if entry.group != group {
+            page.push_str(&format!(".SS {}\n", entry.group));
+            group.clone_from(&entry.group);
+        }
+        page.push_str(&option(&entry));
+    }
+    page.push_str(&prose(AFTER_OPTIONS));
+    for row in profile::TABLE {
+        let programs = match row.programs {
+            [] => "for no program by itself".to_owned(),
+            programs => programs.join(", "),
+        };
+        page.push_str(&item(&format!("`{}`", row.name), &format!("{programs}; from {}", row.source)));
+    }
+    page.push_str(".SH EXIT STATUS\n");
+    for (status, meaning) in TABLE {
+        page.push_str(&item(&format!("`{status}`"), meaning));
+    }
+    page.push_str(&prose(AFTER_EXIT_STATUS));
+    page
+}
+
+fn option(entry: &Entry) -> String {
+    let names: Vec<String> = entry.names.iter().map(|name| format!("`{name}`")).collect();
+    let value = entry.value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
+    let default = entry.default.as_ref().map(|default| format!("\nDefault: {default}.")).unwrap_or_default();
+    let mut text = item(&format!("{}{value}", names.join(", ")), &format!("{}.{default}", entry.meaning));
+    if entry.values.iter().any(|(_, meaning)| !meaning.is_empty()) {
+        text.push_str(".RS\n");
+        for (name, meaning) in &entry.values {
+            text.push_str(&item(&format!("`{name}`"), meaning));
+        }
+        text.push_str(".RE\n");
+    }
+    text
+}
+
+fn item(head: &str, body: &str) -> String {
+    format!(".TP\n{}\n{}\n", inline(head), body.lines().map(inline).collect::<Vec<_>>().join("\n"))
+}
+
+/// Text to roff: `# ` begins a section, `: ` the head of an item, `> ` a line to type, an empty line a
+/// paragraph, backquotes are bold.
+fn prose(text: &str) -> String {
+    let mut roff = String::new();
+    let mut typed = false;
+    for line in text.lines() {
+        if typed && !line.starts_with("> ") {
+            roff.push_str(".EE\n.RE\n");
+        }
+        let starts = line.starts_with("> ");
+        if starts && !typed {
+            // A paragraph ends here; its own `.PP` would be one too many.
+            let end = roff.trim_end_matches(".PP\n").len();
+            roff.truncate(end);
+            roff.push_str(".PP\n.RS\n.EX\n");
+        }
+        typed = starts;
+        let line = match (line.strip_prefix("# "), line.strip_prefix(": "), line.strip_prefix("> ")) {
+            (Some(heading), ..) => format!(".SH {}", inline(heading)),
+            (_, Some(head), _) => format!(".TP\n{}", inline(head)),
+            (_, _, Some(command)) => inline(command),
+            _ if line.is_empty() => ".PP".to_owned(),
+            _ => inline(line),
+        };
+        roff.push_str(&line);
+        roff.push('\n');
+    }
+    if typed {
+        roff.push_str(".EE\n.RE\n");
+    }
+    roff
+}
+
+/// One line, escaped, with what stands between backquotes in bold.
+fn inline(line: &str) -> String {
+    let mut roff = String::new();
+    if line.starts_with(['.', '\'']) {
+        roff.push_str("\\&");
+    }
+    let mut bold = false;
+    for c in line.chars() {
+        match c {
+            '`' => {
+                bold = !bold;
+                roff.push_str(if bold { "\\fB" } else { "\\fR" });
+            }
+            '\\' => roff.push_str("\\e"),
+            '-' => roff.push_str("\\-"),
+            '~' => roff.push_str("\\(ti"),
+            '^' => roff.push_str("\\(ha"),
+            '\'' => roff.push_str("\\(aq"),
+            c => roff.push(c),
+        }
+    }
+    roff
+}
+
+const BEFORE_OPTIONS: &str = "\
+# DESCRIPTION
+`retry` runs COMMAND. When it fails, `retry` waits and runs it again, until it succeeds, until its failure
+cannot be mended by another attempt, or until a limit is reached.
+By default there are five attempts, with delays that double from one second, cut at a minute, and full jitter.
+Options end at the first operand or at `--`; all that follows is the command's own.
+No shell is involved unless COMMAND is one.
+
+The command gets the working directory, descriptors, signal dispositions and signal mask of `retry`.
+Its output passes at once and untouched; what `retry` itself says goes to standard error.
+A first attempt that succeeds is not mentioned.
+";
+
+const AFTER_OPTIONS: &str = "\
+# DURATIONS AND SIGNALS
+A duration is a number of seconds (`5`, `0.25`), or has units (`500ms`, `1m 30s`, `1.5h`).
+A signal is a name or a number, in any case: `TERM`, `SIGTERM`, `15`.
+# DELAYS
+With n counted from 0 for the first retry, the delay grows as delay*factor^n (exponential), delay*(n+1)
+(linear), or delay times 1, 1, 2, 3, 5 and so on (fibonacci), and is cut at `--max-delay`.
+Jitter then spreads it, so that many clients that failed together do not come back together; the result stays
+under the cap.
+A list is the schedule itself, as in `--delay 1,5,30s`, and its last entry repeats; it is not spread unless
+`--jitter` is given.
+There is no wait after the last attempt.
+
+A delay that would end after `--deadline` is cut to half of the time left, while that is at least the first
+delay; otherwise `retry` gives up at once.
+An attempt that still runs at the deadline is ended as at its timeout.
+# CONDITIONS
+A CONDITION is a comma-separated list; it holds when one of its terms does.
+: `N`, `N-M`
+this exit status, or one of these; above 128 also death by the signal 128 less
+: `TERM`, `SIGTERM`
+death by this signal
+: `signal`
+death by any signal
+: `timeout`
+the attempt reached its limit
+: `success`
+exit status 0
+: `failure`
+any other exit status, any signal, a timeout
+: `any`
+success and failure
+: `transient`
+what would be retried without any condition, so that `--retry-on transient,60` adds one status
+
+Rules are asked in this order, and the first that applies decides.
+: 1. `--fatal-on`
+not retried
+: 2. `--success-on`, `--until`
+success
+: 3. `--retry-on`
+retried
+: 4. a failure that `--retry-on` does not name
+not retried
+: 5. the profile
+what the program documents of its exit statuses
+: 6. all else
+exit status 0 is success, or retried with `--until`;
+126, 127, a command that cannot start, death by INT, QUIT or PIPE, and a failure after standard output lost its
+reader are not retried;
+any other failure is
+# PROFILES
+`--profile auto` takes the profile by the base name of COMMAND.
+A status that a profile does not list, or that may mean either, is left to the rule after it.
+";
+
+const AFTER_EXIT_STATUS: &str = "
+When `retry` was asked to end by a signal and the command died by it, `retry` dies by the same signal.
+# ENVIRONMENT
+Every attempt finds these variables.
+: `RETRY_ATTEMPT`
+the number of the attempt, from 1
+: `RETRY_MAX_ATTEMPTS`
+how many attempts there are in all; empty where there is no limit
+: `RETRY_LAST_STATUS`
+the exit status of the attempt before: 128+N after a signal, 124 after a timeout; empty at the first
+# EXAMPLES
+Wait for a server to come up, two minutes at most:
+
+> retry --deadline 2m -- pg_isready -h 127.0.0.1
+
+Download, each attempt for at most 30 seconds:
+
+> retry --timeout 30s -- curl -fsSO http://127.0.0.1:8080/data
+
+Retry exit status 75 and nothing else:
+
+> retry --retry-on 75 -- ./deliver
+
+Wait until a file is gone:
+
+> retry --until failure --delay 1 --backoff constant -- test -e /run/lock/job
+
+A pipeline or several commands take a shell:
+
+> retry -- sh -c 'curl -fsS http://127.0.0.1:8080/list | sort -u >list'
+# NOTES
+Where there is a controlling terminal the command stays in the process group of `retry`, so that ^C, ^Z and
+reading from the terminal work as without `retry`.
+Where there is none (CI, cron, a service) it runs in a group of its own.
+INT, TERM, HUP, QUIT, USR1, USR2, WINCH and CONT sent to `retry` reach the command.
+After INT, TERM, HUP or QUIT there is no further attempt.
+
+At a timeout or deadline everything that the attempt started is ended, daemons that left its group and session
+included: first by `--signal`, and after `--kill-after` by KILL.
+No attempt begins before that is done.
+Background processes of an attempt that ended by itself are left alone.
+
+Every attempt has the same standard input, and reads on where the last one stopped.
+Where that matters, let a shell open it for each attempt: `retry -- sh -c 'load <dump'`.
+
+Debian's package retry installs another program of the same name with other options.
+Its `-t` is `--max` here, and its `-m` is `--label`; here `-t` and `-m` are errors.
+# SEE ALSO
+`timeout`(1), `nohup`(1), `flock`(1), `signal`(7)
+";

@@ -1,0 +1,346 @@
+//! The floors of the house, read from the source: an import points down, decisions stay pure, and
+//! `unsafe` stays fenced.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// A source file: its path below `src/`, and its lines without comments' and strings' content.
+struct Source {
+    name: String,
+    text: String,
+    code: Vec<String>,
+}
+
+impl Source {
+    fn new(name: String, text: String) -> Self {
+        let code = strip(&text).lines().map(str::to_owned).collect();
+        Self { name, text, code }
+    }
+
+    /// The wing that it belongs to: its first directory, or its own name.
+    fn wing(&self) -> &str {
+        self.name.split(['/', '.']).next().unwrap_or_default()
+    }
+
+    /// The path of its module: `policy::delay::jitter`.
+    fn module(&self) -> Vec<&str> {
+        let name = self.name.trim_end_matches(".rs").trim_end_matches("/mod");
+        if matches!(name, "lib" | "main") { Vec::new() } else { name.split('/').collect() }
+    }
+
+    /// Its lines outside of the module of tests, which ends a file here, with their numbers from 1.
+    fn product(&self) -> impl Iterator<Item = (usize, &str)> {
+        let tests = self
+            .code
+            .windows(2)
+            .position(|two| two[0].trim() == "#[cfg(test)]" && two[1].trim_start().contains("mod tests"));
+        let end = tests.unwrap_or(self.code.len());
+        self.code[..end].iter().enumerate().map(|(n, line)| (n + 1, line.as_str()))
+    }
+
+    /// The wings that its paths name, with the line of each.
+    fn uses(&self) -> Vec<(usize, String)> {
+        let module = self.module();
+        let mut uses = Vec::new();
+        let code: Vec<&str> = self.product().map(|(_, line)| line).collect();
+        let code = code.join("\n");
+        for (start, root) in ["crate::", "super::"].iter().flat_map(|root| code.match_indices(root)) {
+            let before = &code[..start];
+            if before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            let line = before.matches('\n').count() + 1;
+            let mut rest = &code[start..];
+            let mut up = 0;
+            while let Some(after) = rest.strip_prefix("super::") {
+                (rest, up) = (after, up + 1);
+            }
+            // `super::` from a module of tests inside the file does not occur: those are cut off.
+            if root == "super::" && module.len() > up {
+                continue;
+            }
+            let rest = rest.strip_prefix("crate::").unwrap_or(rest);
+            uses.extend(names(rest).into_iter().map(|name| (line, name)));
+        }
+        uses
+    }
+}
+
+/// The first names of a path, or of a group of paths in braces.
+fn names(path: &str) -> Vec<String> {
+    let ident =
+        |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let Some(group) = path.strip_prefix('{') else { return vec![ident(path)] };
+    let (mut depth, mut first, mut names) = (0, true, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => first = true,
+            c if first && !c.is_whitespace() => {
+                names.push(ident(&group[at..]));
+                first = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// The text with comments, strings and characters blanked, line by line as it was.
+fn strip(text: &str) -> String {
+    let bytes: Vec<char> = text.chars().collect();
+    let at = |i: usize| bytes.get(i).copied().unwrap_or('\0');
+    let mut out = String::new();
+    let mut i = 0;
+    let keep_lines = |out: &mut String, from: usize, to: usize| {
+        out.extend((from..to).filter(|i| at(*i) == '\n').map(|_| '\n'));
+    };
+    while i < bytes.len() {
+        let start = i;
+        let raw = at(i) == 'r' && !at(i.wrapping_sub(1)).is_alphanumeric() && matches!(at(i + 1), '"' | '#');
+        if at(i) == '/' && at(i + 1) == '/' {
+            while i < bytes.len() && at(i) != '\n' {
+                i += 1;
+            }
+        } else if raw && (at(i + 1) == '"' || matches!(at(i + 2), '"' | '#')) {
+            let hashes = (i + 1..bytes.len()).take_while(|i| at(*i) == '#').count();
+            i += hashes + 2;
+            while i < bytes.len() && !(at(i) == '"' && (1..=hashes).all(|n| at(i + n) == '#')) {
+                i += 1;
+            }
+            i += hashes + 1;
+            keep_lines(&mut out, start, i);
+            out.push_str("\"\"");
+        } else if at(i) == '"' {
+            i += 1;
+            while i < bytes.len() && at(i) != '"' {
+                i += if at(i) == '\\' { 2 } else { 1 };
+            }
+            i += 1;
+            keep_lines(&mut out, start, i);
+            out.push_str("\"\"");
+        } else if at(i) == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
+            // A character, not a lifetime.
+            i += if at(i + 1) == '\\' { 3 } else { 2 };
+            while i < bytes.len() && at(i) != '\'' {
+                i += 1;
+            }
+            i += 1;
+        } else {
+            out.push(at(i));
+            i += 1;
+        }
+    }
+    out
+}
+
+fn sources() -> Vec<Source> {
+    fn walk(dir: &Path, root: &Path, into: &mut Vec<Source>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, root, into);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                into.push(Source::new(name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut sources = Vec::new();
+    walk(&root, &root, &mut sources);
+    sources.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(sources.len() > 20, "the source is there");
+    sources
+}
+
+/// The floor of each wing. `error.rs` is below all that use it, and names what `process` met.
+const FLOORS: [(&str, u8); 12] = [
+    ("policy", 0),
+    ("error", 0),
+    ("process", 1),
+    ("streams", 1),
+    ("state", 1),
+    ("cli", 2),
+    ("report", 2),
+    ("exit", 2),
+    ("run", 3),
+    ("host", 3),
+    ("lib", 3),
+    ("main", 3),
+];
+
+/// Imports on one floor that the plan has: who, whom. The rest points down.
+const ASIDE: [(&str, &str); 5] =
+    [("process", "streams"), ("cli", "exit"), ("cli", "report"), ("host", "run"), ("policy", "error")];
+
+/// Why `from` may not name `to`; nothing where it may.
+fn forbidden(from: &str, to: &str) -> Option<String> {
+    let floor = |wing: &str| FLOORS.iter().find(|(name, _)| *name == wing).map(|(_, floor)| *floor);
+    let Some(above) = floor(from) else { return Some(format!("{from} has no floor")) };
+    // The front page is made of everything.
+    if from == to || from == "lib" || ASIDE.contains(&(from, to)) {
+        return None;
+    }
+    match floor(to) {
+        None => Some(format!("{from} names {to}, which has no floor")),
+        Some(below) if below < above => None,
+        Some(below) => Some(format!("{from} (floor {above}) names {to} (floor {below})")),
+    }
+}
+
+#[test]
+fn no_import_points_up() {
+    let wrong: Vec<String> = sources()
+        .iter()
+        .flat_map(|source| {
+            let wrong = source.uses().into_iter().filter_map(|(line, to)| {
+                Some(format!("src/{}:{line}: {}", source.name, forbidden(source.wing(), &to)?))
+            });
+            wrong.collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What decisions and effects must not name; macros print, the rest is the world.
+const BANNED_BELOW: [&str; 14] = [
+    "std::fs",
+    "std::process",
+    "std::env",
+    "std::net",
+    "std::thread",
+    "std::os",
+    "std::io",
+    "Instant",
+    "SystemTime",
+    "libc::",
+    "nix::",
+    "rand::rng",
+    "SysRng",
+    "std::sync",
+];
+
+const PRINTS: [&str; 5] = ["println!", "eprintln!", "print!", "eprint!", "dbg!"];
+
+#[test]
+fn decisions_touch_nothing() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.wing() == "policy") {
+        for (line, code) in source.product() {
+            // The names of signals are a table.
+            let code = code.replace("nix::sys::signal::Signal::", "");
+            for banned in BANNED_BELOW.iter().chain(&PRINTS).filter(|banned| code.contains(**banned)) {
+                wrong.push(format!("src/{}:{line}: {banned}", source.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_prints_but_the_front_page() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.wing() != "lib") {
+        for (line, code) in source.product() {
+            for banned in PRINTS.iter().filter(|banned| code.contains(**banned)) {
+                wrong.push(format!("src/{}:{line}: {banned}", source.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whether a line has the word.
+fn has_word(line: &str, word: &str) -> bool {
+    line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == word)
+}
+
+#[test]
+fn unsafe_stays_with_the_processes() {
+    let mut outside: BTreeMap<String, usize> = BTreeMap::new();
+    for source in sources().iter().filter(|source| source.wing() != "process") {
+        let count = source.code.iter().filter(|line| has_word(line, "unsafe")).count();
+        if count > 0 {
+            outside.insert(source.name.clone(), count);
+        }
+    }
+    // `main`'s attribute and its call of `start`; `start` itself, and its call of `arguments`.
+    let allowed = BTreeMap::from([("lib.rs".to_owned(), 2), ("main.rs".to_owned(), 2)]);
+    assert_eq!(outside, allowed);
+}
+
+#[test]
+fn every_unsafe_block_says_why_it_is_safe() {
+    let mut wrong = Vec::new();
+    for source in &sources() {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (n, code) in source.code.iter().enumerate() {
+            let Some(at) = code.find("unsafe {") else { continue };
+            // The comment stands above the statement, or on the same line.
+            let statement = (0..=n).rev().find(|n| {
+                let above = n.checked_sub(1).map_or("", |n| source.code[n].trim());
+                above.is_empty() || above.ends_with([';', '{', '}', ','])
+            });
+            let start = statement.unwrap_or(n);
+            let comment = (0..start).rev().map(|n| lines[n].trim());
+            let mut comment = comment.take_while(|line| line.starts_with("//"));
+            if !comment.any(|line| line.starts_with("// SAFETY:")) {
+                wrong.push(format!("src/{}:{}: {}", source.name, n + 1, &code[at..]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The guards themselves: each must be able to fail.
+mod tests {
+    use super::*;
+
+    fn source(name: &str, text: &str) -> Source {
+        Source::new(name.to_owned(), text.to_owned())
+    }
+
+    #[test]
+    fn what_points_up_or_aside_is_found() {
+        for (from, to) in [
+            ("policy", "process"),
+            ("policy", "cli"),
+            ("process", "report"),
+            ("streams", "process"),
+            ("report", "cli"),
+            ("exit", "cli"),
+            ("cli", "run"),
+            ("run", "host"),
+            ("state", "streams"),
+            ("helpers", "policy"),
+            ("cli", "helpers"),
+        ] {
+            assert!(forbidden(from, to).is_some(), "{from} {to}");
+        }
+        for (from, to) in [("host", "process"), ("cli", "policy"), ("process", "streams"), ("run", "error")] {
+            assert_eq!(forbidden(from, to), None);
+        }
+    }
+
+    #[test]
+    fn paths_are_read_in_every_form() {
+        let text = "use crate::{\n    cli::args::{Args, Other},\n    report,\n};\n// use crate::host;\n\
+                    fn f() { crate::run::run(\"crate::exit\"); super::super::exit::X; super::delay::Y; }\n\
+                    #[cfg(test)]\nmod tests {\n    use crate::host::Host;\n}\n";
+        let uses: Vec<String> =
+            source("policy/delay.rs", text).uses().into_iter().map(|(_, name)| name).collect();
+        assert_eq!(uses, ["cli", "report", "run", "exit"]);
+        let uses = source("exit.rs", "use super::cli;\n").uses();
+        assert_eq!(uses, [(1, "cli".to_owned())]);
+    }
+
+    #[test]
+    fn strings_comments_and_characters_are_no_code() {
+        let code = strip("a(\"std::fs \\\" x\", r#\"std::\"env\"#, '\"', '\\'', b) // std::fs\n'a: 'x'");
+        assert_eq!(code, "a(\"\", \"\", , , b) \n'a: ");
+    }
+}

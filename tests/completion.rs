@@ -1,0 +1,131 @@
+//! The committed completions in the shells themselves.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::terminal::PROMPT;
+use crate::support::{Retry, Run, Scratch, Terminal};
+
+/// ^U, the key that empties the line.
+const CTRL_U: &[u8] = b"\x15";
+
+fn script(name: &str) -> String {
+    format!("{}/completions/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What each shell must do: what is typed before the tab, and what stands there after it. `mine` is a
+/// command with one option, `--its-own`, which its completion knows.
+const TYPED: [(&str, &str); 10] = [
+    ("retry --ji", "retry --jitter"),
+    ("retry --jitter f", "retry --jitter full"),
+    ("retry --jitter=de", "retry --jitter=decorrelated"),
+    ("retry -vj eq", "retry -vj equal"),
+    ("retry --profile c", "retry --profile curl"),
+    ("retry -- mine --it", "retry -- mine --its-own"),
+    ("retry -n 3 mine --it", "retry -n 3 mine --its-own"),
+    ("retry -n3 --delay=1 -v mine --it", "retry -n3 --delay=1 -v mine --its-own"),
+    ("retry --delay 5 -- ./sin", "retry --delay 5 -- ./single"),
+    ("retry ./sin", "retry ./single"),
+];
+
+/// An interactive shell in a terminal, at its prompt.
+fn shell(program: &str, args: &[&str], home: &Path) -> Terminal {
+    let mut shell = Command::new(program);
+    for name in ["ENV", "BASH_ENV", "ZDOTDIR", "PROMPT_COMMAND", "INPUTRC", "FPATH"] {
+        shell.env_remove(name);
+    }
+    shell.args(args).current_dir(home).env("HOME", home).env("TERM", "dumb").env("PS1", PROMPT);
+    // Wide enough that no line has to scroll.
+    shell.env("COLUMNS", "200").env("INPUTRC", "/dev/null").env("LC_ALL", "C");
+    let mut terminal = Terminal::open(shell);
+    terminal.size(24, 200);
+    terminal.expect_prompt();
+    terminal
+}
+
+#[track_caller]
+fn tab(shell: &mut Terminal, typed: &str, completed: &str) {
+    shell.send(typed);
+    shell.key(b"\t");
+    shell.expect(completed);
+    // A key waits for the shell where a signal, while it still completes, could be lost.
+    shell.key(CTRL_U);
+    shell.send(":\r");
+    shell.expect_prompt();
+}
+
+#[test]
+fn bash_completes_options_values_and_the_command() {
+    let home = Scratch::new();
+    home.script("single", "");
+    let mut bash = shell("bash", &["--norc", "--noprofile", "-i"], home.path());
+    bash.command(&format!("source '{}'", script("retry.bash")));
+    // What bash-completion does here, in short: the command's own completion on its own words.
+    bash.command("_command_offset() { [[ ${COMP_WORDS[$1]} == mine ]] && COMPREPLY=(--its-own) || compopt -o default; }");
+    for (typed, completed) in TYPED {
+        tab(&mut bash, typed, completed);
+    }
+    tab(&mut bash, "retry -p curl,w", "retry -p curl,wget");
+}
+
+/// Calls bash's function on words, the last of which is being typed; one line for each reply.
+fn bash_replies(words: &[&str]) -> Run {
+    let call = "source \"$0\"; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _retry; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    Retry::new("bash").args(["--norc", "--noprofile", "-c", call]).arg(script("retry.bash")).args(words).run()
+}
+
+#[test]
+fn bash_without_bash_completion_completes_the_commands_name() {
+    bash_replies(&["retry", "-n", "3", "time"]).code(0).silent();
+    let run = bash_replies(&["retry", "--timeout", "5", "timeou"]);
+    assert_eq!(run.stdout.split(|b| *b == b'\n').next(), Some(&b"timeout"[..]));
+    // A value that nobody can guess: nothing, and no file either.
+    bash_replies(&["retry", "--timeout", ""]).code(0).silent().stdout("\n");
+    bash_replies(&["retry", "--jitter", "=", ""])
+        .code(0)
+        .silent()
+        .stdout("full\nequal\ndecorrelated\nadditive\nnone\n");
+    // Options end at the command and at `--`.
+    bash_replies(&["retry", "--", "--ji"]).code(0).stdout("\n");
+}
+
+#[test]
+fn zsh_completes_options_values_and_the_command() {
+    let home = Scratch::new();
+    home.script("single", "");
+    let mut zsh = shell("zsh", &["-f", "-i"], home.path());
+    let functions = Path::new(&script("_retry")).parent().unwrap().display().to_string();
+    zsh.command(&format!("fpath=('{functions}' $fpath); autoload -Uz compinit && compinit -u -D"));
+    zsh.command("_mine() { compadd -- --its-own }; compdef _mine mine; mine() { : }");
+    for (typed, completed) in TYPED {
+        tab(&mut zsh, typed, completed);
+    }
+}
+
+#[test]
+fn fish_completes_options_values_and_the_command() {
+    let home = Scratch::new();
+    home.script("single", "");
+    let complete = |line: &str| {
+        let setup =
+            "source $argv[1]; complete -c mine -f -l its-own; function mine; end; complete -C $argv[2]";
+        Retry::new("fish")
+            .args(["-c", setup, "--", &script("retry.fish"), line])
+            .dir(home.path())
+            .env("HOME", home.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_DATA_HOME")
+            .run()
+    };
+    for (typed, completed) in TYPED {
+        let run = complete(typed);
+        let word = completed.rsplit(' ').next().unwrap();
+        let text = String::from_utf8_lossy(&run.code(0).silent().stdout).into_owned();
+        let replies: Vec<_> = text.lines().map(|line| line.split('\t').next().unwrap()).collect();
+        assert_eq!(replies, [word], "{typed}");
+    }
+    // Before the command, options; behind its name none of them.
+    assert!(!complete("retry --").stdout.is_empty());
+    complete("retry mine --ji").code(0).stdout("");
+    complete("retry --timeout ").code(0).stdout("");
+}

@@ -1,0 +1,120 @@
+//! What is made from the definition of the command line and committed: `BLESS=1 cargo test generated`
+//! writes it anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use retry_command::docs;
+
+use crate::support::{Retry, retry};
+
+const TABLE_STARTS: &str = "<!-- options: made by tests/generated.rs -->\n";
+const TABLE_ENDS: &str = "<!-- options end -->\n";
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The committed file is `made`; with `BLESS` it becomes so.
+#[track_caller]
+fn same(name: &str, made: &str) {
+    let path = path(name);
+    if std::env::var_os("BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        return fs::write(&path, made).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    let differs = committed.lines().zip(made.lines()).find(|(committed, made)| committed != made);
+    assert!(
+        committed == made,
+        "{name} is not what the definition makes; BLESS=1 cargo test generated writes it\n{differs:?}"
+    );
+}
+
+#[test]
+fn the_man_page_is_current() {
+    same("man/retry.1", &docs::man_page());
+}
+
+#[test]
+fn the_completions_are_current() {
+    for (shell, name) in [
+        ("bash", "retry.bash"),
+        ("zsh", "_retry"),
+        ("fish", "retry.fish"),
+        ("powershell", "_retry.ps1"),
+        ("elvish", "retry.elv"),
+    ] {
+        let script = docs::completion(shell);
+        assert!(script.contains("max-delay"), "{shell}: {script}");
+        same(&format!("completions/{name}"), &script);
+    }
+}
+
+#[test]
+fn the_table_in_the_readme_is_current() {
+    let readme = fs::read_to_string(path("README.md")).unwrap();
+    let (before, rest) = readme.split_once(TABLE_STARTS).expect("README.md has the mark before the table");
+    let (_, after) = rest.split_once(TABLE_ENDS).expect("README.md has the mark after the table");
+    let table = docs::option_table();
+    same("README.md", &format!("{before}{TABLE_STARTS}\n{table}\n{TABLE_ENDS}{after}"));
+}
+
+#[test]
+fn mandoc_finds_nothing_above_style() {
+    let page = docs::man_page();
+    // Its status is 0 where nothing at or above the level was found.
+    Retry::new("mandoc").args(["-Tlint", "-W", "warning"]).stdin(page.as_str()).run().code(0).stdout("");
+}
+
+#[test]
+fn the_man_page_has_every_option_and_its_sections() {
+    let page =
+        Retry::new("mandoc").args(["-Tascii", "-O", "width=100"]).stdin(docs::man_page().as_str()).run();
+    // What is bold is overstruck: a character, a backspace, the character.
+    let bytes = page.stdout.split(|b| *b == 8).map(|part| &part[..part.len().saturating_sub(1)]);
+    let mut text = String::from_utf8(bytes.collect::<Vec<_>>().concat()).unwrap();
+    text.push('\n');
+    for heading in ["DELAYS", "CONDITIONS", "PROFILES", "EXIT STATUS", "ENVIRONMENT", "EXAMPLES", "NOTES"] {
+        assert!(text.contains(&format!("\n{heading}\n")), "{heading} in {text}");
+    }
+    let help = retry().arg("--help").run();
+    let options = String::from_utf8(help.stdout).unwrap();
+    let options: Vec<&str> = options
+        .split([' ', '\n'])
+        .filter(|word| word.len() > 2 && word.starts_with("--") && !word.ends_with(':'))
+        .map(|word| word.trim_end_matches(|c: char| !c.is_ascii_lowercase()))
+        .collect();
+    assert!(options.len() > 20, "{options:?}");
+    for option in options {
+        assert!(text.contains(option), "{option} in {text}");
+    }
+}
+
+#[test]
+fn the_short_help_fits_on_a_screen() {
+    let help = retry().arg("-h").run();
+    let help = String::from_utf8(help.code(0).silent().stdout.clone()).unwrap();
+    // One line of the 24 is the next prompt's.
+    assert!(help.lines().count() < 24, "{} lines:\n{help}", help.lines().count());
+    for line in help.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    let options = help.lines().filter(|line| line.contains("  --") || line.contains(", --")).count();
+    assert_eq!(options, 11, "ten, and --help:\n{help}");
+}
+
+#[test]
+fn the_readme_has_every_exit_status_as_the_help_has_it() {
+    let readme = fs::read_to_string(path("README.md")).unwrap().replace('`', "");
+    let help = retry().arg("--help").run();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, rows) = help.split_once("Exit status:\n").unwrap();
+    let rows: Vec<&str> = rows.lines().take_while(|line| !line.is_empty()).collect();
+    assert!(rows.len() > 5, "{help}");
+    for row in rows {
+        let (status, meaning) = row.trim().split_once("  ").unwrap();
+        let row = format!("| {status} | {} |", meaning.trim());
+        assert!(readme.contains(&row), "{row}");
+    }
+}
