@@ -59,9 +59,9 @@ mod tests {
             (Finish::Succeeded { outcome: outcome(0), rule: Rule::ExitZero }, Exit::Status(0)),
             (Finish::Succeeded { outcome: outcome(3), rule: until }, Exit::Status(0)),
             (Finish::Succeeded { outcome: outcome(3), rule: success_on }, Exit::Status(3)),
-            (Finish::GaveUp { outcome: outcome(7), why }, Exit::Status(7)),
-            (Finish::GaveUp { outcome: outcome(0), why }, Exit::Status(1)),
-            (Finish::GaveUp { outcome: killed.clone(), why }, Exit::Status(143)),
+            (Finish::GaveUp { outcome: outcome(7), rule: Rule::AnyFailure, why }, Exit::Status(7)),
+            (Finish::GaveUp { outcome: outcome(0), rule: Rule::AnyFailure, why }, Exit::Status(1)),
+            (Finish::GaveUp { outcome: killed.clone(), rule: Rule::AnyFailure, why }, Exit::Status(143)),
             (Finish::NotRetried { outcome: outcome(0), rule: Rule::NotYet }, Exit::Status(1)),
             (
                 Finish::InterruptedAttempt { signal: Signal::TERM, outcome: killed },

@@ -52,6 +52,7 @@ pub use crate::cli::docs;
 pub unsafe fn start(argc: c_int, argv: *const *const c_char) -> c_int {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+        process::signal::survive_writes();
         let line = format!("retry: internal error{place}; please report it");
         Messages::default().say(&line);
         process::entry::leave(FAILED);
@@ -81,6 +82,7 @@ pub fn run(args: Vec<OsString>, environment: Vec<CString>) -> u8 {
 
 /// Says why nothing was run.
 fn complain(error: &Error) -> Exit {
+    process::signal::survive_writes();
     let mut messages = Messages::default();
     report::say_error(&mut messages, error);
     messages.finish(process::wait::now);

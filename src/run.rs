@@ -7,6 +7,7 @@ use rand::Rng;
 use crate::error::Error;
 use crate::policy::Policy;
 use crate::policy::delay::schedule::{Next, Progress};
+use crate::policy::verdict::classify::Rule;
 use crate::policy::verdict::outcome::{Attempt, Cut, Exhausted, Finish, Limit, Outcome, Signal, Verdict};
 use crate::report::Event;
 
@@ -99,20 +100,22 @@ fn settle(
     verdict: &Verdict,
 ) -> Result<Settled, Error> {
     let outcome = attempt.outcome.clone();
+    let rule = verdict.rule().clone();
     Ok(match (verdict, attempt.interrupted, &attempt.outcome) {
-        (Verdict::Success(rule), ..) => Settled::Over(Finish::Succeeded { outcome, rule: rule.clone() }),
+        (Verdict::Fatal(Rule::LeftAlive), ..) => Settled::Over(Finish::NotRetried { outcome, rule }),
+        (Verdict::Success(_), ..) => Settled::Over(Finish::Succeeded { outcome, rule }),
         (_, Some(signal), _) => Settled::Over(Finish::InterruptedAttempt { signal, outcome }),
         (_, None, Outcome::TimedOut(Cut { limit: Limit::Deadline(deadline), left, .. }))
             if left.is_empty() =>
         {
-            Settled::Over(Finish::GaveUp { outcome, why: Exhausted::Deadline(*deadline) })
+            Settled::Over(Finish::GaveUp { outcome, rule, why: Exhausted::Deadline(*deadline) })
         }
         (Verdict::Fatal(rule), None, _) => Settled::Over(Finish::NotRetried { outcome, rule: rule.clone() }),
         (Verdict::Retryable(_), None, _) => {
             let elapsed = host.now().saturating_sub(start);
             match policy.schedule.next(progress, elapsed, host.random()?) {
                 Next::Wait(delay) => Settled::Again(delay),
-                Next::Stop(why) => Settled::Over(Finish::GaveUp { outcome, why }),
+                Next::Stop(why) => Settled::Over(Finish::GaveUp { outcome, rule, why }),
             }
         }
     })
@@ -130,7 +133,7 @@ mod tests {
     use crate::policy::delay::backoff::Growth;
     use crate::policy::delay::jitter::Jitter;
     use crate::policy::delay::schedule::Schedule;
-    use crate::policy::verdict::classify::{Rule, Rules};
+    use crate::policy::verdict::classify::Rules;
     use crate::policy::verdict::condition::Condition;
 
     /// A world whose attempts end as scripted and whose clock moves only by what is done.
@@ -238,7 +241,10 @@ mod tests {
     fn attempts_run_out_without_a_last_wait() {
         let mut host = Scripted::new(&[failed(1)]);
         let finish = run(&policy(Rules::default()), &mut host).unwrap();
-        assert_eq!(finish, Finish::GaveUp { outcome: Outcome::Exited(1), why: Exhausted::Attempts });
+        assert_eq!(
+            finish,
+            Finish::GaveUp { outcome: Outcome::Exited(1), rule: Rule::AnyFailure, why: Exhausted::Attempts }
+        );
         assert_eq!(host.log.len(), 5);
     }
 

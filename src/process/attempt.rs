@@ -3,14 +3,16 @@
 //! The states are Running, Terminating (the limit has come and `--signal` is sent) and Killing. The events
 //! are a signal to retry, a change of a child, and the time; a timeout is an event like any other.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use signal_hook::consts::{SIGCONT, SIGKILL};
+use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGKILL};
 
-use super::child::{Change, Command, Start, has_ended, next_change};
+use super::child::{Change, Command, Start, has_ended, next_change, none_left};
 use super::descendants::{Before, Process, since};
 use super::signal::{Kind, Received, Signals, send, stop_self};
 use super::terminal::{Group, group};
@@ -28,6 +30,9 @@ const KILL_ROUND: Duration = Duration::from_millis(50);
 
 /// Walks for one signal, at most: something that forks without end must not keep retry from its clock.
 const WALKS: usize = 50;
+
+/// How long the command may take to stop when asked; a later stop is somebody else's.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Longest sleep while a timeout runs. A stop that cannot be caught (SIGSTOP) shows as a longer one.
 const BEAT: Duration = Duration::from_secs(1);
@@ -144,7 +149,8 @@ impl Supervisor {
             state: State::Running,
             timeout_at: bounds.limits.timeout.map(|timeout| started.saturating_add(timeout)),
             stopped: Duration::ZERO,
-            stop_asked: false,
+            stop_asked: None,
+            killed: BTreeSet::new(),
             interrupted: None,
             late: None,
         };
@@ -154,7 +160,9 @@ impl Supervisor {
             self.waiter.wait(&self.signals, voice.messages(), until)?;
             let mut children = false;
             while let Some(received) = self.signals.next() {
-                if received.kind == Kind::Continue && until.is_some_and(|until| now() > until + LATE) {
+                if received.kind == Kind::Continue
+                    && until.is_some_and(|until| now() > until.saturating_add(LATE))
+                {
                     running.was_stopped(now().saturating_sub(from));
                 }
                 children |= received.kind == Kind::Child;
@@ -207,8 +215,10 @@ struct Running {
     timeout_at: Option<Duration>,
     /// How long retry was stopped.
     stopped: Duration,
-    /// The terminal, or somebody, has asked for a stop that the command has not yet made.
-    stop_asked: bool,
+    /// When the terminal, or somebody, asked for a stop that the command has not yet made.
+    stop_asked: Option<Duration>,
+    /// Sent KILL already: told once.
+    killed: BTreeSet<Process>,
     interrupted: Option<Signal>,
     /// What would have been, had the command not ended before it could be passed on.
     late: Option<Signal>,
@@ -224,7 +234,7 @@ impl Running {
     fn wake_at(&self, now: Duration) -> Option<Duration> {
         match self.state {
             State::Running => {
-                let beat = self.timeout_at.map(|at| at.min(now + BEAT));
+                let beat = self.timeout_at.map(|at| at.min(now.saturating_add(BEAT)));
                 let deadline = self.bounds.deadline.map(|(at, _)| at);
                 beat.into_iter().chain(deadline).min()
             }
@@ -250,11 +260,11 @@ impl Running {
             }
             Kind::Notice => self.pass_on(received, voice),
             Kind::Stop => {
-                self.stop_asked = true;
+                self.stop_asked = Some(now());
                 self.pass_on(received, voice);
             }
             Kind::Continue => {
-                self.stop_asked = false;
+                self.stop_asked = None;
                 self.pass_on(received, voice);
             }
             Kind::Child => {}
@@ -264,7 +274,11 @@ impl Running {
     /// Whether the command is to get what retry got: not what the terminal sent to both, and not what the
     /// command itself sent.
     fn passes_on(&self, received: Received) -> bool {
-        let by_terminal = self.group == Group::Shared && received.by_kernel;
+        // A hangup goes to the session's leader alone as long as that lives (tty_ioctl(4)), and nothing of
+        // the terminal's goes to a command that has left the group.
+        let leads = received.signal.number() == SIGHUP && getsid(None) == Ok(getpid());
+        let shares = getpgid(Some(Pid::from_raw(self.pid))) == Ok(getpgrp());
+        let by_terminal = self.group == Group::Shared && received.by_kernel && shares && !leads;
         self.ended.is_none() && !by_terminal && received.sender != self.pid
     }
 
@@ -305,13 +319,18 @@ impl Running {
     fn on_stop(&mut self, signal: Signal) {
         use signal_hook::consts::{SIGTSTP, SIGTTIN, SIGTTOU};
         let job_control = matches!(signal.number(), SIGTSTP | SIGTTIN | SIGTTOU);
-        let follow = self.stop_asked || (self.group == Group::Shared && job_control);
+        let asked = self.stop_asked.is_some_and(|at| now() < at.saturating_add(STOP_PATIENCE));
+        let follow = asked || (self.group == Group::Shared && job_control);
         if self.state == State::Running && follow {
             let from = now();
             // Continued already: then a stop of retry would last for ever.
             stop_self(signal, || Process::is_stopped(self.pid));
-            self.stop_asked = false;
+            self.stop_asked = None;
             self.was_stopped(now().saturating_sub(from));
+            if self.group == Group::Own {
+                // retry was continued, or could not stop (an orphaned group, PID 1): then neither can it.
+                let _ = send(-self.pid, SIGCONT);
+            }
         }
     }
 
@@ -348,66 +367,90 @@ impl Running {
     }
 
     fn kill(&mut self, limit: Limit, now: Duration, give_up_at: Duration, voice: &mut impl Voice) {
-        self.state = State::Killing { limit, again_at: (now + KILL_ROUND).min(give_up_at), give_up_at };
+        self.state =
+            State::Killing { limit, again_at: now.saturating_add(KILL_ROUND).min(give_up_at), give_up_at };
         self.send_all(Signal::KILL, &[SIGKILL], voice);
     }
 
     /// Sends to all that the attempt started, and once more to what was forked meanwhile.
-    fn send_all(&self, signal: Signal, numbers: &[i32], voice: &mut impl Voice) {
-        let mut sent = std::collections::BTreeSet::new();
+    fn send_all(&mut self, signal: Signal, numbers: &[i32], voice: &mut impl Voice) {
+        let mut sent = BTreeSet::new();
         let mut pids = Vec::new();
         for _ in 0..WALKS {
-            let fresh: Vec<Process> = self.alive().into_iter().filter(|p| !sent.contains(p)).collect();
+            let Some(alive) = since(&self.before) else { break };
+            let fresh: Vec<Process> = alive.into_iter().filter(|p| !sent.contains(p)).collect();
             if fresh.is_empty() {
                 break;
             }
             for process in fresh {
                 sent.insert(process);
-                if process.send(numbers).is_ok() {
+                let told = signal == Signal::KILL && !self.killed.insert(process);
+                if process.send(numbers).is_ok() && !told {
                     pids.push(process.pid);
                 }
             }
         }
-        if sent.is_empty() && self.ended.is_none() {
-            // No process table to walk: at least the command, and its group where that is its own.
-            for number in numbers {
-                let _ = send(if self.group == Group::Own { -self.pid } else { self.pid }, *number);
+        if !sent.iter().any(|process| process.pid == self.pid) {
+            // The walk does not show the command: it has ended, or /proc hides it. Its group, where that is
+            // its own, may hold more.
+            let target = if self.group == Group::Own { -self.pid } else { self.pid };
+            if self.group == Group::Own || self.ended.is_none() {
+                for number in numbers {
+                    let _ = send(target, *number);
+                }
             }
-            pids.push(self.pid);
         }
         if !pids.is_empty() {
             voice.note(&Note::Signalled { signal, pids });
         }
     }
 
-    /// What the attempt started and is alive.
-    fn alive(&self) -> Vec<Process> {
-        since(&self.before)
+    /// Whether nothing of the attempt lives. As a child subreaper retry gets every orphan, so while anything
+    /// lives below it, it has a child; where older processes live there too, the walk has to tell them apart.
+    fn nothing_left(&self) -> bool {
+        if self.ended.is_none() {
+            return false;
+        }
+        if self.before.is_empty() {
+            return none_left();
+        }
+        // Twice: what forks and exits without end may pass between the rows of one walk.
+        (0..2).all(|_| since(&self.before).is_none_or(|alive| alive.is_empty()))
     }
 
     /// The outcome, once there is nothing more to do for it.
     fn finished(&self, now: Duration) -> Option<Outcome> {
         match self.state {
             State::Running => self.ended.clone(),
-            State::Terminating { limit, .. } => {
-                (self.ended.is_some() && self.alive().is_empty()).then(|| self.cut(limit, Vec::new()))
-            }
+            State::Terminating { limit, .. } => self.nothing_left().then(|| self.cut(limit, Vec::new())),
+            State::Killing { limit, .. } if self.nothing_left() => Some(self.cut(limit, Vec::new())),
             State::Killing { limit, give_up_at, .. } => {
-                let alive = self.alive();
-                if alive.is_empty() && self.ended.is_some() {
-                    return Some(self.cut(limit, Vec::new()));
-                }
-                let left: Vec<Survivor> = alive
-                    .iter()
-                    .map(|process| match process.send(&[SIGKILL]) {
-                        Err(Errno::EPERM) => Survivor { pid: process.pid, why: Alive::Foreign },
-                        _ => Survivor { pid: process.pid, why: Alive::Unkillable },
-                    })
-                    .collect();
+                let left = self.left();
                 let hopeless = !left.is_empty() && left.iter().all(|s| s.why == Alive::Foreign);
                 (hopeless || now >= give_up_at).then(|| self.cut(limit, left))
             }
         }
+    }
+
+    /// What was sent KILL and is still there.
+    fn left(&self) -> Vec<Survivor> {
+        let survivor = |pid, sent| match sent {
+            Err(Errno::EPERM) => Survivor { pid, why: Alive::Foreign },
+            _ => Survivor { pid, why: Alive::Unkillable },
+        };
+        let alive = since(&self.before).unwrap_or_default();
+        let mut left: Vec<Survivor> = alive.iter().map(|p| survivor(p.pid, p.send(&[SIGKILL]))).collect();
+        // /proc may hide the command, or all.
+        if self.ended.is_none() && alive.iter().all(|p| p.pid != self.pid) {
+            left.push(survivor(self.pid, send(self.pid, SIGKILL)));
+        }
+        if left.is_empty() && self.before.is_empty() && self.group == Group::Own {
+            let sent = send(-self.pid, SIGKILL);
+            if sent != Err(Errno::ESRCH) {
+                left.push(survivor(self.pid, sent));
+            }
+        }
+        left
     }
 
     fn cut(&self, limit: Limit, left: Vec<Survivor>) -> Outcome {

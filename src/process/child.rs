@@ -92,7 +92,9 @@ impl Command {
                     libc::setpgid(0, 0);
                 }
                 libc::prctl(libc::PR_SET_PDEATHSIG, start.death_signal.number());
-                if libc::getppid().cast_unsigned() != parent && parent != 1 {
+                // 0: retry is outside the pid namespace that it gives to its children.
+                let now = libc::getppid().cast_unsigned();
+                if now != 0 && now != parent {
                     // retry died before the line above: nobody would tell.
                     libc::_exit(125);
                 }
@@ -164,7 +166,7 @@ impl Command {
 }
 
 fn exists(path: &CStr) -> bool {
-    Path::new(OsStr::from_bytes(path.to_bytes())).symlink_metadata().is_ok()
+    Path::new(OsStr::from_bytes(path.to_bytes())).exists()
 }
 
 /// A list as execve(2) wants it: pointers, ended by null.
@@ -218,6 +220,14 @@ pub(crate) fn has_ended(pid: i32) -> bool {
         libc::waitid(libc::P_PID, id, information.as_mut_ptr(), options) == 0
             && information.assume_init().si_pid() == pid
     }
+}
+
+/// Whether this process has no child at all, not even one to reap (ECHILD from waitid(2)).
+pub(crate) fn none_left() -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: no information is asked for.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, std::ptr::null_mut(), options) };
+    Errno::result(result).is_err_and(|errno| errno == Errno::ECHILD)
 }
 
 /// Waits for the one child that has just exited by itself.

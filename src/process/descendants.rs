@@ -57,7 +57,7 @@ impl Before {
         }
         let own = own_group();
         let mut before = Self::default();
-        for row in below(&table(), own_pid(), &Self::default()) {
+        for row in below(&table().unwrap_or_default(), own_pid(), &Self::default()) {
             before.processes.insert(row.process);
             if row.group != own {
                 before.groups.insert(row.group);
@@ -66,15 +66,20 @@ impl Before {
         before
     }
 
+    /// Whether nothing lived there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+    }
+
     fn holds(&self, row: &Row) -> bool {
         self.processes.contains(&row.process) || self.groups.contains(&row.group)
     }
 }
 
-/// What lives below this process now and did not before, parents first.
-pub(crate) fn since(before: &Before) -> Vec<Process> {
-    let rows = below(&table(), own_pid(), before);
-    rows.into_iter().filter(|row| row.state != State::Dead).map(|row| row.process).collect()
+/// What lives below this process now and did not before, parents first; none where /proc does not tell.
+pub(crate) fn since(before: &Before) -> Option<Vec<Process>> {
+    let rows = below(&table()?, own_pid(), before);
+    Some(rows.into_iter().filter(|row| row.state != State::Dead).map(|row| row.process).collect())
 }
 
 fn own_pid() -> i32 {
@@ -101,13 +106,34 @@ fn below(table: &[Row], root: i32, before: &Before) -> Vec<Row> {
     found
 }
 
-/// The process table, as far as /proc shows it; empty where it is not mounted.
-fn table() -> Vec<Row> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter_map(row).collect()
+/// The process table, as far as /proc shows it; none where it is not mounted, shows another pid namespace,
+/// or no descriptor is left to read it.
+fn table() -> Option<Vec<Row>> {
+    if !proc_is_ours() {
+        return None;
+    }
+    let mut rows = Vec::new();
+    for entry in fs::read_dir("/proc").ok()? {
+        let Some(pid) = entry.ok()?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        match fs::read(format!("/proc/{pid}/stat")) {
+            Ok(stat) => rows.extend(parse(pid, &stat)),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => return None,
+            // It has ended meanwhile.
+            Err(_) => {}
+        }
+    }
+    Some(rows)
+}
+
+/// Whether /proc has the pids that this process uses.
+fn proc_is_ours() -> bool {
+    fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == own_pid().to_string().as_str())
 }
 
 fn row(pid: i32) -> Option<Row> {
+    if !proc_is_ours() {
+        return None;
+    }
     parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -119,9 +145,12 @@ fn parse(pid: i32, stat: &[u8]) -> Option<Row> {
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    // Field 22, where the state is field 3.
-    let start = fields.nth(22 - 6)?.parse().ok()?;
+    // Field 20 and field 22; the next one is field 6.
+    let threads = fields.nth(20 - 6)?;
+    let start = fields.nth(1)?.parse().ok()?;
     let state = match state {
+        // The first thread may be gone while others go on.
+        "Z" if threads.parse().is_ok_and(|threads: u32| threads > 1) => State::Alive,
         "Z" | "X" | "x" => State::Dead,
         "T" => State::Stopped,
         _ => State::Alive,
@@ -204,7 +233,7 @@ mod tests {
 
     #[test]
     fn this_process_is_in_the_table_as_it_is() {
-        let own = table().into_iter().find(|row| row.process.pid == own_pid()).unwrap();
+        let own = table().unwrap().into_iter().find(|row| row.process.pid == own_pid()).unwrap();
         assert_eq!(own.group, own_group());
         assert_eq!(own.state, State::Alive);
     }

@@ -1,8 +1,8 @@
 //! Signals come in through one descriptor; mask and dispositions go back to the command as they were.
 //!
 //! The signals that retry answers are blocked and read from a signalfd(2), so there is no handler and
-//! nothing runs at a bad moment. SIGPIPE is blocked too: a write to a pipe without a reader then fails with
-//! EPIPE and kills nobody. No disposition is changed but that of CHLD, which must not be ignored if children
+//! nothing runs at a bad moment. SIGPIPE and SIGXFSZ are blocked too: a write to a pipe without a reader, or
+//! to a file that has reached its limit, then fails and kills nobody. No disposition is changed but that of CHLD, which must not be ignored if children
 //! are to be waited for; a blocked signal that is ignored arrives all the same and is dropped here.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -81,6 +81,7 @@ impl Signals {
         let mut blocked: SigSet = TAKEN.into_iter().collect();
         let taken = blocked;
         blocked.add(Name::SIGPIPE);
+        blocked.add(Name::SIGXFSZ);
         let mut mask = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut mask)).doing("cannot block signals")?;
         // SAFETY: the default disposition runs no code of ours.
@@ -139,6 +140,12 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Lets a write fail instead of killing retry, where no command follows that would want its mask back.
+pub(crate) fn survive_writes() {
+    let set: SigSet = [Name::SIGPIPE, Name::SIGXFSZ].into_iter().collect();
+    let _ = set.thread_block();
 }
 
 /// Whether a signal's disposition is to ignore it. Asked when one arrives: retry changes none but CHLD's.

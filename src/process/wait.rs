@@ -31,24 +31,32 @@ impl Waiter {
     /// passes on `messages` as stderr takes them.
     ///
     /// # Errors
-    /// When the system has no timer, or poll(2) fails.
+    /// When poll(2) fails.
     pub(crate) fn wait(
         &mut self,
         signals: impl AsFd,
         messages: &mut Messages,
         until: Option<Duration>,
     ) -> Result<(), Error> {
-        if let Some(until) = until {
-            self.set(until)?;
-        }
-        let timer = self.timer.as_ref().filter(|_| until.is_some());
+        // Without a descriptor for the timer, poll's own clock serves: it only misses suspended time.
+        let timed = until.is_none_or(|until| self.set(until).is_ok());
+        let timeout = match until {
+            Some(until) if !timed => until.saturating_sub(now()).min(Duration::from_secs(60)),
+            _ => Duration::MAX,
+        };
+        let timer = self.timer.as_ref().filter(|_| until.is_some() && timed);
         let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         fds.extend(timer.map(|timer| PollFd::new(timer.as_fd(), PollFlags::POLLIN)));
         let spoken = messages.pending_on().map(|fd| {
             fds.push(PollFd::new(fd, PollFlags::POLLOUT));
             fds.len() - 1
         });
-        match poll(&mut fds, PollTimeout::NONE) {
+        // Rounded up: a wait may end late, not early.
+        let timeout = match timeout {
+            Duration::MAX => PollTimeout::NONE,
+            time => PollTimeout::try_from(time + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
+        };
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).doing("cannot wait"),
         }
@@ -65,7 +73,7 @@ impl Waiter {
             None => new_timer()?,
         };
         // A timer set to 0 is off (timerfd_settime(2)).
-        let at = until.min(now() + LONGEST).max(Duration::from_nanos(1));
+        let at = until.min(now().saturating_add(LONGEST)).max(Duration::from_nanos(1));
         timer
             .set(Expiration::OneShot(TimeSpec::from(at)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
             .doing("cannot set a timer")?;

@@ -30,6 +30,9 @@ pub(crate) enum Volume {
     Verbose,
 }
 
+/// Longest label, in characters.
+const LONGEST_LABEL: usize = 100;
+
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
@@ -50,7 +53,12 @@ pub(crate) struct Report {
 impl Report {
     /// A report on the command of this name.
     pub(crate) fn new(label: &str, volume: Volume, max_attempts: Option<NonZeroU32>, rules: Rules) -> Self {
-        let label = printable(label).into_owned();
+        // A longer name says no more, and could push the rest out of sight.
+        let label = match label.char_indices().nth(LONGEST_LABEL) {
+            Some((end, _)) => format!("{}...", printable(&label[..end])),
+            None if label.is_empty() => "''".to_owned(),
+            None => printable(label).into_owned(),
+        };
         let verbose = volume == Volume::Verbose;
         Self {
             messages: Messages::default(),
@@ -151,8 +159,8 @@ impl Phrases {
                 };
                 (least, format!("succeeded at attempt {} in {}{rule}", number(), duration(elapsed)))
             }
-            Finish::GaveUp { outcome, why } => {
-                let outcome_text = self.outcome(outcome, None);
+            Finish::GaveUp { outcome, rule, why } => {
+                let outcome_text = self.outcome(outcome, self.verbose.then_some(rule));
                 let text = match (why, outcome) {
                     (Exhausted::Attempts, _) => outcome_text,
                     (Exhausted::Deadline(_), Outcome::TimedOut(Cut { limit: Limit::Deadline(_), .. })) => {
@@ -224,7 +232,10 @@ impl Phrases {
                 return format!("{ending}; still alive: {left}: end it before you run this again");
             }
             Rule::FatalOn(text) => {
-                format!("{reason}fatal by --fatal-on {}; without that it is retried", printable(text))
+                format!(
+                    "{reason}fatal by --fatal-on {}; without that the other rules decide",
+                    printable(text)
+                )
             }
             Rule::NotInRetryOn => format!("{reason}not in --retry-on; -r {term} retries it"),
             Rule::Profile { name, reason } => {

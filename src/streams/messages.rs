@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
@@ -120,6 +120,8 @@ impl Way {
         }
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         match OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2") {
+            // Above the standard streams: one of those that the caller closed must stay closed.
+            Ok(file) if file.as_raw_fd() <= 2 => file.try_clone().map_or(Self::Polled, Self::Own),
             Ok(file) => Self::Own(file),
             // A pipe that nobody has open for reading (fifo(7)).
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Self::Gone,
@@ -133,7 +135,6 @@ impl Way {
             Self::Own(file) => file.write(bytes).map_err(|error| error.kind()),
             Self::Direct => write(stderr(), bytes).map_err(kind),
             Self::Socket => {
-                use std::os::fd::AsRawFd as _;
                 let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
                 send(stderr().as_raw_fd(), bytes, flags).map_err(kind)
             }

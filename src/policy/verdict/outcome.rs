@@ -217,7 +217,7 @@ pub(crate) enum Finish {
     /// An attempt succeeded.
     Succeeded { outcome: Outcome, rule: Rule },
     /// It was retryable, but there is no further attempt.
-    GaveUp { outcome: Outcome, why: Exhausted },
+    GaveUp { outcome: Outcome, rule: Rule, why: Exhausted },
     /// The last failure cannot succeed later.
     NotRetried { outcome: Outcome, rule: Rule },
     /// INT, TERM, HUP or QUIT came while an attempt ran.
