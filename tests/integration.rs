@@ -15,3 +15,7 @@ mod architecture;
 mod completion;
 mod generated;
 mod http;
+mod input;
+mod limits;
+mod process;
+mod stdio;

@@ -129,7 +129,7 @@ pub(crate) struct Args {
     pub(crate) success_on: Vec<Condition>,
 
     /// What is known of the command's failures, by its exit statuses [default: auto]
-    #[arg(short, long, value_name = "NAME[,NAME]|auto|none", value_parser = profile_names(), value_delimiter = ',', allow_hyphen_values = true, help_heading = "Verdict", hide_short_help = true)]
+    #[arg(short, long, value_name = "NAME[,NAME]|auto|none", value_parser = profile_names(), value_delimiter = ',', action = ArgAction::Set, num_args = 1, allow_hyphen_values = true, help_heading = "Verdict", hide_short_help = true)]
     pub(crate) profile: Option<Vec<String>>,
 
     /// Only the last line, why it failed; twice: nothing

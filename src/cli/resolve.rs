@@ -49,7 +49,7 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
             retry_on: args.retry_on.clone(),
         },
         schedule: schedule(&args)?,
-        limits: limits(&args)?,
+        limits: limits(&args),
     };
     // The last of a doubled name, as getenv(3) has the first: execvp(3) asks getenv.
     let path = environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
@@ -90,19 +90,12 @@ fn profiles(args: &Args) -> Result<Vec<&'static Profile>, Error> {
     Ok(rows)
 }
 
-fn limits(args: &Args) -> Result<Limits, Error> {
-    let limited = args.timeout.is_some() || args.deadline.is_some();
-    if args.kill_after.is_some() && !limited {
-        return Err(Error::usage(
-            "--kill-after has nothing to follow: there is no limit",
-            "it goes with --timeout or --deadline",
-        ));
-    }
-    Ok(Limits {
+fn limits(args: &Args) -> Limits {
+    Limits {
         timeout: args.timeout,
         signal: args.signal.unwrap_or(Signal::TERM),
         kill_after: args.kill_after.unwrap_or(KILL_AFTER),
-    })
+    }
 }
 
 fn schedule(args: &Args) -> Result<Schedule, Error> {

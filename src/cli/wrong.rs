@@ -52,10 +52,7 @@ pub(crate) fn explain(error: &clap::Error) -> Error {
             }
         }
         ErrorKind::TooManyValues => Error::usage(format!("{name} takes no value"), SEE),
-        ErrorKind::InvalidUtf8 => Error::usage(
-            "an option or its value is not UTF-8",
-            "the command's own arguments may be any bytes; put -- before the command",
-        ),
+        ErrorKind::InvalidUtf8 => not_utf8(),
         _ => Error::usage(error.kind().to_string(), SEE),
     }
 }
@@ -70,8 +67,18 @@ fn unknown(name: &str, suggestion: Option<String>) -> Error {
     Error::usage(format!("unknown option {name}"), hint)
 }
 
+fn not_utf8() -> Error {
+    Error::usage(
+        "an option or its value is not UTF-8",
+        "the command's own arguments may be any bytes; put -- before the command",
+    )
+}
+
 /// A value that is missing, or not one of the few that there are.
 fn not_among(name: &str, value: &str, error: &clap::Error) -> Error {
+    if value.contains(char::REPLACEMENT_CHARACTER) {
+        return not_utf8();
+    }
     let valid = match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(valid)) if !valid.is_empty() => valid,
         _ => return Error::usage(format!("{name} needs a value"), SEE),

@@ -1,0 +1,557 @@
+//! What can be typed, and what cannot: wrong options and values, bytes that are no text, names, help,
+//! volumes.
+
+use std::collections::BTreeSet;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+
+use nix::sys::signal::Signal;
+
+use crate::support::retry::BINARY;
+use crate::support::{Log, Retry, Run, Scratch, retry};
+
+/// Values that no option which takes a duration may take.
+const DURATIONS: &[&str] = &[
+    "",
+    " ",
+    "-1",
+    "-0.5s",
+    "-0",
+    "NaN",
+    "nan",
+    "inf",
+    "-inf",
+    "infinity",
+    "1e400",
+    "1e3",
+    "99999999999999999999999",
+    "18446744073709551616",
+    "99999999999999999999h",
+    "5 apples",
+    "s",
+    ".",
+    "1.2.3",
+    "+5",
+    "0x10",
+    "5s junk",
+    "1;2",
+    "٥",
+];
+
+/// And where no time at all makes no sense.
+const ZEROS: &[&str] = &["0", "0s", "0.0", "00"];
+
+const COUNTS: &[&str] =
+    &["", " ", "0", "00", "-1", "+1", "1.5", "NaN", "inf", "4294967296", "99999999999999999999999", "many"];
+
+const SIGNALS: &[&str] =
+    &["", "0", "-1", "65", "256", "99999999999999999999999", "NaN", "SIG", "FOO", "SIGFOO", "TERM INT"];
+
+const FACTORS: &[&str] = &["", " ", "0", "0.99", "-2", "NaN", "inf", "-inf", "1e400", "two", "2x"];
+
+const SEEDS: &[&str] =
+    &["", " ", "-1", "+1", "18446744073709551616", "99999999999999999999999", "1.0", "NaN", "x"];
+
+const CONDITIONS: &[&str] = &[
+    "",
+    " ",
+    ",",
+    "1,",
+    ",1",
+    "1,,2",
+    "-1",
+    "256",
+    "1-256",
+    "99999999999999999999999",
+    "9-3",
+    "1-",
+    "-",
+    "NaN",
+    "FOO",
+    "SIGFOO",
+    "7;8",
+];
+
+const WORDS: &[&str] = &["", " ", "-1", "NaN", "99999999999999999999999", "fulll", "full,none"];
+
+const PROFILES: &[&str] = &["", "-1", "NaN", "curll", "curl,none", "none,curl", "auto,none"];
+
+const LABELS: &[&str] = &["", "  "];
+
+/// Every option that takes a value: its names, its own wrong values, and a right one.
+#[rustfmt::skip]
+const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
+    ("--max", "-n", &[COUNTS], "2"),
+    ("--deadline", "", &[DURATIONS, ZEROS], "9"),
+    ("--timeout", "", &[DURATIONS, ZEROS], "9"),
+    ("--signal", "", &[SIGNALS], "INT"),
+    ("--kill-after", "", &[DURATIONS], "1"),
+    ("--delay", "-d", &[DURATIONS, &["1,", ",1", "1,,2", "1,-2", "1,NaN", "1,99999999999999999999999"]], "1"),
+    ("--jitter", "-j", &[WORDS], "full"),
+    ("--backoff", "", &[WORDS], "linear"),
+    ("--factor", "", &[FACTORS], "3"),
+    ("--max-delay", "", &[DURATIONS], "9"),
+    ("--min-delay", "", &[DURATIONS], "1"),
+    ("--splay", "", &[DURATIONS], "1"),
+    ("--healthy-after", "", &[DURATIONS, ZEROS], "9"),
+    ("--seed", "", &[SEEDS], "1"),
+    ("--retry-on", "-r", &[CONDITIONS], "7"),
+    ("--fatal-on", "-x", &[CONDITIONS], "7"),
+    ("--until", "-u", &[CONDITIONS], "0"),
+    ("--success-on", "", &[CONDITIONS], "7"),
+    ("--profile", "-p", &[PROFILES], "none"),
+    ("--label", "", &[LABELS], "x"),
+];
+
+/// Options that take none.
+const FLAGS: &[(&str, &str)] =
+    &[("--quiet", "-q"), ("--verbose", "-v"), ("--help", "-h"), ("--version", "-V")];
+
+/// Runs with these options before a command that would leave a line in a log.
+struct Refusals {
+    scratch: Scratch,
+    log: Log,
+    wrong: Vec<String>,
+}
+
+impl Refusals {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        let log = scratch.log("ran");
+        Self { scratch, log, wrong: Vec::new() }
+    }
+
+    fn run<A: AsRef<OsStr>>(&self, options: &[A]) -> Run {
+        retry().args(options).sh(self.log.echo("ran")).dir(self.scratch.path()).run()
+    }
+
+    /// A wrong command line: two lines, the first as `cause` wants it; 125, nothing on stdout, nothing run.
+    fn refused(&mut self, run: &Run, what: &str, cause: impl Fn(&str) -> bool) {
+        let lines: Vec<&str> = run.stderr.lines().collect();
+        let fits = match lines[..] {
+            [first, second] => {
+                let hint = second.strip_prefix("retry: hint: ").is_some_and(|hint| !hint.trim().is_empty());
+                hint && first
+                    .strip_prefix("retry: ")
+                    .is_some_and(|line| !line.starts_with("hint: ") && cause(line))
+            }
+            _ => false,
+        };
+        let ended = run.stderr.ends_with('\n');
+        if !fits || !ended || run.status.code() != Some(125) || !run.stdout.is_empty() {
+            self.wrong.push(format!("{what}: {}, {:?}", run.status, run.stderr));
+        }
+    }
+
+    #[track_caller]
+    fn done(self) {
+        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
+        assert_eq!(self.log.lines(), [""; 0], "nothing was run");
+        // The command would have left its line.
+        self.run(&["-n", "1"]).code(0);
+        assert_eq!(self.log.lines(), ["ran"]);
+    }
+}
+
+/// A cause names the option and, where there is one to see, the value.
+fn names(cause: &str, option: &str, value: &str) -> bool {
+    let named = cause.strip_prefix(option).is_some_and(|rest| rest.starts_with([' ', ':']));
+    named && cause.contains(value)
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_option_and_a_hint() {
+    let mut refusals = Refusals::new();
+    for (long, short, lists, _) in OPTIONS {
+        for value in lists.iter().copied().flatten() {
+            let run = refusals.run(&[long, value]);
+            refusals.refused(&run, &format!("{long} {value:?}"), |cause| names(cause, long, value));
+            let joined = format!("{long}={value}");
+            let run = refusals.run(&[&joined]);
+            refusals.refused(&run, &joined, |cause| names(cause, long, value));
+        }
+        // The short name is another name of the same.
+        if let (false, Some(value)) = (short.is_empty(), lists[0].last()) {
+            let run = refusals.run(&[short, value]);
+            refusals.refused(&run, &format!("{short} {value:?}"), |cause| names(cause, long, value));
+            let joined = format!("{short}{value}");
+            let run = refusals.run(&[&joined]);
+            refusals.refused(&run, &joined, |cause| names(cause, long, value.trim()));
+        }
+    }
+    // Of several names the wrong one.
+    let run = refusals.run(&["--profile", "curl,curll"]);
+    refusals.refused(&run, "curl,curll", |cause| names(cause, "--profile", "curll"));
+    refusals.done();
+}
+
+#[test]
+fn an_option_without_its_value_is_refused() {
+    let mut refusals = Refusals::new();
+    for (long, short, ..) in OPTIONS {
+        for name in [long, short].into_iter().filter(|name| !name.is_empty()) {
+            let run = retry().arg(name).run();
+            refusals.refused(&run, name, |cause| cause == format!("{long} needs a value"));
+        }
+    }
+    for (long, _) in FLAGS {
+        let run = refusals.run(&[format!("{long}=1")]);
+        refusals.refused(&run, long, |cause| cause == format!("{long} takes no value"));
+    }
+    refusals.done();
+}
+
+#[test]
+fn an_option_given_twice_is_refused() {
+    let mut refusals = Refusals::new();
+    // `--profile` has a test of its own.
+    let repeatable = ["--retry-on", "--fatal-on", "--success-on", "--profile"];
+    for (long, short, _, value) in OPTIONS.iter().filter(|(long, ..)| !repeatable.contains(long)) {
+        let again = if short.is_empty() { long } else { short };
+        let run = refusals.run(&[long, value, again, value]);
+        refusals.refused(&run, long, |cause| cause == format!("{long} is given more than once"));
+    }
+    let run = refusals.run(&["-v", "--verbose"]);
+    refusals.refused(&run, "-v -v", |cause| cause == "--verbose is given more than once");
+    refusals.done();
+    // What the table calls repeatable is.
+    let status = |options: &[&str]| retry().args(options).sh("exit 8").run().status.code();
+    assert_eq!(status(&["-x", "7", "-x", "8", "-r", "1", "-r", "2", "--label", "a"]), Some(8));
+    let twice = retry().args(["--success-on", "7", "--success-on", "8"]).sh("exit 8").run();
+    twice.code(8).silent();
+}
+
+#[test]
+fn a_profile_given_twice_is_told_as_such() {
+    let mut refusals = Refusals::new();
+    for [one, two] in [["none", "none"], ["curl", "curl"], ["curl", "wget"]] {
+        let run = refusals.run(&["--profile", one, "-p", two]);
+        refusals.refused(&run, &format!("--profile {one} -p {two}"), |cause| {
+            cause == "--profile is given more than once"
+        });
+    }
+    refusals.done();
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let mut refusals = Refusals::new();
+    for (options, named) in [
+        ("-q -v", ["--quiet", "--verbose"]),
+        ("--verbose --quiet", ["--quiet", "--verbose"]),
+        ("-qqv", ["--quiet", "--verbose"]),
+        ("--min-delay 5 --max-delay 2", ["--min-delay", "--max-delay"]),
+        ("--min-delay 1.001 --max-delay 1", ["--min-delay", "--max-delay"]),
+        ("--splay 9 --deadline 5", ["--splay", "--deadline"]),
+        ("--splay 5 --deadline 5", ["--splay", "--deadline"]),
+        ("-d 1,2 --backoff exponential", ["--backoff", "--delay"]),
+        ("-d 1,2 --factor 2", ["--factor", "exponential"]),
+        ("--factor 3 --backoff linear", ["--factor", "exponential"]),
+        ("--factor 3 --backoff fibonacci", ["--factor", "exponential"]),
+        ("--factor 3 --backoff constant", ["--factor", "exponential"]),
+        ("-j decorrelated -d 1,2", ["--jitter", "decorrelated"]),
+        ("-j decorrelated --backoff linear", ["--jitter", "decorrelated"]),
+        ("-j decorrelated --factor 2", ["--factor", "--jitter decorrelated"]),
+        ("-p curl,none", ["--profile", "curl,none"]),
+    ] {
+        let run = refusals.run(&options.split(' ').collect::<Vec<_>>());
+        refusals.refused(&run, options, |cause| named.iter().all(|word| cause.contains(word)));
+    }
+    refusals.done();
+    // And what only looks like it is not.
+    for options in [
+        "--min-delay 2 --max-delay 2",
+        "--splay 0 --deadline 5",
+        "-d 1,2 -j full",
+        "--factor 1 --backoff exponential",
+        "--kill-after 1 --timeout 9",
+        "--kill-after 0 --deadline 9",
+        "-d 90",
+        "--min-delay 90",
+        "-x 7 -r 7",
+        "--signal sigint",
+        "--max UNLIMITED",
+    ] {
+        retry().args(options.split(' ')).arg("true").run().code(0).silent();
+    }
+}
+
+#[test]
+fn an_unknown_option_is_refused() {
+    let mut refusals = Refusals::new();
+    for (options, name, hint) in [
+        ("--frob", "--frob", "--help"),
+        ("--frob=5", "--frob", "--help"),
+        ("-Z", "-Z", "--help"),
+        ("-vZ", "-Z", "--help"),
+        ("--max5", "--max5", "--max"),
+        ("--retires-on=7", "--retires-on", "--retry-on"),
+        ("-t 5", "-t", "--timeout"),
+        ("-t5", "-t", "--max"),
+        ("-m 5", "-m", "--max-delay"),
+        ("-m 5", "-m", "--max"),
+    ] {
+        let run = refusals.run(&options.split(' ').collect::<Vec<_>>());
+        refusals.refused(&run, options, |cause| cause == format!("unknown option {name}"));
+        if !run.stderr.lines().nth(1).is_some_and(|line| line.contains(hint)) {
+            refusals.wrong.push(format!("{options}: no {hint} in {:?}", run.stderr));
+        }
+    }
+    for options in [&[][..], &["--"], &["-v"], &["-n", "3", "--"]] {
+        let run = retry().args(options).run();
+        refusals.refused(&run, &format!("{options:?}"), |cause| cause == "no command to run");
+    }
+    refusals.done();
+}
+
+#[test]
+fn the_table_above_has_every_option() {
+    let help = retry().arg("--help").run();
+    let help = String::from_utf8(help.code(0).stdout.clone()).unwrap();
+    let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-') && line.contains("--"));
+    let seen: BTreeSet<(&str, bool)> = lines
+        .filter(|line| !line.starts_with("- "))
+        .map(|line| {
+            let long = line.find("--").map(|at| &line[at..]).unwrap();
+            let name = long.split(|c: char| c != '-' && !c.is_ascii_lowercase()).next().unwrap();
+            (name, line.contains('<'))
+        })
+        .collect();
+    let valued = OPTIONS.iter().map(|(long, ..)| (*long, true));
+    let table: BTreeSet<_> = valued.chain(FLAGS.iter().map(|(long, _)| (*long, false))).collect();
+    assert_eq!(seen, table);
+}
+
+#[test]
+fn what_is_not_utf8_is_refused_in_an_option() {
+    let mut refusals = Refusals::new();
+    for (long, short, ..) in OPTIONS {
+        for name in [long, short].into_iter().filter(|name| !name.is_empty()) {
+            let run = refusals.run(&[OsStr::new(name), OsStr::from_bytes(b"\xff1")]);
+            refusals.refused(&run, name, |cause| cause.contains("UTF-8") || names(cause, long, "\u{fffd}1"));
+        }
+        let joined = [long.as_bytes(), b"=1\xfe"].concat();
+        let run = refusals.run(&[OsString::from_vec(joined)]);
+        refusals.refused(&run, long, |cause| cause.contains("UTF-8") || names(cause, long, "1\u{fffd}"));
+    }
+    for option in [&b"--\xff"[..], b"-\xff", b"--max\xff"] {
+        let run = refusals.run(&[OsStr::from_bytes(option)]);
+        refusals.refused(&run, "not UTF-8", |cause| cause.contains("option"));
+    }
+    refusals.done();
+}
+
+/// Says what it was started with, each ended by a NUL.
+const CMDLINE: &str = "cat /proc/$$/cmdline; exit";
+
+#[test]
+fn args_are_bytes_and_come_as_they_are() {
+    let odd: [&[u8]; 8] = [b"\xff\xfe", b"", b" a  b ", b"\n\t\x1b[1m", b"--max", b"{attempt}", b"*", b"-"];
+    let all: Vec<u8> = (1..=255).collect();
+    let args: Vec<&[u8]> = odd.into_iter().chain([all.as_slice()]).collect();
+    let expected = [&[&b"sh"[..], b"-c", CMDLINE.as_bytes(), b"name"], &args[..]].concat();
+    let expected: Vec<u8> = expected.into_iter().flat_map(|arg| [arg, b"\0"].concat()).collect();
+    let args = || args.iter().map(|arg| OsStr::from_bytes(arg));
+    retry().sh(CMDLINE).arg("name").args(args()).run().code(0).silent().stdout(&expected);
+    retry().args(["sh", "-c", CMDLINE, "name"]).args(args()).run().code(0).silent().stdout(&expected);
+}
+
+#[test]
+fn a_command_whose_name_is_not_utf8_runs_and_is_named_readably() {
+    let scratch = Scratch::new();
+    let name = b"x\xff\x1b[1m\ny";
+    let path = scratch.join(OsStr::from_bytes(name));
+    let script = scratch.script("script", "#!/bin/sh\nprintf %s \"${0##*/}\"\nexit 3\n");
+    fs::rename(script, &path).unwrap();
+    let err = scratch.join("stderr");
+    let run = retry().args(["-n", "1"]).arg(&path).stderr(fs::File::create(&err).unwrap()).run();
+    run.code(3).stdout(name);
+    let line = String::from_utf8(fs::read(err).unwrap()).expect("what is printed is UTF-8");
+    let start = "retry: x\u{fffd}\\u{1b}[1m\\ny: gave up after 1 attempt in ";
+    assert!(line.starts_with(start) && line.ends_with(": exited 3\n"), "{line:?}");
+
+    // And one that is not there.
+    let missing = scratch.join(OsStr::from_bytes(b"no\xff\x07"));
+    let run = retry().arg(&missing).run();
+    run.code(127).stdout("");
+    run.says(&["retry: no\u{fffd}\\u{7}: not retried: command not found{R}"]);
+}
+
+#[test]
+fn a_label_is_printed_with_control_characters_escaped() {
+    for (label, shown) in [
+        ("db backup", "db backup"),
+        ("a\x1b[31m\nb\tc\r", "a\\u{1b}[31m\\nb\\tc\\r"),
+        ("\u{9b}x\u{202e}é", "\\u{9b}x\\u{202e}é"),
+        ("-5", "-5"),
+        ("%s{}", "%s{}"),
+    ] {
+        let run = retry().args(["-n", "1", "--label", label]).sh("exit 3").run();
+        run.code(3).check(run.stderr.lines().count() == 1, "one line");
+        run.check(run.stderr.starts_with(&format!("retry: {shown}: gave up after 1 attempt in ")), shown);
+    }
+}
+
+#[test]
+fn args_are_not_printed() {
+    let run = retry().args(["-v", "-n", "2", "-d", "0"]).sh("exit 3 # s3cret").arg("s3cret").run();
+    run.code(3).check(!run.stderr.contains("s3cret") && run.messages().len() == 2, "no secrets");
+    let run = retry().args(["/does/not/exist", "s3cret"]).run();
+    run.code(127).check(!run.stderr.contains("s3cret"), "no secrets");
+}
+
+#[test]
+fn options_end_at_the_first_operand() {
+    let words = ["-n", "5", "--max", "-h", "--help", "--", "-V", "--", "-Z"];
+    let expected = "-n|5|--max|-h|--help|--|-V|--|-Z|";
+    retry().args(["printf", "%s|"]).args(words).run().code(0).silent().stdout(expected);
+    retry().args(["--", "printf", "%s|"]).args(words).run().code(0).silent().stdout(expected);
+    retry().args(["-n", "2", "printf", "%s|"]).args(words).run().code(0).silent().stdout(expected);
+    retry().args(["echo", "-n", "5", "--max"]).run().code(0).silent().stdout("5 --max");
+    retry().args(["printf", "%s|", "--", "a"]).run().code(0).silent().stdout("--|a|");
+    // Behind `--` a name may begin with a dash.
+    retry().args(["--", "-n", "5"]).run().code(127).says(&["retry: -n: not retried: command not found{R}"]);
+    retry().args(["--", "--", "x"]).run().code(127).says(&["retry: --: not retried: command not found{R}"]);
+    retry().args(["-", "x"]).run().code(127).says(&["retry: -: not retried: command not found{R}"]);
+}
+
+#[test]
+fn an_empty_name_is_not_found() {
+    for args in [&[""][..], &["--", ""], &["-n", "3", "", "true"]] {
+        let run = retry().args(args).run();
+        run.code(127).stdout("").check(run.stderr.lines().count() == 1, "one line");
+        run.stderr_contains("command not found");
+    }
+}
+
+#[test]
+fn an_empty_environment_stays_empty_but_for_the_attempt() {
+    let run = retry().args(["-n", "3", "/usr/bin/env"]).env_clear().run();
+    let mut lines: Vec<&str> = std::str::from_utf8(&run.stdout).unwrap().lines().collect();
+    lines.retain(|line| !line.starts_with("RETRY_IDEMPOTENCY_KEY="));
+    lines.sort_unstable();
+    run.code(0).silent();
+    assert_eq!(lines, ["RETRY_ATTEMPT=1", "RETRY_LAST_STATUS=", "RETRY_MAX_ATTEMPTS=3"]);
+    // Without PATH a name is looked up where execvp(3) looks.
+    retry().args(["echo", "found"]).env_clear().run().code(0).silent().stdout("found\n");
+}
+
+#[test]
+fn a_missing_name_of_its_own_costs_nothing() {
+    let script = format!("exec -a '' '{BINARY}' \"$@\"");
+    let bash = || Retry::new("bash").args(["-c", &script, "bash"]);
+    bash().args(["-n", "1", "sh", "-c", "echo x; exit 3"]).run().code(3).stdout("x\n");
+    bash().run().code(125).says(&["retry: no command to run", "retry: hint: {*}"]);
+
+    // Not even an empty argv[0]; newer kernels add one.
+    let binary = CString::new(BINARY).unwrap();
+    let bare = retry().with(|command| {
+        // SAFETY: execve is async-signal-safe; the lists end with a null pointer and live on this stack.
+        unsafe {
+            command.pre_exec(move || {
+                let none = [std::ptr::null()];
+                libc::execve(binary.as_ptr(), none.as_ptr(), none.as_ptr());
+                Err(io::Error::last_os_error())
+            });
+        }
+    });
+    bare.run().code(125).stdout("").says(&["retry: no command to run", "retry: hint: {*}"]);
+}
+
+#[test]
+fn the_short_help_has_ten_options_on_one_screen() {
+    let run = retry().arg("-h").run();
+    let help = String::from_utf8(run.code(0).silent().stdout.clone()).unwrap();
+    assert!(help.lines().count() <= 24, "{help}");
+    assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    let options = help.lines().filter(|line| line.trim_start().starts_with('-'));
+    let options: Vec<&str> =
+        options.filter(|line| !line.contains("--help") && !line.contains("--version")).collect();
+    assert_eq!(options.len(), 10, "{options:#?}");
+    assert!(help.contains("  -h, --help"), "{help}");
+    // Width and size of the terminal do not matter, nor where it stands.
+    retry().args(["-v", "-h", "--frob"]).env("COLUMNS", "20").run().code(0).silent().stdout(&help);
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    let version = format!("retry {}\n", env!("CARGO_PKG_VERSION"));
+    for option in ["-V", "--version"] {
+        retry().arg(option).run().code(0).silent().stdout(&version);
+    }
+    let help = retry().arg("--help").run();
+    help.code(0).silent();
+    let text = String::from_utf8(help.stdout.clone()).unwrap();
+    for (long, short, ..) in OPTIONS {
+        assert!(text.contains(long) && text.contains(short), "{long} {short}");
+    }
+}
+
+#[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for option in ["--help", "-h", "-V"] {
+        let run = retry().arg(option).stdout(full()).run();
+        run.code(125).says(&["retry: cannot write to stdout: {*}"]);
+    }
+}
+
+#[test]
+fn help_that_nobody_reads_is_quiet() {
+    for option in ["--help", "-h", "-V"] {
+        let gone = || {
+            let (reader, writer) = io::pipe().unwrap();
+            drop(reader);
+            writer
+        };
+        let run = retry().arg(option).stdout(gone()).run();
+        let sigpipe = run.status.signal() == Some(libc::SIGPIPE);
+        run.silent().check(sigpipe || run.status.code() == Some(0), "SIGPIPE or 0");
+        retry().arg(option).stdout(gone()).ignoring(Signal::SIGPIPE).run().code(0).silent();
+    }
+}
+
+/// What each volume says of a run that fails, of one that succeeds late, and of one that succeeds at once.
+#[test]
+fn volumes_say_less_and_more() {
+    let fails = "exit 3";
+    let late = "[ $RETRY_ATTEMPT = 2 ]";
+    let run = |options: &[&str], script: &str| {
+        let run = retry().args(["-n", "2", "-d", "0.01", "-j", "none", "--label", "x"]).args(options);
+        run.sh(script).run()
+    };
+    let attempt = "retry: x: attempt 1 of 2 exited 3; next in 10ms";
+    let gave_up = "retry: x: gave up after 2 attempts in {T}: exited 3";
+    let attempt_late = "retry: x: attempt 1 of 2 exited 1; next in 10ms";
+    let succeeded = "retry: x: succeeded at attempt 2 of 2 in {T}";
+
+    run(&[], fails).code(3).says(&[attempt, gave_up]);
+    run(&[], late).code(0).says(&[attempt_late, succeeded]);
+    for quiet in ["-q", "--quiet"] {
+        run(&[quiet], fails).code(3).says(&[gave_up]);
+        run(&[quiet], late).code(0).silent();
+    }
+    for silent in [&["-qq"][..], &["-q", "--quiet"], &["-qqq"]] {
+        run(silent, fails).code(3).silent();
+        run(silent, late).code(0).silent();
+    }
+    // Which rule decided.
+    let verbose = "retry: x: attempt 1 of 2 exited 3 (any failure is retryable); next in 10ms";
+    let gave_up_verbose = format!("{gave_up} (any failure is retryable)");
+    run(&["-v"], fails).code(3).says(&[verbose, &gave_up_verbose]);
+    let verbose = "retry: x: attempt 1 of 2 exited 1 (--retry-on 1); next in 10ms";
+    run(&["--verbose", "-r", "1"], late).code(0).says(&[verbose, succeeded]);
+    // What was signalled.
+    let cut = retry().args(["-v", "-n1", "--timeout", "0.2", "sleep", "600"]).run();
+    cut.code(124).says(&[
+        "retry: sleep: sent TERM to process {*}",
+        "retry: sleep: gave up after 1 attempt in {T}: timed out after 0.2s, ended by TERM \
+         (any failure is retryable)",
+    ]);
+    for volume in [&[][..], &["-q"], &["-qq"]] {
+        run(volume, "exit 0").code(0).silent();
+    }
+}
