@@ -16,6 +16,7 @@ mod completion;
 mod generated;
 mod http;
 mod input;
+mod jobs;
 mod limits;
 mod process;
 mod stdio;

@@ -163,8 +163,7 @@ fn a_core_of_retrys_own_is_not_written_beside_the_commands() {
     let scratch = Scratch::new();
     let ended = |command: &str| {
         let script = format!("ulimit -c unlimited; exec {command}");
-        let running = Retry::new("sh").args(["-c", &script, BINARY]).dir(scratch.path()).spawn();
-        running
+        Retry::new("sh").args(["-c", &script, BINARY]).dir(scratch.path()).spawn()
     };
     let direct = ended("sleep 300");
     wait_until("sleep", || Entry::read(direct.pid()).is_some_and(|e| e.name == "sleep"));
@@ -575,6 +574,7 @@ fn when_retry_is_killed_the_command_gets_the_signal() {
 
 #[test]
 fn what_belongs_to_another_user_is_named_and_ends_the_run() {
+    // SAFETY: it reads one number.
     if unsafe { libc::geteuid() } != 0 {
         return;
     }

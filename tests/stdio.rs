@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -370,7 +371,6 @@ fn sigpipe_is_the_commands_own() {
             }
             run.run().status
         };
-        use std::os::unix::process::ExitStatusExt;
         let (plain, wrapped) = (status(&[]), status(&[BINARY]));
         let plain = plain.code().or(plain.signal().map(|signal| 128 + signal));
         assert_eq!(wrapped.code(), plain, "ignored: {ignored}");

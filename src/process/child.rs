@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, clone};
+use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal::{SIGTSTP, SIGTTIN, SIGTTOU};
 
 use super::signal::Signals;
 use super::terminal::Group;
@@ -83,6 +85,8 @@ impl Command {
         let tried = AtomicUsize::new(0);
         let parent = std::process::id();
         let mask = libc_set(start.signals);
+        let stops: SigSet = [SIGTSTP, SIGTTIN, SIGTTOU].into_iter().collect();
+        let stops = *stops.as_ref();
         let mut stack = vec![0u8; STACK];
         let child = || -> isize {
             // SAFETY: only async-signal-safe calls on memory that outlives the child's stay in it, as the
@@ -102,6 +106,12 @@ impl Command {
                     let mut action: libc::sigaction = std::mem::zeroed();
                     action.sa_sigaction = libc::SIG_IGN;
                     libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
+                }
+                if start.group == Group::Shared {
+                    // A ^Z of just now would stop the child before its execve, and retry with it, for good.
+                    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+                    while libc::sigtimedwait(&raw const stops, std::ptr::null_mut(), &raw const at_once) > 0 {
+                    }
                 }
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
                 let mut found = libc::ENOENT;

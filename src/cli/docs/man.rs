@@ -229,7 +229,8 @@ A pipeline or several commands take a shell:
 # NOTES
 Where there is a controlling terminal the command stays in the process group of `retry`, so that ^C, ^Z and
 reading from the terminal work as without `retry`.
-Where there is none (CI, cron, a service) it runs in a group of its own.
+Where there is none (CI, cron, a service) it runs in a group of its own; there `setsid`(1) forks, and only
+`setsid -w` has the command's status.
 INT, TERM, HUP, QUIT, USR1, USR2, WINCH and CONT sent to `retry` reach the command.
 After INT, TERM, HUP or QUIT there is no further attempt.
 
@@ -237,6 +238,9 @@ At a timeout or deadline everything that the attempt started is ended, daemons t
 included: first by `--signal`, and after `--kill-after` by KILL.
 No attempt begins before that is done.
 Background processes of an attempt that ended by itself are left alone.
+Time that `retry` itself spends stopped does not count against the timeout: to the millisecond after ^Z, to about a
+second after a SIGSTOP.
+If `retry` is killed by KILL, the command is sent `--signal`, but not what it started, and not a set-uid command.
 
 Every attempt has the same standard input, and reads on where the last one stopped.
 Where that matters, let a shell open it for each attempt: `retry -- sh -c 'load <dump'`.
