@@ -16,7 +16,7 @@ mod completion;
 mod generated;
 mod http;
 mod input;
-mod jobs;
+mod job_control;
 mod limits;
 mod process;
 mod stdio;
