@@ -154,8 +154,9 @@ impl Supervisor {
             interrupted: None,
             late: None,
         };
+        // Of the last look at the clock: a stop may come at any moment, not in the wait alone.
+        let mut from = started;
         loop {
-            let from = now();
             let until = running.wake_at(from);
             self.waiter.wait(&self.signals, voice.messages(), until)?;
             let mut children = false;
@@ -174,7 +175,8 @@ impl Supervisor {
             {
                 running.on_change(pid, change);
             }
-            running.on_time(now(), voice);
+            from = now();
+            running.on_time(from, voice);
             if let Some(outcome) = running.finished(now()) {
                 if !running.is_over() {
                     // What was killed last is dead, but its end may not have been announced yet.
