@@ -79,7 +79,7 @@ fn the_signal_is_the_one_asked_for() {
 
 #[test]
 fn kill_follows_after_its_time_and_at_once_after_none() {
-    for (kill_after, logged) in [("0", &["started"][..]), ("0.3", &["started", "term"])] {
+    for (kill_after, logged) in [("0", &["started"][..]), ("5", &["started", "term"])] {
         let scratch = Scratch::new();
         let log = scratch.log("log");
         let script = format!("trap '{}' TERM; {}; {FOR_EVER}", log.echo("term"), log.echo("started"));
