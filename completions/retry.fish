@@ -4,7 +4,7 @@
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
+    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
     or return 1
     set -q argv[1]
     or return 1
@@ -58,14 +58,17 @@ complete -c retry -n 'not __retry_command' -s r -l retry-on -d 'Retry these, and
 complete -c retry -n 'not __retry_command' -s x -l fatal-on -d 'Never retry these; repeatable' -r -f
 complete -c retry -n 'not __retry_command' -s u -l until -d 'Only this is success; what else would be success is retried' -r -f
 complete -c retry -n 'not __retry_command' -l success-on -d 'These count as success too; repeatable' -r -f
-complete -c retry -n 'not __retry_command' -s p -l profile -d 'What is known of the command\'s failures, by its exit statuses [default: auto]' -r -f -a "curl\t''
+complete -c retry -n 'not __retry_command' -s p -l profile -d 'What is known of the command\'s failures [default: auto]' -r -f -a "curl\t''
 wget\t''
 ssh\t''
 rsync\t''
 timeout\t''
+http\t''
 sysexits\t''
 auto\t''
 none\t''"
+complete -c retry -n 'not __retry_command' -l headers -d 'Read HTTP status and headers from FILE, which the command writes' -r -F
+complete -c retry -n 'not __retry_command' -l max-retry-after -d 'Give up when a server asks for more than this [default: 5m]' -r -f
 complete -c retry -n 'not __retry_command' -l label -d 'The command\'s name in messages [default: its base name]' -r -f
 complete -c retry -n 'not __retry_command' -s q -l quiet -d 'Only the last line, why it failed; twice: nothing'
 complete -c retry -n 'not __retry_command' -s v -l verbose -d 'Which rule decided, what was signalled'

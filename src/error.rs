@@ -7,23 +7,36 @@ use std::fmt;
 #[derive(Debug)]
 pub(crate) enum Error {
     /// A word of the command line is wrong; nothing was run.
-    Usage { cause: String, hint: String },
+    Usage { cause: String, hint: String, quote: Option<Quote> },
     /// The system refused something that retry needs.
     System { what: &'static str, errno: nix::errno::Errno },
-    /// Help or version could not be written.
-    Output(std::io::Error),
+}
+
+/// A text and a place in it, in bytes, for a caret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Quote {
+    pub(crate) text: String,
+    pub(crate) at: usize,
 }
 
 impl Error {
     pub(crate) fn usage(cause: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Usage { cause: cause.into(), hint: hint.into() }
+        Self::Usage { cause: cause.into(), hint: hint.into(), quote: None }
+    }
+
+    /// The text at fault, where a place in it is.
+    pub(crate) fn quote(&self) -> Option<&Quote> {
+        match self {
+            Self::Usage { quote, .. } => quote.as_ref(),
+            Self::System { .. } => None,
+        }
     }
 
     /// What the user can do about it.
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Usage { hint, .. } => Some(hint),
-            Self::System { .. } | Self::Output(_) => None,
+            Self::System { .. } => None,
         }
     }
 }
@@ -33,7 +46,6 @@ impl fmt::Display for Error {
         match self {
             Self::Usage { cause, .. } => f.write_str(cause),
             Self::System { what, errno } => write!(f, "{what}: {}", errno.desc()),
-            Self::Output(error) => write!(f, "cannot write to stdout: {error}"),
         }
     }
 }

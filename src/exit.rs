@@ -12,6 +12,9 @@ pub(crate) enum Exit {
     Signal(Signal),
 }
 
+/// A limit was reached.
+const TIMED_OUT: u8 = 124;
+
 /// retry itself failed.
 pub(crate) const FAILED: u8 = 125;
 
@@ -39,6 +42,7 @@ impl Exit {
             Finish::InterruptedAttempt { outcome: Outcome::Signaled(signal), .. } => Self::Signal(*signal),
             Finish::InterruptedAttempt { outcome, .. } => failed(outcome),
             Finish::InterruptedWait { signal } => Self::Signal(*signal),
+            Finish::NeverStarted { .. } => Self::Status(TIMED_OUT),
         }
     }
 }
@@ -64,10 +68,18 @@ mod tests {
             (Finish::GaveUp { outcome: killed.clone(), rule: Rule::AnyFailure, why }, Exit::Status(143)),
             (Finish::NotRetried { outcome: outcome(0), rule: Rule::NotYet }, Exit::Status(1)),
             (
-                Finish::InterruptedAttempt { signal: Signal::TERM, outcome: killed },
+                Finish::InterruptedAttempt { signal: Signal::TERM, outcome: killed, rule: Rule::AnyFailure },
                 Exit::Signal(Signal::TERM),
             ),
-            (Finish::InterruptedAttempt { signal: Signal::TERM, outcome: outcome(9) }, Exit::Status(9)),
+            (
+                Finish::InterruptedAttempt {
+                    signal: Signal::TERM,
+                    outcome: outcome(9),
+                    rule: Rule::Until("9".into()),
+                },
+                Exit::Status(9),
+            ),
+            (Finish::NeverStarted { deadline: std::time::Duration::from_secs(1) }, Exit::Status(124)),
             (Finish::InterruptedWait { signal: Signal::INT }, Exit::Signal(Signal::INT)),
         ] {
             assert_eq!(Exit::of(&finish), exit, "{finish:?}");

@@ -18,7 +18,7 @@ use crate::run::Host;
 /// The processes, clock and terminal of this machine.
 #[derive(Debug)]
 pub(crate) struct System<'a> {
-    pub(crate) supervisor: Supervisor,
+    pub(crate) supervisor: Supervisor<'a>,
     pub(crate) invocation: &'a Invocation,
     pub(crate) report: Report,
     /// Made when the first delay is drawn: a run that succeeds at once asks for no randomness.
@@ -70,7 +70,11 @@ impl Host for System<'_> {
         deadline: Option<Duration>,
     ) -> Result<Attempt, Error> {
         let policy = &self.invocation.policy;
-        let bounds = Bounds { limits: policy.limits, deadline: deadline.zip(policy.schedule.deadline) };
+        let bounds = Bounds {
+            limits: policy.limits,
+            deadline: deadline.zip(policy.schedule.deadline),
+            timed: policy.schedule.healthy_after.is_some(),
+        };
         let environment = self.environment(number, last);
         self.supervisor.attempt(&self.invocation.command, &environment, bounds, &mut self.report)
     }

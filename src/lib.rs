@@ -30,9 +30,9 @@ mod run;
 mod streams;
 
 use std::ffi::{CString, OsString, c_char, c_int};
-use std::io::Write as _;
 
 use clap::Parser as _;
+use nix::errno::Errno;
 
 use crate::cli::args::Args;
 use crate::cli::resolve::{Invocation, resolve};
@@ -40,7 +40,9 @@ use crate::error::Error;
 use crate::exit::{Exit, FAILED};
 use crate::process::attempt::Supervisor;
 use crate::report::Report;
+use crate::streams::headers::HeadersFile;
 use crate::streams::messages::Messages;
+use crate::streams::sink::Stream;
 
 #[doc(hidden)]
 pub use crate::cli::docs;
@@ -70,8 +72,7 @@ pub fn run(args: Vec<OsString>, environment: Vec<CString>) -> u8 {
         Ok(Parsed::Print(text)) => return print(&text),
         Err(error) => Err(error),
     };
-    let exit = invocation.map_or_else(|error| complain(&error), |invocation| attempts(&invocation));
-    match exit {
+    match invocation.and_then(|invocation| attempts(&invocation)).unwrap_or_else(|error| complain(&error)) {
         Exit::Status(status) => status,
         Exit::Signal(signal) => {
             process::signal::die_by(signal);
@@ -108,11 +109,16 @@ fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
 }
 
 /// Runs the attempts of an invocation to their end.
-fn attempts(invocation: &Invocation) -> Exit {
+///
+/// # Errors
+/// Where nothing could be run.
+fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
     let policy = &invocation.policy;
+    let wanted = policy.rules.wanted(invocation.profile_stdout);
+    let headers = invocation.headers.as_deref().map(HeadersFile::new).transpose()?;
     let report =
         Report::new(&invocation.label, invocation.volume, policy.schedule.max_attempts, policy.rules.clone());
-    let (finish, mut report) = match Supervisor::new() {
+    let (finish, mut report) = match Supervisor::new(&wanted, headers) {
         Ok(supervisor) => {
             let mut host = host::System { supervisor, invocation, report, random: None };
             (run::run(policy, &mut host), host.report)
@@ -127,19 +133,24 @@ fn attempts(invocation: &Invocation) -> Exit {
         }
     };
     report.finish(process::wait::now);
-    exit
+    Ok(exit)
 }
 
 /// Writes help or version to stdout.
 fn print(text: &str) -> u8 {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => 0,
-        // `retry --help | head -1` with SIGPIPE ignored: who stops reading has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
-        Err(error) => {
-            complain(&Error::Output(error));
-            FAILED
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        // Not by `std::io::Stdout`, which takes a closed stdout for one that has written all.
+        match nix::unistd::write(Stream::Stdout.fd(), rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::EINTR) => {}
+            // `retry --help | head -1` with SIGPIPE ignored: who stops reading has seen enough.
+            Err(Errno::EPIPE) => return 0,
+            Err(errno) => {
+                complain(&Error::System { what: "cannot write to stdout", errno });
+                return FAILED;
+            }
         }
     }
+    0
 }

@@ -56,29 +56,44 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
     let start = host.now();
     let deadline = schedule.deadline.map(|deadline| start.saturating_add(deadline));
     let mut progress = schedule.start();
-    let mut last = None;
-    let mut wait = if schedule.splay.is_zero() { None } else { Some(schedule.draw_splay(host.random()?)) };
+    let mut last: Option<Attempt> = None;
+    let mut wait = match schedule.splay {
+        Duration::ZERO => Duration::ZERO,
+        _ => schedule.draw_splay(host.random()?),
+    };
+    let mut rule = Rule::AnyFailure;
     let finish = loop {
-        if let Some(delay) = wait {
-            let until = host.now().saturating_add(delay);
-            if let Some(signal) = host.pause(until)? {
-                break Finish::InterruptedWait { signal };
-            }
+        // Also where there is nothing to wait for: a signal that has come must not meet a new attempt.
+        let until = host.now().saturating_add(wait);
+        if let Some(signal) = host.pause(until)? {
+            break Finish::InterruptedWait { signal };
         }
-        let attempt = host.attempt(progress.next_attempt(), last, deadline)?;
+        if let Some(length) = schedule.deadline.filter(|_| deadline.is_some_and(|at| at <= host.now())) {
+            // retry was stopped meanwhile, or the machine was very slow.
+            break match &last {
+                Some(attempt) => {
+                    let outcome = attempt.outcome.clone();
+                    Finish::GaveUp { outcome, rule, why: Exhausted::Deadline(length) }
+                }
+                None => Finish::NeverStarted { deadline: length },
+            };
+        }
+        let status = last.as_ref().map(|attempt| attempt.outcome.status());
+        let attempt = &*last.insert(host.attempt(progress.next_attempt(), status, deadline)?);
         schedule.count(&mut progress, attempt.ran);
-        last = Some(attempt.outcome.status());
-        let verdict = policy.rules.classify(&attempt);
-        match settle(policy, host, &mut progress, start, &attempt, &verdict)? {
+        let verdict = policy.rules.classify(attempt);
+        match settle(policy, host, &mut progress, start, attempt, &verdict)? {
             Settled::Again(delay) => {
-                host.tell(&Event::Retry { progress: &progress, attempt: &attempt, verdict: &verdict, delay });
-                wait = Some(delay);
+                host.tell(&Event::Retry { progress: &progress, attempt, verdict: &verdict, delay });
+                rule = verdict.rule().clone();
+                wait = delay;
             }
             Settled::Over(finish) => break finish,
         }
     };
     host.tell(&Event::Finish {
         progress: &progress,
+        last: last.as_ref(),
         finish: &finish,
         elapsed: host.now().saturating_sub(start),
     });
@@ -103,17 +118,20 @@ fn settle(
     let rule = verdict.rule().clone();
     Ok(match (verdict, attempt.interrupted, &attempt.outcome) {
         (Verdict::Fatal(Rule::LeftAlive), ..) => Settled::Over(Finish::NotRetried { outcome, rule }),
-        (Verdict::Success(_), ..) => Settled::Over(Finish::Succeeded { outcome, rule }),
-        (_, Some(signal), _) => Settled::Over(Finish::InterruptedAttempt { signal, outcome }),
-        (_, None, Outcome::TimedOut(Cut { limit: Limit::Deadline(deadline), left, .. }))
-            if left.is_empty() =>
+        // Death by ^C is no success, whatever `--until` waits for.
+        (verdict, Some(signal), ended)
+            if !matches!((verdict, ended), (Verdict::Success(_), Outcome::Exited(0))) =>
         {
+            Settled::Over(Finish::InterruptedAttempt { signal, outcome, rule })
+        }
+        (Verdict::Success(_), ..) => Settled::Over(Finish::Succeeded { outcome, rule }),
+        (_, _, Outcome::TimedOut(Cut { limit: Limit::Deadline(deadline), left, .. })) if left.is_empty() => {
             Settled::Over(Finish::GaveUp { outcome, rule, why: Exhausted::Deadline(*deadline) })
         }
-        (Verdict::Fatal(rule), None, _) => Settled::Over(Finish::NotRetried { outcome, rule: rule.clone() }),
-        (Verdict::Retryable(_), None, _) => {
+        (Verdict::Fatal(rule), ..) => Settled::Over(Finish::NotRetried { outcome, rule: rule.clone() }),
+        (Verdict::Retryable(_), ..) => {
             let elapsed = host.now().saturating_sub(start);
-            match policy.schedule.next(progress, elapsed, host.random()?) {
+            match policy.schedule.next(progress, elapsed, attempt.asked, host.random()?) {
                 Next::Wait(delay) => Settled::Again(delay),
                 Next::Stop(why) => Settled::Over(Finish::GaveUp { outcome, rule, why }),
             }
@@ -142,6 +160,8 @@ mod tests {
         /// Outcome and length of each attempt; the last repeats.
         script: Vec<(Outcome, Duration)>,
         interrupt_pause: Option<Signal>,
+        /// How much longer a wait takes than it should.
+        stopped: Duration,
         interrupt_attempt: Option<Signal>,
         log: Vec<String>,
         random: Xoshiro256PlusPlus,
@@ -153,6 +173,7 @@ mod tests {
                 now: Duration::from_secs(1000),
                 script: script.iter().map(|(o, s)| (o.clone(), Duration::from_secs(*s))).collect(),
                 interrupt_pause: None,
+                stopped: Duration::ZERO,
                 interrupt_attempt: None,
                 log: Vec::new(),
                 random: Xoshiro256PlusPlus::seed_from_u64(0),
@@ -178,12 +199,15 @@ mod tests {
             };
             self.now += ran;
             self.log.push(format!("attempt {number} after {last:?}"));
-            Ok(Attempt { outcome, ran, interrupted: self.interrupt_attempt, reader_gone: false })
+            Ok(Attempt { ran, interrupted: self.interrupt_attempt, ..Attempt::ended(outcome) })
         }
 
         fn pause(&mut self, until: Duration) -> Result<Option<Signal>, Error> {
+            if until <= self.now {
+                return Ok(None);
+            }
             self.log.push(format!("wait {}s", until.saturating_sub(self.now).as_secs_f64()));
-            self.now = self.now.max(until);
+            self.now = self.now.max(until) + self.stopped;
             Ok(self.interrupt_pause)
         }
 
@@ -202,6 +226,7 @@ mod tests {
                 cap: Duration::from_secs(60),
                 floor: Duration::ZERO,
                 splay: Duration::ZERO,
+                max_retry_after: Duration::from_secs(300),
             },
             limits: Limits { timeout: None, signal: Signal::TERM, kill_after: Duration::from_secs(5) },
         }
@@ -259,11 +284,49 @@ mod tests {
         let mut host = Scripted::new(&[failed(1)]);
         host.interrupt_attempt = Some(Signal::INT);
         let finish = run(&policy(Rules::default()), &mut host).unwrap();
-        assert_eq!(finish, Finish::InterruptedAttempt { signal: Signal::INT, outcome: Outcome::Exited(1) });
+        let rule = Rule::AnyFailure;
+        assert_eq!(
+            finish,
+            Finish::InterruptedAttempt { signal: Signal::INT, outcome: Outcome::Exited(1), rule }
+        );
 
         let mut host = Scripted::new(&[failed(0)]);
         host.interrupt_attempt = Some(Signal::INT);
         assert!(matches!(run(&policy(Rules::default()), &mut host).unwrap(), Finish::Succeeded { .. }));
+    }
+
+    #[test]
+    fn death_by_a_signal_to_retry_is_no_success_whatever_was_waited_for() {
+        for outcome in [Outcome::Signaled(Signal::INT), Outcome::Exited(130)] {
+            let rules = [(None, "failure"), (Some("failure"), "0")].map(|(until, success)| Rules {
+                until: until.map(|text| Condition::parse(text).unwrap()),
+                success_on: vec![Condition::parse(success).unwrap()],
+                ..Rules::default()
+            });
+            for rules in rules {
+                let mut host = Scripted::new(&[(outcome.clone(), 0)]);
+                host.interrupt_attempt = Some(Signal::INT);
+                let finish = run(&policy(rules), &mut host).unwrap();
+                assert!(matches!(finish, Finish::InterruptedAttempt { .. }), "{finish:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_attempt_begins_past_the_deadline() {
+        let mut policy = policy(Rules::default());
+        policy.schedule.deadline = Some(Duration::from_secs(10));
+        let mut host = Scripted::new(&[failed(1)]);
+        host.stopped = Duration::from_secs(60);
+        let finish = run(&policy, &mut host).unwrap();
+        assert!(matches!(finish, Finish::GaveUp { why: Exhausted::Deadline(_), .. }), "{finish:?}");
+        assert_eq!(host.log, ["attempt 1 after None", "wait 1s"]);
+        policy.schedule.splay = Duration::from_secs(5);
+        let mut host = Scripted::new(&[failed(1)]);
+        host.stopped = Duration::from_secs(60);
+        let finish = run(&policy, &mut host).unwrap();
+        assert_eq!(finish, Finish::NeverStarted { deadline: Duration::from_secs(10) });
+        assert_eq!(host.log.len(), 1);
     }
 
     #[test]

@@ -73,7 +73,17 @@ const CONDITIONS: &[&str] = &[
     "FOO",
     "SIGFOO",
     "7;8",
+    "http:",
+    "http:600",
+    "http:5",
+    "http:504-500",
+    "7,stdout~x",
+    "stdin~x",
+    "stdout~\\n",
 ];
+
+/// No names of files that a command could write.
+const FILES: &[&str] = &["", ".", "/dev/null"];
 
 const WORDS: &[&str] = &["", " ", "-1", "NaN", "99999999999999999999999", "fulll", "full,none"];
 
@@ -103,6 +113,8 @@ const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
     ("--until", "-u", &[CONDITIONS], "0"),
     ("--success-on", "", &[CONDITIONS], "7"),
     ("--profile", "-p", &[PROFILES], "none"),
+    ("--headers", "", &[FILES], "h"),
+    ("--max-retry-after", "", &[DURATIONS], "9"),
     ("--label", "", &[LABELS], "x"),
 ];
 
@@ -328,7 +340,8 @@ fn the_table_above_has_every_option() {
 #[test]
 fn what_is_not_utf8_is_refused_in_an_option() {
     let mut refusals = Refusals::new();
-    for (long, short, ..) in OPTIONS {
+    // The name of a file may be any bytes.
+    for (long, short, ..) in OPTIONS.iter().filter(|(long, ..)| *long != "--headers") {
         for name in [long, short].into_iter().filter(|name| !name.is_empty()) {
             let run = refusals.run(&[OsStr::new(name), OsStr::from_bytes(b"\xff1")]);
             refusals.refused(&run, name, |cause| cause.contains("UTF-8") || names(cause, long, "\u{fffd}1"));
@@ -516,6 +529,46 @@ fn help_that_nobody_reads_is_quiet() {
 
 /// What each volume says of a run that fails, of one that succeeds late, and of one that succeeds at once.
 #[test]
+fn a_regex_that_is_none_is_shown_with_a_caret() {
+    let scratch = Scratch::new();
+    let log = scratch.log("ran");
+    let run = retry().args(["--until", "stdout~ab(c"]).sh(log.echo("ran")).run();
+    run.code(125).stdout("");
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    assert_eq!(lines[..3], ["retry: --until stdout~ab(c: unclosed group", "retry:   ab(c", "retry:     ^"]);
+    assert!(lines.len() == 4 && lines[3].starts_with("retry: hint: "), "{lines:?}");
+    assert_eq!(log.lines(), [""; 0]);
+    // What has no width, or is none of a terminal's business, is shown as it is escaped.
+    let run = retry().args(["-r", "stderr~\u{1b}[31m(x"]).sh("exit 0").run();
+    let lines: Vec<&str> = run.code(125).stderr.lines().collect();
+    let column = lines[1].find("[31").unwrap();
+    assert_eq!(lines[2].find('^'), Some(column), "{lines:?}");
+}
+
+#[test]
+fn what_is_too_long_for_a_line_is_shortened() {
+    let nines = "9".repeat(70_000);
+    let run = retry().args(["-n", &nines, "true"]).run();
+    let lines: Vec<&str> = run.code(125).stderr.lines().collect();
+    assert!(
+        lines.len() == 2 && lines[0].starts_with("retry: --max 999") && lines[0].len() < 400,
+        "{lines:?}"
+    );
+    let threes = vec!["3"; 33_000].join(",");
+    let run = retry().args(["-x", &threes]).sh("exit 3").run();
+    run.code(3).says(&["retry: sh: not retried: exited 3 (fatal by --fatal-on 3,3{*}..{*}decide)"]);
+}
+
+#[test]
+fn help_to_a_closed_stdout_is_a_failure() {
+    for option in ["-h", "--help", "--version"] {
+        let script = format!("exec {BINARY} {option} >&-");
+        let run = crate::support::Retry::new("sh").args(["-c", &script]).run();
+        run.code(125).says(&["retry: cannot write to stdout: {*}"]);
+    }
+}
+
+#[test]
 fn volumes_say_less_and_more() {
     let fails = "exit 3";
     let late = "[ $RETRY_ATTEMPT = 2 ]";
@@ -527,6 +580,7 @@ fn volumes_say_less_and_more() {
     let gave_up = "retry: x: gave up after 2 attempts in {T}: exited 3";
     let attempt_late = "retry: x: attempt 1 of 2 exited 1; next in 10ms";
     let succeeded = "retry: x: succeeded at attempt 2 of 2 in {T}";
+    let decided = "retry: x: succeeded at attempt 2 of 2 in {T} (exit 0)";
 
     run(&[], fails).code(3).says(&[attempt, gave_up]);
     run(&[], late).code(0).says(&[attempt_late, succeeded]);
@@ -543,7 +597,7 @@ fn volumes_say_less_and_more() {
     let gave_up_verbose = format!("{gave_up} (any failure is retryable)");
     run(&["-v"], fails).code(3).says(&[verbose, &gave_up_verbose]);
     let verbose = "retry: x: attempt 1 of 2 exited 1 (--retry-on 1); next in 10ms";
-    run(&["--verbose", "-r", "1"], late).code(0).says(&[verbose, succeeded]);
+    run(&["--verbose", "-r", "1"], late).code(0).says(&[verbose, decided]);
     // What was signalled.
     let cut = retry().args(["-v", "-n1", "--timeout", "0.2", "sleep", "600"]).run();
     cut.code(124).says(&[

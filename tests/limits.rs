@@ -347,7 +347,12 @@ fn what_cannot_be_started_is_not_retried() {
     retry().arg(scratch.path()).run().code(126);
     let run = retry().arg(scratch.join("none")).run();
     run.code(127).says(&["retry: none: not retried: command not found{R}"]);
-    let run = retry().args(["-n2", "-d0", "-r", "failure"]).arg(scratch.join("none")).run();
+    // It is no failure of the command, and what waits for one must not take it for that.
+    for options in [["-r", "failure"], ["-u", "failure"], ["--success-on", "any"]] {
+        let run = retry().args(options).arg(scratch.join("none")).run();
+        run.code(127).says(&["retry: none: not retried: command not found ({*}-r 127 retries it)"]);
+    }
+    let run = retry().args(["-n2", "-d0", "-r", "127"]).arg(scratch.join("none")).run();
     run.code(127).says(&[
         "retry: none: attempt 1 of 2 command not found; next in 0s",
         "retry: none: gave up after 2 attempts in {T}: command not found",

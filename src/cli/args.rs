@@ -2,13 +2,15 @@
 //! table are made from it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser as _;
 use clap::{ArgAction, Parser, ValueHint};
 
 use super::values::{
-    BackoffName, Delays, JitterName, MaxAttempts, condition, delays, duration, factor, label, max_attempts,
-    positive_duration, seed, signal,
+    BackoffName, Delays, JitterName, MaxAttempts, condition, delays, duration, factor, file, label,
+    max_attempts, positive_duration, seed, signal,
 };
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::outcome::Signal;
@@ -128,9 +130,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CONDITION", value_parser = condition, allow_hyphen_values = true, action = ArgAction::Append, help_heading = "Verdict", hide_short_help = true)]
     pub(crate) success_on: Vec<Condition>,
 
-    /// What is known of the command's failures, by its exit statuses [default: auto]
+    /// What is known of the command's failures [default: auto]
     #[arg(short, long, value_name = "NAME[,NAME]|auto|none", value_parser = profile_names(), value_delimiter = ',', action = ArgAction::Set, num_args = 1, allow_hyphen_values = true, help_heading = "Verdict", hide_short_help = true)]
     pub(crate) profile: Option<Vec<String>>,
+
+    /// Read HTTP status and headers from FILE, which the command writes
+    #[arg(long, value_name = "FILE", value_parser = clap::builder::OsStringValueParser::new().try_map(file), allow_hyphen_values = true, value_hint = ValueHint::FilePath, help_heading = "Verdict", hide_short_help = true)]
+    pub(crate) headers: Option<PathBuf>,
+
+    /// Give up when a server asks for more than this [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Verdict", hide_short_help = true)]
+    pub(crate) max_retry_after: Option<Duration>,
 
     /// Only the last line, why it failed; twice: nothing
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output", hide_short_help = true)]

@@ -1,7 +1,8 @@
 //! What the words mean: defaults, and the rules between options.
 
 use std::ffi::{CString, OsStr};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::Args;
@@ -13,6 +14,7 @@ use crate::policy::delay::schedule::Schedule;
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::outcome::Signal;
 use crate::policy::verdict::profile::Profile;
+use crate::policy::verdict::program::{self, look_through};
 use crate::policy::{Limits, Policy};
 use crate::process::child::Command;
 use crate::report::Volume;
@@ -21,6 +23,7 @@ const MAX_ATTEMPTS: std::num::NonZeroU32 = std::num::NonZeroU32::new(5).expect("
 const DELAY: Duration = Duration::from_secs(1);
 const CAP: Duration = Duration::from_secs(60);
 const KILL_AFTER: Duration = Duration::from_secs(5);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 const FACTOR: f64 = 2.0;
 
 /// All that was asked for, made whole.
@@ -31,6 +34,10 @@ pub(crate) struct Invocation {
     /// The environment without the variables that every attempt gets anew.
     pub(crate) environment: Vec<CString>,
     pub(crate) seed: Option<u64>,
+    /// The profile has something to learn from stdout too.
+    pub(crate) profile_stdout: bool,
+    /// The file that the command writes headers to.
+    pub(crate) headers: Option<PathBuf>,
     pub(crate) label: String,
     pub(crate) volume: Volume,
 }
@@ -40,9 +47,12 @@ pub(crate) struct Invocation {
 /// # Errors
 /// Where two options contradict each other.
 pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocation, Error> {
+    let profiles = profiles(&args)?;
     let policy = Policy {
         rules: Rules {
-            profiles: profiles(&args)?,
+            profiles: profiles.rows,
+            named: profiles.named,
+            headers: args.headers.is_some(),
             fatal_on: args.fatal_on.clone(),
             success_on: args.success_on.clone(),
             until: args.until.clone(),
@@ -64,6 +74,8 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
             (2.., _) => Volume::Silent,
         },
         seed: args.seed,
+        profile_stdout: profiles.stdout,
+        headers: args.headers,
         environment,
         policy,
     })
@@ -73,21 +85,45 @@ fn base_name(program: &OsStr) -> &OsStr {
     Path::new(program).file_name().unwrap_or(program)
 }
 
-fn profiles(args: &Args) -> Result<Vec<&'static Profile>, Error> {
+/// What `--profile` comes to for this command.
+struct Profiles {
+    rows: Vec<&'static Profile>,
+    /// By name, at least one.
+    named: bool,
+    /// Something is to be learned from stdout too.
+    stdout: bool,
+}
+
+fn profiles(args: &Args) -> Result<Profiles, Error> {
     let names: Vec<&str> = args.profile.iter().flatten().map(String::as_str).collect();
-    let auto = || args.command.first().and_then(|p| Profile::for_program(base_name(p).to_str()?));
     if names.len() > 1 && names.contains(&"none") {
         return Err(Error::usage(
             format!("--profile {}: none and another profile contradict each other", names.join(",")),
             "write none alone, or leave it out",
         ));
     }
+    let words: Vec<&[u8]> = args.command.iter().map(|word| word.as_bytes()).collect();
     let mut rows: Vec<&'static Profile> = Vec::new();
     for name in if names.is_empty() { &["auto"] } else { names.as_slice() } {
-        let row = if *name == "auto" { auto() } else { Profile::named(name) };
-        rows.extend(row.filter(|row| !rows.contains(row)));
+        let found = if *name == "auto" { auto(&words) } else { Profile::named(name).into_iter().collect() };
+        for row in found {
+            if !rows.contains(&row) {
+                rows.push(row);
+            }
+        }
     }
-    Ok(rows)
+    Ok(Profiles {
+        stdout: rows.iter().any(|row| row.stdout.is_told_by(&words)),
+        named: names.iter().any(|name| !matches!(*name, "auto" | "none")),
+        rows,
+    })
+}
+
+/// The rows of the program that the words run, and of the programs around it.
+fn auto(words: &[&[u8]]) -> Vec<&'static Profile> {
+    let programs = look_through(words);
+    let row = |at: usize| Profile::for_program(std::str::from_utf8(program::base_name(words.get(at)?)).ok()?);
+    programs.program.into_iter().chain(programs.wrappers).filter_map(row).collect()
 }
 
 fn limits(args: &Args) -> Limits {
@@ -146,6 +182,7 @@ fn schedule(args: &Args) -> Result<Schedule, Error> {
         cap,
         floor,
         splay,
+        max_retry_after: args.max_retry_after.unwrap_or(MAX_RETRY_AFTER),
     })
 }
 

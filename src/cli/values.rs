@@ -1,26 +1,32 @@
 //! Text to values, with exact messages. An error here names the value and the form wanted; the option's
 //! name is added where the error is shown.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::error::Quote;
 use crate::policy::delay::jitter::Jitter;
 use crate::policy::verdict::condition::{Condition, ConditionError};
 use crate::policy::verdict::outcome::Signal;
+use crate::policy::verdict::text::PatternError;
 
 /// A value that cannot be read: what is wrong with it, and the form wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ValueError {
     pub(crate) cause: String,
     pub(crate) hint: String,
+    /// What to show of it, and where in that the fault is.
+    pub(crate) quote: Option<Quote>,
 }
 
 impl ValueError {
     fn new(cause: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { cause: cause.into(), hint: hint.into() }
+        Self { cause: cause.into(), hint: hint.into(), quote: None }
     }
 }
 
@@ -102,7 +108,9 @@ fn decimal_times(number: &str, unit: Duration) -> Result<Duration, &'static str>
 /// As [`duration`], and zero.
 pub(crate) fn positive_duration(text: &str) -> Result<Duration, ValueError> {
     match duration(text)? {
-        Duration::ZERO => Err(ValueError::new("it must be more than 0", "leave the option out for no limit")),
+        Duration::ZERO => {
+            Err(ValueError::new("it must be more than 0", "without the option there is no such time"))
+        }
         time => Ok(time),
     }
 }
@@ -169,6 +177,17 @@ pub(crate) fn label(text: &str) -> Result<String, ValueError> {
     }
 }
 
+/// Reads a file's name, which may be any bytes.
+///
+/// # Errors
+/// Where it is empty.
+pub(crate) fn file(name: OsString) -> Result<PathBuf, ValueError> {
+    match name.is_empty() {
+        true => Err(ValueError::new("the file has no name", "name the file that the command writes")),
+        false => Ok(name.into()),
+    }
+}
+
 /// Reads the growth factor: a number, at least 1.
 ///
 /// # Errors
@@ -203,12 +222,23 @@ pub(crate) fn condition(text: &str) -> Result<Condition, ValueError> {
     Condition::parse(text).map_err(|error| {
         let hint = match error {
             ConditionError::Backwards(_) => "write the lower status first, as 5-7",
+            ConditionError::Http(_) => "write http:503, http:5xx or http:500-504",
+            ConditionError::TextInList(_) => "give it an option of its own; -r may be given more than once",
+            ConditionError::Pattern(_) => {
+                "it is a Rust regex, matched line by line; \\ takes a character as it is"
+            }
             ConditionError::Empty | ConditionError::Status(_) | ConditionError::Unknown(_) => {
-                "a condition lists exit statuses (22, 5-7), signals (TERM), or signal, timeout, success, \
-                 failure, any, transient, with commas between"
+                "a condition lists exit statuses (22, 5-7), signals (TERM), http:503, or signal, timeout, \
+                 success, failure, any, transient, with commas between; or it is one stdout~REGEX"
             }
         };
-        ValueError::new(error.to_string(), hint)
+        let quote = match &error {
+            ConditionError::Pattern(PatternError { pattern, at: Some(at), .. }) => {
+                Some(Quote { text: pattern.clone(), at: *at })
+            }
+            _ => None,
+        };
+        ValueError { quote, ..ValueError::new(error.to_string(), hint) }
     })
 }
 

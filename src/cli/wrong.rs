@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::values::ValueError;
 use crate::error::Error;
+use crate::report::text::shortened;
 
 const SEE: &str = "retry --help lists the options; put -- before the command if its name begins with -";
 
@@ -34,9 +35,11 @@ pub(crate) fn explain(error: &clap::Error) -> Error {
         ErrorKind::UnknownArgument => unknown(&name, text(ContextKind::SuggestedArg)),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             match error.source().and_then(|source| source.downcast_ref::<ValueError>()) {
-                Some(ValueError { cause, hint }) => {
-                    Error::usage(format!("{name} {}: {cause}", shown(&value)), hint.as_str())
-                }
+                Some(ValueError { cause, hint, quote }) => Error::Usage {
+                    cause: format!("{name} {}: {cause}", shown(&value)),
+                    hint: hint.clone(),
+                    quote: quote.clone(),
+                },
                 None => not_among(&name, &value, error),
             }
         }
@@ -58,11 +61,16 @@ pub(crate) fn explain(error: &clap::Error) -> Error {
 }
 
 fn unknown(name: &str, suggestion: Option<String>) -> Error {
+    let suggestion = suggestion.and_then(|s| s.split(' ').next().map(ToOwned::to_owned));
     let hint = ELSEWHERE
         .iter()
         .find(|(other, _)| *other == name)
         .map(|(_, hint)| (*hint).to_owned())
-        .or_else(|| suggestion.map(|s| format!("did you mean {}?", s.split(' ').next().unwrap_or(&s))))
+        .or_else(|| {
+            // clap's idea of what is like is wide.
+            let near = suggestion.filter(|suggested| strsim::osa_distance(name, suggested) <= 3)?;
+            Some(format!("did you mean {near}?"))
+        })
         .unwrap_or_else(|| SEE.to_owned());
     Error::usage(format!("unknown option {name}"), hint)
 }
@@ -92,5 +100,7 @@ fn not_among(name: &str, value: &str, error: &clap::Error) -> Error {
 
 /// A value as it was typed, or in quotes where that could be overlooked.
 fn shown(value: &str) -> String {
+    let value = shortened(value);
+    let value = value.as_ref();
     if value.is_empty() || value.contains(' ') { format!("'{value}'") } else { value.to_owned() }
 }

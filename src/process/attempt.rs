@@ -5,22 +5,27 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
+use nix::sys::signal::SigSet;
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGKILL};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGKILL, SIGWINCH};
 
 use super::child::{Change, Command, Start, has_ended, next_change, none_left};
 use super::descendants::{Before, Process, since};
-use super::signal::{Kind, Received, Signals, send, stop_self};
-use super::terminal::{Group, group};
+use super::signal::{Kind, Received, Signals, pending, send, stop_self};
+use super::terminal::{Group, Terminal, group};
 use super::wait::{Waiter, now, reader_gone};
 use crate::error::{Doing as _, Error};
 use crate::policy::Limits;
+use crate::policy::verdict::evidence::{Scanner, Wanted};
 use crate::policy::verdict::outcome::{Alive, Attempt, Cut, Limit, Outcome, Signal, Survivor};
+use crate::streams::headers::{HeadersFile, Mark};
 use crate::streams::messages::Messages;
+use crate::streams::sink::Stream;
+use crate::streams::watch::Watch;
 
 /// How long KILL may take until what still lives is reported.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -63,11 +68,16 @@ pub(crate) struct Bounds {
     pub(crate) limits: Limits,
     /// When the run's deadline is (time since boot), and how long it was.
     pub(crate) deadline: Option<(Duration, Duration)>,
+    /// How long it runs matters even without a timeout.
+    pub(crate) timed: bool,
 }
 
 /// Runs attempts and waits, one at a time, and answers signals meanwhile.
 #[derive(Debug)]
-pub(crate) struct Supervisor {
+pub(crate) struct Supervisor<'a> {
+    wanted: &'a Wanted,
+    headers: Option<HeadersFile>,
+    watch: Watch,
     signals: Signals,
     waiter: Waiter,
     group: Group,
@@ -76,14 +86,23 @@ pub(crate) struct Supervisor {
     late: Option<Signal>,
 }
 
-impl Supervisor {
-    /// Takes the signals of this process.
+impl<'a> Supervisor<'a> {
+    /// Takes the signals of this process. `wanted` says what to watch; `headers` is the file of `--headers`.
     ///
     /// # Errors
     /// When the system refuses a descriptor.
-    pub(crate) fn new() -> Result<Self, Error> {
+    pub(crate) fn new(wanted: &'a Wanted, headers: Option<HeadersFile>) -> Result<Self, Error> {
         let signals = Signals::take()?;
-        Ok(Self { signals, waiter: Waiter::default(), group: group(), subreaper: false, late: None })
+        Ok(Self {
+            wanted,
+            headers,
+            watch: Watch::new(wanted),
+            signals,
+            waiter: Waiter::default(),
+            group: group(),
+            subreaper: false,
+            late: None,
+        })
     }
 
     /// Waits until a time since boot. An INT, TERM, HUP or QUIT ends the wait and is returned.
@@ -100,13 +119,14 @@ impl Supervisor {
                     Kind::End => return Ok(Some(received.signal)),
                     Kind::Stop => stop_self(received.signal, || true),
                     Kind::Child => while next_change().is_some() {},
-                    Kind::Notice | Kind::Continue => {}
+                    Kind::Notice | Kind::Continue => drop(self.watch.resize()),
                 }
             }
             if now() >= until {
                 return Ok(None);
             }
-            self.waiter.wait(&self.signals, voice.messages(), Some(until))?;
+            self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, Some(until))?;
+            self.watch.turn(None);
         }
     }
 
@@ -127,17 +147,28 @@ impl Supervisor {
             self.subreaper = true;
         }
         let before = if limited { Before::now() } else { Before::default() };
+        let mark = self.headers.as_ref().map(HeadersFile::mark);
+        let ends = self.watch.open()?;
+        let mut scanner = Scanner::new(self.wanted);
+        let terminal = if self.group == Group::Shared { Terminal::held() } else { None };
         let started = now();
-        let start = Start { signals: &self.signals, group: self.group, death_signal: bounds.limits.signal };
-        let pid = match command.start(environment, start) {
+        // What the terminal has sent by now, it has not sent to the command.
+        let early = pending();
+        let start = Start {
+            signals: &self.signals,
+            group: self.group,
+            death_signal: bounds.limits.signal,
+            ends: &ends,
+        };
+        let pid = command.start(environment, start);
+        // Only what the command holds keeps them open.
+        drop(ends);
+        let pid = match pid {
             Ok(pid) => pid,
             Err(failure) => {
-                return Ok(Attempt {
-                    outcome: Outcome::NotStarted(failure),
-                    ran: Duration::ZERO,
-                    interrupted: None,
-                    reader_gone: false,
-                });
+                self.watch.turn(None);
+                self.watch.attempt_over()?;
+                return Ok(Attempt::ended(Outcome::NotStarted(failure)));
             }
         };
         let mut running = Running {
@@ -145,20 +176,24 @@ impl Supervisor {
             group: self.group,
             bounds,
             before,
+            early,
             ended: None,
             state: State::Running,
             timeout_at: bounds.limits.timeout.map(|timeout| started.saturating_add(timeout)),
             stopped: Duration::ZERO,
+            limit_at: None,
             stop_asked: None,
             killed: BTreeSet::new(),
             interrupted: None,
             late: None,
+            urged: false,
         };
         // Of the last look at the clock: a stop may come at any moment, not in the wait alone.
         let mut from = started;
         loop {
             let until = running.wake_at(from);
-            self.waiter.wait(&self.signals, voice.messages(), until)?;
+            self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, until)?;
+            self.watch.turn(Some(&mut scanner));
             let mut children = false;
             while let Some(received) = self.signals.next() {
                 if received.kind == Kind::Continue
@@ -168,27 +203,64 @@ impl Supervisor {
                 }
                 children |= received.kind == Kind::Child;
                 running.on_signal(received, voice);
+                if matches!(received.kind, Kind::Notice | Kind::Continue) && self.watch.resize() {
+                    running.tell_size();
+                }
+            }
+            if children {
+                running.before.grow();
             }
             while children
                 && !running.is_over()
                 && let Some((pid, change)) = next_change()
             {
                 running.on_change(pid, change);
+                if running.ended.is_some() {
+                    self.watch.command_ended();
+                }
             }
             from = now();
             running.on_time(from, voice);
-            if let Some(outcome) = running.finished(now()) {
+            if let Some(outcome) = running.finished(from) {
+                self.watch.turn(Some(&mut scanner));
+                if running.waits_for_output() && !self.watch.is_drained() {
+                    continue;
+                }
                 if !running.is_over() {
                     // What was killed last is dead, but its end may not have been announced yet.
                     while next_change().is_some() {}
                 }
+                if let Some(terminal) = terminal.filter(|_| outcome.is_failure()) {
+                    terminal.take_back();
+                }
                 self.late = running.late;
-                let ran = now().saturating_sub(started).saturating_sub(running.stopped);
-                let reader_gone =
-                    outcome.is_failure() && reader_gone(std::os::fd::AsFd::as_fd(&std::io::stdout()));
-                return Ok(Attempt { outcome, ran, interrupted: running.interrupted, reader_gone });
+                let ran = running.limit_at.unwrap_or(from).saturating_sub(started);
+                return self.over(&running, outcome, ran, scanner, mark.as_ref());
             }
         }
+    }
+
+    /// What there is to say of an attempt that has ended so.
+    fn over(
+        &mut self,
+        running: &Running,
+        outcome: Outcome,
+        ran: Duration,
+        scanner: Scanner<'_>,
+        mark: Option<&Mark>,
+    ) -> Result<Attempt, Error> {
+        self.watch.attempt_over()?;
+        let headers =
+            self.headers.as_ref().zip(mark).map(|(file, mark)| file.since(mark)).unwrap_or_default();
+        let evidence = scanner.finish(self.watch.merged(), &headers);
+        Ok(Attempt {
+            reader_gone: outcome.is_failure() && reader_gone(Stream::Stdout.fd()),
+            outcome,
+            ran: ran.saturating_sub(running.stopped),
+            interrupted: running.interrupted,
+            asked: evidence.response.asked(SystemTime::now()),
+            evidence,
+        })
     }
 }
 
@@ -211,12 +283,16 @@ struct Running {
     group: Group,
     bounds: Bounds,
     before: Before,
+    /// What had come to retry before there was a command.
+    early: SigSet,
     /// How the command itself ended.
     ended: Option<Outcome>,
     state: State,
     timeout_at: Option<Duration>,
     /// How long retry was stopped.
     stopped: Duration,
+    /// When its limit came.
+    limit_at: Option<Duration>,
     /// When the terminal, or somebody, asked for a stop that the command has not yet made.
     stop_asked: Option<Duration>,
     /// Sent KILL already: told once.
@@ -224,6 +300,8 @@ struct Running {
     interrupted: Option<Signal>,
     /// What would have been, had the command not ended before it could be passed on.
     late: Option<Signal>,
+    /// Its last output is not waited for: a limit has come, or a signal.
+    urged: bool,
 }
 
 impl Running {
@@ -232,11 +310,20 @@ impl Running {
         self.state == State::Running && self.ended.is_some()
     }
 
+    /// Whether what it wrote must be passed on before the attempt is over. After a limit it is not waited for:
+    /// the reader may never come.
+    fn waits_for_output(&self) -> bool {
+        self.is_over() && !self.urged
+    }
+
     /// When something is to be done although nothing happens.
     fn wake_at(&self, now: Duration) -> Option<Duration> {
         match self.state {
             State::Running => {
-                let beat = self.timeout_at.map(|at| at.min(now.saturating_add(BEAT)));
+                let beat = match self.timeout_at {
+                    Some(at) => Some(at.min(now.saturating_add(BEAT))),
+                    None => self.bounds.timed.then(|| now.saturating_add(BEAT)),
+                };
                 let deadline = self.bounds.deadline.map(|(at, _)| at);
                 beat.into_iter().chain(deadline).min()
             }
@@ -252,12 +339,16 @@ impl Running {
     }
 
     fn on_signal(&mut self, received: Received, voice: &mut impl Voice) {
+        if received.sender == getpid().as_raw() {
+            return;
+        }
         match received.kind {
             Kind::End if self.passes_on(received) && self.state == State::Running && has_ended(self.pid) => {
                 self.late.get_or_insert(received.signal);
             }
             Kind::End => {
                 self.interrupted.get_or_insert(received.signal);
+                self.urged |= self.ended.is_some();
                 self.pass_on(received, voice);
             }
             Kind::Notice => self.pass_on(received, voice),
@@ -276,16 +367,22 @@ impl Running {
     /// Whether the command is to get what retry got: not what the terminal sent to both, and not what the
     /// command itself sent.
     fn passes_on(&self, received: Received) -> bool {
+        let number = received.signal.number();
+        let early = nix::sys::signal::Signal::try_from(number).is_ok_and(|name| self.early.contains(name));
         // A hangup goes to the session's leader alone as long as that lives (tty_ioctl(4)), and nothing of
         // the terminal's goes to a command that has left the group.
-        let leads = received.signal.number() == SIGHUP && getsid(None) == Ok(getpid());
+        let leads = number == SIGHUP && getsid(None) == Ok(getpid());
         let shares = getpgid(Some(Pid::from_raw(self.pid))) == Ok(getpgrp());
-        let by_terminal = self.group == Group::Shared && received.by_kernel && shares && !leads;
+        let by_terminal = self.group == Group::Shared && received.by_kernel && shares && !leads && !early;
         self.ended.is_none() && !by_terminal && received.sender != self.pid
     }
 
-    fn pass_on(&self, received: Received, voice: &mut impl Voice) {
-        if !self.passes_on(received) {
+    fn pass_on(&mut self, received: Received, voice: &mut impl Voice) {
+        let passes_on = self.passes_on(received);
+        if let Ok(name) = nix::sys::signal::Signal::try_from(received.signal.number()) {
+            self.early.remove(name);
+        }
+        if !passes_on {
             return;
         }
         let number = received.signal.number();
@@ -303,6 +400,13 @@ impl Running {
         {
             voice.note(&Note::NotPassedOn { signal: received.signal, pid: self.pid, errno });
         }
+    }
+
+    /// Its pseudo-terminals have another size now. What the terminal told the group came before that.
+    fn tell_size(&self) {
+        let group = if self.group == Group::Own { -self.pid } else { 0 };
+        // That some of it is gone, or another user's, is no matter.
+        let _ = send(group, SIGWINCH);
     }
 
     fn on_change(&mut self, pid: i32, change: Change) {
@@ -338,7 +442,6 @@ impl Running {
 
     fn on_time(&mut self, now: Duration, voice: &mut impl Voice) {
         match self.state {
-            State::Running if self.ended.is_some() => {}
             State::Running => {
                 let timeout = self.timeout_at.zip(self.bounds.limits.timeout);
                 let due = |at: Option<(Duration, Duration)>| at.filter(|(at, _)| *at <= now);
@@ -359,6 +462,13 @@ impl Running {
     }
 
     fn terminate(&mut self, limit: Limit, now: Duration, voice: &mut impl Voice) {
+        if self.ended.is_some() {
+            // Only its output is left, which nobody reads: as if it were still writing.
+            self.ended = Some(self.cut(limit, Vec::new()));
+            self.urged = true;
+            return;
+        }
+        self.limit_at.get_or_insert(now);
         let Limits { signal, kill_after, .. } = self.bounds.limits;
         if kill_after.is_zero() || signal == Signal::KILL {
             return self.kill(limit, now, now.saturating_add(KILL_PATIENCE), voice);
@@ -417,7 +527,7 @@ impl Running {
             return none_left();
         }
         // Twice: what forks and exits without end may pass between the rows of one walk.
-        (0..2).all(|_| since(&self.before).is_none_or(|alive| alive.is_empty()))
+        (0..2).all(|_| since(&self.before).is_some_and(|alive| alive.is_empty()))
     }
 
     /// The outcome, once there is nothing more to do for it.
@@ -437,8 +547,8 @@ impl Running {
     /// What was sent KILL and is still there.
     fn left(&self) -> Vec<Survivor> {
         let survivor = |pid, sent| match sent {
-            Err(Errno::EPERM) => Survivor { pid, why: Alive::Foreign },
-            _ => Survivor { pid, why: Alive::Unkillable },
+            Err(Errno::EPERM) => Survivor { pid: Some(pid), why: Alive::Foreign },
+            _ => Survivor { pid: Some(pid), why: Alive::Unkillable },
         };
         let alive = since(&self.before).unwrap_or_default();
         let mut left: Vec<Survivor> = alive.iter().map(|p| survivor(p.pid, p.send(&[SIGKILL]))).collect();
@@ -451,6 +561,10 @@ impl Running {
             if sent != Err(Errno::ESRCH) {
                 left.push(survivor(self.pid, sent));
             }
+        }
+        if left.is_empty() {
+            // A child is there, or /proc told of one before: it lives, and cannot be named.
+            left.push(Survivor { pid: None, why: Alive::Unseen });
         }
         left
     }

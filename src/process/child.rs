@@ -6,6 +6,7 @@
 //! without `#!` run by `sh`.
 
 use std::ffi::{CStr, CString, OsStr, c_char};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
@@ -18,6 +19,7 @@ use nix::sys::signal::Signal::{SIGTSTP, SIGTTIN, SIGTTOU};
 use super::signal::Signals;
 use super::terminal::Group;
 use crate::policy::verdict::outcome::{NotStarted, Outcome, Signal};
+use crate::streams::watch::Ends;
 
 /// Where execvp(3) looks when PATH is not set (confstr(3), _CS_PATH).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -43,6 +45,8 @@ pub(crate) struct Start<'a> {
     pub(crate) group: Group,
     /// What the command is sent when retry dies.
     pub(crate) death_signal: Signal,
+    /// What it gets in place of retry's own stdout and stderr.
+    pub(crate) ends: &'a Ends,
 }
 
 impl Command {
@@ -87,6 +91,11 @@ impl Command {
         let mask = libc_set(start.signals);
         let stops: SigSet = [SIGTSTP, SIGTTIN, SIGTTOU].into_iter().collect();
         let stops = *stops.as_ref();
+        let redirected: Vec<(i32, i32)> = start
+            .ends
+            .iter()
+            .flat_map(|(end, targets)| targets.iter().map(|target| (end.as_raw_fd(), *target)))
+            .collect();
         let mut stack = vec![0u8; STACK];
         let child = || -> isize {
             // SAFETY: only async-signal-safe calls on memory that outlives the child's stay in it, as the
@@ -94,6 +103,10 @@ impl Command {
             unsafe {
                 if start.group == Group::Own {
                     libc::setpgid(0, 0);
+                }
+                for (from, to) in &redirected {
+                    // Both are open and differ, so it does not fail; the copy stays open over execve.
+                    libc::dup2(*from, *to);
                 }
                 libc::prctl(libc::PR_SET_PDEATHSIG, start.death_signal.number());
                 // 0: retry is outside the pid namespace that it gives to its children.

@@ -66,6 +66,25 @@ impl Before {
         before
     }
 
+    /// Adds what the processes that lived there have started since: it is as much theirs, also once they are
+    /// gone and it has come to retry.
+    pub(crate) fn grow(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        let own = own_group();
+        let table = table().unwrap_or_default();
+        let roots = table.iter().filter(|row| self.holds(row)).map(|row| row.process.pid);
+        for root in roots.collect::<Vec<_>>() {
+            for row in below(&table, root, &Self::default()) {
+                self.processes.insert(row.process);
+                if row.group != own {
+                    self.groups.insert(row.group);
+                }
+            }
+        }
+    }
+
     /// Whether nothing lived there.
     pub(crate) fn is_empty(&self) -> bool {
         self.processes.is_empty()

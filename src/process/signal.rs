@@ -5,7 +5,7 @@
 //! to a file that has reached its limit, then fails and kills nobody. No disposition is changed but that of CHLD, which must not be ignored if children
 //! are to be waited for; a blocked signal that is ignored arrives all the same and is dropped here.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -16,6 +16,7 @@ use signal_hook::consts::{SIGCHLD, SIGKILL, SIGSTOP};
 
 use crate::error::{Doing as _, Error};
 use crate::policy::verdict::outcome::Signal;
+use crate::streams::descriptor::above_standard;
 
 /// What retry answers. WINCH and CONT do nothing to retry itself, but the command may want them.
 const TAKEN: [Name; 12] = [
@@ -87,16 +88,9 @@ impl Signals {
         // SAFETY: the default disposition runs no code of ours.
         let before = unsafe { nix::sys::signal::signal(Name::SIGCHLD, SigHandler::SigDfl) }
             .doing("cannot take SIGCHLD")?;
-        // A descriptor below 3 would pass for a standard stream that the caller closed.
-        let mut low = Vec::new();
-        let fd = loop {
-            let fd = SignalFd::with_flags(&taken, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-                .doing("cannot open a signal descriptor")?;
-            if fd.as_raw_fd() > 2 {
-                break fd;
-            }
-            low.push(fd);
-        };
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let fd = above_standard(|| SignalFd::with_flags(&taken, flags))
+            .doing("cannot open a signal descriptor")?;
         Ok(Self { fd, mask, child_ignored: matches!(before, SigHandler::SigIgn) })
     }
 
@@ -146,6 +140,18 @@ impl AsFd for Signals {
 pub(crate) fn survive_writes() {
     let set: SigSet = [Name::SIGPIPE, Name::SIGXFSZ].into_iter().collect();
     let _ = set.thread_block();
+}
+
+/// The blocked signals that have come and were not read yet (sigpending(2)).
+pub(crate) fn pending() -> SigSet {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigpending(2) fills in the set, of which nothing is read where it fails.
+    unsafe {
+        match libc::sigpending(set.as_mut_ptr()) {
+            0 => SigSet::from_sigset_t_unchecked(set.assume_init()),
+            _ => SigSet::empty(),
+        }
+    }
 }
 
 /// Whether a signal's disposition is to ignore it. Asked when one arrives: retry changes none but CHLD's.

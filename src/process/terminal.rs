@@ -1,9 +1,13 @@
 //! Is there a controlling terminal? Where there is, the command shares retry's process group, so that the
 //! terminal's own signals, reading it, and job control work as without retry.
 
+use std::os::fd::BorrowedFd;
+
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::tcgetpgrp;
+use nix::unistd::{getpgrp, tcgetpgrp, tcsetpgrp};
+
+use crate::streams::sink::Stream;
 
 /// Which process group the command runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,4 +28,26 @@ pub(crate) fn group() -> Group {
         || tcgetpgrp(std::io::stdout()).is_ok()
         || open("/dev/tty", OFlag::O_RDONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty()).is_ok();
     if ours { Group::Shared } else { Group::Own }
+}
+
+/// The controlling terminal, while retry's group has it in the foreground.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terminal(BorrowedFd<'static>);
+
+impl Terminal {
+    /// The terminal, if a standard stream is it and this group is in its foreground.
+    pub(crate) fn held() -> Option<Self> {
+        let own = getpgrp();
+        let streams = [Stream::Stderr, Stream::Stdin, Stream::Stdout].map(Stream::fd);
+        streams.into_iter().find(|fd| tcgetpgrp(fd) == Ok(own)).map(Self)
+    }
+
+    /// Takes it back from a group that the command gave it to and that has ended with it: the next attempt
+    /// would be in the background. retry has TTOU blocked, so this does not stop it (tcsetpgrp(3)).
+    pub(crate) fn take_back(self) {
+        let own = getpgrp();
+        if tcgetpgrp(self.0).is_ok_and(|group| group != own) {
+            let _ = tcsetpgrp(self.0, own);
+        }
+    }
 }

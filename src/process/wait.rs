@@ -1,6 +1,6 @@
 //! The one place that blocks: poll(2) on the signals, a timer, and what retry still has to say.
 
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -10,7 +10,10 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use nix::time::clock_gettime;
 
 use crate::error::{Doing as _, Error};
+use crate::streams::descriptor::above_standard;
 use crate::streams::messages::Messages;
+use crate::streams::sink::Stream;
+use crate::streams::watch::Watch;
 
 /// Longest single sleep. A timer of more is of no use to anybody and near the kernel's own limit.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -28,7 +31,8 @@ pub(crate) struct Waiter {
 
 impl Waiter {
     /// Returns when a signal has arrived, the time `until` (since boot) has come, or for no reason; meanwhile
-    /// passes on `messages` as stderr takes them.
+    /// passes on `messages` as stderr takes them. Also returns when something can be moved on a watched
+    /// stream; moving it is the caller's.
     ///
     /// # Errors
     /// When poll(2) fails.
@@ -36,6 +40,7 @@ impl Waiter {
         &mut self,
         signals: impl AsFd,
         messages: &mut Messages,
+        watch: &mut Watch,
         until: Option<Duration>,
     ) -> Result<(), Error> {
         // Without a descriptor for the timer, poll's own clock serves: it only misses suspended time.
@@ -47,6 +52,9 @@ impl Waiter {
         let timer = self.timer.as_ref().filter(|_| until.is_some() && timed);
         let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         fds.extend(timer.map(|timer| PollFd::new(timer.as_fd(), PollFlags::POLLIN)));
+        let watched = watch.interests();
+        let first = fds.len();
+        fds.extend(watched.iter().map(|interest| PollFd::new(interest.fd, interest.flags)));
         let spoken = messages.pending_on().map(|fd| {
             fds.push(PollFd::new(fd, PollFlags::POLLOUT));
             fds.len() - 1
@@ -60,7 +68,23 @@ impl Waiter {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).doing("cannot wait"),
         }
-        if spoken.is_some_and(|i| fds.get(i).and_then(PollFd::revents).is_some_and(|r| !r.is_empty())) {
+        let lost = |fd: &PollFd<'_>| {
+            let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+            fd.revents().is_some_and(|r| r.intersects(gone))
+        };
+        let gone: Vec<Stream> = watched
+            .iter()
+            .zip(&fds[first..])
+            .filter_map(|(interest, fd)| interest.sink.filter(|_| lost(fd)))
+            .collect();
+        let spoken =
+            spoken.is_some_and(|i| fds.get(i).and_then(PollFd::revents).is_some_and(|r| !r.is_empty()));
+        drop(fds);
+        drop(watched);
+        for stream in gone {
+            watch.reader_gone(stream);
+        }
+        if spoken {
             messages.flush();
         }
         Ok(())
@@ -70,7 +94,10 @@ impl Waiter {
     fn set(&mut self, until: Duration) -> Result<(), Error> {
         let timer = match self.timer.take() {
             Some(timer) => timer,
-            None => new_timer()?,
+            None => above_standard(|| {
+                TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)
+            })
+            .doing("cannot open a timer")?,
         };
         // A timer set to 0 is off (timerfd_settime(2)).
         let at = until.min(now().saturating_add(LONGEST)).max(Duration::from_nanos(1));
@@ -79,19 +106,6 @@ impl Waiter {
             .doing("cannot set a timer")?;
         self.timer = Some(timer);
         Ok(())
-    }
-}
-
-/// A timer whose descriptor does not pass for a standard stream that the caller closed.
-fn new_timer() -> Result<TimerFd, Error> {
-    let mut low = Vec::new();
-    loop {
-        let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)
-            .doing("cannot open a timer")?;
-        if timer.as_fd().as_raw_fd() > 2 {
-            return Ok(timer);
-        }
-        low.push(timer);
     }
 }
 

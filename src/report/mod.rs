@@ -7,7 +7,7 @@ pub(crate) mod text;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, Quote};
 use crate::policy::delay::schedule::Progress;
 use crate::policy::verdict::classify::{Rule, Rules};
 use crate::policy::verdict::outcome::{
@@ -15,7 +15,7 @@ use crate::policy::verdict::outcome::{
 };
 use crate::process::attempt::{Note, Voice};
 use crate::streams::messages::Messages;
-use text::{count, duration, printable};
+use text::{count, duration, printable, shortened};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,8 +38,8 @@ const LONGEST_LABEL: usize = 100;
 pub(crate) enum Event<'a> {
     /// An attempt failed and another follows.
     Retry { progress: &'a Progress, attempt: &'a Attempt, verdict: &'a Verdict, delay: Duration },
-    /// The run is over.
-    Finish { progress: &'a Progress, finish: &'a Finish, elapsed: Duration },
+    /// The run is over; `last` is its last attempt.
+    Finish { progress: &'a Progress, last: Option<&'a Attempt>, finish: &'a Finish, elapsed: Duration },
 }
 
 /// Tells the user what happens, as much as was asked for.
@@ -92,6 +92,11 @@ impl Report {
 /// Says an error: a line of cause and, where there is one, a line of hint.
 pub(crate) fn say_error(messages: &mut Messages, error: &Error) {
     messages.say(&format!("retry: {}", printable(&error.to_string())));
+    if let Some(Quote { text, at }) = error.quote() {
+        let before = printable(text.get(..*at).unwrap_or_default()).chars().count();
+        messages.say(&format!("retry:   {}", printable(text)));
+        messages.say(&format!("retry:   {}^", " ".repeat(before)));
+    }
     if let Some(hint) = error.hint() {
         messages.say(&format!("retry: hint: {}", printable(hint)));
     }
@@ -136,55 +141,66 @@ impl Phrases {
     fn event(&self, event: &Event<'_>) -> Option<(Volume, String)> {
         let (volume, text) = match event {
             Event::Retry { progress, attempt, verdict, delay } => {
-                let outcome = self.outcome(&attempt.outcome, self.verbose.then(|| verdict.rule()));
+                let outcome = self.outcome(attempt, self.verbose.then(|| verdict.rule()));
                 let number = self.number(progress.attempts());
                 let delay = duration(*delay);
                 (Volume::Normal, format!("attempt {number} {outcome}; next in {delay}"))
             }
-            Event::Finish { progress, finish, elapsed } => self.finish(progress, finish, *elapsed)?,
+            Event::Finish { progress, last, finish, elapsed } => {
+                self.finish(progress, *last, finish, *elapsed)?
+            }
         };
         Some((volume, format!("retry: {}: {text}", self.label)))
     }
 
-    fn finish(&self, progress: &Progress, finish: &Finish, elapsed: Duration) -> Option<(Volume, String)> {
+    fn finish(
+        &self,
+        progress: &Progress,
+        last: Option<&Attempt>,
+        finish: &Finish,
+        elapsed: Duration,
+    ) -> Option<(Volume, String)> {
         let after = || format!("{} in {}", count(progress.in_all(), "attempt"), duration(elapsed));
         let number = || self.number(progress.attempts());
+        let outcome = |rule| last.map(|attempt| self.outcome(attempt, rule)).unwrap_or_default();
         Some(match finish {
             Finish::Succeeded { rule: Rule::ExitZero, .. } if progress.in_all() == 1 => return None,
-            Finish::Succeeded { outcome, rule } => {
+            Finish::Succeeded { rule, .. } => {
                 let least = if progress.in_all() == 1 { Volume::Verbose } else { Volume::Normal };
                 let rule = match rule {
+                    Rule::ExitZero if self.verbose => " (exit 0)".to_owned(),
                     Rule::ExitZero => String::new(),
-                    rule => format!(": {}", self.outcome(outcome, Some(rule))),
+                    rule => format!(": {}", outcome(Some(rule))),
                 };
                 (least, format!("succeeded at attempt {} in {}{rule}", number(), duration(elapsed)))
             }
-            Finish::GaveUp { outcome, rule, why } => {
-                let outcome_text = self.outcome(outcome, self.verbose.then_some(rule));
-                let text = match (why, outcome) {
-                    (Exhausted::Attempts, _) => outcome_text,
+            Finish::GaveUp { outcome: ended, rule, why } => {
+                let outcome = outcome(self.verbose.then_some(rule));
+                let text = match (why, ended) {
+                    (Exhausted::Attempts, _) => outcome,
                     (Exhausted::Deadline(_), Outcome::TimedOut(Cut { limit: Limit::Deadline(_), .. })) => {
-                        format!("the last {outcome_text}")
+                        format!("the last {outcome}")
                     }
-                    (Exhausted::Deadline(deadline), _) => {
-                        format!("the deadline of {} has passed; {outcome_text}", duration(*deadline))
-                    }
-                    (Exhausted::DelayPastDeadline(deadline), _) => format!(
-                        "the next delay does not fit into the deadline of {}; {outcome_text}",
-                        duration(*deadline)
-                    ),
+                    (why, _) => format!("{}; {outcome}", exhausted(*why)),
                 };
                 (Volume::Quiet, format!("gave up after {}: {text}", after()))
             }
-            Finish::NotRetried { outcome, rule } => {
+            Finish::NotRetried { rule, .. } => {
                 // A pipe whose reader has had enough is the normal end of many a pipeline.
                 let least =
                     if *rule == Rule::Stopped(Signal::PIPE) { Volume::Verbose } else { Volume::Quiet };
-                (least, format!("not retried: {}", self.not_retried(outcome, rule)))
+                (least, format!("not retried: {}", self.not_retried(last?, rule)))
             }
-            Finish::InterruptedAttempt { signal, outcome } => {
-                let outcome = self.outcome(outcome, None);
+            Finish::InterruptedAttempt { signal, rule, .. } => {
+                let outcome = outcome(self.verbose.then_some(rule));
                 (Volume::Quiet, format!("interrupted by {signal} during attempt {}; {outcome}", number()))
+            }
+            Finish::NeverStarted { deadline } => {
+                let deadline = duration(*deadline);
+                (
+                    Volume::Quiet,
+                    format!("gave up before the first attempt: the deadline of {deadline} has passed"),
+                )
             }
             Finish::InterruptedWait { signal } => {
                 let when = match progress.in_all() {
@@ -205,24 +221,49 @@ impl Phrases {
     }
 
     /// How an attempt ended, with what is known of the reason and, if asked for, the rule in brackets.
-    fn outcome(&self, outcome: &Outcome, rule: Option<&Rule>) -> String {
-        let text = ending(outcome);
-        let reason = self.rules.reason(outcome).map(ToOwned::to_owned);
-        let rule = rule.map(|rule| rule_name(rule, outcome));
-        let known: Vec<String> = reason.into_iter().chain(rule).collect();
+    fn outcome(&self, attempt: &Attempt, rule: Option<&Rule>) -> String {
+        let text = ending(&attempt.outcome);
+        let rule_text = rule.map(|rule| rule_name(rule, &attempt.outcome));
+        // A line that decided is quoted with its rule.
+        let reason = match rule {
+            Some(Rule::Line { .. }) => asked(attempt),
+            _ => self.reason(attempt),
+        };
+        let known: Vec<String> = reason.into_iter().chain(rule_text).collect();
         if known.is_empty() { text } else { format!("{text} ({})", known.join("; ")) }
     }
 
+    /// What is known of why it ended so: `HTTP 503, Retry-After 3s`, `could not connect`.
+    fn reason(&self, attempt: &Attempt) -> Option<String> {
+        let asked = asked(attempt);
+        let response = &attempt.evidence.response;
+        let http = response.status().filter(|_| response.class().is_some() || asked.is_some());
+        let why = match http {
+            Some(status) => Some(format!("HTTP {status}")),
+            None => self.rules.reason(attempt).map(ToOwned::to_owned),
+        };
+        match (why, asked) {
+            (Some(why), Some(asked)) => Some(format!("{why}, {asked}")),
+            (why, asked) => why.or(asked),
+        }
+    }
+
     /// How an attempt ended, the rule that forbids another, and how to have one all the same.
-    fn not_retried(&self, outcome: &Outcome, rule: &Rule) -> String {
+    fn not_retried(&self, attempt: &Attempt, rule: &Rule) -> String {
+        let outcome = &attempt.outcome;
         let ending = ending(outcome);
         let term = match outcome {
             Outcome::Exited(status) => status.to_string(),
+            Outcome::Signaled(signal) if Signal::parse(&signal.to_string()).is_none() => {
+                outcome.status().to_string()
+            }
             Outcome::Signaled(signal) => signal.to_string(),
             Outcome::TimedOut(_) => "timeout".to_owned(),
-            Outcome::NotStarted(_) => "failure".to_owned(),
+            Outcome::NotStarted(failure) => failure.status().to_string(),
         };
-        let reason = self.rules.reason(outcome).map(|reason| format!("{reason}; ")).unwrap_or_default();
+        let reason = self.reason(attempt).map(|reason| format!("{reason}; ")).unwrap_or_default();
+        // A profile that was named judges exit 0 too.
+        let all = if outcome.is_failure() { "failure" } else { "any" };
         let why = match rule {
             Rule::LeftAlive => {
                 let left = match outcome {
@@ -234,12 +275,17 @@ impl Phrases {
             Rule::FatalOn(text) => {
                 format!(
                     "{reason}fatal by --fatal-on {}; without that the other rules decide",
-                    printable(text)
+                    printable(&shortened(text))
                 )
             }
             Rule::NotInRetryOn => format!("{reason}not in --retry-on; -r {term} retries it"),
             Rule::Profile { name, reason } => {
-                format!("{reason} is fatal: profile {name}; -r failure retries it")
+                format!("{reason} is fatal: profile {name}; -r {all} retries it")
+            }
+            Rule::Line { name, words } => format!("{words} is fatal: profile {name}; -r {all} retries it"),
+            Rule::Http { status, by } => {
+                let by = by.map_or_else(|| "--headers".to_owned(), |name| format!("profile {name}"));
+                format!("HTTP {status} is fatal: {by}; -r {all} retries it")
             }
             Rule::CannotRun => match outcome {
                 Outcome::Exited(126) => "a command could not run; -r 126 retries it".to_owned(),
@@ -279,6 +325,34 @@ fn ending(outcome: &Outcome) -> String {
     }
 }
 
+/// Why there is no further attempt.
+fn exhausted(why: Exhausted) -> String {
+    match why {
+        Exhausted::Attempts => "no attempt is left".to_owned(),
+        Exhausted::Deadline(deadline) => format!("the deadline of {} has passed", duration(deadline)),
+        Exhausted::DelayPastDeadline(deadline) => {
+            format!("the next delay does not fit into the deadline of {}", duration(deadline))
+        }
+        Exhausted::AskedTooMuch { asked, most } => format!(
+            "the server asks to wait {} ({}), longer than --max-retry-after {}",
+            duration(asked.wait),
+            asked.field,
+            duration(most)
+        ),
+        Exhausted::AskedPastDeadline { asked, deadline } => format!(
+            "the server asks to wait {} ({}), past the deadline of {}",
+            duration(asked.wait),
+            asked.field,
+            duration(deadline)
+        ),
+    }
+}
+
+/// What the server asks for: `Retry-After 3s`.
+fn asked(attempt: &Attempt) -> Option<String> {
+    attempt.asked.map(|asked| format!("{} {}", asked.field, duration(asked.wait)))
+}
+
 /// What outlived KILL, with pids.
 fn left(cut: &Cut) -> String {
     let each: Vec<String> = cut
@@ -288,8 +362,12 @@ fn left(cut: &Cut) -> String {
             let why = match survivor.why {
                 Alive::Foreign => "belongs to another user",
                 Alive::Unkillable => "does not die",
+                Alive::Unseen => "/proc does not show which",
             };
-            format!("process {} ({why})", survivor.pid)
+            match survivor.pid {
+                Some(pid) => format!("process {pid} ({why})"),
+                None => format!("a process ({why})"),
+            }
         })
         .collect();
     each.join(", ")
@@ -299,15 +377,18 @@ fn left(cut: &Cut) -> String {
 fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
     match rule {
         Rule::LeftAlive => "its processes are still alive".to_owned(),
-        Rule::FatalOn(text) => format!("--fatal-on {}", printable(text)),
-        Rule::SuccessOn(text) => format!("--success-on {}", printable(text)),
-        Rule::Until(text) => format!("--until {}", printable(text)),
-        Rule::RetryOn(text) => format!("--retry-on {}", printable(text)),
+        Rule::FatalOn(text) => format!("--fatal-on {}", printable(&shortened(text))),
+        Rule::SuccessOn(text) => format!("--success-on {}", printable(&shortened(text))),
+        Rule::Until(text) => format!("--until {}", printable(&shortened(text))),
+        Rule::RetryOn(text) => format!("--retry-on {}", printable(&shortened(text))),
         Rule::NotInRetryOn => "not in --retry-on".to_owned(),
         Rule::Profile { name, .. } => match outcome {
             Outcome::Exited(status) => format!("profile {name}: {status} is retryable"),
             _ => format!("profile {name}"),
         },
+        Rule::Line { name, words } => format!("profile {name}: \"{words}\" is retryable"),
+        Rule::Http { status, by: Some(name) } => format!("profile {name}: HTTP {status} is retryable"),
+        Rule::Http { status, by: None } => format!("--headers: HTTP {status} is retryable"),
         Rule::ExitZero => "exit 0".to_owned(),
         Rule::NotYet => "not yet what --until waits for".to_owned(),
         Rule::CannotRun => "could not run".to_owned(),

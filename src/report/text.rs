@@ -32,6 +32,17 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// Longest text from outside within a line, in characters.
+const LONGEST: usize = 200;
+
+/// Text that leaves room for the rest of a line.
+pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// Text with its control characters escaped, so that it cannot reach into the terminal.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     // U+202A.. and U+2066..: what turns the direction of the line around.

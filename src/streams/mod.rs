@@ -1,3 +1,8 @@
-//! Bytes on their way in and out.
+//! Bytes on their way: what retry says, and what it watches of the command's.
 
+pub(crate) mod descriptor;
+pub(crate) mod headers;
 pub(crate) mod messages;
+pub(crate) mod pseudoterminal;
+pub(crate) mod sink;
+pub(crate) mod watch;

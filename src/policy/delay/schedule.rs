@@ -7,6 +7,7 @@ use rand::Rng;
 
 use super::backoff::Growth;
 use super::jitter::{Jitter, Spread, uniform};
+use crate::policy::verdict::http::Asked;
 use crate::policy::verdict::outcome::Exhausted;
 
 /// How many attempts, and when.
@@ -28,7 +29,15 @@ pub(crate) struct Schedule {
     pub(crate) floor: Duration,
     /// Longest random wait before the first attempt.
     pub(crate) splay: Duration,
+    /// A server that asks for a longer wait is not waited for.
+    pub(crate) max_retry_after: Duration,
 }
+
+/// What a server asked for is spread by at least this.
+const ASKED_SPREAD: Duration = Duration::from_secs(1);
+
+/// What a wait ends before the deadline, at least.
+const TICK: Duration = Duration::from_nanos(1);
 
 /// Where a run stands in its schedule.
 #[derive(Debug, Clone)]
@@ -90,22 +99,49 @@ impl Schedule {
         progress.in_all = progress.in_all.saturating_add(1);
     }
 
-    /// What follows when the counted attempt's failure is retryable, `elapsed` into the run.
-    pub(crate) fn next(&self, progress: &mut Progress, elapsed: Duration, rng: &mut impl Rng) -> Next {
+    /// What follows when the counted attempt's failure is retryable, `elapsed` into the run; `asked` is what
+    /// the server asks for. It is asked again later than that, never earlier, and spread (RFC 9110 §10.2.3
+    /// has no rule for a crowd).
+    pub(crate) fn next(
+        &self,
+        progress: &mut Progress,
+        elapsed: Duration,
+        asked: Option<Asked>,
+        rng: &mut impl Rng,
+    ) -> Next {
         if self.max_attempts.is_some_and(|max| progress.attempts >= max.get()) {
             return Next::Stop(Exhausted::Attempts);
         }
-        let Some(deadline) = self.deadline else { return Next::Wait(self.draw(progress, rng)) };
-        let left = deadline.saturating_sub(elapsed);
-        if left.is_zero() {
-            return Next::Stop(Exhausted::Deadline(deadline));
+        if let Some(asked) = asked.filter(|asked| asked.wait > self.max_retry_after) {
+            return Next::Stop(Exhausted::AskedTooMuch { asked, most: self.max_retry_after });
         }
-        let delay = self.draw(progress, rng);
-        if delay < left {
+        let left = self.deadline.map(|deadline| (deadline, deadline.saturating_sub(elapsed)));
+        match (left, asked) {
+            (Some((deadline, Duration::ZERO)), _) => return Next::Stop(Exhausted::Deadline(deadline)),
+            (Some((deadline, left)), Some(asked)) if asked.wait >= left => {
+                return Next::Stop(Exhausted::AskedPastDeadline { asked, deadline });
+            }
+            (Some(_) | None, _) => {}
+        }
+        let backoff = self.draw(progress, rng);
+        let least = asked.map_or(Duration::ZERO, |asked| asked.wait);
+        let spread = match asked {
+            Some(asked) if self.jitter != Jitter::None => {
+                uniform(Duration::ZERO, ASKED_SPREAD.max(asked.wait / 10), rng)
+            }
+            Some(_) | None => Duration::ZERO,
+        };
+        let delay = backoff.max(least).saturating_add(spread);
+        let Some((deadline, left)) = left.filter(|(_, left)| delay >= *left) else {
             return Next::Wait(delay);
-        }
+        };
         let half = left / 2;
-        if half >= self.growth.first().max(self.floor) {
+        if asked.is_some() && half < least {
+            // It fits, only its spread or the backoff does not.
+            let most = if self.jitter == Jitter::None { least } else { left.saturating_sub(TICK).max(least) };
+            return Next::Wait(uniform(least, most, rng).clamp(least, most));
+        }
+        if asked.is_some() || half >= self.growth.first().max(self.floor) {
             return Next::Wait(half);
         }
         Next::Stop(Exhausted::DelayPastDeadline(deadline))
@@ -146,6 +182,7 @@ mod tests {
             cap: secs(60),
             floor: Duration::ZERO,
             splay: Duration::ZERO,
+            max_retry_after: secs(300),
         }
     }
 
@@ -159,7 +196,7 @@ mod tests {
         let mut steps = Vec::new();
         while steps.len() < most {
             schedule.count(&mut progress, Duration::ZERO);
-            let next = schedule.next(&mut progress, elapsed, &mut rng);
+            let next = schedule.next(&mut progress, elapsed, None, &mut rng);
             steps.push(next);
             match next {
                 Next::Wait(delay) => elapsed += delay,
@@ -214,7 +251,7 @@ mod tests {
         let mut delays = Vec::new();
         for ran in [1, 1, 30, 1] {
             schedule.count(&mut progress, secs(ran));
-            delays.push(schedule.next(&mut progress, Duration::ZERO, &mut rng));
+            delays.push(schedule.next(&mut progress, Duration::ZERO, None, &mut rng));
         }
         assert_eq!(delays, [1, 2, 1, 2].map(|s| Next::Wait(secs(s))));
         assert_eq!((progress.next_attempt(), progress.in_all()), (3, 4));
@@ -230,7 +267,87 @@ mod tests {
         }
     }
 
+    fn asked(wait: Duration) -> Asked {
+        Asked { wait, field: "Retry-After" }
+    }
+
+    /// What follows the first failure when the server asks for this.
+    fn after_asked(schedule: &Schedule, wait: Duration, elapsed: Duration, seed: u64) -> Next {
+        let mut progress = schedule.start();
+        schedule.count(&mut progress, Duration::ZERO);
+        schedule.next(&mut progress, elapsed, Some(asked(wait)), &mut rng(seed))
+    }
+
+    #[test]
+    fn the_server_is_asked_again_when_it_wants_and_not_earlier() {
+        // Without jitter: exactly then, or when the backoff is over.
+        assert_eq!(after_asked(&schedule(), secs(7), Duration::ZERO, 0), Next::Wait(secs(7)));
+        let slow = Schedule { growth: Growth::Constant { delay: secs(20) }, ..schedule() };
+        assert_eq!(after_asked(&slow, secs(7), Duration::ZERO, 0), Next::Wait(secs(20)));
+        // Beyond the cap too: that is for the backoff.
+        let capped = Schedule { cap: secs(2), ..schedule() };
+        assert_eq!(after_asked(&capped, secs(100), Duration::ZERO, 0), Next::Wait(secs(100)));
+        let most = secs(300);
+        assert_eq!(after_asked(&schedule(), most, Duration::ZERO, 0), Next::Wait(most));
+        let more = most + Duration::from_nanos(1);
+        assert_eq!(
+            after_asked(&schedule(), more, Duration::ZERO, 0),
+            Next::Stop(Exhausted::AskedTooMuch { asked: asked(more), most })
+        );
+        let deadline = secs(60);
+        let limited = Schedule { deadline: Some(deadline), ..schedule() };
+        assert_eq!(
+            after_asked(&limited, secs(10), secs(50), 0),
+            Next::Stop(Exhausted::AskedPastDeadline { asked: asked(secs(10)), deadline })
+        );
+        assert_eq!(after_asked(&limited, secs(9), secs(50), 0), Next::Wait(secs(9)));
+        let last = Schedule { max_attempts: NonZeroU32::new(1), ..schedule() };
+        assert_eq!(after_asked(&last, secs(9999), Duration::ZERO, 0), Next::Stop(Exhausted::Attempts));
+    }
+
+    #[test]
+    fn fifty_clients_that_were_told_the_same_spread_over_a_second_at_least() {
+        for (jitter, told, spread) in [
+            (Jitter::Full, secs(10), 1.0),
+            (Jitter::Decorrelated, secs(10), 1.0),
+            (Jitter::Equal, secs(100), 10.0),
+        ] {
+            let schedule = Schedule { jitter, ..schedule() };
+            let mut waits: Vec<f64> = (0..50)
+                .map(|seed| match after_asked(&schedule, told, Duration::ZERO, seed) {
+                    Next::Wait(wait) => wait.as_secs_f64() - told.as_secs_f64(),
+                    stop @ Next::Stop(_) => panic!("{stop:?}"),
+                })
+                .collect();
+            waits.sort_by(f64::total_cmp);
+            assert!(waits[0] >= 0.0 && waits[49] <= spread, "{waits:?}");
+            // Fifty draws of a uniform: both ends are near.
+            assert!(waits[0] < 0.15 * spread && waits[49] > 0.85 * spread, "{jitter:?} {waits:?}");
+        }
+    }
+
     proptest! {
+        /// A wait that a server asked for is never cut short and never ends past the deadline.
+        #[test]
+        fn what_was_asked_for_is_waited_for(
+            seed: u64, deadline in 1u64..100_000, elapsed in 0u64..100_000, told in 1u64..100_000, first in 0u64..100_000,
+        ) {
+            let millis = Duration::from_millis;
+            let schedule = Schedule {
+                deadline: Some(millis(deadline)),
+                jitter: Jitter::Full,
+                growth: Growth::Exponential { delay: millis(first), factor: 2.0 },
+                ..schedule()
+            };
+            match after_asked(&schedule, millis(told), millis(elapsed), seed) {
+                Next::Wait(wait) => {
+                    prop_assert!(wait >= millis(told));
+                    prop_assert!(millis(elapsed) + wait < millis(deadline));
+                }
+                Next::Stop(_) => prop_assert!(elapsed + told >= deadline),
+            }
+        }
+
         /// No wait ends at or past the deadline, whatever the schedule.
         #[test]
         fn every_wait_ends_before_the_deadline(

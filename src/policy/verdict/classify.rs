@@ -1,8 +1,10 @@
 //! The rules in their order; the first that matches decides, and the verdict names it.
 
 use super::condition::Condition;
+use super::evidence::Wanted;
 use super::outcome::{Attempt, NotStarted, Outcome, Signal, Verdict};
-use super::profile::{Class, Profile};
+use super::profile::{Class, Pattern, Profile, Says};
+use super::text::Text;
 
 /// What the user said of outcomes, and what is known of the command.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +19,10 @@ pub(crate) struct Rules {
     pub(crate) retry_on: Vec<Condition>,
     /// The rows of the profile table that apply, in order.
     pub(crate) profiles: Vec<&'static Profile>,
+    /// They were named by the user, and judge exit 0 too.
+    pub(crate) named: bool,
+    /// `--headers` was given: HTTP statuses count, whatever the program.
+    pub(crate) headers: bool,
 }
 
 /// The rule that decided.
@@ -34,8 +40,12 @@ pub(crate) enum Rule {
     RetryOn(String),
     /// `--retry-on` was given and does not name this failure.
     NotInRetryOn,
-    /// A row of the profile table, with the reason that it gives.
+    /// A row of the profile table, by exit status, with the reason that it gives.
     Profile { name: &'static str, reason: &'static str },
+    /// A row of the profile table, by a line of the output: the telling words.
+    Line { name: &'static str, words: &'static str },
+    /// The status of the last HTTP response; `by` is the row that reads it, if not `--headers`.
+    Http { status: u16, by: Option<&'static str> },
     /// Exit 0.
     ExitZero,
     /// Exit 0, while `--until` waits for something else.
@@ -61,7 +71,7 @@ impl Rules {
         }
         let transient = || matches!(self.behind_conditions(attempt), Verdict::Retryable(_));
         let first = |conditions: &[Condition]| {
-            conditions.iter().find(|c| c.matches(outcome, transient)).map(ToString::to_string)
+            conditions.iter().find(|c| c.matches(attempt, transient)).map(ToString::to_string)
         };
         if let Some(text) = first(&self.fatal_on) {
             return Verdict::Fatal(Rule::FatalOn(text));
@@ -81,24 +91,39 @@ impl Rules {
         self.behind_conditions(attempt)
     }
 
-    /// What the command's profile says of a status, where it knows it: for the reason in a message.
-    pub(crate) fn reason(&self, outcome: &Outcome) -> Option<&'static str> {
-        let Outcome::Exited(status) = outcome else { return None };
-        self.profiles.iter().find_map(|row| row.status(*status)).map(|(_, reason)| reason)
+    /// What the streams have to be watched for. `profile_stdout`: the rows have something to learn from stdout
+    /// too.
+    pub(crate) fn wanted(&self, profile_stdout: bool) -> Wanted {
+        let conditions =
+            || self.fatal_on.iter().chain(&self.success_on).chain(&self.until).chain(&self.retry_on);
+        let mut texts: Vec<Text> = Vec::new();
+        for text in conditions().filter_map(|condition| condition.text()) {
+            if !texts.contains(text) {
+                texts.push(text.clone());
+            }
+        }
+        // The file tells all that `http:` asks for.
+        let http = !self.headers && conditions().any(super::condition::Condition::asks_http);
+        Wanted::new(texts, self.profiles.clone(), http, profile_stdout)
+    }
+
+    /// What is known of why the attempt ended as it did, in a few words: for a message.
+    pub(crate) fn reason(&self, attempt: &Attempt) -> Option<&'static str> {
+        let Outcome::Exited(status) = attempt.outcome else { return None };
+        let line = Self::line(attempt, status).map(|(_, _, words)| words);
+        line.or_else(|| self.profiles.iter().find_map(|row| row.status(status)).map(|(_, reason)| reason))
     }
 
     /// The rules behind the user's conditions: profile, then defaults.
     fn behind_conditions(&self, attempt: &Attempt) -> Verdict {
-        if let Outcome::Exited(status) = attempt.outcome {
-            for row in &self.profiles {
-                let rule = |reason| Rule::Profile { name: row.name, reason };
-                match row.status(status) {
-                    Some((Class::Retryable, reason)) if !attempt.reader_gone => {
-                        return Verdict::Retryable(rule(reason));
-                    }
-                    Some((Class::Fatal, reason)) => return Verdict::Fatal(rule(reason)),
-                    Some((Class::Retryable | Class::Ambiguous, _)) | None => {}
-                }
+        if let Outcome::Exited(status) = attempt.outcome
+            && (status != 0 || self.named || self.headers)
+            && let Some((class, rule)) = self.profile(attempt, status)
+        {
+            match class {
+                Class::Retryable if !attempt.reader_gone => return Verdict::Retryable(rule),
+                Class::Fatal => return Verdict::Fatal(rule),
+                Class::Retryable | Class::Ambiguous => {}
             }
         }
         match &attempt.outcome {
@@ -119,6 +144,43 @@ impl Rules {
             }
         }
     }
+
+    /// What the profile says: HTTP status, then lines, then exit status.
+    fn profile(&self, attempt: &Attempt, status: u8) -> Option<(Class, Rule)> {
+        let response = &attempt.evidence.response;
+        let by = self.profiles.iter().find(|row| row.reads_http()).map(|row| row.name);
+        if (by.is_some() || self.headers)
+            && let Some((class, status)) = response.class().zip(response.status())
+        {
+            return Some((class, Rule::Http { status, by }));
+        }
+        if let Some((row, class, words)) = Self::line(attempt, status) {
+            return Some((class, Rule::Line { name: row.name, words }));
+        }
+        self.profiles.iter().find_map(|row| {
+            let (class, reason) = row.status(status).filter(|(class, _)| *class != Class::Ambiguous)?;
+            Some((class, Rule::Profile { name: row.name, reason }))
+        })
+    }
+
+    /// The line that settles a status: a fatal one if there is one, else the first.
+    fn line(attempt: &Attempt, status: u8) -> Option<(&'static Profile, Class, &'static str)> {
+        let settles = |pattern: &Pattern| {
+            pattern.statuses.is_empty() || pattern.statuses.iter().any(|range| range.contains(&status))
+        };
+        let told = attempt.evidence.lines().iter().filter(|(_, pattern)| settles(pattern));
+        let mut told = told.filter_map(|(row, pattern)| match pattern.says {
+            Says::Class(class, words) => Some((*row, class, words)),
+            Says::HttpStatus => None,
+        });
+        let first = told.next()?;
+        match first.1 {
+            Class::Fatal => Some(first),
+            Class::Retryable | Class::Ambiguous => {
+                Some(told.find(|(_, class, _)| *class == Class::Fatal).unwrap_or(first))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,11 +189,12 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::evidence::{Carries, Evidence, Scanner};
     use super::super::outcome::{Alive, Cut, Limit, Survivor};
     use super::*;
 
     fn attempt(outcome: Outcome) -> Attempt {
-        Attempt { outcome, ran: Duration::ZERO, interrupted: None, reader_gone: false }
+        Attempt::ended(outcome)
     }
 
     fn condition(text: &str) -> Condition {
@@ -169,7 +232,7 @@ mod tests {
             success_on: vec![condition("1,2")],
             until: Some(condition("1-3")),
             retry_on: vec![condition("1-4")],
-            profiles: vec![],
+            ..Rules::default()
         };
         let verdict = |status| all.classify(&attempt(Outcome::Exited(status)));
         assert_eq!(verdict(1), Verdict::Fatal(Rule::FatalOn("1".into())));
@@ -197,6 +260,102 @@ mod tests {
     }
 
     #[test]
+    fn an_http_status_comes_before_lines_and_those_before_the_exit_status() {
+        let rules = |named| Rules {
+            profiles: vec![Profile::named("curl").unwrap()],
+            named: named == "named",
+            headers: named == "headers",
+            ..Rules::default()
+        };
+        let with = |exit, status| Attempt {
+            evidence: Evidence::of_status(status),
+            ..attempt(Outcome::Exited(exit))
+        };
+        let http = |status, by| Rule::Http { status, by };
+        let auto = rules("auto");
+        assert_eq!(auto.classify(&with(22, 503)), Verdict::Retryable(http(503, Some("curl"))));
+        assert_eq!(auto.classify(&with(22, 404)), Verdict::Fatal(http(404, Some("curl"))));
+        assert_eq!(auto.classify(&with(7, 404)), Verdict::Fatal(http(404, Some("curl"))));
+        assert_eq!(auto.classify(&with(22, 302)), Verdict::Retryable(Rule::AnyFailure));
+        assert_eq!(
+            auto.classify(&with(0, 404)),
+            Verdict::Success(Rule::ExitZero),
+            "auto leaves success alone"
+        );
+        assert_eq!(rules("named").classify(&with(0, 404)), Verdict::Fatal(http(404, Some("curl"))));
+        assert_eq!(rules("named").classify(&with(0, 503)), Verdict::Retryable(http(503, Some("curl"))));
+        assert_eq!(rules("named").classify(&with(0, 200)), Verdict::Success(Rule::ExitZero));
+        let headers = Rules { profiles: vec![], ..rules("headers") };
+        assert_eq!(headers.classify(&with(1, 503)), Verdict::Retryable(http(503, None)));
+        let none = Rules { profiles: vec![], ..rules("auto") };
+        assert_eq!(none.classify(&with(1, 404)), Verdict::Retryable(Rule::AnyFailure), "no profile reads it");
+        let until = Rules { until: Some(condition("stdout~x")), ..rules("auto") };
+        assert_eq!(until.classify(&with(22, 404)), Verdict::Fatal(http(404, Some("curl"))));
+        assert_eq!(until.classify(&with(0, 200)), Verdict::Retryable(Rule::NotYet));
+        let asked = Rules { retry_on: vec![condition("http:404")], ..rules("auto") };
+        assert_eq!(asked.classify(&with(22, 404)), Verdict::Retryable(Rule::RetryOn("http:404".into())));
+    }
+
+    #[test]
+    fn what_has_to_be_watched_follows_from_the_rules() {
+        let curl = Profile::named("curl").unwrap();
+        let timeout = Profile::named("timeout").unwrap();
+        let streams = |rules: Rules, stdout| {
+            let wanted = rules.wanted(stdout);
+            (wanted.stdout, wanted.stderr)
+        };
+        let retry_on = |text| vec![condition(text)];
+        assert_eq!(streams(Rules::default(), false), (false, false));
+        assert_eq!(streams(Rules { profiles: vec![timeout], ..Rules::default() }, true), (false, false));
+        assert_eq!(streams(Rules { profiles: vec![curl], ..Rules::default() }, false), (false, true));
+        assert_eq!(streams(Rules { profiles: vec![curl], ..Rules::default() }, true), (true, true));
+        for (text, expected) in [
+            ("stdout~x", (true, false)),
+            ("stderr~x", (false, true)),
+            ("output~x", (true, true)),
+            ("http:5xx", (true, true)),
+            ("7", (false, false)),
+        ] {
+            assert_eq!(
+                streams(Rules { retry_on: retry_on(text), ..Rules::default() }, false),
+                expected,
+                "{text}"
+            );
+        }
+        let file = Rules { retry_on: retry_on("http:5xx"), headers: true, ..Rules::default() };
+        assert_eq!(streams(file, false), (false, false), "the file tells");
+    }
+
+    #[test]
+    fn a_pattern_holds_for_the_lines_of_its_streams() {
+        let rules = Rules {
+            fatal_on: vec![condition("stderr~^fatal:")],
+            success_on: vec![condition("output~^done$")],
+            ..Rules::default()
+        };
+        let wanted = rules.wanted(false);
+        let verdict = |parts: &[(Carries, &str)]| {
+            let mut scanner = Scanner::new(&wanted);
+            for (carries, text) in parts {
+                scanner.push(*carries, text.as_bytes());
+            }
+            let merged = parts.iter().any(|(carries, _)| *carries == Carries::Both);
+            let evidence = scanner.finish(merged, b"");
+            rules.classify(&Attempt { evidence, ..attempt(Outcome::Exited(1)) })
+        };
+        let fatal = Verdict::Fatal(Rule::FatalOn("stderr~^fatal:".into()));
+        let success = Verdict::Success(Rule::SuccessOn("output~^done$".into()));
+        let neither = Verdict::Retryable(Rule::AnyFailure);
+        assert_eq!(verdict(&[(Carries::Stderr, "a\nfat"), (Carries::Stderr, "al: b\n")]), fatal);
+        assert_eq!(verdict(&[(Carries::Stdout, "fatal: b\n")]), neither);
+        assert_eq!(verdict(&[(Carries::Both, "fatal: b")]), fatal);
+        assert_eq!(verdict(&[(Carries::Stdout, "\ndone")]), success);
+        assert_eq!(verdict(&[(Carries::Stderr, "done\r\nmore")]), success);
+        assert_eq!(verdict(&[(Carries::Stdout, "do"), (Carries::Stderr, "ne")]), neither);
+        assert_eq!(verdict(&[]), neither);
+    }
+
+    #[test]
     fn a_lost_reader_makes_every_failure_fatal_but_leaves_success_alone() {
         let rules = Rules { profiles: vec![Profile::named("curl").unwrap()], ..Rules::default() };
         let gone = |outcome| Attempt { reader_gone: true, ..attempt(outcome) };
@@ -214,7 +373,7 @@ mod tests {
     #[test]
     fn what_still_lives_forbids_the_next_attempt_whatever_the_user_said() {
         let rules = Rules { retry_on: vec![condition("any")], ..Rules::default() };
-        let left = vec![Survivor { pid: 7, why: Alive::Foreign }];
+        let left = vec![Survivor { pid: Some(7), why: Alive::Foreign }];
         assert_eq!(rules.classify(&attempt(timed_out(left))), Verdict::Fatal(Rule::LeftAlive));
     }
 

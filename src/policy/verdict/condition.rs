@@ -1,11 +1,13 @@
 //! The grammar of conditions, and what one matches.
 //!
-//! A condition is a comma-separated list; it matches an outcome when one of its terms does.
+//! A condition is a comma-separated list, and matches an attempt when one of its terms does; or it is one
+//! regular expression for the lines of a stream.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::outcome::{Outcome, Signal};
+use super::outcome::{Attempt, Outcome, Signal};
+use super::text::{PatternError, Streams, Text};
 
 /// One list of terms, as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,10 @@ enum Term {
     Failure,
     Any,
     Transient,
+    /// `http:503`, `http:5xx`, `http:500-504`: the status of the last HTTP response.
+    Http(RangeInclusive<u16>),
+    /// `stdout~REGEX` and its like: a line matches.
+    Text(Text),
 }
 
 /// A term that cannot be read.
@@ -36,6 +42,12 @@ pub(crate) enum ConditionError {
     Status(String),
     /// A range whose end is below its start.
     Backwards(String),
+    /// Not an HTTP status, a class of them or a range.
+    Http(String),
+    /// A regex within a list: its commas could not be told from the list's.
+    TextInList(String),
+    /// A regex that cannot be used.
+    Pattern(PatternError),
     /// Neither a status nor a word that is known.
     Unknown(String),
 }
@@ -46,25 +58,71 @@ impl fmt::Display for ConditionError {
             Self::Empty => f.write_str("a term is empty"),
             Self::Status(term) => write!(f, "{term:?} is not an exit status (0 to 255)"),
             Self::Backwards(term) => write!(f, "the range {term:?} runs backwards"),
+            Self::Http(term) => write!(f, "{term:?} is not an HTTP status"),
+            Self::TextInList(term) => write!(f, "the regex {term:?} stands in a list"),
+            Self::Pattern(error) => error.fmt(f),
             Self::Unknown(term) => write!(f, "{term:?} is not a condition"),
         }
     }
 }
 
 impl Condition {
-    /// Reads `22`, `5-7,28`, `TERM`, `signal,timeout`, `failure` and the like.
+    /// Reads `22`, `5-7,28`, `TERM`, `signal,timeout`, `http:5xx`, `failure` and the like, or one
+    /// `stdout~REGEX`, `stderr~REGEX`, `output~REGEX`.
     ///
     /// # Errors
     /// The first term that cannot be read.
     pub(crate) fn parse(text: &str) -> Result<Self, ConditionError> {
+        if let Some((streams, pattern)) = text_term(text.trim_start()) {
+            let text_term = Text::new(streams, pattern).map_err(ConditionError::Pattern)?;
+            return Ok(Self { text: text.to_owned(), terms: vec![Term::Text(text_term)] });
+        }
         let terms = text.split(',').map(|term| Term::parse(term.trim())).collect::<Result<_, _>>()?;
         Ok(Self { text: text.to_owned(), terms })
     }
 
     /// Whether a term matches. `transient` tells what the rules behind the conditions say: it is asked
     /// only where the word is used.
-    pub(crate) fn matches(&self, outcome: &Outcome, transient: impl Fn() -> bool) -> bool {
-        self.terms.iter().any(|term| term.matches(outcome, &transient))
+    pub(crate) fn matches(&self, attempt: &Attempt, transient: impl Fn() -> bool) -> bool {
+        self.terms.iter().any(|term| term.matches(attempt, &transient))
+    }
+
+    /// The pattern, where the condition is one.
+    pub(crate) fn text(&self) -> Option<&Text> {
+        self.terms.iter().find_map(|term| if let Term::Text(text) = term { Some(text) } else { None })
+    }
+
+    /// Whether it asks for an HTTP status.
+    pub(crate) fn asks_http(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term, Term::Http(_)))
+    }
+}
+
+/// Stream and pattern of `stdout~REGEX` and its like.
+fn text_term(text: &str) -> Option<(Streams, &str)> {
+    let (stream, pattern) = text.split_once('~')?;
+    let streams = match stream.to_ascii_lowercase().as_str() {
+        "stdout" => Streams::Stdout,
+        "stderr" => Streams::Stderr,
+        "output" => Streams::Output,
+        _ => return None,
+    };
+    Some((streams, pattern))
+}
+
+/// The statuses of `503`, `5xx`, `500-504`.
+fn http_statuses(text: &str) -> Option<RangeInclusive<u16>> {
+    let status = |text: &str| {
+        let digits = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| text.parse().ok())?.filter(|status| (100..=599).contains(status))
+    };
+    if let Some(class) = text.strip_suffix("xx") {
+        let from = status(&format!("{class}00"))?;
+        return Some(from..=from + 99);
+    }
+    match text.split_once('-') {
+        Some((from, to)) => Some(status(from)?..=status(to)?),
+        None => status(text).map(|status| status..=status),
     }
 }
 
@@ -95,7 +153,19 @@ impl Term {
             }
             return Ok(Self::Status(from..=to));
         }
-        Ok(match text.to_ascii_lowercase().as_str() {
+        let lower = text.to_ascii_lowercase();
+        if text_term(text).is_some() {
+            return Err(ConditionError::TextInList(text.to_owned()));
+        }
+        if let Some(statuses) = lower.strip_prefix("http:") {
+            let statuses =
+                http_statuses(statuses.trim()).ok_or_else(|| ConditionError::Http(text.to_owned()))?;
+            return match statuses.is_empty() {
+                true => Err(ConditionError::Backwards(text.to_owned())),
+                false => Ok(Self::Http(statuses)),
+            };
+        }
+        Ok(match lower.as_str() {
             "signal" => Self::AnySignal,
             "timeout" => Self::Timeout,
             "success" => Self::Success,
@@ -109,7 +179,8 @@ impl Term {
         })
     }
 
-    fn matches(&self, outcome: &Outcome, transient: impl Fn() -> bool) -> bool {
+    fn matches(&self, attempt: &Attempt, transient: impl Fn() -> bool) -> bool {
+        let outcome = &attempt.outcome;
         match self {
             Self::Status(range) => match outcome {
                 Outcome::Exited(status) => range.contains(status),
@@ -120,9 +191,12 @@ impl Term {
             Self::AnySignal => matches!(outcome, Outcome::Signaled(_)),
             Self::Timeout => matches!(outcome, Outcome::TimedOut(_)),
             Self::Success => !outcome.is_failure(),
-            Self::Failure => outcome.is_failure(),
-            Self::Any => true,
+            // What could not start is neither: only its status names it.
+            Self::Failure => outcome.is_failure() && !matches!(outcome, Outcome::NotStarted(_)),
+            Self::Any => !matches!(outcome, Outcome::NotStarted(_)),
             Self::Transient => transient(),
+            Self::Http(statuses) => attempt.evidence.response.status().is_some_and(|s| statuses.contains(&s)),
+            Self::Text(text) => attempt.evidence.has(text),
         }
     }
 }
@@ -133,6 +207,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::evidence::Evidence;
     use super::super::outcome::{Cut, Limit, NotStarted};
     use super::*;
 
@@ -142,6 +217,10 @@ mod tests {
             ended_by: Signal::TERM,
             left: Vec::new(),
         })
+    }
+
+    fn missing() -> Outcome {
+        Outcome::NotStarted(NotStarted::NotFound)
     }
 
     #[test]
@@ -159,27 +238,63 @@ mod tests {
             ("timeout", vec![timed_out()], vec![exited(124)]),
             ("124", vec![exited(124)], vec![timed_out()]),
             ("success", vec![exited(0)], vec![exited(1)]),
-            ("failure", vec![exited(1), killed(9), timed_out()], vec![exited(0)]),
-            ("any", vec![exited(0), exited(1), timed_out()], vec![]),
-            ("127", vec![Outcome::NotStarted(NotStarted::NotFound)], vec![]),
+            ("failure", vec![exited(1), killed(9), timed_out()], vec![exited(0), missing()]),
+            ("any", vec![exited(0), exited(1), timed_out()], vec![missing()]),
+            ("127", vec![missing(), exited(127)], vec![]),
             ("7, 28 ,TERM", vec![exited(7), exited(28), killed(15)], vec![exited(8)]),
         ] {
             let condition = Condition::parse(text).unwrap();
             for outcome in yes {
-                assert!(condition.matches(&outcome, || false), "{text} matches {outcome:?}");
+                let attempt = Attempt::ended(outcome);
+                assert!(condition.matches(&attempt, || false), "{text} matches {attempt:?}");
             }
             for outcome in no {
-                assert!(!condition.matches(&outcome, || false), "{text} does not match {outcome:?}");
+                let attempt = Attempt::ended(outcome);
+                assert!(!condition.matches(&attempt, || false), "{text} does not match {attempt:?}");
             }
         }
     }
 
     #[test]
+    fn http_statuses_are_of_the_last_response() {
+        let mut attempt = Attempt::ended(Outcome::Exited(22));
+        let matches =
+            |attempt: &Attempt, text: &str| Condition::parse(text).unwrap().matches(attempt, || false);
+        assert!(!matches(&attempt, "http:100-599"), "none was seen");
+        attempt.evidence = Evidence::of_status(503);
+        for (text, expected) in [
+            ("http:503", true),
+            ("HTTP:5xx", true),
+            ("http:500-503", true),
+            ("7,http:503", true),
+            ("http:502", false),
+            ("http:4xx", false),
+            ("http:504-599", false),
+            ("22", true),
+        ] {
+            assert_eq!(matches(&attempt, text), expected, "{text}");
+        }
+        assert!(Condition::parse("7,http:503").unwrap().asks_http());
+        assert!(!Condition::parse("7").unwrap().asks_http());
+    }
+
+    #[test]
+    fn a_regex_has_its_option_alone_and_keeps_its_commas() {
+        let condition = Condition::parse("stdout~a{1,2},b").unwrap();
+        let text = condition.text().unwrap();
+        assert!(text.is_match(b"aa,b", 0..4) && !text.is_match(b"aab", 0..3));
+        assert_eq!(text.streams, Streams::Stdout);
+        assert_eq!(Condition::parse("Output~x").unwrap().text().unwrap().streams, Streams::Output);
+        assert!(Condition::parse("stderr~").unwrap().text().unwrap().is_match(b"x", 0..1));
+        assert_eq!(Condition::parse("7").unwrap().text(), None);
+    }
+
+    #[test]
     fn transient_asks_the_rules_behind() {
         let condition = Condition::parse("transient,60").unwrap();
-        assert!(condition.matches(&Outcome::Exited(1), || true));
-        assert!(!condition.matches(&Outcome::Exited(1), || false));
-        assert!(condition.matches(&Outcome::Exited(60), || false));
+        assert!(condition.matches(&Attempt::ended(Outcome::Exited(1)), || true));
+        assert!(!condition.matches(&Attempt::ended(Outcome::Exited(1)), || false));
+        assert!(condition.matches(&Attempt::ended(Outcome::Exited(60)), || false));
     }
 
     #[test]
@@ -193,6 +308,15 @@ mod tests {
         assert_eq!(error("-1"), "\"-1\" is not a condition");
         assert_eq!(error("oops"), "\"oops\" is not a condition");
         assert_eq!(error("1-"), "\"1-\" is not a condition");
+        assert_eq!(error("22,stdout~x"), "the regex \"stdout~x\" stands in a list");
+        assert_eq!(error("stdout~(x"), "unclosed group");
+        assert_eq!(error("stdin~x"), "\"stdin~x\" is not a condition");
+        for text in
+            ["http:", "http:5", "http:600", "http:0xx", "http:xx", "http:50x", "http:5xx-6xx", "http:+50"]
+        {
+            assert_eq!(error(text), format!("{text:?} is not an HTTP status"));
+        }
+        assert_eq!(error("http:504-500"), "the range \"http:504-500\" runs backwards");
     }
 
     proptest! {
@@ -206,7 +330,7 @@ mod tests {
             let (from, to) = (from.min(to), from.max(to));
             let condition = Condition::parse(&format!("{from}-{to}")).unwrap();
             prop_assert_eq!(
-                condition.matches(&Outcome::Exited(status), || false),
+                condition.matches(&Attempt::ended(Outcome::Exited(status)), || false),
                 (from..=to).contains(&status)
             );
         }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::classify::Rule;
+use super::evidence::Evidence;
+use super::http::Asked;
 
 /// A signal by its number on this system, real-time signals included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,7 +136,8 @@ pub(crate) enum Limit {
 /// A process of an ended attempt that could not be killed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Survivor {
-    pub(crate) pid: i32,
+    /// Its pid, where that is known.
+    pub(crate) pid: Option<i32>,
     pub(crate) why: Alive,
 }
 
@@ -145,6 +148,8 @@ pub(crate) enum Alive {
     Foreign,
     /// It still lives 5 s after KILL.
     Unkillable,
+    /// Something lives below retry that /proc does not show.
+    Unseen,
 }
 
 /// Why a command could not be started.
@@ -179,6 +184,24 @@ pub(crate) struct Attempt {
     pub(crate) interrupted: Option<Signal>,
     /// It failed, and what reads retry's stdout has gone.
     pub(crate) reader_gone: bool,
+    /// What its watched streams have shown.
+    pub(crate) evidence: Evidence,
+    /// How long the server asks to wait, counted from the attempt's end.
+    pub(crate) asked: Option<Asked>,
+}
+
+impl Attempt {
+    /// An attempt that took no time, was not interrupted, and has shown nothing.
+    pub(crate) fn ended(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            ran: Duration::ZERO,
+            interrupted: None,
+            reader_gone: false,
+            evidence: Evidence::default(),
+            asked: None,
+        }
+    }
 }
 
 /// What an outcome means, with the rule that decided.
@@ -208,6 +231,10 @@ pub(crate) enum Exhausted {
     Deadline(Duration),
     /// The next delay would end past the deadline.
     DelayPastDeadline(Duration),
+    /// The server asks for more than `--max-retry-after`.
+    AskedTooMuch { asked: Asked, most: Duration },
+    /// What the server asks for would end past the deadline.
+    AskedPastDeadline { asked: Asked, deadline: Duration },
 }
 
 /// How a run ends.
@@ -221,9 +248,11 @@ pub(crate) enum Finish {
     /// The last failure cannot succeed later.
     NotRetried { outcome: Outcome, rule: Rule },
     /// INT, TERM, HUP or QUIT came while an attempt ran.
-    InterruptedAttempt { signal: Signal, outcome: Outcome },
+    InterruptedAttempt { signal: Signal, outcome: Outcome, rule: Rule },
     /// INT, TERM, HUP or QUIT came while no attempt ran.
     InterruptedWait { signal: Signal },
+    /// The deadline passed before there was an attempt: retry was stopped in its first wait.
+    NeverStarted { deadline: Duration },
 }
 
 #[cfg(test)]

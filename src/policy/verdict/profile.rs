@@ -1,12 +1,13 @@
-//! What is known of some programs' exit statuses.
+//! What is known of some programs' failures.
 //!
-//! One row a program: its names, the page that a reader can check it against, and what its documented
-//! statuses mean for a retry. A status that is not listed, or is ambiguous, is left to the rules after the
-//! profile. To add a program, add a row.
+//! One row a program: its names, the pages that a reader can check it against, what its documented exit
+//! statuses mean for a retry, and lines of its stderr that settle a status that may mean either. A status
+//! that is not listed, or is ambiguous and not settled, is left to the rules after the profile. To add a
+//! program, add a row.
 
 use std::ops::RangeInclusive;
 
-/// What a status means for a retry.
+/// What a status or a line means for a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     /// It may well succeed later.
@@ -26,10 +27,71 @@ pub(crate) struct Profile {
     pub(crate) name: &'static str,
     /// Base names of commands for which `auto` takes this row.
     pub(crate) programs: &'static [&'static str],
-    /// Where the statuses are documented.
+    /// Where the statuses and messages are documented.
     pub(crate) source: &'static str,
     /// Statuses, their class, and a reason to print.
-    statuses: &'static [(RangeInclusive<u8>, Class, &'static str)],
+    pub(crate) statuses: &'static [(RangeInclusive<u8>, Class, &'static str)],
+    /// Lines of its stderr that tell more than its status. A fatal one outranks a retryable one.
+    pub(crate) patterns: &'static [Pattern],
+    /// Whether status lines and header fields in its watched streams are read.
+    pub(crate) http: bool,
+    /// Whether its stdout is watched too: for HTTP headers, and for its patterns.
+    pub(crate) stdout: Stdout,
+}
+
+/// When a program's stdout tells something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stdout {
+    Never,
+    Always,
+    /// When one of these options is among its arguments: `-i` (also inside a bundle, as in `-sSi`),
+    /// `--include`.
+    With(&'static [&'static str]),
+}
+
+impl Stdout {
+    /// Whether a command of these words writes something to stdout that tells.
+    pub(crate) fn is_told_by(self, words: &[&[u8]]) -> bool {
+        let has = |option: &str| {
+            let option = option.as_bytes();
+            words.iter().any(|word| match option {
+                // `--include`, `--output=x`
+                [b'-', b'-', ..] => {
+                    word.strip_prefix(option).is_some_and(|rest| matches!(rest, [] | [b'=', ..]))
+                }
+                // `-i`, `-sSi`; a letter that belongs to another option's value costs a look at stdout, no more.
+                [b'-', letter] => {
+                    matches!(word, [b'-', first, ..] if *first != b'-') && word[1..].contains(letter)
+                }
+                _ => *word == option,
+            })
+        };
+        match self {
+            Self::Never => false,
+            Self::Always => true,
+            Self::With(options) => options.iter().any(|option| has(option)),
+        }
+    }
+}
+
+/// A line of a program's stderr and what it means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Pattern {
+    /// The exit statuses that it may settle; none: every failure.
+    pub(crate) statuses: &'static [RangeInclusive<u8>],
+    /// A regex over one line, colours removed, case as written: anchored to what the program prints
+    /// around it.
+    pub(crate) regex: &'static str,
+    pub(crate) says: Says,
+}
+
+/// What a line says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// A class, and a reason to print: the telling words of the line.
+    Class(Class, &'static str),
+    /// The pattern's first group is an HTTP status.
+    HttpStatus,
 }
 
 impl Profile {
@@ -41,6 +103,11 @@ impl Profile {
     /// The row that `auto` takes for a command with this base name.
     pub(crate) fn for_program(base_name: &str) -> Option<&'static Self> {
         TABLE.iter().find(|row| row.programs.contains(&base_name))
+    }
+
+    /// Whether it tells HTTP statuses.
+    pub(crate) fn reads_http(&self) -> bool {
+        self.http || self.patterns.iter().any(|pattern| pattern.says == Says::HttpStatus)
     }
 
     /// Class and reason of a status, where it is documented.
@@ -106,6 +173,13 @@ pub(crate) const TABLE: &[Profile] = &[
             (98..=98, Fatal, "client certificate required"),
             (101..=101, Fatal, "could not load the ECH keys"),
         ],
+        patterns: &[Pattern {
+            statuses: &[22..=22],
+            regex: r"^curl: \(22\) The requested URL returned error: (\d{3})",
+            says: Says::HttpStatus,
+        }],
+        http: true,
+        stdout: Stdout::With(&["-i", "-D", "-I", "-w"]),
     },
     Profile {
         name: "wget",
@@ -121,6 +195,9 @@ pub(crate) const TABLE: &[Profile] = &[
             (7..=7, Ambiguous, "protocol error"),
             (8..=8, Ambiguous, "error response from the server"),
         ],
+        patterns: &[],
+        http: false,
+        stdout: Stdout::Never,
     },
     Profile {
         name: "ssh",
@@ -128,6 +205,13 @@ pub(crate) const TABLE: &[Profile] = &[
         source: "ssh(1), EXIT STATUS",
         // Any other status is the remote command's own.
         statuses: &[(255..=255, Retryable, "connection failed")],
+        patterns: &[Pattern {
+            statuses: &[255..=255],
+            regex: r"Permission denied \(",
+            says: Says::Class(Fatal, "Permission denied"),
+        }],
+        http: false,
+        stdout: Stdout::Never,
     },
     Profile {
         name: "rsync",
@@ -158,6 +242,9 @@ pub(crate) const TABLE: &[Profile] = &[
             (127..=127, Fatal, "the remote shell was not found"),
             (255..=255, Retryable, "ssh: connection failed"),
         ],
+        patterns: &[],
+        http: false,
+        stdout: Stdout::Never,
     },
     Profile {
         name: "timeout",
@@ -170,6 +257,18 @@ pub(crate) const TABLE: &[Profile] = &[
             (126..=126, Fatal, "command could not be run"),
             (127..=127, Fatal, "command not found"),
         ],
+        patterns: &[],
+        http: false,
+        stdout: Stdout::Never,
+    },
+    Profile {
+        name: "http",
+        programs: &[],
+        source: "RFC 9110, 15",
+        statuses: &[],
+        patterns: &[],
+        http: true,
+        stdout: Stdout::Always,
     },
     Profile {
         name: "sysexits",
@@ -192,6 +291,9 @@ pub(crate) const TABLE: &[Profile] = &[
             (77..=77, Fatal, "permission denied"),
             (78..=78, Fatal, "configuration"),
         ],
+        patterns: &[],
+        http: false,
+        stdout: Stdout::Never,
     },
 ];
 

@@ -1,0 +1,257 @@
+//! What a watched attempt has shown: which patterns its lines matched, and what an HTTP server answered.
+//!
+//! [`Wanted`] says beforehand which streams are worth watching; a [`Scanner`] reads one attempt's bytes as
+//! they pass and ends as [`Evidence`], which the rules then judge.
+
+use std::cell::OnceCell;
+use std::ops::Range;
+
+use regex_automata::meta::Regex;
+use regex_automata::{Input, MatchKind, PatternSet};
+
+use super::http::{CANDIDATE, Reader, Response, Source};
+use super::profile::{Pattern, Profile, Says};
+use super::text::{Streams, Text, compile};
+use super::window::{Piece, Window};
+
+/// What the rules ask of the streams; whole before the first attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// The user's patterns, each once.
+    texts: Vec<Text>,
+    /// The rows whose lines count.
+    rows: Vec<&'static Profile>,
+    /// Whether status lines and header fields are read.
+    http: bool,
+    lines_in: LinesIn,
+    /// Which streams are to be watched.
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+    lines: OnceCell<Option<Lines>>,
+}
+
+/// Where the lines of the rows and of HTTP are looked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum LinesIn {
+    #[default]
+    Stderr,
+    Both,
+}
+
+impl Wanted {
+    /// `http` asks for the lines of HTTP on both streams. The rows ask for stderr, and where `rows_stdout` is
+    /// set for stdout too.
+    pub(crate) fn new(texts: Vec<Text>, rows: Vec<&'static Profile>, http: bool, rows_stdout: bool) -> Self {
+        let asks =
+            |streams: Streams| texts.iter().any(|text| [streams, Streams::Output].contains(&text.streams));
+        let rows: Vec<_> = rows.into_iter().filter(|row| row.http || !row.patterns.is_empty()).collect();
+        Self {
+            stdout: asks(Streams::Stdout) || http || (rows_stdout && !rows.is_empty()),
+            stderr: asks(Streams::Stderr) || http || !rows.is_empty(),
+            http: http || rows.iter().any(|row| row.http),
+            lines_in: if rows_stdout || http { LinesIn::Both } else { LinesIn::Stderr },
+            texts,
+            rows,
+            lines: OnceCell::new(),
+        }
+    }
+
+    /// What the lines are matched with, compiled at the first byte.
+    fn lines(&self) -> Option<&Lines> {
+        self.lines.get_or_init(|| Lines::new(&self.rows, self.http)).as_ref()
+    }
+}
+
+/// The patterns of the rows and of HTTP, as one.
+#[derive(Debug)]
+struct Lines {
+    /// Finds a line that matches one of them.
+    any: Regex,
+    /// Tells which of them a line matches.
+    each: Regex,
+    /// Of each pattern in `each`; that of HTTP itself has none.
+    patterns: Vec<Option<(&'static Profile, &'static Pattern)>>,
+}
+
+impl Lines {
+    fn new(rows: &[&'static Profile], http: bool) -> Option<Self> {
+        let mut patterns: Vec<_> = rows
+            .iter()
+            .flat_map(|row| row.patterns.iter().map(move |pattern| Some((*row, pattern))))
+            .collect();
+        let mut sources: Vec<&str> = patterns.iter().flatten().map(|(_, pattern)| pattern.regex).collect();
+        if http {
+            sources.push(CANDIDATE);
+            patterns.push(None);
+        }
+        // The table's own: a test compiles each.
+        let compiled = |kind| compile(&sources, kind).ok().filter(|_| !sources.is_empty());
+        Some(Self { any: compiled(MatchKind::LeftmostFirst)?, each: compiled(MatchKind::All)?, patterns })
+    }
+}
+
+/// Which streams a watched descriptor carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carries {
+    Stdout,
+    Stderr,
+    /// Both: they are the same file, or the same terminal.
+    Both,
+}
+
+/// Reads what passes on the watched streams of one attempt.
+#[derive(Debug)]
+pub(crate) struct Scanner<'a> {
+    wanted: &'a Wanted,
+    stdout: Window,
+    stderr: Window,
+    found: Found<'a>,
+}
+
+/// What has been found so far.
+#[derive(Debug)]
+struct Found<'a> {
+    wanted: &'a Wanted,
+    /// Of each of the user's patterns.
+    texts: Vec<bool>,
+    lines: Vec<(&'static Profile, &'static Pattern)>,
+    http: Reader,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(wanted: &'a Wanted) -> Self {
+        let found = Found {
+            wanted,
+            texts: vec![false; wanted.texts.len()],
+            lines: Vec::new(),
+            http: Reader::default(),
+        };
+        Self { wanted, stdout: Window::default(), stderr: Window::default(), found }
+    }
+
+    /// Takes the next bytes of a stream. Those of both are kept as stderr's.
+    pub(crate) fn push(&mut self, carries: Carries, bytes: &[u8]) {
+        let window = match carries {
+            Carries::Stdout => &mut self.stdout,
+            Carries::Stderr | Carries::Both => &mut self.stderr,
+        };
+        window.push(bytes, |piece| self.found.search(carries, &piece));
+    }
+
+    /// The evidence, once the streams have ended. `headers` is what the command wrote to the file of
+    /// `--headers`; `merged` tells that stderr carried both.
+    pub(crate) fn finish(mut self, merged: bool, headers: &[u8]) -> Evidence {
+        let carries = if merged { Carries::Both } else { Carries::Stderr };
+        self.stdout.finish(|piece| self.found.search(Carries::Stdout, &piece));
+        self.stderr.finish(|piece| self.found.search(carries, &piece));
+        for line in headers.split(|b| *b == b'\n') {
+            self.found.http.line(Source::Headers, line);
+        }
+        let texts = self.wanted.texts.iter().zip(self.found.texts).filter(|(_, found)| *found);
+        Evidence {
+            texts: texts.map(|(text, _)| text.clone()).collect(),
+            lines: self.found.lines,
+            response: self.found.http.response().clone(),
+        }
+    }
+}
+
+impl Found<'_> {
+    fn search(&mut self, carries: Carries, piece: &Piece<'_>) {
+        for (text, found) in self.wanted.texts.iter().zip(&mut self.texts) {
+            let concerned = match (text.streams, carries) {
+                (Streams::Output, _) | (_, Carries::Both) => true,
+                (Streams::Stdout, carries) => carries == Carries::Stdout,
+                (Streams::Stderr, carries) => carries == Carries::Stderr,
+            };
+            if concerned && !*found {
+                *found = text.is_match(piece.bytes, piece.span.clone());
+            }
+        }
+        if carries != Carries::Stdout || self.wanted.lines_in == LinesIn::Both {
+            let source = if carries == Carries::Stdout { Source::Stdout } else { Source::Stderr };
+            self.search_lines(source, piece);
+        }
+    }
+
+    /// Line by line where a header block is open, else from one telling line to the next.
+    fn search_lines(&mut self, source: Source, piece: &Piece<'_>) {
+        let Some(lines) = self.wanted.lines() else { return };
+        let Range { mut start, end } = piece.span;
+        while start < end {
+            if !self.http.in_block(source) {
+                let input = Input::new(piece.bytes).span(start..end).earliest(true);
+                let Some(hit) = lines.any.search_half(&input) else { return };
+                start = line_start(piece.bytes, start, hit.offset());
+            }
+            let length = memchr::memchr(b'\n', &piece.bytes[start..end]);
+            let stop = length.map_or(end, |length| start + length);
+            self.take_line(lines, source, &piece.bytes[start..stop]);
+            start = stop + 1;
+        }
+    }
+
+    fn take_line(&mut self, lines: &Lines, source: Source, line: &[u8]) {
+        if self.wanted.http {
+            self.http.line(source, line);
+        }
+        let mut hits = PatternSet::new(lines.patterns.len());
+        lines.each.which_overlapping_matches(&Input::new(line), &mut hits);
+        for (row, pattern) in
+            hits.iter().filter_map(|id| lines.patterns.get(id.as_usize()).copied().flatten())
+        {
+            match pattern.says {
+                Says::HttpStatus => {
+                    if let Some(status) = status_in(pattern.regex, line) {
+                        self.http.said(status);
+                    }
+                }
+                Says::Class(..) if self.lines.iter().any(|(_, known)| std::ptr::eq(*known, pattern)) => {}
+                Says::Class(..) => self.lines.push((row, pattern)),
+            }
+        }
+    }
+}
+
+/// Where the line of a hit begins, not before `from`.
+fn line_start(bytes: &[u8], from: usize, hit: usize) -> usize {
+    // A hit of no length at the end of a line belongs to that line.
+    memchr::memrchr(b'\n', &bytes[from..hit]).map_or(from, |at| from + at + 1)
+}
+
+/// The HTTP status in the first group of a pattern that has matched this line.
+fn status_in(pattern: &str, line: &[u8]) -> Option<u16> {
+    let regex = compile(&[pattern], MatchKind::LeftmostFirst).ok()?;
+    let mut groups = regex.create_captures();
+    regex.captures(Input::new(line), &mut groups);
+    let digits = &line[groups.get_group(1)?.range()];
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// What an attempt has shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Evidence {
+    texts: Vec<Text>,
+    lines: Vec<(&'static Profile, &'static Pattern)>,
+    pub(crate) response: Response,
+}
+
+impl Evidence {
+    /// That an HTTP response had this status, and nothing else.
+    #[cfg(test)]
+    pub(crate) fn of_status(status: u16) -> Self {
+        let mut http = Reader::default();
+        http.said(status);
+        Self { response: http.response().clone(), ..Self::default() }
+    }
+
+    /// Whether a line matched this pattern.
+    pub(crate) fn has(&self, text: &Text) -> bool {
+        self.texts.contains(text)
+    }
+
+    /// The lines of the table that were seen, in order.
+    pub(crate) fn lines(&self) -> &[(&'static Profile, &'static Pattern)] {
+        &self.lines
+    }
+}

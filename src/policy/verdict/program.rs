@@ -1,0 +1,461 @@
+//! Which program a command line runs, looking through the wrappers that start it: `sudo -n timeout 30 curl`
+//! runs curl.
+//!
+//! One row a wrapper: the options with which it still runs the command that follows. Any other option - a
+//! mistyped or abbreviated one, one of another version, one with which it runs a shell or nothing - ends the
+//! look: a program is known or not, never guessed. To know more, add to a row.
+
+/// The program that a command line really runs, and the wrappers around it, as indexes into the words.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Programs {
+    /// The outermost first.
+    pub(crate) wrappers: Vec<usize>,
+    /// None where a wrapper's words are not understood, or it runs no command.
+    pub(crate) program: Option<usize>,
+}
+
+/// Wrappers in wrappers, at most: no command line needs more.
+const DEPTH: usize = 32;
+
+/// One row: how a wrapper's words are read up to its command, as getopt(3) does with a leading `+`.
+struct Wrapper {
+    /// Its base name.
+    name: &'static str,
+    /// Short options without a value: `-nE`.
+    flags: &'static [u8],
+    /// Short options with one: `-u root`, `-uroot`.
+    valued: &'static [u8],
+    /// Long options without a value.
+    long_flags: &'static [&'static str],
+    /// Long options with one: `--user root`, `--user=root`.
+    long_valued: &'static [&'static str],
+    /// Long options with perhaps one: `--preserve-env`, `--preserve-env=PATH`.
+    long_optional: &'static [&'static str],
+    /// What else it reads.
+    quirk: Quirk,
+}
+
+/// What a wrapper reads besides options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quirk {
+    None,
+    /// An operand before the command, after which no option follows: the duration of timeout.
+    Operand,
+    /// `NAME=value` between the options, but not after `--`; not where the name is empty or a path (sudo).
+    Between,
+    /// `-`, then any words with `=` in them, after the options (env).
+    Behind,
+    /// An adjustment in the old form: `-10`, `--5`, `-+5` (nice).
+    Number,
+}
+
+const PLAIN: Wrapper = Wrapper {
+    name: "",
+    flags: b"",
+    valued: b"",
+    long_flags: &[],
+    long_valued: &[],
+    long_optional: &[],
+    quirk: Quirk::None,
+};
+
+/// Every wrapper that is looked through.
+const TABLE: &[Wrapper] = &[
+    // sudo(8). Not: -e edits, -l lists, -v and -K run nothing, -i and -s run a shell, -h is help or a host.
+    Wrapper {
+        name: "sudo",
+        flags: b"ABbEHkNnPS",
+        valued: b"aCcDgpRrTtu",
+        long_flags: &[
+            "askpass",
+            "background",
+            "bell",
+            "no-update",
+            "non-interactive",
+            "preserve-groups",
+            "reset-timestamp",
+            "set-home",
+            "stdin",
+        ],
+        long_valued: &[
+            "auth-type",
+            "chdir",
+            "chroot",
+            "close-from",
+            "command-timeout",
+            "group",
+            "host",
+            "login-class",
+            "prompt",
+            "role",
+            "type",
+            "user",
+        ],
+        long_optional: &["preserve-env"],
+        quirk: Quirk::Between,
+    },
+    // doas(1). Not: -C and -L run nothing, -s runs a shell.
+    Wrapper { name: "doas", flags: b"n", valued: b"au", ..PLAIN },
+    // env(1). Not: -S holds the command itself, -0 goes with none.
+    Wrapper {
+        name: "env",
+        flags: b"iv",
+        valued: b"aCu",
+        long_flags: &["debug", "ignore-environment", "list-signal-handling"],
+        long_valued: &["argv0", "chdir", "unset"],
+        long_optional: &["block-signal", "default-signal", "ignore-signal"],
+        quirk: Quirk::Behind,
+    },
+    // nice(1)
+    Wrapper { name: "nice", valued: b"n", long_valued: &["adjustment"], quirk: Quirk::Number, ..PLAIN },
+    // ionice(1). Not: -p, -P and -u name processes that run already.
+    Wrapper {
+        name: "ionice",
+        flags: b"t",
+        valued: b"cn",
+        long_flags: &["ignore"],
+        long_valued: &["class", "classdata"],
+        ..PLAIN
+    },
+    // nohup(1)
+    Wrapper { name: "nohup", ..PLAIN },
+    // time(1), the program
+    Wrapper {
+        name: "time",
+        flags: b"apqv",
+        valued: b"fo",
+        long_flags: &["append", "portability", "quiet", "verbose"],
+        long_valued: &["format", "output"],
+        ..PLAIN
+    },
+    // timeout(1)
+    Wrapper {
+        name: "timeout",
+        flags: b"fpv",
+        valued: b"ks",
+        long_flags: &["foreground", "preserve-status", "verbose"],
+        long_valued: &["kill-after", "signal"],
+        quirk: Quirk::Operand,
+        ..PLAIN
+    },
+    // stdbuf(1)
+    Wrapper { name: "stdbuf", valued: b"eio", long_valued: &["error", "input", "output"], ..PLAIN },
+];
+
+/// Finds the program that these words run: the first, or behind it what a wrapper runs. Linear.
+pub(crate) fn look_through<W: AsRef<[u8]>>(words: &[W]) -> Programs {
+    let mut programs = Programs::default();
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        let name = base_name(word.as_ref());
+        let Some(wrapper) = TABLE.iter().find(|row| row.name.as_bytes() == name) else {
+            programs.program = Some(at);
+            break;
+        };
+        programs.wrappers.push(at);
+        match wrapper.command(words, at + 1) {
+            Some(command) if programs.wrappers.len() < DEPTH => at = command,
+            _ => break,
+        }
+    }
+    programs
+}
+
+/// What is behind the last slash of a command's word.
+pub(crate) fn base_name(word: &[u8]) -> &[u8] {
+    word.rsplit(|b| *b == b'/').next().unwrap_or(word)
+}
+
+impl Wrapper {
+    /// Where its command would stand, read from `at`, behind its own name.
+    fn command<W: AsRef<[u8]>>(&self, words: &[W], mut at: usize) -> Option<usize> {
+        loop {
+            let word = words.get(at)?.as_ref();
+            if word == b"--" {
+                at += 1;
+                break;
+            }
+            if self.quirk == Quirk::Number && is_number(word) {
+                at += 1;
+            } else if let Some(long) = word.strip_prefix(b"--") {
+                at += self.long(long)?;
+            } else if let [b'-', short @ ..] = word
+                && !short.is_empty()
+            {
+                at += self.short(short)?;
+            } else if self.quirk == Quirk::Between && is_assignment(word) {
+                at += 1;
+            } else {
+                break;
+            }
+        }
+        match self.quirk {
+            Quirk::Operand => Some(at + 1),
+            Quirk::Behind => {
+                let dash = words.get(at)?.as_ref() == b"-";
+                let rest = words.get(at + usize::from(dash)..)?;
+                let pairs = rest.iter().take_while(|word| word.as_ref().contains(&b'='));
+                Some(at + usize::from(dash) + pairs.count())
+            }
+            Quirk::None | Quirk::Between | Quirk::Number => Some(at),
+        }
+    }
+
+    /// How many words a bundle of short options takes, if all of them are known.
+    fn short(&self, bundle: &[u8]) -> Option<usize> {
+        let end = bundle.iter().position(|b| !self.flags.contains(b));
+        let Some(end) = end else { return Some(1) };
+        let valued = self.valued.contains(&bundle[end]);
+        valued.then_some(if end + 1 == bundle.len() { 2 } else { 1 })
+    }
+
+    /// How many words a long option takes, if it is known and written out.
+    fn long(&self, option: &[u8]) -> Option<usize> {
+        let equals = option.iter().position(|b| *b == b'=');
+        let name = &option[..equals.unwrap_or(option.len())];
+        let among = |names: &[&str]| names.iter().any(|known| known.as_bytes() == name);
+        if among(self.long_valued) {
+            return Some(if equals.is_some() { 1 } else { 2 });
+        }
+        (among(self.long_optional) || equals.is_none() && among(self.long_flags)).then_some(1)
+    }
+}
+
+/// What nice takes for an adjustment: a dash, perhaps a sign, digits.
+fn is_number(word: &[u8]) -> bool {
+    let Some(signed) = word.strip_prefix(b"-") else { return false };
+    let digits = signed.strip_prefix(b"-").or_else(|| signed.strip_prefix(b"+")).unwrap_or(signed);
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// What sudo takes for a variable.
+fn is_assignment(word: &[u8]) -> bool {
+    word.contains(&b'=') && !word.starts_with(b"=") && !word.starts_with(b"/")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The program that a line of words runs, and the names of the wrappers around it.
+    fn program(line: &str) -> (Option<&str>, Vec<&str>) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let programs = look_through(&words);
+        let wrappers = programs.wrappers.into_iter().map(|at| words[at]);
+        (programs.program.map(|at| words[at]), wrappers.collect())
+    }
+
+    #[test]
+    fn the_program_is_found_behind_its_wrappers() {
+        for (line, expected) in [
+            ("curl -f https://example.org", "curl"),
+            ("/usr/bin/curl sudo", "/usr/bin/curl"),
+            ("sudo curl", "curl"),
+            ("/usr/bin/sudo curl", "curl"),
+            ("sudo -u root curl -u me", "curl"),
+            ("sudo -uroot curl", "curl"),
+            ("sudo -nEu root -- curl", "curl"),
+            ("sudo --user root --non-interactive curl", "curl"),
+            ("sudo --user=root --preserve-env curl", "curl"),
+            ("sudo --preserve-env=PATH,HOME curl", "curl"),
+            ("sudo -E A=b -n C=d curl", "curl"),
+            ("sudo A=b -- curl", "curl"),
+            ("sudo -- A=b curl", "A=b"),
+            ("sudo /opt/a=b/curl", "/opt/a=b/curl"),
+            ("sudo =b curl", "=b"),
+            ("sudo -k curl", "curl"),
+            ("sudo -", "-"),
+            ("doas -n -u www curl", "curl"),
+            ("doas -uwww -- curl", "curl"),
+            ("doas A=b curl", "A=b"),
+            ("env curl", "curl"),
+            ("env -i -u NAME -C /tmp A=b C= curl -i", "curl"),
+            ("env -iuNAME curl", "curl"),
+            ("env --unset=NAME --chdir /tmp --ignore-environment curl", "curl"),
+            ("env --ignore-signal=PIPE --block-signal --default-signal curl", "curl"),
+            ("env - A=b curl", "curl"),
+            ("env -i - A=b curl", "curl"),
+            ("env -- - A=b curl", "curl"),
+            ("env -- A=b curl", "curl"),
+            ("env =b curl", "curl"),
+            ("env A=b -u curl", "-u"),
+            ("env A=b -- curl", "--"),
+            ("env - -i curl", "-i"),
+            ("nice curl", "curl"),
+            ("nice -10 curl", "curl"),
+            ("nice --5 curl", "curl"),
+            ("nice -+5 -n 3 curl", "curl"),
+            ("nice -n 10 curl", "curl"),
+            ("nice -n -10 curl", "curl"),
+            ("nice -n-10 curl", "curl"),
+            ("nice --adjustment=5 curl", "curl"),
+            ("nice --adjustment 5 -- curl", "curl"),
+            ("nice -- -5 curl", "-5"),
+            ("ionice -c 3 curl -p", "curl"),
+            ("ionice -c3 -t -n 7 curl", "curl"),
+            ("ionice --class idle --ignore --classdata=7 curl", "curl"),
+            ("nohup curl", "curl"),
+            ("nohup -- curl", "curl"),
+            ("time -p curl", "curl"),
+            ("time -f %e -o FILE -av curl", "curl"),
+            ("time -fo curl", "curl"),
+            ("time --output=FILE --append --format %e curl", "curl"),
+            ("timeout 30 curl", "curl"),
+            ("timeout -k 5 -s TERM 30 curl", "curl"),
+            ("timeout -k5 -v --foreground --signal=TERM 30 curl", "curl"),
+            ("timeout --kill-after 5 --preserve-status -- 30 curl", "curl"),
+            ("timeout 30 -- curl", "--"),
+            ("timeout 30 -k curl", "-k"),
+            ("stdbuf -oL curl", "curl"),
+            ("stdbuf -oL -i0 -e 0 curl", "curl"),
+            ("stdbuf --output=L --error 0 curl", "curl"),
+            ("sudo -n env A=b timeout -k 5 30 curl -m 3", "curl"),
+            ("nohup nice -n 5 ionice -c3 /usr/bin/time -p stdbuf -oL doas -n curl", "curl"),
+            ("env env env curl", "curl"),
+            ("timeout sudo curl", "curl"),
+        ] {
+            assert_eq!(program(line).0, Some(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_not_guessed() {
+        for line in [
+            "",
+            "sudo",
+            "sudo -n",
+            "sudo -u",
+            "sudo -u root",
+            "sudo A=b",
+            "sudo --",
+            "sudo -l curl",
+            "sudo -v",
+            "sudo -K curl",
+            "sudo -k",
+            "sudo -V",
+            "sudo -e file",
+            "sudo -i curl",
+            "sudo -s curl",
+            "sudo -ns curl",
+            "sudo --login curl",
+            "sudo --shell curl",
+            "sudo -h host curl",
+            "sudo --help",
+            "sudo --use root curl",
+            "sudo --non-interactive=x curl",
+            "sudo --unheard-of curl",
+            "sudo -Z curl",
+            "sudo --=x curl",
+            "doas -C /etc/doas.conf curl",
+            "doas -L",
+            "doas -s",
+            "doas --user root curl",
+            "env",
+            "env -",
+            "env A=b",
+            "env -i - A=b",
+            "env -S curl",
+            "env -vS curl",
+            "env --split-string=curl",
+            "env -0",
+            "env --ign curl",
+            "nice",
+            "nice -5",
+            "nice -n 5",
+            "nice -5x curl",
+            "nice -n5 -x curl",
+            "ionice -p 1 curl",
+            "ionice -tp1 curl",
+            "ionice -u 0",
+            "nohup",
+            "nohup -5 curl",
+            "nohup --help",
+            "time -l curl",
+            "timeout",
+            "timeout 30",
+            "timeout --kill 5 30 curl",
+            "timeout -30 curl",
+            "stdbuf -o",
+            "stdbuf -u L curl",
+            "env sudo nice",
+        ] {
+            assert_eq!(program(line).0, None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_wrappers_are_listed_from_the_outermost() {
+        for (line, wrappers) in [
+            ("curl", &[][..]),
+            ("sudo -n env A=b timeout -k 5 30 curl timeout", &["sudo", "env", "timeout"]),
+            ("/usr/bin/nice -5 /usr/bin/nohup curl", &["/usr/bin/nice", "/usr/bin/nohup"]),
+            ("timeout 5 sudo -i env", &["timeout", "sudo"]),
+            ("env", &["env"]),
+        ] {
+            assert_eq!(program(line).1, wrappers, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_look_ends_at_some_depth_and_at_some_time() {
+        let nested = |depth: usize| program(&("nohup ".repeat(depth) + "curl")).0.is_some();
+        assert!(nested(DEPTH - 1));
+        assert!(!nested(DEPTH));
+        let start = Instant::now();
+        let line = "env ".repeat(30) + &"A=b ".repeat(200_000) + "curl";
+        assert_eq!(program(&line).0, Some("curl"));
+        assert!(start.elapsed().as_secs() < 10);
+    }
+
+    #[test]
+    fn no_option_stands_twice_in_a_row() {
+        for row in TABLE {
+            let mut short = [row.flags, row.valued].concat();
+            let mut long = [row.long_flags, row.long_valued, row.long_optional].concat();
+            let count = (short.len(), long.len());
+            short.sort_unstable();
+            short.dedup();
+            long.sort_unstable();
+            long.dedup();
+            assert_eq!((short.len(), long.len()), count, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn the_base_name_is_behind_the_last_slash() {
+        for (word, name) in [("curl", "curl"), ("/usr/bin/curl", "curl"), ("./a", "a"), ("a/", ""), ("", "")]
+        {
+            assert_eq!(base_name(word.as_bytes()), name.as_bytes());
+        }
+    }
+
+    fn check(words: &[impl AsRef<[u8]>]) -> Result<(), TestCaseError> {
+        let programs = look_through(words);
+        let wraps = |at: usize| TABLE.iter().any(|row| row.name.as_bytes() == base_name(words[at].as_ref()));
+        prop_assert!(programs.wrappers.iter().all(|at| wraps(*at)));
+        prop_assert!(programs.wrappers.iter().chain(&programs.program).is_sorted_by(|a, b| a < b));
+        prop_assert!(programs.program.is_none_or(|at| at < words.len() && !wraps(at)));
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(words: Vec<Vec<u8>>) {
+            check(&words)?;
+        }
+
+        #[test]
+        fn no_words_of_wrappers_panic(
+            words in proptest::collection::vec(
+                "(/bin/)?(sudo|doas|env|nice|ionice|nohup|time|timeout|stdbuf)|--?[a-zA-Z0-9=]{0,3}|--user(=x)?|A=b|curl",
+                0..40,
+            ),
+        ) {
+            check(&words)?;
+        }
+    }
+}

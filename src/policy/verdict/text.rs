@@ -1,0 +1,259 @@
+//! Regular expressions over lines: Rust's syntax over bytes, in linear time.
+//!
+//! A stream is searched in pieces of many lines, so a pattern is changed before it is compiled: whatever
+//! would match a line break cannot, and `^`, `$`, `\A`, `\z` hold at the ends of a line. A match then lies
+//! within one line, whatever the piece holds. A line ends with LF, CR LF, or CR alone, as a progress bar
+//! has it.
+
+use std::fmt;
+use std::ops::Range;
+
+use regex_automata::meta::{Config, Regex};
+use regex_automata::{Input, MatchKind};
+use regex_syntax::hir::{
+    Class, ClassBytes, ClassBytesRange, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look,
+};
+use regex_syntax::{Parser, ParserBuilder};
+
+/// Most memory that a compiled pattern may take, in bytes; more is an error.
+const LARGEST: usize = 2 << 20;
+
+/// Memory for the states of a search, in bytes.
+const CACHE: usize = 512 << 10;
+
+/// The streams that a pattern is asked of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Streams {
+    Stdout,
+    Stderr,
+    /// Either.
+    Output,
+}
+
+/// A user's pattern for the lines of a stream: `stdout~REGEX` and its like.
+#[derive(Clone)]
+pub(crate) struct Text {
+    pub(crate) streams: Streams,
+    source: String,
+    regex: Regex,
+}
+
+impl Text {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// Where it is no regular expression, too large, or about line breaks.
+    pub(crate) fn new(streams: Streams, source: &str) -> Result<Self, PatternError> {
+        let regex = compile(&[source], MatchKind::LeftmostFirst)?;
+        Ok(Self { streams, source: source.to_owned(), regex })
+    }
+
+    /// Whether a line of a piece, of which `span` is to be searched, matches.
+    pub(crate) fn is_match(&self, piece: &[u8], span: Range<usize>) -> bool {
+        self.regex.is_match(Input::new(piece).span(span).earliest(true))
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        (self.streams, &self.source) == (other.streams, &other.source)
+    }
+}
+
+impl Eq for Text {}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}~{}", self.streams, self.source)
+    }
+}
+
+/// Compiles patterns into one, changed as the module's page says. To learn which of them match a line, not
+/// just that one does, `kind` must be [`MatchKind::All`].
+///
+/// # Errors
+/// The first pattern that cannot be compiled.
+pub(crate) fn compile(patterns: &[&str], kind: MatchKind) -> Result<Regex, PatternError> {
+    let hirs = patterns.iter().map(|pattern| parse(pattern)).collect::<Result<Vec<_>, _>>()?;
+    let config = Config::new()
+        .match_kind(kind)
+        .utf8_empty(false)
+        .nfa_size_limit(Some(LARGEST))
+        .hybrid_cache_capacity(CACHE)
+        .pool_capacity(1);
+    Regex::builder().configure(config).build_many_from_hir(&hirs).map_err(|error| {
+        let source = patterns.first().copied().unwrap_or_default();
+        let cause = match error.size_limit() {
+            Some(_) => "the regex is too large when compiled".to_owned(),
+            None => error.to_string().lines().next().unwrap_or_default().to_owned(),
+        };
+        PatternError { cause, pattern: source.to_owned(), at: None }
+    })
+}
+
+fn parse(pattern: &str) -> Result<Hir, PatternError> {
+    let error = |cause: String, at: Option<usize>| PatternError { cause, pattern: pattern.to_owned(), at };
+    let mut parser: Parser = ParserBuilder::new().utf8(false).multi_line(true).crlf(true).build();
+    let hir = parser.parse(pattern).map_err(|wrong| match wrong {
+        regex_syntax::Error::Parse(wrong) => error(wrong.kind().to_string(), Some(wrong.span().start.offset)),
+        regex_syntax::Error::Translate(wrong) => {
+            error(wrong.kind().to_string(), Some(wrong.span().start.offset))
+        }
+        wrong => error(wrong.to_string(), None),
+    })?;
+    within_a_line(&hir)
+        .ok_or_else(|| error("it asks for a line break, and a line is matched without its end".into(), None))
+}
+
+/// The same pattern with matches within one line only; none where it asks for a line break by itself.
+fn within_a_line(hir: &Hir) -> Option<Hir> {
+    let is_break = |b: &u8| matches!(b, b'\n' | b'\r');
+    Some(match hir.kind() {
+        HirKind::Empty => Hir::empty(),
+        HirKind::Literal(literal) if literal.0.iter().any(is_break) => return None,
+        HirKind::Literal(literal) => Hir::literal(literal.0.clone()),
+        HirKind::Class(Class::Unicode(class)) => {
+            let breaks = ['\n', '\r'].map(|c| ClassUnicodeRange::new(c, c));
+            let mut without = class.clone();
+            without.difference(&ClassUnicode::new(breaks));
+            if without.ranges().is_empty() && !class.ranges().is_empty() {
+                return None;
+            }
+            Hir::class(Class::Unicode(without))
+        }
+        HirKind::Class(Class::Bytes(class)) => {
+            let breaks = [b'\n', b'\r'].map(|b| ClassBytesRange::new(b, b));
+            let mut without = class.clone();
+            without.difference(&ClassBytes::new(breaks));
+            if without.ranges().is_empty() && !class.ranges().is_empty() {
+                return None;
+            }
+            Hir::class(Class::Bytes(without))
+        }
+        HirKind::Look(look) => Hir::look(match look {
+            Look::Start | Look::StartLF | Look::StartCRLF => Look::StartCRLF,
+            Look::End | Look::EndLF | Look::EndCRLF => Look::EndCRLF,
+            look => *look,
+        }),
+        HirKind::Repetition(repetition) => Hir::repetition(repetition.with(within_a_line(&repetition.sub)?)),
+        HirKind::Capture(capture) => {
+            let mut capture = capture.clone();
+            capture.sub = Box::new(within_a_line(&capture.sub)?);
+            Hir::capture(capture)
+        }
+        HirKind::Concat(parts) => Hir::concat(parts.iter().map(within_a_line).collect::<Option<_>>()?),
+        HirKind::Alternation(parts) => {
+            Hir::alternation(parts.iter().map(within_a_line).collect::<Option<_>>()?)
+        }
+    })
+}
+
+/// A pattern that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PatternError {
+    cause: String,
+    pub(crate) pattern: String,
+    /// Where in the pattern, in bytes, if at one place.
+    pub(crate) at: Option<usize>,
+}
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        Text::new(Streams::Stdout, pattern).unwrap().is_match(text.as_bytes(), 0..text.len())
+    }
+
+    #[test]
+    fn a_match_lies_within_one_line() {
+        for (pattern, text, expected) in [
+            ("b", "a\nb\n", true),
+            ("^b$", "a\nb\nc", true),
+            ("^b$", "a\r\nb\r\nc", true),
+            ("^b$", "10%\rb\r20%", true),
+            (r"\Ab\z", "a\nb\nc", true),
+            ("(?-m)^b$", "a\nb\nc", true),
+            ("(?m-R)^b$", "a\r\nb\r\nc", true),
+            (r"a\s+b", "a\nb", false),
+            (r"a\s+b", "a  b", true),
+            ("a[^x]b", "a\nb", false),
+            ("(?s)a.b", "a\nb", false),
+            ("(?s)a.*b", "a\r\nb\nc", false),
+            (r"a\W", "a\nb", false),
+            (r"(?-u)a[\x00-\xff]", "a\n", false),
+            ("^$", "a\n\nb", true),
+            ("a(?:|b)$", "x\nab\n", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern:?} in {text:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_around_the_span_is_seen_but_not_matched() {
+        let text = Text::new(Streams::Stdout, "^b|b$").unwrap();
+        assert!(!text.is_match(b"abc", 1..2));
+        assert!(text.is_match(b"\nbc", 1..2));
+        assert!(text.is_match(b"ab\n", 1..2));
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_match_as_bytes() {
+        let text = Text::new(Streams::Stderr, r"(?-u)\xff\x00b").unwrap();
+        assert!(text.is_match(b"a\xff\x00b", 0..4));
+        assert!(matches(
+            "state: *\"ready\"",
+            "{\"state\": \"ready\"}".replace("\"state\"", "state").as_str()
+        ));
+    }
+
+    #[test]
+    fn what_cannot_be_compiled_is_said_with_its_place() {
+        let error = |pattern: &str| Text::new(Streams::Stdout, pattern).unwrap_err();
+        assert_eq!(
+            error("ab(c"),
+            PatternError { cause: "unclosed group".into(), pattern: "ab(c".into(), at: Some(2) }
+        );
+        assert_eq!(error("x{2,1}").at, Some(1));
+        assert_eq!(error(r"\p{Nope}").at, Some(0));
+        for pattern in ["a\nb", r"a\nb", r"\r", "[\\r\\n]", "ab|\\n"] {
+            let cause = error(pattern).to_string();
+            assert_eq!(cause, "it asks for a line break, and a line is matched without its end", "{pattern}");
+        }
+        assert_eq!(error(r"\w{1000}{1000}").to_string(), "the regex is too large when compiled");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// A search over many lines finds what a search over each finds.
+        #[test]
+        fn many_lines_are_searched_as_each_alone(
+            pattern in prop::sample::select(vec![
+                "^a", "b$", "a.*b", r"a\s*b", "[^b]b", "^$", r"\bab\b", "(?s)a.b", "^a*$", "a|b$", r"\Ab", r"a\z",
+            ]),
+            lines in prop::collection::vec("[ab ]{0,4}", 0..6),
+            ending in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+        ) {
+            let all = lines.join(ending);
+            let each = regex_automata::meta::Regex::new(pattern).unwrap();
+            let expected = all.split(ending).any(|line| each.is_match(line));
+            prop_assert_eq!(matches(pattern, &all), expected, "{:?} in {:?}", pattern, all);
+        }
+
+        #[test]
+        fn no_pattern_panics(pattern in "\\PC{0,20}", text: Vec<u8>) {
+            if let Ok(compiled) = Text::new(Streams::Output, &pattern) {
+                let _ = compiled.is_match(&text, 0..text.len());
+            }
+        }
+    }
+}

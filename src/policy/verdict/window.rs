@@ -1,0 +1,219 @@
+//! The line window: cuts the bytes of a stream into pieces that can be searched, in bounded memory.
+//!
+//! A piece is some whole lines, wherever a line fits into the window. Of a longer one the pieces overlap,
+//! so that what is shorter than the overlap is found wherever it stands. Escape sequences of terminals
+//! (ECMA-48) are taken out: a colour within a word hides nothing.
+
+use std::ops::Range;
+
+/// Longest line that is seen whole, in bytes.
+pub(crate) const WINDOW: usize = 64 * 1024;
+
+/// How much of a longer line is searched again with what follows, in bytes.
+const OVERLAP: usize = 16 * 1024;
+
+/// Part of a stream: `span` is to be searched; what stands around it tells only whether a line begins or
+/// ends there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Piece<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) span: Range<usize>,
+}
+
+/// What of a stream has not been searched yet.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    buffer: Vec<u8>,
+    /// Where in the buffer the search goes on: 0, or 1 behind a byte of the line that is under way.
+    start: usize,
+    escape: Escape,
+}
+
+impl Window {
+    /// Takes the next bytes of the stream, and hands out what can be searched.
+    pub(crate) fn push(&mut self, bytes: &[u8], mut search: impl FnMut(Piece<'_>)) {
+        // Never more than the window and one part of this size are kept.
+        for part in bytes.chunks(WINDOW) {
+            self.escape.strip(part, &mut self.buffer);
+            if let Some(end) = self.last_line_end() {
+                search(Piece { bytes: &self.buffer[..end], span: self.start..end });
+                self.buffer.drain(..end);
+                self.start = 0;
+            }
+            if self.buffer.len() > WINDOW {
+                // The last byte tells whether the line ends here.
+                let end = self.buffer.len() - 1;
+                search(Piece { bytes: &self.buffer, span: self.start..end });
+                self.buffer.drain(..end - OVERLAP - 1);
+                self.start = 1;
+            }
+        }
+    }
+
+    /// Hands out the rest: the stream has ended, or counts as such.
+    pub(crate) fn finish(&mut self, mut search: impl FnMut(Piece<'_>)) {
+        if self.buffer.len() > self.start {
+            search(Piece { bytes: &self.buffer, span: self.start..self.buffer.len() });
+        }
+        *self = Self::default();
+    }
+
+    /// Behind the last line that is whole. A CR alone ends no line here: what stands between two of them is
+    /// one of many looks of the same line.
+    fn last_line_end(&self) -> Option<usize> {
+        memchr::memrchr(b'\n', &self.buffer[self.start..]).map(|end| self.start + end + 1)
+    }
+}
+
+/// Where in an escape sequence the stream stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Escape {
+    /// In none.
+    #[default]
+    None,
+    /// Behind ESC.
+    Begun,
+    /// In a control sequence, ESC `[` up to a final byte (ECMA-48, 5.4).
+    Control,
+    /// In a control string, ESC `]` and its like, up to BEL or ESC `\` (ECMA-48, 5.6).
+    Text,
+    /// Behind an ESC in a control string.
+    TextEnding,
+}
+
+impl Escape {
+    /// Appends `bytes` without escape sequences. A line break ends a sequence that was left open.
+    fn strip(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if *self == Self::None {
+                let end = memchr::memchr(0x1b, rest).unwrap_or(rest.len());
+                out.extend_from_slice(&rest[..end]);
+                rest = &rest[end..];
+                if let Some((_, after)) = rest.split_first() {
+                    (*self, rest) = (Self::Begun, after);
+                }
+                continue;
+            }
+            let Some((byte, after)) = rest.split_first() else { break };
+            let next = match (*self, byte) {
+                // What breaks a line is no part of a sequence: it is looked at again.
+                (_, b'\n' | b'\r') => {
+                    *self = Self::None;
+                    continue;
+                }
+                (Self::TextEnding, b'\\') | (Self::Text, 0x07) => Self::None,
+                (Self::Begun | Self::Control, 0x1b) => Self::Begun,
+                (Self::Text | Self::TextEnding, 0x1b) => Self::TextEnding,
+                (Self::Begun | Self::TextEnding, b'[') => Self::Control,
+                (Self::Begun | Self::TextEnding, b']' | b'P' | b'X' | b'^' | b'_') => Self::Text,
+                // Intermediate bytes of a short sequence, such as ESC ( B.
+                (Self::Begun, 0x20..=0x2f) => Self::Begun,
+                (Self::Begun, _) => Self::None,
+                (Self::Control, 0x20..=0x3f) => Self::Control,
+                (Self::Control, _) => Self::None,
+                (Self::Text | Self::TextEnding, _) => Self::Text,
+                (Self::None, _) => Self::None,
+            };
+            (*self, rest) = (next, after);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All pieces of a stream that comes in parts of this size: bytes of the span, and one on either side.
+    fn pieces(stream: &[u8], part: usize) -> Vec<(Option<u8>, Vec<u8>, Option<u8>)> {
+        let (mut window, mut all) = (Window::default(), Vec::new());
+        let mut keep = |piece: Piece<'_>| {
+            let before = piece.span.start.checked_sub(1).map(|i| piece.bytes[i]);
+            let after = piece.bytes.get(piece.span.end).copied();
+            all.push((before, piece.bytes[piece.span].to_vec(), after));
+        };
+        for bytes in stream.chunks(part) {
+            window.push(bytes, &mut keep);
+            assert!(window.buffer.len() <= WINDOW, "{}", window.buffer.len());
+        }
+        window.finish(&mut keep);
+        all
+    }
+
+    #[test]
+    fn lines_come_whole_whatever_the_parts() {
+        for part in [1, 2, 3, 100] {
+            let text: Vec<u8> = pieces(b"one\ntwo\r\n50%\r60%\rend", part).concat_spans();
+            assert_eq!(text, b"one\ntwo\r\n50%\r60%\rend", "{part}");
+            for (before, span, after) in pieces(b"one\ntwo\r\n50%\r60%\rend", part) {
+                assert_eq!((before, after), (None, None));
+                assert!(span.ends_with(b"\n") || span.ends_with(b"end"), "{span:?}");
+            }
+        }
+    }
+
+    trait Spans {
+        fn concat_spans(&self) -> Vec<u8>;
+    }
+
+    impl Spans for Vec<(Option<u8>, Vec<u8>, Option<u8>)> {
+        fn concat_spans(&self) -> Vec<u8> {
+            self.iter().flat_map(|(_, span, _)| span.clone()).collect()
+        }
+    }
+
+    #[test]
+    fn a_longer_line_comes_in_pieces_that_overlap() {
+        let line: Vec<u8> = (0..5 * WINDOW).map(|i| b'a' + u8::try_from(i % 23).unwrap()).collect();
+        for part in [1000, WINDOW, 5 * WINDOW] {
+            let all = pieces(&line, part);
+            assert!(all.len() > 3);
+            assert_eq!((all[0].0, all.last().unwrap().2), (None, None));
+            let mut at = 0;
+            for (before, span, after) in &all {
+                // Where it begins in the line, the overlap taken off.
+                let from = if at == 0 { 0 } else { at - OVERLAP };
+                assert_eq!(*span, line[from..from + span.len()]);
+                assert_eq!(*before, from.checked_sub(1).map(|i| line[i]));
+                at = from + span.len();
+                assert_eq!(*after, line.get(at).copied());
+            }
+            assert_eq!(at, line.len());
+        }
+    }
+
+    #[test]
+    fn escape_sequences_are_taken_out() {
+        for (stream, text) in [
+            ("\x1b[31mfatal:\x1b[0m no", "fatal: no"),
+            ("a\x1b]0;title\x07b", "ab"),
+            ("a\x1b]8;;http://x\x1b\\link", "alink"),
+            ("\x1b(B\x1b[mplain", "plain"),
+            ("\x1b[31\nnext", "\nnext"),
+            ("\x1b]never ended\nnext", "\nnext"),
+            ("a\x1bMb", "ab"),
+            ("a\x1b\x1b[1mb", "ab"),
+            ("end\x1b", "end"),
+        ] {
+            for part in [1, 2, 100] {
+                let got = pieces(stream.as_bytes(), part).concat_spans();
+                assert_eq!(String::from_utf8(got).unwrap(), text, "{stream:?} by {part}");
+            }
+        }
+    }
+
+    proptest! {
+        /// Whatever comes, in whatever parts, is searched; and nothing else is.
+        #[test]
+        fn nothing_is_lost(stream in prop::collection::vec(prop::sample::select(b"ab\n\r\x00\xff".to_vec()), 0..200), part in 1usize..50) {
+            prop_assert_eq!(pieces(&stream, part).concat_spans(), stream);
+        }
+
+        #[test]
+        fn no_bytes_panic(stream: Vec<u8>, part in 1usize..20) {
+            let _ = pieces(&stream, part);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The file of `--headers`: what the command has written to it since its attempt began.
+//!
+//! The command may write the file anew, as `curl -D FILE` does, or append to it. What was there before the
+//! attempt belongs to an earlier one and must not be taken for an answer to this one.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// How much of the file is read: its end.
+const MOST: u64 = 256 * 1024;
+
+/// A file that the command writes and retry reads.
+#[derive(Debug)]
+pub(crate) struct HeadersFile {
+    path: PathBuf,
+}
+
+/// The file as it was when an attempt began; none where it was not there.
+#[derive(Debug)]
+pub(crate) struct Mark(Option<Seen>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    /// Device, inode, and time of the last write in seconds and nanoseconds.
+    identity: (u64, u64),
+    written: (i64, i64),
+    size: u64,
+    /// All of it, if it is no longer than what is read.
+    content: Vec<u8>,
+}
+
+impl HeadersFile {
+    /// The file at this path, which need not be there yet.
+    ///
+    /// # Errors
+    /// Where something else stands there, or it cannot be read.
+    pub(crate) fn new(path: &Path) -> Result<Self, Error> {
+        let file = Self { path: path.to_owned() };
+        let hint = "name the file that the command writes the headers to, as in curl -D FILE";
+        match file.open() {
+            Ok(Some(_)) => Ok(file),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(file),
+            Ok(None) => Err(Error::usage(format!("--headers {}: not a regular file", path.display()), hint)),
+            Err(error) => Err(Error::usage(format!("--headers {}: {error}", path.display()), hint)),
+        }
+    }
+
+    /// Remembers what is there.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.read().ok().flatten())
+    }
+
+    /// What was written since; nothing where the file was not touched or is not there.
+    pub(crate) fn since(&self, mark: &Mark) -> Vec<u8> {
+        let Ok(Some(mut now)) = self.read() else { return Vec::new() };
+        match &mark.0 {
+            Some(before) if *before == now => Vec::new(),
+            // Appended to; a file that begins as before and has grown cannot be told from that.
+            Some(before)
+                if before.identity == now.identity
+                    && before.size < now.size
+                    && now.size <= MOST
+                    && now.content.starts_with(&before.content) =>
+            {
+                now.content.split_off(before.content.len())
+            }
+            Some(before) if before.identity == now.identity && before.size < now.size && now.size > MOST => {
+                let new = usize::try_from(now.size - before.size).unwrap_or(usize::MAX);
+                let old = now.content.len().saturating_sub(new);
+                now.content.split_off(old)
+            }
+            Some(_) | None => now.content,
+        }
+    }
+
+    /// None where it is no regular file.
+    fn open(&self) -> std::io::Result<Option<File>> {
+        // Opening a FIFO would wait for a writer.
+        let file =
+            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&self.path)?;
+        Ok(file.metadata()?.is_file().then_some(file))
+    }
+
+    fn read(&self) -> std::io::Result<Option<Seen>> {
+        let Some(mut file) = self.open()? else { return Ok(None) };
+        let metadata = file.metadata()?;
+        let mut content = Vec::new();
+        file.seek(SeekFrom::Start(metadata.len().saturating_sub(MOST)))?;
+        file.take(MOST).read_to_end(&mut content)?;
+        Ok(Some(Seen {
+            identity: (metadata.dev(), metadata.ino()),
+            written: (metadata.mtime(), metadata.mtime_nsec()),
+            size: metadata.len(),
+            content,
+        }))
+    }
+}

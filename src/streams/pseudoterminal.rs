@@ -1,0 +1,44 @@
+//! A terminal in place of a terminal (pty(7)): what writes to it sees one, with the right size.
+
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::pty::{Winsize, openpty};
+use nix::sys::termios::{LocalFlags, OutputFlags, tcgetattr};
+
+use super::descriptor::lift;
+use super::sink::Stream;
+
+/// What one holds at most, in bytes: its line discipline's 4 KiB, and 64 KiB before that (the limit of the
+/// kernel's tty buffers), twice for safety.
+pub(crate) const HOLDS: usize = 128 * 1024;
+
+/// A pseudo-terminal with the size and the modes of the terminal at `stream`, but output as it is: the
+/// terminal itself turns newlines into what it needs. Our end and the command's, both close-on-exec.
+///
+/// # Errors
+/// Where the system has none left, or no devpts(5).
+pub(crate) fn like(stream: Stream) -> nix::Result<(OwnedFd, OwnedFd)> {
+    let mut modes = tcgetattr(stream.fd())?;
+    modes.output_flags.remove(OutputFlags::OPOST);
+    modes.local_flags.remove(LocalFlags::ECHO);
+    let pair = openpty(size(stream.fd()).as_ref(), &modes)?;
+    for end in [&pair.master, &pair.slave] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    Ok((lift(pair.master)?, lift(pair.slave)?))
+}
+
+/// The size of a terminal, in characters and pixels; none where it is no terminal.
+pub(crate) fn size(fd: BorrowedFd<'_>) -> Option<Winsize> {
+    let mut size = Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one `winsize` (ioctl_tty(2)).
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0).then_some(size)
+}
+
+/// Sets the size of a terminal, which tells its foreground group. Returns whether it took it.
+pub(crate) fn set_size(fd: BorrowedFd<'_>, size: Winsize) -> bool {
+    // SAFETY: TIOCSWINSZ reads one `winsize` (ioctl_tty(2)).
+    unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) == 0 }
+}

@@ -1,0 +1,141 @@
+//! Writing to stdout or stderr without ever waiting there.
+//!
+//! Both are shared with the command, so they cannot be made non-blocking. A pipe or a terminal is opened a
+//! second time for retry itself, through /proc, non-blocking; where that is refused, retry writes only when
+//! poll(2) says that there is room.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::LazyLock;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::{isatty, write};
+
+use super::descriptor::lift;
+
+/// What a pipe takes whole once poll(2) has said that there is room (PIPE_BUF, pipe(7)).
+pub(crate) const ATOMIC: usize = 4096;
+
+/// A standard stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    /// Its descriptor; where it is closed, using it gives EBADF, and that is all.
+    pub(crate) fn fd(self) -> BorrowedFd<'static> {
+        static STDIN: LazyLock<std::io::Stdin> = LazyLock::new(std::io::stdin);
+        static STDOUT: LazyLock<std::io::Stdout> = LazyLock::new(std::io::stdout);
+        static STDERR: LazyLock<std::io::Stderr> = LazyLock::new(std::io::stderr);
+        match self {
+            Self::Stdin => STDIN.as_fd(),
+            Self::Stdout => STDOUT.as_fd(),
+            Self::Stderr => STDERR.as_fd(),
+        }
+    }
+}
+
+/// The way to a stream, found at the first write.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    stream: Stream,
+    way: Option<Way>,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// A file, or a device that never blocks.
+    Direct,
+    /// A description of retry's own that does not block.
+    Own(File),
+    /// A socket, each write non-blocking.
+    Socket,
+    /// The shared description, when poll(2) says that there is room.
+    Polled,
+    /// Nobody reads it.
+    Gone,
+}
+
+impl Sink {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, way: None }
+    }
+
+    /// What to poll(2) for room.
+    pub(crate) fn fd(&mut self) -> BorrowedFd<'_> {
+        let stream = self.stream;
+        match &*self.way() {
+            Way::Own(file) => file.as_fd(),
+            Way::Direct | Way::Socket | Way::Polled | Way::Gone => stream.fd(),
+        }
+    }
+
+    /// Writes as much as there is room for.
+    ///
+    /// # Errors
+    /// EAGAIN where there is no room now, EPIPE where nobody reads, and whatever else write(2) may say.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        let fd = self.stream.fd();
+        let written = match self.way() {
+            Way::Own(file) => {
+                file.write(bytes).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+            }
+            Way::Direct => write(fd, bytes),
+            Way::Socket => send(fd.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
+            Way::Polled => {
+                let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
+                match poll(&mut fds, PollTimeout::ZERO) {
+                    Ok(0) => Err(Errno::EAGAIN),
+                    _ => write(fd, &bytes[..bytes.len().min(ATOMIC)]),
+                }
+            }
+            Way::Gone => Err(Errno::EPIPE),
+        };
+        match written {
+            Err(Errno::EINTR) => Ok(0),
+            Ok(0) if !bytes.is_empty() => Err(Errno::EIO),
+            other => other,
+        }
+    }
+
+    /// Nothing is written there any more.
+    pub(crate) fn give_up(&mut self) {
+        self.way = Some(Way::Gone);
+    }
+
+    fn way(&mut self) -> &mut Way {
+        let stream = self.stream;
+        self.way.get_or_insert_with(|| Way::find(stream))
+    }
+}
+
+impl Way {
+    fn find(stream: Stream) -> Self {
+        let fd = stream.fd();
+        let Ok(stat) = fstat(fd) else { return Self::Gone };
+        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        let terminal = kind == SFlag::S_IFCHR && isatty(fd).unwrap_or(false);
+        if kind == SFlag::S_IFSOCK {
+            return Self::Socket;
+        }
+        if kind != SFlag::S_IFIFO && !terminal {
+            return Self::Direct;
+        }
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        match OpenOptions::new().write(true).custom_flags(flags).open(path) {
+            Ok(file) => lift(file.into()).map_or(Self::Polled, |fd| Self::Own(fd.into())),
+            // A pipe that nobody has open for reading (fifo(7)).
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Self::Gone,
+            Err(_) => Self::Polled,
+        }
+    }
+}
