@@ -20,3 +20,4 @@ mod job_control;
 mod limits;
 mod process;
 mod stdio;
+mod watch;

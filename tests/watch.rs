@@ -1,0 +1,412 @@
+//! Watched streams: nobody notices, and the rules that asked for them see every line.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::process::{Doomed, alive, wait_until};
+use crate::support::retry::BINARY;
+use crate::support::scratch::quoted;
+use crate::support::terminal::CTRL_C;
+use crate::support::{Retry, Scratch, Terminal, retry};
+
+/// Well under how long the commands here would sleep, far over what a busy machine needs.
+const BOUNDED: Duration = Duration::from_secs(40);
+
+/// A rule that needs both streams and matches nothing here.
+const WATCHED: [&str; 2] = ["-x", "output~never such a line"];
+
+/// Waits for a file, as a script.
+fn until_there(path: &std::path::Path) -> String {
+    format!("until [ -e {} ]; do sleep 0.02; done", quoted(path))
+}
+
+/// Everything that is hard to pass through: no text, no lines, an end in the middle of one.
+fn nasty() -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+    bytes.extend(
+        b"\r\nCRLF\r\n\x1b[31mred\x1b[0m\x1b]0;title\x07\0\0\xff\xfe\n\n\nno newline at the end".repeat(100),
+    );
+    bytes.extend(vec![b'x'; 300_000]);
+    bytes
+}
+
+#[test]
+fn bytes_pass_exactly_and_in_order() {
+    let scratch = Scratch::new();
+    let file = scratch.file("nasty", nasty());
+    let script = format!("cat {0}; cat {0} >&2; exit 0", quoted(&file));
+    let run = retry().args(WATCHED).sh(&script).run();
+    run.code(0).stdout(nasty());
+    // stderr, which a `Run` keeps as text.
+    let copy = scratch.join("stderr");
+    let run = retry().args(WATCHED).sh(&script).stderr(File::create(&copy).unwrap()).run();
+    run.code(0).stdout(nasty());
+    assert!(fs::read(&copy).unwrap() == nasty());
+}
+
+#[test]
+fn what_is_written_appears_at_once() {
+    let scratch = Scratch::new();
+    let go = scratch.join("go");
+    let script = format!("printf half; printf 'and half' >&2; {}; printf done", until_there(&go));
+    let running = retry().args(WATCHED).sh(script).limit(BOUNDED).spawn();
+    running.wait_for_stdout("half");
+    running.wait_for_stderr("and half");
+    fs::write(&go, "").unwrap();
+    running.wait_bounded().code(0).stdout("halfdone").stderr("and half");
+}
+
+#[test]
+fn streams_to_the_same_place_keep_their_order() {
+    let scratch = Scratch::new();
+    let script = "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done";
+    let expected: String = (1..=9).map(|i| format!("out {i}\nerr {i}\n")).collect();
+    for rule in ["stdout~never", "stderr~never", "output~never"] {
+        // A file.
+        let path = scratch.join("both");
+        let both = File::create(&path).unwrap();
+        retry().args(["-x", rule]).sh(script).stdout(both.try_clone().unwrap()).stderr(both).run().code(0);
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected, "{rule}");
+        // A pipe.
+        let (mut reader, writer) = io::pipe().unwrap();
+        let run =
+            retry().args(["-x", rule]).sh(script).stdout(writer.try_clone().unwrap()).stderr(writer).run();
+        run.code(0);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, expected, "{rule}");
+    }
+    // What passes counts for both.
+    let path = scratch.join("both");
+    for (rule, script) in
+        [("stdout~^b$", "echo a; echo b >&2; exit 1"), ("stderr~^b$", "echo a; echo b; exit 1")]
+    {
+        let both = File::create(&path).unwrap();
+        let run =
+            retry().args(["-x", rule, "-d0"]).sh(script).stdout(both.try_clone().unwrap()).stderr(both).run();
+        run.code(1);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("not retried: exited 1 (fatal by --fatal-on"), "{rule}: {text}");
+    }
+    // Each where it goes otherwise.
+    let run = retry().args(["-x", "output~never"]).sh("echo out; echo err >&2").run();
+    run.code(0).stdout("out\n").stderr("err\n");
+}
+
+#[test]
+fn a_stream_that_no_rule_needs_is_the_commands_own() {
+    let scratch = Scratch::new();
+    let streams = |rule: &[&str]| {
+        let (out, err, said) = (scratch.join("out"), scratch.join("err"), scratch.join("said"));
+        // No redirection while it looks: the shell may make it in itself.
+        let script = format!("find /proc/$$/fd/1 /proc/$$/fd/2 -fprintf {} '%l\\n'; :", quoted(&said));
+        let run = retry().args(rule).sh(script);
+        run.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap()).run().code(0);
+        let said = fs::read_to_string(&said).unwrap();
+        let own: Vec<bool> = said.lines().map(|line| line.starts_with('/')).collect();
+        (own[0], own[1])
+    };
+    assert_eq!(streams(&[]), (true, true));
+    assert_eq!(streams(&["-x", "stdout~x"]), (false, true));
+    assert_eq!(streams(&["-x", "stderr~x"]), (true, false));
+    assert_eq!(streams(&["-x", "output~x"]), (false, false));
+    assert_eq!(streams(&["-x", "http:4xx"]), (false, false));
+    assert_eq!(streams(&["-x", "http:4xx", "--headers", "/nonexistent/h"]), (true, true));
+    assert_eq!(streams(&["-p", "curl"]), (true, false));
+    assert_eq!(streams(&["-p", "http"]), (false, false));
+    assert_eq!(streams(&["-p", "timeout,sysexits"]), (true, true));
+    assert_eq!(streams(&["-p", "none"]), (true, true));
+    // A closed one stays closed.
+    let said = scratch.join("said");
+    let script = format!(
+        "exec {BINARY} -x output~x -- sh -c 'find /proc/$$/fd -mindepth 1 -fprintf {} \"%f\\n\"; :' >&- 2>&-",
+        said.display()
+    );
+    Retry::new("sh").args(["-c", &script]).run().code(0);
+    let open = fs::read_to_string(&said).unwrap();
+    assert!(!open.lines().any(|fd| fd == "1" || fd == "2"), "{open}");
+}
+
+#[test]
+fn lines_are_found_wherever_they_stand() {
+    let long = "head -c 200000 /dev/zero | tr '\\0' x";
+    for (rule, script, matches) in [
+        ("stdout~^ready$", "echo not; echo ready; exit 1", true),
+        ("stdout~^ready$", "printf 'not\\nready'; exit 1", true),
+        ("stdout~^ready$", "printf 'ready\\r\\nnot'; exit 1", true),
+        ("stdout~^ready$", "printf 'wait\\rready\\rwait'; exit 1", true),
+        ("stdout~^ready$", "printf '\\033[32mready\\033[0m\\n'; exit 1", true),
+        ("stdout~^ready$", "printf 're'; sleep 0.1; printf 'ady\\n'; exit 1", true),
+        ("stdout~ready", "echo ready >&2; exit 1", false),
+        ("output~ready", "echo ready >&2; exit 1", true),
+        ("stdout~a.b", "printf 'a\\nb\\n'; exit 1", false),
+        ("stdout~^a(?-u:\\x00|\\xff)b", "printf 'a\\000b'; exit 1", true),
+        ("stdout~^a(?-u:\\x00|\\xff)b", "printf 'a\\377b'; exit 1", true),
+        // Lines longer than what is kept of one.
+        ("stdout~xready$", &format!("{long}; echo ready; exit 1"), true),
+        ("stdout~^ready", &format!("{long}; echo ready; exit 1"), false),
+        ("stdout~readyx", &format!("{long}; printf ready; {long}; exit 1"), true),
+        ("stdout~x$", &format!("{long}; echo ready; exit 1"), false),
+        ("stdout~^ready", &format!("{long}; echo; echo ready; exit 1"), true),
+        ("stdout~^ready", &format!("{{ {long}; yes | head -c 100000; }} >&2; echo ready; exit 1"), true),
+    ] {
+        let run = retry().args(["-d0", "-n2", "-x", rule]).sh(script).run();
+        let stopped = run.stderr.contains("fatal by --fatal-on");
+        run.check(stopped == matches, &format!("{rule} {matches} for {script}"));
+    }
+}
+
+#[test]
+fn until_polls_what_a_command_says() {
+    let script =
+        "echo \"{\\\"state\\\": \\\"$( [ $RETRY_ATTEMPT = 3 ] && echo ready || echo pending )\\\"}\"";
+    let run = retry().args(["-d0", "--until", "stdout~\"state\": *\"ready\""]).sh(script).run();
+    run.code(0).says(&[
+        "retry: sh: attempt 1 of 5 exited 0{R}; next in {T}",
+        "retry: sh: attempt 2 of 5 exited 0{R}; next in {T}",
+        "retry: sh: succeeded at attempt 3 of 5 in {T}: exited 0 (--until stdout~\"state\": *\"ready\")",
+    ]);
+    // Another attempt's lines are not this one's.
+    let script = "[ $RETRY_ATTEMPT = 1 ] && echo fatal; exit 1";
+    let run = retry().args(["-d0", "-n3", "-r", "stdout~fatal"]).sh(script).run();
+    run.code(1).says(&[
+        "retry: sh: attempt 1 of 3 exited 1{R}; next in {T}",
+        "retry: sh: not retried: exited 1 (not in --retry-on; -r 1 retries it)",
+    ]);
+}
+
+#[test]
+fn a_background_process_does_not_hold_up_the_verdict() {
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let go = scratch.join("go");
+    // The first attempt leaves one that holds both streams, and that writes when the second runs.
+    let script = format!(
+        "if [ $RETRY_ATTEMPT = 1 ]; then ({}; echo late; {}; exec sleep 600) & {}; exit 1; fi; \
+         touch {}; until grep -q wrote {}; do sleep 0.02; done; exit 7",
+        until_there(&go),
+        log.echo("wrote"),
+        log.echo("$!"),
+        quoted(&go),
+        quoted(log.path()),
+    );
+    // What it writes passes, and counts for no verdict.
+    let run = retry()
+        .args(["-d0", "-n2", "-x", "stdout~late", "-x", "stderr~late"])
+        .sh(script)
+        .limit(BOUNDED)
+        .run();
+    let _left: Vec<Doomed> = log
+        .lines()
+        .iter()
+        .filter_map(|line| line.parse().ok())
+        .filter(|pid| alive(*pid))
+        .map(Doomed::new)
+        .collect();
+    run.code(7).stdout("late\n").says(&[
+        "retry: sh: attempt 1 of 2 exited 1{R}; next in {T}",
+        "retry: sh: gave up after 2 attempts in {T}: exited 7",
+    ]);
+    // Nor does one that never stops writing.
+    let script = format!("yes >&2 & {}; exit 3", log.echo("$!"));
+    let run =
+        retry().args(["-n1", "-x", "stderr~never"]).sh(script).stderr(File::create("/dev/null").unwrap());
+    run.limit(BOUNDED).run().code(3);
+}
+
+#[test]
+fn a_command_learns_that_its_reader_has_gone() {
+    // By a signal at its next write.
+    let script = format!("{BINARY} -v -x stdout~never -- yes | head -1");
+    let run = Retry::new("bash").args(["-c", &format!("{script}; echo ${{PIPESTATUS[0]}}")]).run();
+    run.code(0).stdout("y\n141\n");
+    run.says(&[
+        "retry: yes: not retried: killed by PIPE (what read its output has gone; -r PIPE retries it)",
+    ]);
+    // And by poll(2) before it writes.
+    let waits = "import select, sys\np = select.poll()\np.register(1, 0)\nsys.stderr.write('polls\\n')\n\
+                 sys.stderr.flush()\nprint(p.poll(30000), file=sys.stderr)\n";
+    let (reader, writer) = io::pipe().unwrap();
+    let running = retry().args(["-n1", "-x", "stdout~never", "python3", "-c", waits]).stdout(writer);
+    let running = running.limit(BOUNDED).spawn();
+    running.wait_for_stderr("polls");
+    drop(reader);
+    let run = running.wait_bounded();
+    run.check(run.stderr.contains("[(1, 8)]"), "POLLERR");
+}
+
+#[test]
+fn a_full_disk_is_no_success() {
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let run = retry().args(["-x", "stdout~never"]).sh("seq 1 200000; exit 0").stdout(full()).run();
+    run.code(125).says(&["retry: cannot write to stdout: No space left on device"]);
+    // A stderr that takes nothing stops nothing.
+    let run = retry().args(["-x", "stderr~never"]).sh("seq 1 200000 >&2; echo done").stderr(full()).run();
+    run.code(0).stdout("done\n");
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
+    let (reader, writer) = io::pipe().unwrap();
+    // More than any pipe holds.
+    let script = "yes | head -c 3000000";
+    let run = retry().args(["-n1", "--timeout", "1", "-x", "stdout~never"]).sh(script).stdout(writer);
+    let run = run.limit(BOUNDED).run();
+    run.code(124).says(&["retry: sh: gave up after 1 attempt in {T}: timed out after 1s, ended by TERM"]);
+    drop(reader);
+    // Also where the command itself has ended, and only its last bytes are left.
+    let (reader, mut writer) = io::pipe().unwrap();
+    let flags = nix::fcntl::OFlag::O_NONBLOCK;
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty())).unwrap();
+    let run = retry().args(["-n1", "--timeout", "1", "-x", "stdout~never"]).sh("echo last").stdout(writer);
+    let run = run.limit(BOUNDED).run();
+    run.code(124);
+    drop(reader);
+    // A slow one gets all.
+    let scratch = Scratch::new();
+    let go = scratch.join("go");
+    let inner = format!("{BINARY} -x stdout~never -- sh -c 'head -c 300000 /dev/zero'");
+    let script = format!("{inner} | {{ {}; wc -c; }}", until_there(&go));
+    let running = Retry::new("sh").args(["-c", &script]).limit(BOUNDED).spawn();
+    fs::write(&go, "").unwrap();
+    running.wait_bounded().code(0).stdout("300000\n");
+}
+
+#[test]
+fn memory_stays_bounded_whatever_passes() {
+    // Lines, and one line without an end.
+    for writes in ["yes 'a line of some length' | head -c 200000000", "head -c 100000000 /dev/zero"] {
+        let script = format!("{writes}; grep VmHWM /proc/$PPID/status >&2");
+        let run = retry()
+            .args(["-x", "stdout~never such a line$"])
+            .sh(script)
+            .stdout(File::create("/dev/null").unwrap());
+        let run = run.limit(Duration::from_secs(120)).run();
+        let peak = run.code(0).stderr.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap();
+        run.check(peak < 16 * 1024, "under 16 MiB, unoptimised as this binary is");
+    }
+}
+
+#[test]
+fn a_thousand_watched_attempts_leave_nothing_open() {
+    let script = "if [ $RETRY_ATTEMPT = 1000 ]; then ls /proc/$PPID/fd | wc -l; exit 0; fi; echo x; exit 1";
+    let run =
+        retry().args(["-n1000", "-d0", "-qq", "-x", "output~never"]).sh(script).limit(BOUNDED * 3).run();
+    let text = String::from_utf8(run.code(0).stdout.clone()).unwrap();
+    let open: u32 = text.lines().last().unwrap().parse().unwrap();
+    run.check(open < 16, "few descriptors");
+}
+
+#[test]
+fn a_terminal_stays_one_with_its_size() {
+    let mut terminal = Terminal::shell();
+    terminal.size(33, 77);
+    let scratch = Scratch::new();
+    let script = scratch.file("script", "test -t 1 && test -t 2 && echo both; stty size <&2; stty size <&1");
+    let with = |rule: &str| format!("retry {rule} -- sh {}", quoted(&script));
+    for rule in ["-x stdout~never", "-x stderr~never", "-x output~never"] {
+        let seen = terminal.command(&with(rule));
+        assert_eq!(seen.matches("33 77").count(), 2, "{rule}: {seen:?}");
+        assert!(seen.contains("both"), "{rule}: {seen:?}");
+    }
+    // Newlines are turned once, by the terminal.
+    let lines = scratch.file("lines", "printf 'one\\ntwo\\tx\\r\\n'; printf 'three\\n' >&2");
+    let plain = terminal.command(&format!("sh {}", quoted(&lines)));
+    let body = |text: &str| text.split_once("\n").map(|(_, rest)| rest.to_owned()).unwrap();
+    for rule in ["stdout", "stderr", "output"] {
+        let watched = terminal.command(&format!("retry -x {rule}~never -- sh {}", quoted(&lines)));
+        if rule == "output" {
+            assert_eq!(body(&watched), body(&plain));
+        }
+        assert_eq!(watched.matches("\r\r\n").count(), plain.matches("\r\r\n").count(), "{watched:?}");
+    }
+}
+
+#[test]
+fn a_terminal_that_changes_its_size_tells_a_watched_command() {
+    let mut terminal = Terminal::shell();
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    terminal.size(20, 80);
+    // The trap may run for the kernel's signal, before the size is there, and again for retry's.
+    let script = format!(
+        "trap {} WINCH; {}; until grep -q '44 99' {}; do sleep 0.02; done",
+        quoted(format!("echo $(stty size <&2) >>{}", quoted(log.path()))),
+        log.echo("ready"),
+        quoted(log.path()),
+    );
+    let script = scratch.file("script", script);
+    terminal.line(&format!("retry -x stderr~never -- sh {}", quoted(&script)));
+    log.wait_for(1);
+    terminal.size(44, 99);
+    terminal.expect_prompt();
+    assert!(log.lines().contains(&"44 99".to_owned()), "{:?}", log.lines());
+}
+
+#[test]
+fn keys_work_on_a_watched_command() {
+    let mut terminal = Terminal::shell();
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let modes = terminal.termios();
+    // It reads the terminal by its stdin and by /dev/tty.
+    let reads = scratch.file(
+        "reads",
+        format!("printf 'name? ' >&2; read a; printf 'again? ' >&2; read b </dev/tty; {}", log.echo("$a $b")),
+    );
+    terminal.line(&format!("retry -x output~never -- sh {}", quoted(&reads)));
+    terminal.expect("name? ");
+    terminal.send("anna\r");
+    terminal.expect("again? ");
+    terminal.send("bert\r");
+    terminal.expect_prompt();
+    assert_eq!(log.lines(), ["anna bert"]);
+    // ^C ends it, once.
+    let loops = scratch.file(
+        "loops",
+        format!("trap 'echo caught; exit 9' INT; {}; while :; do sleep 0.02; done", log.echo("on")),
+    );
+    terminal.line(&format!("retry -x output~never -- sh {}; echo \"status $?\"", quoted(&loops)));
+    log.wait_for(2);
+    terminal.key(CTRL_C);
+    let seen = terminal.expect("status 9");
+    assert_eq!(seen.matches("caught").count(), 1, "{seen:?}");
+    assert!(terminal.termios() == modes);
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_reader() {
+    // The command has ended; its last bytes wait for a pipe that is full.
+    let (reader, mut writer) = io::pipe().unwrap();
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty())).unwrap();
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let script = format!("echo last; {}; exit 5", log.echo("$$"));
+    let running = retry().args(["-x", "stdout~never"]).sh(script).stdout(writer).limit(BOUNDED).spawn();
+    let pid = &log.wait_for(1)[0];
+    wait_until("the command is reaped", || !fs::exists(format!("/proc/{pid}")).unwrap());
+    running.signal(Signal::SIGTERM);
+    running.wait_bounded().code(5);
+    drop(reader);
+}
+
+#[test]
+fn descriptors_that_were_given_are_not_watched() {
+    // A duplicate of stdout that the command got is its own way out, and stays that.
+    let scratch = Scratch::new();
+    let path = scratch.join("out");
+    let out = File::create(&path).unwrap();
+    let script =
+        format!("exec 5>&1; {BINARY} -x stdout~never -- sh -c 'echo by 5 >&5; readlink /proc/$$/fd/5 >&2'");
+    let run = Retry::new("sh").args(["-c", &script]).stdout(out).run();
+    run.code(0).stderr(&format!("{}\n", path.display()));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "by 5\n");
+    assert!(run.messages().is_empty());
+}
