@@ -67,26 +67,24 @@ impl Wanted {
 struct Lines {
     /// Finds a line that matches one of them.
     any: Regex,
-    /// Tells which of them a line matches.
-    each: Regex,
-    /// Of each pattern in `each`; that of HTTP itself has none.
-    patterns: Vec<Option<(&'static Profile, &'static Pattern)>>,
+    /// Tells which of the rows' patterns a line matches; none where they have none.
+    each: Option<Regex>,
+    /// Of each pattern in `each`.
+    patterns: Vec<(&'static Profile, &'static Pattern)>,
 }
 
 impl Lines {
     fn new(rows: &[&'static Profile], http: bool) -> Option<Self> {
-        let mut patterns: Vec<_> = rows
-            .iter()
-            .flat_map(|row| row.patterns.iter().map(move |pattern| Some((*row, pattern))))
-            .collect();
-        let mut sources: Vec<&str> = patterns.iter().flatten().map(|(_, pattern)| pattern.regex).collect();
+        let patterns: Vec<_> =
+            rows.iter().flat_map(|row| row.patterns.iter().map(move |pattern| (*row, pattern))).collect();
+        let mut sources: Vec<&str> = patterns.iter().map(|(_, pattern)| pattern.regex).collect();
+        // Those of the table are known to compile: a test has each.
+        let each = if sources.is_empty() { None } else { Some(compile(&sources, MatchKind::All).ok()?) };
         if http {
             sources.push(CANDIDATE);
-            patterns.push(None);
         }
-        // The table's own: a test compiles each.
-        let compiled = |kind| compile(&sources, kind).ok().filter(|_| !sources.is_empty());
-        Some(Self { any: compiled(MatchKind::LeftmostFirst)?, each: compiled(MatchKind::All)?, patterns })
+        let any = if sources.is_empty() { None } else { compile(&sources, MatchKind::LeftmostFirst).ok() };
+        Some(Self { any: any?, each, patterns })
     }
 }
 
@@ -195,11 +193,10 @@ impl Found<'_> {
         if self.wanted.http {
             self.http.line(source, line);
         }
+        let Some(each) = &lines.each else { return };
         let mut hits = PatternSet::new(lines.patterns.len());
-        lines.each.which_overlapping_matches(&Input::new(line), &mut hits);
-        for (row, pattern) in
-            hits.iter().filter_map(|id| lines.patterns.get(id.as_usize()).copied().flatten())
-        {
+        each.which_overlapping_matches(&Input::new(line), &mut hits);
+        for (row, pattern) in hits.iter().filter_map(|id| lines.patterns.get(id.as_usize()).copied()) {
             match pattern.says {
                 Says::HttpStatus => {
                     if let Some(status) = status_in(pattern.regex, line) {
