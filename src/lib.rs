@@ -47,6 +47,28 @@ use crate::streams::sink::Stream;
 #[doc(hidden)]
 pub use crate::cli::docs;
 
+/// What the fuzzers in `fuzz/` call.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz {
+    use crate::policy::verdict::properties;
+
+    /// See the property.
+    pub fn condition(bytes: &[u8]) {
+        properties::condition(bytes);
+    }
+
+    /// See the property.
+    pub fn response(bytes: &[u8]) {
+        properties::response(bytes);
+    }
+
+    /// See the property.
+    pub fn window(bytes: &[u8]) {
+        properties::window(bytes);
+    }
+}
+
 /// The whole program, as C's `main` calls it.
 ///
 /// # Safety

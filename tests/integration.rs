@@ -19,5 +19,6 @@ mod input;
 mod job_control;
 mod limits;
 mod process;
+mod retry_after;
 mod stdio;
 mod watch;

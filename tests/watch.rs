@@ -63,7 +63,8 @@ fn what_is_written_appears_at_once() {
 fn streams_to_the_same_place_keep_their_order() {
     let scratch = Scratch::new();
     let script = "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done";
-    let expected: String = (1..=9).map(|i| format!("out {i}\nerr {i}\n")).collect();
+    let expected: Vec<String> = (1..=9).map(|i| format!("out {i}\nerr {i}\n")).collect();
+    let expected = expected.concat();
     for rule in ["stdout~never", "stderr~never", "output~never"] {
         // A file.
         let path = scratch.join("both");
@@ -317,7 +318,7 @@ fn a_terminal_stays_one_with_its_size() {
     // Newlines are turned once, by the terminal.
     let lines = scratch.file("lines", "printf 'one\\ntwo\\tx\\r\\n'; printf 'three\\n' >&2");
     let plain = terminal.command(&format!("sh {}", quoted(&lines)));
-    let body = |text: &str| text.split_once("\n").map(|(_, rest)| rest.to_owned()).unwrap();
+    let body = |text: &str| text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap();
     for rule in ["stdout", "stderr", "output"] {
         let watched = terminal.command(&format!("retry -x {rule}~never -- sh {}", quoted(&lines)));
         if rule == "output" {

@@ -43,6 +43,7 @@ pub fn man_page() -> String {
         };
         page.push_str(&item(&format!("`{}`", row.name), &format!("{programs}; from {}", row.source)));
     }
+    page.push_str(&prose(AFTER_PROFILES));
     page.push_str(".SH EXIT STATUS\n");
     for (status, meaning) in TABLE {
         page.push_str(&item(&format!("`{status}`"), meaning));
@@ -136,7 +137,7 @@ Options end at the first operand or at `--`; all that follows is the command's o
 No shell is involved unless COMMAND is one.
 
 The command gets the working directory, descriptors, signal dispositions and signal mask of `retry`.
-Its output passes at once and untouched; what `retry` itself says goes to standard error.
+Its output passes at once and unchanged; what `retry` itself says goes to standard error.
 A first attempt that succeeds is not mentioned.
 ";
 
@@ -174,6 +175,16 @@ any other exit status, any signal, a timeout
 success and failure
 : `transient`
 what would be retried without any condition, so that `--retry-on transient,60` adds one status
+: `http:503`, `http:5xx`, `http:500-504`
+the status of the last HTTP response that the command showed, on either stream or in the file of `--headers`
+: `stdout~REGEX`, `stderr~REGEX`, `output~REGEX`
+a line of standard output, of standard error, or of either matches; alone in its option, commas are its own
+
+A command that could not be started is neither `failure` nor `any`; its status, 127 or 126, names it.
+A REGEX has the syntax of Rust's crate regex, over bytes.
+It is matched line by line, without the end of the line (LF, CR LF or CR) and without colours and other escape
+sequences.
+A line longer than 64 KiB is matched in pieces that overlap by 16 KiB.
 
 Rules are asked in this order, and the first that applies decides.
 : 1. `--fatal-on`
@@ -185,18 +196,57 @@ retried
 : 4. a failure that `--retry-on` does not name
 not retried
 : 5. the profile
-what the program documents of its exit statuses
+what is known of the program: HTTP status, then lines of its output, then exit status
 : 6. all else
 exit status 0 is success, or retried with `--until`;
 126, 127, a command that cannot start, death by INT, QUIT or PIPE, and a failure after standard output lost its
 reader are not retried;
 any other failure is
 # PROFILES
-`--profile auto` takes the profile by the base name of COMMAND.
-A status that a profile does not list, or that may mean either, is left to the rule after it.
+`--profile auto` takes the profile by the base name of COMMAND, and looks through `sudo`, `doas`, `env`, `nice`,
+`ionice`, `nohup`, `time`, `timeout` and `stdbuf` where it knows their options; a program that has no profile gets none.
+A profile taken so judges failures; one that is named judges exit status 0 too.
+A status that a profile does not list, or that may mean either, is left to the rule after it, unless a line of the
+program's standard error settles it.
+
+Of HTTP statuses 408, 425, 429 and 5xx but 501, 505 and 511 are retried, and 403 where the server says when to come
+back; any other 4xx, 501, 505 and 511 are not.
+They are read from status lines (`HTTP/1.1 503`, `HTTP 503`), from the program's own messages, and from the file of
+`--headers`; that file is read when an attempt has ended, and what was in it before does not count.
 ";
 
-const AFTER_EXIT_STATUS: &str = "
+const AFTER_PROFILES: &str = "# RETRY-AFTER
+A server that answers `Retry-After` is asked again when it wants: never earlier, not before the delay of `retry` itself,
+and later by up to a second, or a tenth of that time where that is more, so that its clients do not all come back
+together.
+The wait is not limited by `--max-delay`; where it is longer than `--max-retry-after`, or would end past the deadline,
+`retry` gives up at once.
+With `--jitter none` nothing is added.
+
+Seconds and all three forms of an HTTP date are understood, the date by the response's own `Date` where it has one;
+also `retry-after-ms`, `x-ms-retry-after-ms` and `x-amz-retry-after`, and where nothing remains `RateLimit`,
+`RateLimit-Reset` and `X-RateLimit-Reset`.
+A negative or unreadable value, zero, and a date that has passed are ignored.
+With several responses, as after a redirect, the last counts.
+
+`curl -f` shows the status, and the header only with one of these:
+
+> retry -- curl -fsSi URL
+> retry -- curl -fsS -D /dev/stderr URL
+> retry --headers h -- curl -fsS -D h URL
+# WATCHING
+Where a rule needs a stream, `retry` reads it and passes it on, unchanged, in order and at once.
+The command then writes to a pipe, or where the stream is a terminal to a pseudo-terminal of the same size; no other
+stream is touched, and with `--profile none` and no condition on output or HTTP none is.
+Where standard output and standard error are the same file or pipe, both are watched as one and keep their order;
+what passes counts for both.
+On a terminal the order between a watched and an unwatched stream is not kept.
+
+A background process that the command leaves behind does not hold up the verdict.
+What it writes is passed on while `retry` runs; after that it may die of SIGPIPE.
+";
+
+const AFTER_EXIT_STATUS: &str = r#"
 When `retry` was asked to end by a signal and the command died by it, `retry` dies by the same signal.
 # ENVIRONMENT
 Every attempt finds these variables.
@@ -219,9 +269,13 @@ Retry exit status 75 and nothing else:
 
 > retry --retry-on 75 -- ./deliver
 
-Wait until a file is gone:
+Wait until a file is gone, for an hour at most:
 
-> retry --until failure --delay 1 --backoff constant -- test -e /run/lock/job
+> retry --until failure --deadline 1h --delay 1 --backoff constant -- test -e /run/lock/job
+
+Poll until the answer says that it is done; a 404 ends it:
+
+> retry --deadline 10m --until 'stdout~"state": *"ready"' -- curl -fsS http://127.0.0.1:8080/job
 
 A pipeline or several commands take a shell:
 
@@ -237,7 +291,8 @@ After INT, TERM, HUP or QUIT there is no further attempt.
 At a timeout or deadline everything that the attempt started is ended, daemons that left its group and session
 included: first by `--signal`, and after `--kill-after` by KILL.
 No attempt begins before that is done.
-Background processes of an attempt that ended by itself are left alone.
+Background processes of an attempt that ended by itself are left alone; one that leaves its session in the same moment
+in which a later attempt is ended may be taken for that one's.
 Time that `retry` itself spends stopped does not count against the timeout: to the millisecond after ^Z, to about a
 second after a SIGSTOP.
 If `retry` is killed by KILL, the command is sent `--signal`, but not what it started, and not a set-uid command.
@@ -249,4 +304,4 @@ Debian's package retry installs another program of the same name with other opti
 Its `-t` is `--max` here, and its `-m` is `--label`; here `-t` and `-m` are errors.
 # SEE ALSO
 `timeout`(1), `nohup`(1), `flock`(1), `signal`(7)
-";
+"#;

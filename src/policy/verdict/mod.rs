@@ -9,5 +9,7 @@ pub(crate) mod http;
 pub(crate) mod outcome;
 pub(crate) mod profile;
 pub(crate) mod program;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 pub(crate) mod text;
 pub(crate) mod window;

@@ -1,0 +1,133 @@
+//! What must hold of any bytes: checked on random ones by the tests, and on those that a fuzzer finds
+//! (`fuzz/`).
+
+use std::time::{Duration, SystemTime};
+
+use regex_automata::meta::Regex;
+
+use super::condition::Condition;
+use super::evidence::{Carries, Scanner, Wanted};
+use super::http::{Reader, Source};
+use super::outcome::{Attempt, Outcome};
+use super::profile::Profile;
+use super::text::{Streams, Text};
+use super::window::{Piece, WINDOW, Window};
+
+/// A condition is read or refused; one that is read says again what it was read from.
+pub(crate) fn condition(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Condition::parse(text) {
+        Ok(condition) => {
+            assert_eq!(condition.to_string(), text);
+            for status in [0, 1, 143, 255] {
+                let _ = condition.matches(&Attempt::ended(Outcome::Exited(status)), || true);
+            }
+            if let Some(text) = condition.text() {
+                let _ = text.is_match(bytes, 0..bytes.len());
+            }
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Whatever a server or a script writes, the response is one that can be, and lines that the search of the
+/// scanner passes over change nothing.
+pub(crate) fn response(bytes: &[u8]) {
+    let mut reader = Reader::default();
+    for line in bytes.split(|b| *b == b'\n') {
+        reader.line(Source::Stderr, line);
+    }
+    let response = reader.response();
+    assert!(response.status().is_none_or(|status| (100..=599).contains(&status)));
+    assert!(response.class().is_none() || response.status().is_some());
+    for now in [SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 31)] {
+        assert!(response.asked(now).is_none_or(|asked| !asked.wait.is_zero()));
+    }
+    // As a whole, without colours, and with no line that is longer than the window.
+    if bytes.contains(&0x1b) || bytes.split(|b| *b == b'\n').any(|line| line.len() > WINDOW) {
+        return;
+    }
+    let rows = Profile::named("http").into_iter().collect();
+    let wanted = Wanted::new(Vec::new(), rows, true, true);
+    let mut scanner = Scanner::new(&wanted);
+    for part in bytes.chunks(7) {
+        scanner.push(Carries::Stderr, part);
+    }
+    let evidence = scanner.finish(false, b"");
+    // The row's own patterns may see a status where no status line is.
+    if evidence.response.status() == response.status() {
+        assert_eq!(evidence.response, *response);
+    }
+}
+
+/// The window hands out every byte but escape sequences, in order, whatever the parts in which it comes, and
+/// a pattern is found in it as in each line by itself.
+pub(crate) fn window(bytes: &[u8]) {
+    let (Some(part), rest) = (bytes.first(), bytes.get(1..).unwrap_or_default()) else { return };
+    let spans = |part: usize| {
+        let mut window = Window::default();
+        let mut all = Vec::new();
+        let mut keep = |piece: Piece<'_>| all.extend_from_slice(&piece.bytes[piece.span]);
+        for bytes in rest.chunks(part) {
+            window.push(bytes, &mut keep);
+        }
+        window.finish(&mut keep);
+        all
+    };
+    let text = spans(usize::from(*part) + 1);
+    if rest.len() <= WINDOW {
+        assert_eq!(text, spans(rest.len().max(1)));
+        if !rest.contains(&0x1b) {
+            assert_eq!(text, rest);
+        }
+    }
+    for pattern in [r"(?-u)^a[^b]*b$", r"(?-u)x\s+\d", r"(?-u)\bz\b", r"(?-u)^.$"] {
+        let bytes = regex_automata::util::syntax::Config::new().utf8(false);
+        let plain = Regex::builder().syntax(bytes).build(pattern);
+        let (Ok(ours), Ok(plain)) = (Text::new(Streams::Output, pattern), plain) else {
+            panic!("{pattern} compiles")
+        };
+        let lines = text.split(|b| matches!(b, b'\n' | b'\r'));
+        // None of the patterns matches a line of nothing.
+        let found = lines.filter(|line| !line.is_empty()).any(|line| plain.is_match(line));
+        assert_eq!(ours.is_match(&text, 0..text.len()), found, "{pattern} in {text:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    /// Bytes that are like what the property is about.
+    fn like(words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+        let word = prop_oneof![
+            4 => prop::sample::select(words).prop_map(|word| word.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..4),
+        ];
+        prop::collection::vec(word, 0..12).prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn conditions(bytes in like(&[
+            "0", "22", "-", ",", "255", "http:", "5xx", "503", "stdout~", "stderr~", "output~", "(", ")", "[^a]", "{2,3}",
+            "TERM", "SIG", "signal", "any", "transient", "~", " ", "\\", "\n",
+        ])) {
+            super::condition(&bytes);
+        }
+
+        #[test]
+        fn responses(bytes in like(&[
+            "HTTP/1.1 503 x\r\n", "HTTP/2 429\n", "HTTP 404\n", "HTTP/1.1 200 OK\n", "Retry-After: ", "retry-after-ms: ",
+            "1", "1.5", "-1", "99999999999999999999", "Sun, 06 Nov 1994 08:49:37 GMT", "Date: ", "RateLimit: ", "r=0;t=5",
+            "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: ", "\r\n", "\n", "< ", "* ", "> ", "  ", ":", "curl: ", "\r",
+        ])) {
+            super::response(&bytes);
+        }
+
+        #[test]
+        fn windows(bytes in like(&["a", "b", "x 1", "z", "\n", "\r\n", "\r", "\x1b[31m", "\x1b]0;t\x07", "\x1b", "\0", " "])) {
+            super::window(&bytes);
+        }
+    }
+}
