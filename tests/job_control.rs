@@ -461,3 +461,42 @@ fn a_terminal_that_goes_takes_both_with_it() {
     assert!(!alive(command));
     assert_eq!(log.lines().len(), 1);
 }
+
+#[test]
+fn a_key_from_just_before_the_command_is_there_reaches_it() {
+    let mut desk = Desk::new();
+    let script = desk.script("exec sleep 300");
+    // The clone(2) that makes the command is held up; ^C comes meanwhile, to retry alone.
+    let strace = "strace -f -qq -o /dev/null -e trace=clone -e inject=clone:delay_enter=3000000:when=1";
+    desk.terminal.line(&format!("{strace} {BINARY} -n 1 -- {script}"));
+    let mut retry = 0;
+    wait_until("retry before its clone", || {
+        let tree = process::descendants_of(desk.terminal.leader());
+        let found = tree.into_iter().filter_map(Entry::read).find(|e| e.name == "retry");
+        retry = found.map_or(0, |e| e.pid);
+        // Held in the call, and nothing else of its stops takes so long.
+        retry != 0
+            && (0..20).all(|_| {
+                thread::sleep(Duration::from_millis(5));
+                process::state(retry) == Some('t')
+            })
+    });
+    desk.terminal.key(CTRL_C);
+    desk.terminal.expect("retry: sh: interrupted by INT during attempt 1 of 1; killed by INT");
+    desk.terminal.expect_prompt();
+}
+
+#[test]
+fn the_terminal_is_taken_back_from_a_command_that_was_ended_with_it() {
+    let mut desk = Desk::new();
+    // A shell with job control takes the terminal, and is killed there.
+    let script = desk.script(
+        "if [ $RETRY_ATTEMPT = 1 ]; then exec bash --norc --noprofile --noediting -i; fi; read x; echo \"read $x\" >>\"$LOG\"",
+    );
+    desk.terminal.line(&format!("PS1='inner> ' retry --timeout 4 --kill-after 0.3 -n 2 -d 0 -- {script}"));
+    desk.terminal.expect("timed out after 4s");
+    desk.terminal.expect("next in 0s");
+    desk.terminal.send("words\r");
+    desk.terminal.expect_prompt();
+    assert_eq!(desk.log.lines(), ["read words"]);
+}

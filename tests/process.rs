@@ -826,3 +826,101 @@ fn a_stop_of_the_command_by_somebody_else_is_not_retrys() {
     process::send(command, Signal::SIGCONT);
     running.wait_bounded().code(0);
 }
+
+#[test]
+fn a_signal_to_retry_is_no_success_whatever_it_waits_for() {
+    for (options, script, ends) in [
+        (&["-u", "failure"][..], "echo on >>\"$LOG\"; exec sleep 300", None),
+        (&["-u", "TERM"], "echo on >>\"$LOG\"; exec sleep 300", None),
+        (&["--success-on", "any"], "echo on >>\"$LOG\"; exec sleep 300", None),
+        (&["-u", "failure"], "trap 'exit 9' TERM; echo on >>\"$LOG\"; while :; do sleep 0.02; done", Some(9)),
+    ] {
+        let scratch = Scratch::new();
+        let log = scratch.log("log");
+        let running = scripted(&log, options, script).spawn();
+        wait_for_word(&log, "on", 1);
+        running.signal(Signal::SIGTERM);
+        let run = running.wait_bounded();
+        match ends {
+            None => run.signal(Signal::SIGTERM),
+            Some(status) => run.code(status),
+        };
+        run.stderr_contains("interrupted by TERM during attempt 1");
+        assert_eq!(log.lines(), ["on"], "{options:?}");
+    }
+}
+
+#[test]
+fn what_proc_does_not_show_keeps_the_next_attempt_from_starting() {
+    // A pid namespace that still has the /proc of the one outside.
+    let unshare = || Retry::new("unshare").args(["--pid", "--fork", "setsid", "-w"]);
+    if unshare().arg("true").run().status.code() != Some(0) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let script = "echo start >>\"$LOG\"; setsid sleep 311 & exec sleep 311";
+    let options = ["-n", "2", "-d", "0", "--timeout", "1", "--kill-after", "0.2", "--", "sh", "-c", script];
+    let run = unshare().arg(BINARY).args(options).env("LOG", log.path()).run();
+    run.code(124)
+        .says(&["retry: sh: not retried: timed out after 1s, ended by KILL; still alive: a process \
+                         (/proc does not show which): end it before you run this again"]);
+    assert_eq!(log.lines(), ["start"]);
+}
+
+#[test]
+fn a_background_process_of_an_earlier_attempt_survives_a_later_ones_timeout() {
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    // It starts one more, in a session of its own, while the second attempt runs, and stays.
+    let script = "if [ $RETRY_ATTEMPT = 1 ]; then
+            sh -c 'echo $$; until [ -e \"$LOG.go\" ]; do sleep 0.02; done; setsid sleep 300 & echo $!; wait' >>\"$LOG\" &
+            until [ -s \"$LOG\" ]; do sleep 0.02; done; exit 1
+        fi
+        >\"$LOG.go\"; until [ $(wc -l <\"$LOG\") -ge 2 ]; do sleep 0.02; done; exec sleep 300";
+    let run = scripted(&log, &["-n", "2", "-d", "0", "--timeout", "4"], script).run();
+    let left: Vec<Doomed> = log.lines().iter().map(|line| Doomed::new(number(line))).collect();
+    run.code(124);
+    assert_eq!(left.len(), 2);
+    assert!(left.iter().all(Doomed::alive), "{left:?}");
+}
+
+#[test]
+fn only_the_time_before_the_limit_is_healthy() {
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let script = format!("trap '' TERM; echo start >>\"$LOG\"; {LOOP}");
+    let options = ["-n", "2", "-d", "0", "--timeout", "1", "--kill-after", "2", "--healthy-after", "2"];
+    let run = scripted(&log, &options, &script).run();
+    run.code(124);
+    assert_eq!(log.lines(), ["start"; 2], "both count");
+}
+
+#[test]
+fn no_attempt_begins_past_the_deadline() {
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let options = ["--deadline", "3", "-d", "2", "-j", "none"];
+    let running = scripted(&log, &options, "echo start >>\"$LOG\"; exit 7").spawn();
+    running.wait_for_stderr("next in 2s");
+    running.signal(Signal::SIGSTOP);
+    thread::sleep(Duration::from_secs(4));
+    running.signal(Signal::SIGCONT);
+    let run = running.wait_bounded();
+    run.code(7).says(&[
+        "retry: sh: attempt 1 exited 7; next in 2s",
+        "retry: sh: gave up after 1 attempt in {T}: the deadline of 3s has passed; exited 7",
+    ]);
+    assert_eq!(log.lines(), ["start"]);
+    // Before the first attempt, too.
+    let options = ["--splay", "2.9", "--deadline", "3", "--seed", "2"];
+    let running = scripted(&log, &options, "echo start >>\"$LOG\"; exit 7").spawn();
+    running.signal(Signal::SIGSTOP);
+    thread::sleep(Duration::from_secs(4));
+    running.signal(Signal::SIGCONT);
+    let run = running.wait_bounded();
+    if run.status.code() == Some(124) {
+        run.says(&["retry: sh: gave up before the first attempt: the deadline of 3s has passed"]);
+        assert_eq!(log.lines(), ["start"]);
+    }
+}

@@ -13,9 +13,9 @@ use nix::sys::signal::SigSet;
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGKILL, SIGWINCH};
 
-use super::child::{Change, Command, Start, has_ended, next_change, none_left};
+use super::child::{Change, Child, Command, Start, has_ended, next_change, none_left};
 use super::descendants::{Before, Process, since};
-use super::signal::{Kind, Received, Signals, pending, send, stop_self};
+use super::signal::{Kind, Received, Signals, send, stop_self};
 use super::terminal::{Group, Terminal, group};
 use super::wait::{Waiter, now, reader_gone};
 use crate::error::{Doing as _, Error};
@@ -152,19 +152,17 @@ impl<'a> Supervisor<'a> {
         let mut scanner = Scanner::new(self.wanted);
         let terminal = if self.group == Group::Shared { Terminal::held() } else { None };
         let started = now();
-        // What the terminal has sent by now, it has not sent to the command.
-        let early = pending();
         let start = Start {
             signals: &self.signals,
             group: self.group,
             death_signal: bounds.limits.signal,
             ends: &ends,
         };
-        let pid = command.start(environment, start);
+        let child = command.start(environment, start);
         // Only what the command holds keeps them open.
         drop(ends);
-        let pid = match pid {
-            Ok(pid) => pid,
+        let Child { pid, early } = match child {
+            Ok(child) => child,
             Err(failure) => {
                 self.watch.turn(None);
                 self.watch.attempt_over()?;
@@ -207,9 +205,7 @@ impl<'a> Supervisor<'a> {
                     running.tell_size();
                 }
             }
-            if children {
-                running.before.grow();
-            }
+            running.before.grow();
             while children
                 && !running.is_over()
                 && let Some((pid, change)) = next_change()
@@ -283,7 +279,7 @@ struct Running {
     group: Group,
     bounds: Bounds,
     before: Before,
-    /// What had come to retry before there was a command.
+    /// What came to retry and not to the command, which was not there yet.
     early: SigSet,
     /// How the command itself ended.
     ended: Option<Outcome>,

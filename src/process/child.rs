@@ -9,14 +9,14 @@ use std::ffi::{CStr, CString, OsStr, c_char};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, clone};
 use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal::{SIGTSTP, SIGTTIN, SIGTTOU};
 
-use super::signal::Signals;
+use super::signal::{Signals, pending};
 use super::terminal::Group;
 use crate::policy::verdict::outcome::{NotStarted, Outcome, Signal};
 use crate::streams::watch::Ends;
@@ -49,6 +49,14 @@ pub(crate) struct Start<'a> {
     pub(crate) ends: &'a Ends,
 }
 
+/// A command that runs.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: i32,
+    /// What has come to retry, but not to the command: it was not there yet, or had to drop it.
+    pub(crate) early: SigSet,
+}
+
 impl Command {
     /// Looks up `program` as execvp(3) does: as it is when it has a slash, else in every directory of
     /// `path`, which is the PATH of retry's own environment.
@@ -73,11 +81,11 @@ impl Command {
         Self { candidates, arguments: std::iter::once(c_string(name)).chain(rest).collect() }
     }
 
-    /// Starts it with this environment and returns its pid.
+    /// Starts it with this environment.
     ///
     /// # Errors
     /// Why there is no process, or none that runs the command.
-    pub(crate) fn start(&self, environment: &[CString], start: Start<'_>) -> Result<i32, NotStarted> {
+    pub(crate) fn start(&self, environment: &[CString], start: Start<'_>) -> Result<Child, NotStarted> {
         let environment = pointers(environment);
         let arguments = pointers(&self.arguments);
         // `sh FILE ARG...`, the file filled in where it is needed.
@@ -87,10 +95,11 @@ impl Command {
         // Shared with the child, which runs in this memory until its execve succeeds.
         let failure = AtomicI32::new(0);
         let tried = AtomicUsize::new(0);
+        let came = AtomicU64::new(0);
         let parent = std::process::id();
         let mask = libc_set(start.signals);
         let stops: SigSet = [SIGTSTP, SIGTTIN, SIGTTOU].into_iter().collect();
-        let stops = *stops.as_ref();
+        let stop_set = *stops.as_ref();
         let redirected: Vec<(i32, i32)> = start
             .ends
             .iter()
@@ -120,11 +129,20 @@ impl Command {
                     action.sa_sigaction = libc::SIG_IGN;
                     libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
                 }
+                // What is sent to the group from now on comes to the command as well.
+                let mut pending: libc::sigset_t = std::mem::zeroed();
+                libc::sigpending(&raw mut pending);
+                for signal in 1..=31 {
+                    if libc::sigismember(&raw const pending, signal) == 1 {
+                        came.fetch_or(1 << signal, Ordering::Relaxed);
+                    }
+                }
                 if start.group == Group::Shared {
                     // A ^Z of just now would stop the child before its execve, and retry with it, for good.
                     let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-                    while libc::sigtimedwait(&raw const stops, std::ptr::null_mut(), &raw const at_once) > 0 {
-                    }
+                    while libc::sigtimedwait(&raw const stop_set, std::ptr::null_mut(), &raw const at_once)
+                        > 0
+                    {}
                 }
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
                 let mut found = libc::ENOENT;
@@ -167,7 +185,15 @@ impl Command {
             .as_raw();
         let errno = failure.load(Ordering::Relaxed);
         if errno == 0 {
-            return Ok(pid);
+            let came = came.load(Ordering::Relaxed);
+            let mut early = pending();
+            for signal in early.clone().iter().filter(|signal| came & (1 << *signal as u64) != 0) {
+                // The child has dropped the stops.
+                if !stops.contains(signal) {
+                    early.remove(signal);
+                }
+            }
+            return Ok(Child { pid, early });
         }
         reap_one(pid);
         Err(self.why(Errno::from_raw(errno), tried.load(Ordering::Relaxed)))

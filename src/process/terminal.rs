@@ -35,7 +35,7 @@ pub(crate) fn group() -> Group {
 pub(crate) struct Terminal(BorrowedFd<'static>);
 
 impl Terminal {
-    /// The terminal, if a standard stream is it and this group is in its foreground.
+    /// The terminal as it is now, if a standard stream is it and this group is in its foreground.
     pub(crate) fn held() -> Option<Self> {
         let own = getpgrp();
         let streams = [Stream::Stderr, Stream::Stdin, Stream::Stdout].map(Stream::fd);
@@ -43,7 +43,8 @@ impl Terminal {
     }
 
     /// Takes it back from a group that the command gave it to and that has ended with it: the next attempt
-    /// would be in the background. retry has TTOU blocked, so this does not stop it (tcsetpgrp(3)).
+    /// would be in the background. retry has TTOU blocked, so this does not stop it (tcsetpgrp(3)). Its modes
+    /// are left alone: another member of a pipeline may have set them.
     pub(crate) fn take_back(self) {
         let own = getpgrp();
         if tcgetpgrp(self.0).is_ok_and(|group| group != own) {

@@ -291,8 +291,8 @@ After INT, TERM, HUP or QUIT there is no further attempt.
 At a timeout or deadline everything that the attempt started is ended, daemons that left its group and session
 included: first by `--signal`, and after `--kill-after` by KILL.
 No attempt begins before that is done.
-Background processes of an attempt that ended by itself are left alone; one that leaves its session in the same moment
-in which a later attempt is ended may be taken for that one's.
+Background processes of an attempt that ended by itself are left alone; a daemon that one of them starts while a later
+attempt runs may be taken for that one's.
 Time that `retry` itself spends stopped does not count against the timeout: to the millisecond after ^Z, to about a
 second after a SIGSTOP.
 If `retry` is killed by KILL, the command is sent `--signal`, but not what it started, and not a set-uid command.
