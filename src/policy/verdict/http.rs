@@ -15,8 +15,8 @@ use value::{MILLISECOND, Moment, RateLimit, SECOND, is_blank, is_token};
 /// A regex over bytes: it matches inside every line that [`Reader::line`] takes outside of a block, so that
 /// a buffer without a match need not be cut into lines while no block is open.
 ///
-/// It is no more than the literals that such lines hold: a search for those runs as fast as memory.
-pub(crate) const CANDIDATE: &str = "HTTP|(?i-u:retry-after)";
+/// Its beginnings are literals, and a search for those runs as fast as memory; `GET / HTTP/1.1` is not one.
+pub(crate) const CANDIDATE: &str = r"(?-u)HTTP(?:/[0-9](?:\.[0-9])?)? +[1-5][0-9][0-9]|(?i:retry-after)";
 
 /// Where a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
