@@ -163,23 +163,26 @@ impl Rules {
         })
     }
 
-    /// The line that settles a status: a fatal one if there is one, else the first.
+    /// What settles a status: a fatal line if there is one, else a retryable one; of several of one class the
+    /// first of the table.
     fn line(attempt: &Attempt, status: u8) -> Option<(&'static Profile, Class, &'static str)> {
         let settles = |pattern: &Pattern| {
             pattern.statuses.is_empty() || pattern.statuses.iter().any(|range| range.contains(&status))
         };
-        let told = attempt.evidence.lines().iter().filter(|(_, pattern)| settles(pattern));
-        let mut told = told.filter_map(|(row, pattern)| match pattern.says {
-            Says::Class(class, words) => Some((*row, class, words)),
-            Says::HttpStatus => None,
-        });
-        let first = told.next()?;
-        match first.1 {
-            Class::Fatal => Some(first),
-            Class::Retryable | Class::Ambiguous => {
-                Some(told.find(|(_, class, _)| *class == Class::Fatal).unwrap_or(first))
-            }
-        }
+        let seen = attempt.evidence.lines();
+        let first = |class| {
+            seen.iter().map(|(row, _)| *row).find_map(|row| {
+                row.patterns.iter().find_map(|pattern| match pattern.says {
+                    Says::Class(says, words)
+                        if says == class && settles(pattern) && seen.contains(&(row, pattern)) =>
+                    {
+                        Some((row, class, words))
+                    }
+                    Says::Class(..) | Says::HttpStatus => None,
+                })
+            })
+        };
+        first(Class::Fatal).or_else(|| first(Class::Retryable))
     }
 }
 

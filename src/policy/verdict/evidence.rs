@@ -11,7 +11,7 @@ use regex_automata::{Input, MatchKind, PatternSet};
 
 use super::http::{CANDIDATE, Reader, Response, Source};
 use super::profile::{Pattern, Profile, Says};
-use super::text::{Streams, Text, compile};
+use super::text::{Streams, Syntax, Text, compile};
 use super::window::{Piece, Window};
 
 /// What the rules ask of the streams; whole before the first attempt.
@@ -79,11 +79,19 @@ impl Lines {
             rows.iter().flat_map(|row| row.patterns.iter().map(move |pattern| (*row, pattern))).collect();
         let mut sources: Vec<&str> = patterns.iter().map(|(_, pattern)| pattern.regex).collect();
         // Those of the table are known to compile: a test has each.
-        let each = if sources.is_empty() { None } else { Some(compile(&sources, MatchKind::All).ok()?) };
+        let each = if sources.is_empty() {
+            None
+        } else {
+            Some(compile(&sources, Syntax::Bytes, MatchKind::All).ok()?)
+        };
         if http {
             sources.push(CANDIDATE);
         }
-        let any = if sources.is_empty() { None } else { compile(&sources, MatchKind::LeftmostFirst).ok() };
+        let any = if sources.is_empty() {
+            None
+        } else {
+            compile(&sources, Syntax::Bytes, MatchKind::LeftmostFirst).ok()
+        };
         Some(Self { any: any?, each, patterns })
     }
 }
@@ -218,7 +226,7 @@ fn line_start(bytes: &[u8], from: usize, hit: usize) -> usize {
 
 /// The HTTP status in the first group of a pattern that has matched this line.
 fn status_in(pattern: &str, line: &[u8]) -> Option<u16> {
-    let regex = compile(&[pattern], MatchKind::LeftmostFirst).ok()?;
+    let regex = compile(&[pattern], Syntax::Bytes, MatchKind::LeftmostFirst).ok()?;
     let mut groups = regex.create_captures();
     regex.captures(Input::new(line), &mut groups);
     let digits = &line[groups.get_group(1)?.range()];

@@ -3,7 +3,14 @@
 //! One row a program: its names, the pages that a reader can check it against, what its documented exit
 //! statuses mean for a retry, and lines of its stderr that settle a status that may mean either. A status
 //! that is not listed, or is ambiguous and not settled, is left to the rules after the profile. To add a
-//! program, add a row.
+//! program, add a row to the file of its kind, and recorded failures to `tests/recorded/`.
+
+mod cloud;
+mod data;
+mod packages;
+mod remote;
+mod system;
+mod web;
 
 use std::ops::RangeInclusive;
 
@@ -18,7 +25,7 @@ pub(crate) enum Class {
     Ambiguous,
 }
 
-use Class::{Ambiguous, Fatal, Retryable};
+use Class::{Fatal, Retryable};
 
 /// One row: the knowledge of one program.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,13 +81,14 @@ impl Stdout {
     }
 }
 
-/// A line of a program's stderr and what it means.
-#[derive(Debug, PartialEq, Eq)]
+/// A line of a program's stderr and what it means. Of the patterns of one class that match, the first in
+/// the row gives the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pattern {
     /// The exit statuses that it may settle; none: every failure.
     pub(crate) statuses: &'static [RangeInclusive<u8>],
-    /// A regex over one line, colours removed, case as written: anchored to what the program prints
-    /// around it.
+    /// A regex over one line, colours removed, case as written, bytes and not Unicode: anchored to what
+    /// the program prints around it.
     pub(crate) regex: &'static str,
     pub(crate) says: Says,
 }
@@ -117,198 +125,77 @@ impl Profile {
     }
 }
 
+/// A line after which it fails the same way every time.
+const fn fatal(regex: &'static str, words: &'static str) -> Pattern {
+    Pattern { statuses: &[], regex, says: Says::Class(Fatal, words) }
+}
+
+/// A line after which it may well succeed later.
+const fn retryable(regex: &'static str, words: &'static str) -> Pattern {
+    Pattern { statuses: &[], regex, says: Says::Class(Retryable, words) }
+}
+
+/// A line with an HTTP status in its first group.
+const fn http_status(regex: &'static str) -> Pattern {
+    Pattern { statuses: &[], regex, says: Says::HttpStatus }
+}
+
+impl Pattern {
+    /// The same for these exit statuses only.
+    const fn only(self, statuses: &'static [RangeInclusive<u8>]) -> Self {
+        Self { statuses, regex: self.regex, says: self.says }
+    }
+}
+
+/// The patterns of a row: its own, and those of what it is built on or runs.
+const fn joined<const N: usize>(own: &[Pattern], shared: &[Pattern]) -> [Pattern; N] {
+    assert!(N == own.len() + shared.len(), "as many as there are");
+    let mut all = [own[0]; N];
+    let mut n = 0;
+    while n < N {
+        all[n] = if n < own.len() { own[n] } else { shared[n - own.len()] };
+        n += 1;
+    }
+    all
+}
+
 /// Every row, in the order in which help and man page list them.
 pub(crate) const TABLE: &[Profile] = &[
-    Profile {
-        name: "curl",
-        programs: &["curl"],
-        source: "curl(1), EXIT CODES",
-        statuses: &[
-            (1..=1, Fatal, "unsupported protocol"),
-            (2..=2, Fatal, "curl failed to initialise"),
-            (3..=3, Fatal, "malformed URL"),
-            (4..=4, Fatal, "feature not built in"),
-            (5..=5, Retryable, "could not resolve proxy"),
-            (6..=6, Retryable, "could not resolve host"),
-            (7..=7, Retryable, "could not connect"),
-            (8..=8, Ambiguous, "weird server reply"),
-            (9..=9, Fatal, "access denied"),
-            (12..=12, Retryable, "FTP active session timed out"),
-            (16..=16, Retryable, "HTTP/2 framing"),
-            (18..=18, Retryable, "partial transfer"),
-            (22..=22, Ambiguous, "HTTP error"),
-            (23..=23, Fatal, "could not write its output"),
-            (26..=26, Fatal, "could not read its input"),
-            (27..=27, Fatal, "out of memory"),
-            (28..=28, Retryable, "timeout"),
-            (35..=35, Retryable, "TLS handshake"),
-            (37..=37, Fatal, "could not read the file"),
-            (43..=43, Fatal, "internal error"),
-            (47..=47, Fatal, "too many redirects"),
-            (48..=48, Fatal, "unknown option"),
-            (52..=52, Retryable, "empty reply"),
-            (53..=54, Fatal, "TLS engine"),
-            (55..=55, Retryable, "could not send"),
-            (56..=56, Retryable, "could not receive"),
-            (58..=58, Fatal, "client certificate"),
-            (59..=59, Fatal, "TLS cipher"),
-            (60..=60, Fatal, "server certificate not trusted"),
-            (61..=61, Fatal, "unknown transfer encoding"),
-            (63..=63, Fatal, "file too large"),
-            (64..=64, Fatal, "TLS required but not given"),
-            (66..=66, Fatal, "TLS engine"),
-            (67..=67, Fatal, "login denied"),
-            (68..=74, Fatal, "refused by the TFTP server"),
-            (77..=77, Fatal, "could not read the CA certificates"),
-            (78..=78, Fatal, "no such resource"),
-            (82..=82, Fatal, "could not load the CRL"),
-            (83..=83, Fatal, "certificate issuer"),
-            (90..=90, Fatal, "pinned public key differs"),
-            (91..=91, Fatal, "invalid certificate status"),
-            (92..=92, Retryable, "HTTP/2 or HTTP/3 stream"),
-            (94..=94, Fatal, "authentication function"),
-            (95..=95, Retryable, "HTTP/3"),
-            (96..=96, Retryable, "QUIC connection"),
-            (97..=97, Ambiguous, "proxy handshake"),
-            (98..=98, Fatal, "client certificate required"),
-            (101..=101, Fatal, "could not load the ECH keys"),
-        ],
-        patterns: &[Pattern {
-            statuses: &[22..=22],
-            regex: r"^curl: \(22\) The requested URL returned error: (\d{3})",
-            says: Says::HttpStatus,
-        }],
-        http: true,
-        stdout: Stdout::With(&[
-            "-i",
-            "--include",
-            "--show-headers",
-            "-I",
-            "--head",
-            "-D",
-            "--dump-header",
-            "-w",
-            "--write-out",
-        ]),
-    },
-    Profile {
-        name: "wget",
-        programs: &["wget"],
-        source: "wget(1), EXIT STATUS",
-        statuses: &[
-            (1..=1, Ambiguous, "generic error"),
-            (2..=2, Fatal, "bad option or .wgetrc"),
-            (3..=3, Fatal, "file I/O"),
-            (4..=4, Retryable, "network failure"),
-            (5..=5, Fatal, "TLS verification"),
-            (6..=6, Fatal, "authentication"),
-            (7..=7, Ambiguous, "protocol error"),
-            (8..=8, Ambiguous, "error response from the server"),
-        ],
-        patterns: &[Pattern { statuses: &[8..=8], regex: r" ERROR (\d{3}): ", says: Says::HttpStatus }],
-        http: true,
-        stdout: Stdout::Never,
-    },
-    Profile {
-        name: "ssh",
-        programs: &["ssh", "scp", "sftp"],
-        source: "ssh(1), EXIT STATUS",
-        // Any other status is the remote command's own.
-        statuses: &[(255..=255, Retryable, "connection failed")],
-        patterns: &[Pattern {
-            statuses: &[255..=255],
-            regex: r"Permission denied \(",
-            says: Says::Class(Fatal, "Permission denied"),
-        }],
-        http: false,
-        stdout: Stdout::Never,
-    },
-    Profile {
-        name: "rsync",
-        programs: &["rsync"],
-        source: "rsync(1), EXIT VALUES",
-        statuses: &[
-            (1..=1, Fatal, "syntax or usage"),
-            (2..=2, Fatal, "protocol incompatible"),
-            (3..=3, Fatal, "could not select files"),
-            (4..=4, Fatal, "action not supported"),
-            (5..=5, Retryable, "error starting the client-server protocol"),
-            (6..=6, Fatal, "could not append to the log"),
-            (10..=10, Retryable, "socket I/O"),
-            (11..=11, Ambiguous, "file I/O"),
-            (12..=12, Retryable, "protocol data stream"),
-            (13..=13, Fatal, "program diagnostics"),
-            (14..=14, Fatal, "IPC"),
-            (20..=20, Fatal, "ended by a signal"),
-            (22..=22, Fatal, "out of memory"),
-            (23..=23, Ambiguous, "partial transfer"),
-            (24..=24, Ambiguous, "source files vanished"),
-            (25..=25, Fatal, "--max-delete reached"),
-            (30..=30, Retryable, "timeout in data send or receive"),
-            (35..=35, Retryable, "timeout waiting for the daemon"),
-            (124..=124, Ambiguous, "the remote shell failed"),
-            (125..=125, Ambiguous, "the remote shell was killed"),
-            (126..=126, Fatal, "the remote shell could not be run"),
-            (127..=127, Fatal, "the remote shell was not found"),
-            (255..=255, Retryable, "ssh: connection failed"),
-        ],
-        patterns: &[],
-        http: false,
-        stdout: Stdout::Never,
-    },
-    Profile {
-        name: "timeout",
-        programs: &["timeout"],
-        source: "timeout(1), EXIT STATUS",
-        // 137 is KILL, and any other status is the command's own.
-        statuses: &[
-            (124..=124, Retryable, "timed out"),
-            (125..=125, Fatal, "timeout itself failed"),
-            (126..=126, Fatal, "command could not be run"),
-            (127..=127, Fatal, "command not found"),
-        ],
-        patterns: &[],
-        http: false,
-        stdout: Stdout::Never,
-    },
-    Profile {
-        name: "http",
-        programs: &[],
-        source: "RFC 9110, 15",
-        statuses: &[],
-        patterns: &[],
-        http: true,
-        stdout: Stdout::Always,
-    },
-    Profile {
-        name: "sysexits",
-        programs: &[],
-        source: "sysexits.h(3head)",
-        statuses: &[
-            (64..=64, Fatal, "usage"),
-            (65..=65, Fatal, "bad input data"),
-            (66..=66, Fatal, "no such input"),
-            (67..=67, Fatal, "no such user"),
-            (68..=68, Ambiguous, "no such host"),
-            (69..=69, Retryable, "service unavailable"),
-            (70..=70, Fatal, "internal error"),
-            (71..=71, Ambiguous, "system error"),
-            (72..=72, Fatal, "missing system file"),
-            (73..=73, Fatal, "could not create its output"),
-            (74..=74, Ambiguous, "I/O error"),
-            (75..=75, Retryable, "temporary failure"),
-            (76..=76, Fatal, "protocol error"),
-            (77..=77, Fatal, "permission denied"),
-            (78..=78, Fatal, "configuration"),
-        ],
-        patterns: &[],
-        http: false,
-        stdout: Stdout::Never,
-    },
+    web::CURL,
+    web::WGET,
+    web::HTTP,
+    web::HTTPIE,
+    remote::SSH,
+    remote::RSYNC,
+    remote::GIT,
+    packages::APT,
+    packages::PIP,
+    packages::NPM,
+    cloud::DOCKER,
+    cloud::KUBECTL,
+    cloud::AWS,
+    data::PSQL,
+    data::PG_ISREADY,
+    data::PG_DUMP,
+    data::MYSQL,
+    data::REDIS_CLI,
+    data::RESTIC,
+    data::RCLONE,
+    cloud::GH,
+    cloud::TERRAFORM,
+    cloud::ANSIBLE,
+    system::TIMEOUT,
+    system::SYSEXITS,
 ];
 
 #[cfg(test)]
 mod tests {
+    use regex::bytes::{Regex, RegexBuilder};
+
+    use super::super::classify::{Rule, Rules};
+    use super::super::evidence::{Carries, Scanner};
+    use super::super::outcome::{Attempt, Outcome, Verdict};
+    use super::Class::Ambiguous;
     use super::*;
 
     #[test]
@@ -351,10 +238,44 @@ mod tests {
             ("wget", Retryable, &[4]),
             ("wget", Fatal, &[2, 3, 5, 6]),
             ("wget", Ambiguous, &[1, 7, 8]),
+            ("http", Retryable, &[]),
+            ("httpie", Retryable, &[2, 5]),
+            ("httpie", Fatal, &[3, 6, 7, 130]),
+            ("httpie", Ambiguous, &[1, 4]),
             ("ssh", Retryable, &[255]),
             ("rsync", Retryable, &[5, 10, 12, 30, 35, 255]),
             ("rsync", Fatal, &[1, 2, 3, 4, 6, 13, 14, 20, 22, 25, 126, 127]),
             ("rsync", Ambiguous, &[11, 23, 24, 124, 125]),
+            ("git", Fatal, &[1, 129]),
+            ("git", Ambiguous, &[128]),
+            ("apt", Ambiguous, &[100]),
+            ("pip", Fatal, &[2, 3, 4, 23]),
+            ("pip", Ambiguous, &[1]),
+            ("npm", Ambiguous, &[1]),
+            ("docker", Fatal, &[126, 127]),
+            ("docker", Ambiguous, &[1, 125]),
+            ("kubectl", Ambiguous, &[1]),
+            ("aws", Fatal, &[2, 130, 252, 253]),
+            ("aws", Ambiguous, &[1, 254, 255]),
+            ("psql", Retryable, &[2]),
+            ("psql", Fatal, &[1, 3]),
+            ("pg_isready", Retryable, &[1, 2]),
+            ("pg_isready", Fatal, &[3]),
+            ("pg_dump", Fatal, &[1]),
+            ("mysql", Fatal, &[7]),
+            ("mysql", Ambiguous, &[1, 2]),
+            ("redis-cli", Ambiguous, &[1]),
+            ("restic", Retryable, &[11]),
+            ("restic", Fatal, &[3, 10, 12, 130]),
+            ("restic", Ambiguous, &[1]),
+            ("rclone", Retryable, &[5]),
+            ("rclone", Fatal, &[2, 3, 4, 6, 7, 8, 10]),
+            ("rclone", Ambiguous, &[1, 9]),
+            ("gh", Fatal, &[2, 4]),
+            ("gh", Ambiguous, &[1, 8]),
+            ("terraform", Fatal, &[1, 2]),
+            ("ansible", Fatal, &[1, 2, 4, 5, 6, 8, 99]),
+            ("ansible", Ambiguous, &[250]),
             ("timeout", Retryable, &[124]),
             ("timeout", Fatal, &[125, 126, 127]),
             ("sysexits", Retryable, &[69, 75]),
@@ -365,6 +286,141 @@ mod tests {
             let listed: Vec<u8> =
                 (0..=u8::MAX).filter(|s| row.status(*s).is_some_and(|(c, _)| c == class)).collect();
             assert_eq!(listed, statuses, "{name} {class:?}");
+        }
+    }
+
+    fn compiled(regex: &str) -> Regex {
+        RegexBuilder::new(regex).unicode(false).build().unwrap()
+    }
+
+    #[test]
+    fn every_pattern_is_a_regex_that_needs_words_and_an_http_status_has_its_group() {
+        for pattern in TABLE.iter().flat_map(|row| row.patterns) {
+            let regex = compiled(pattern.regex);
+            assert!(!regex.is_match(b""), "{} matches nothing at all", pattern.regex);
+            assert!(!regex.is_match(b"503"), "{} matches a bare number", pattern.regex);
+            match pattern.says {
+                Says::HttpStatus => assert_eq!(regex.captures_len(), 2, "{}", pattern.regex),
+                Says::Class(class, words) => {
+                    assert_eq!(regex.captures_len(), 1, "{}", pattern.regex);
+                    assert!(class != Ambiguous && !words.is_empty() && words.is_ascii());
+                }
+            }
+        }
+    }
+
+    /// What the rules make of a failure of the row's program, by its status and the lines that are watched.
+    fn judge(row: &'static Profile, status: u8, text: &str) -> (Class, String) {
+        let rules = Rules { profiles: vec![row], ..Rules::default() };
+        let wanted = rules.wanted(false);
+        let mut scanner = Scanner::new(&wanted);
+        scanner.push(Carries::Stderr, text.as_bytes());
+        let evidence = scanner.finish(false, b"");
+        let verdict = rules.classify(&Attempt { evidence, ..Attempt::ended(Outcome::Exited(status)) });
+        let class = match verdict {
+            Verdict::Fatal(_) => Fatal,
+            Verdict::Retryable(_) => Retryable,
+            Verdict::Success(_) => panic!("{} succeeded with {status}", row.name),
+        };
+        let reason = match verdict.rule() {
+            Rule::Http { status, .. } => format!("HTTP {status}"),
+            Rule::Line { words, .. } => (*words).to_owned(),
+            Rule::Profile { reason, .. } => (*reason).to_owned(),
+            _ => "default".to_owned(),
+        };
+        (class, reason)
+    }
+
+    /// A recorded failure: see tests/recorded/README.md.
+    struct Case<'a> {
+        heading: &'a str,
+        status: u8,
+        expected: &'a str,
+        text: String,
+    }
+
+    fn cases(file: &str) -> Vec<Case<'_>> {
+        let mut cases: Vec<Case<'_>> = Vec::new();
+        let mut lines = file.lines();
+        while let Some(line) = lines.next() {
+            match (line.strip_prefix("=== "), cases.last_mut()) {
+                (Some("stdout"), Some(_)) => {}
+                (Some(heading), _) => {
+                    let (_, rest) = heading.split_once(", status ").unwrap();
+                    let (status, expected) = rest.split_once(": ").unwrap();
+                    assert!(lines.next().is_some_and(|line| line.starts_with("$ ")), "{heading}");
+                    cases.push(Case {
+                        heading,
+                        status: status.parse().unwrap(),
+                        expected,
+                        text: String::new(),
+                    });
+                }
+                (None, Some(case)) => {
+                    case.text.push_str(line);
+                    case.text.push('\n');
+                }
+                (None, None) => {}
+            }
+        }
+        cases
+    }
+
+    macro_rules! recorded {
+        ($($row:literal),* $(,)?) => {
+            [$(($row, include_str!(concat!("../../../tests/recorded/", $row, ".txt")))),*]
+        };
+    }
+
+    const RECORDED: [(&str, &str); 23] = recorded!(
+        "ansible",
+        "apt",
+        "aws",
+        "curl",
+        "docker",
+        "gh",
+        "git",
+        "http",
+        "httpie",
+        "kubectl",
+        "mysql",
+        "npm",
+        "pg_dump",
+        "pg_isready",
+        "pip",
+        "psql",
+        "rclone",
+        "redis-cli",
+        "restic",
+        "rsync",
+        "ssh",
+        "terraform",
+        "wget",
+    );
+
+    #[test]
+    fn recorded_failures_are_judged_right() {
+        let mut wrong = Vec::new();
+        for (name, file) in RECORDED {
+            let row = Profile::named(name).unwrap();
+            let cases = cases(file);
+            assert!(!cases.is_empty(), "{name}");
+            for (n, case) in cases.iter().enumerate() {
+                let (class, reason) = judge(row, case.status, &case.text);
+                let found = format!("{} ({reason})", if class == Fatal { "fatal" } else { "retryable" });
+                if found != case.expected {
+                    wrong.push(format!("{name}/{n}: {}: found {found}", case.heading));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn every_row_has_recorded_failures_but_those_that_are_statuses_alone() {
+        for row in TABLE {
+            let recorded = RECORDED.iter().any(|(name, _)| *name == row.name);
+            assert!(recorded || row.patterns.is_empty(), "{}", row.name);
         }
     }
 }

@@ -44,7 +44,7 @@ impl Text {
     /// # Errors
     /// Where it is no regular expression, too large, or about line breaks.
     pub(crate) fn new(streams: Streams, source: &str) -> Result<Self, PatternError> {
-        let regex = compile(&[source], MatchKind::LeftmostFirst)?;
+        let regex = compile(&[source], Syntax::Unicode, MatchKind::LeftmostFirst)?;
         Ok(Self { streams, source: source.to_owned(), regex })
     }
 
@@ -68,13 +68,20 @@ impl fmt::Debug for Text {
     }
 }
 
+/// What `.`, `\w` and their like stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Syntax {
+    Unicode,
+    Bytes,
+}
+
 /// Compiles patterns into one, changed as the module's page says. To learn which of them match a line, not
 /// just that one does, `kind` must be [`MatchKind::All`].
 ///
 /// # Errors
 /// The first pattern that cannot be compiled.
-pub(crate) fn compile(patterns: &[&str], kind: MatchKind) -> Result<Regex, PatternError> {
-    let hirs = patterns.iter().map(|pattern| parse(pattern)).collect::<Result<Vec<_>, _>>()?;
+pub(crate) fn compile(patterns: &[&str], syntax: Syntax, kind: MatchKind) -> Result<Regex, PatternError> {
+    let hirs = patterns.iter().map(|pattern| parse(pattern, syntax)).collect::<Result<Vec<_>, _>>()?;
     let config = Config::new()
         .match_kind(kind)
         .utf8_empty(false)
@@ -91,9 +98,14 @@ pub(crate) fn compile(patterns: &[&str], kind: MatchKind) -> Result<Regex, Patte
     })
 }
 
-fn parse(pattern: &str) -> Result<Hir, PatternError> {
+fn parse(pattern: &str, syntax: Syntax) -> Result<Hir, PatternError> {
     let error = |cause: String, at: Option<usize>| PatternError { cause, pattern: pattern.to_owned(), at };
-    let mut parser: Parser = ParserBuilder::new().utf8(false).multi_line(true).crlf(true).build();
+    let mut parser: Parser = ParserBuilder::new()
+        .unicode(syntax == Syntax::Unicode)
+        .utf8(false)
+        .multi_line(true)
+        .crlf(true)
+        .build();
     let hir = parser.parse(pattern).map_err(|wrong| match wrong {
         regex_syntax::Error::Parse(wrong) => error(wrong.kind().to_string(), Some(wrong.span().start.offset)),
         regex_syntax::Error::Translate(wrong) => {

@@ -1,0 +1,250 @@
+//! Containers, clouds, and what drives them.
+
+use super::Class::{Ambiguous, Fatal};
+use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+
+/// The words of Go's net and crypto packages: of every program that is written in it, often in the middle
+/// of a line. terraform breaks lines at any space, so these hold no more of one than they need.
+pub(super) const OF_GO: &[Pattern] = &[
+    fatal(r"\bx509: ", "x509"),
+    fatal(r"server gave HTTP response to HTTPS client", "HTTP response to HTTPS client"),
+    retryable(r"(?:^|[ :])connection refused\b", "connection refused"),
+    retryable(r"(?:^|[ :])connection reset by peer\b", "connection reset by peer"),
+    retryable(r"(?:^|[ :])no such host\b", "no such host"),
+    retryable(r"\b[Tt]emporary failure in name resolution\b", "Temporary failure in name resolution"),
+    retryable(r"(?:^|[ :])server misbehaving\b", "server misbehaving"),
+    retryable(r"(?:^|[ :])no route to host\b", "no route to host"),
+    retryable(r"(?:^|[ :])network is unreachable\b", "network is unreachable"),
+    retryable(r"(?:^|[ :])i/o timeout\b", "i/o timeout"),
+    retryable(r"\bTLS handshake timeout\b", "TLS handshake timeout"),
+    retryable(r"\bClient\.Timeout exceeded\b", "Client.Timeout exceeded"),
+    retryable(r"\bcontext deadline exceeded\b", "context deadline exceeded"),
+    retryable(r"(?:^|: )(?:unexpected )?EOF$", "EOF"),
+];
+
+const OF_DOCKER: &[Pattern] = &[
+    http_status(r"^(?:docker: )?request returned ([0-9]{3}) "),
+    http_status(r"^(?:docker: )?Error.* received unexpected HTTP status: ([0-9]{3}) "),
+    http_status(
+        r"^(?:docker: )?(?:Error|ERROR).* unexpected status(?: code| from [A-Z]+ request to) \S+: ([0-9]{3}) ",
+    ),
+    http_status(r"^Error: .* invalid status code from registry ([0-9]{3}) "),
+    fatal(r"^(?:docker: )?Error.*\bpull access denied for ", "pull access denied"),
+    fatal(r"^(?:docker: )?Error.*\bmanifest unknown", "manifest unknown"),
+    fatal(r"^(?:docker: )?Error.*\bname unknown: ", "name unknown"),
+    fatal(r"^(?:docker: )?Error.*\bno matching manifest for ", "no matching manifest"),
+    fatal(r"^(?:docker: )?Error.*\bunauthorized: ", "unauthorized"),
+    fatal(r"^(?:docker: |Error: )?(?:.*: )?denied: ", "denied"),
+    fatal(r"^(?:docker: )?Error.*\bNo such container: ", "No such container"),
+    fatal(r"^(?:docker: )?Error.*\bConflict\. The container name ", "Conflict"),
+    fatal(r"^(?:docker: |Error: )?invalid reference format", "invalid reference format"),
+    fatal(r"^(?:docker: |Error: )?unknown (?:shorthand )?flag: ", "unknown flag"),
+    fatal(r"^(?:docker: |Error: )unknown command", "unknown command"),
+    fatal(r"^docker: '.*' is not a docker command", "not a docker command"),
+    fatal(r"^docker: '.*' (?:requires|accepts) ", "requires arguments"),
+    retryable(
+        r"^(?:docker: |Error: )?Cannot connect to the Docker daemon",
+        "Cannot connect to the Docker daemon",
+    ),
+    retryable(r"\btoomanyrequests: ", "toomanyrequests"),
+];
+
+pub(super) const DOCKER: Profile = Profile {
+    name: "docker",
+    programs: &["docker", "podman"],
+    source: "docker-run(1), podman(1), EXIT STATUS",
+    // Any other status of `run` and `exec` is the container's own.
+    statuses: &[
+        (1..=1, Ambiguous, "error"),
+        (125..=125, Ambiguous, "error of the client or the daemon"),
+        (126..=126, Fatal, "the container's command could not be run"),
+        (127..=127, Fatal, "the container's command was not found"),
+    ],
+    patterns: &joined::<{ OF_DOCKER.len() + OF_GO.len() }>(OF_DOCKER, OF_GO),
+    http: false,
+    stdout: Stdout::Never,
+};
+
+const OF_KUBECTL: &[Pattern] = &[
+    fatal(r"^Error from server \(NotFound\)", "NotFound"),
+    fatal(r"^Error from server \(Forbidden\)", "Forbidden"),
+    fatal(r"^[Ee]rror.* \(Unauthorized\)", "Unauthorized"),
+    fatal(r"^Error from server \(AlreadyExists\)", "AlreadyExists"),
+    fatal(r"^Error from server \(Invalid\)", "Invalid"),
+    fatal(r"^Error from server \(BadRequest\)", "BadRequest"),
+    fatal(r"^Error from server \(MethodNotAllowed\)", "MethodNotAllowed"),
+    fatal(r"^The request is invalid", "The request is invalid"),
+    fatal(r#"^The \S+ ".*" is invalid: "#, "is invalid"),
+    fatal(r"^[Ee]rror: unknown (?:shorthand )?flag: ", "unknown flag"),
+    fatal(r"^[Ee]rror: unknown command ", "unknown command"),
+    fatal(r"^error: the server doesn't have a resource type ", "no such resource type"),
+    fatal(r"^error: the path .* does not exist", "the path does not exist"),
+    fatal(r"^error: .*: no such file or directory", "no such file or directory"),
+    fatal(r"^error: error validating ", "error validating"),
+    fatal(r"^[Ee]rror.*: context was not found for specified context", "context was not found"),
+    fatal(r"^error: context .* does not exist", "context does not exist"),
+    retryable(r"^Error from server \(Conflict\)", "Conflict"),
+    retryable(r"^Error from server \(TooManyRequests\)", "TooManyRequests"),
+    retryable(r"^Error from server \(ServerTimeout\)", "ServerTimeout"),
+    retryable(r"^Error from server \(Timeout\)", "Timeout"),
+    retryable(r"^Error from server \(InternalError\)", "InternalError"),
+    retryable(r"^Error from server \(ServiceUnavailable\)", "ServiceUnavailable"),
+    retryable(r"^Error from server: etcdserver: ", "etcdserver"),
+    retryable(r"^The connection to the server \S+ was refused", "was refused"),
+    retryable(r"^Unable to connect to the server: ", "Unable to connect to the server"),
+    retryable(r"^error: timed out waiting for ", "timed out waiting"),
+];
+
+pub(super) const KUBECTL: Profile = Profile {
+    name: "kubectl",
+    programs: &["kubectl"],
+    source: "kubernetes.io, API conventions, HTTP status codes",
+    // Of `diff` 1 is an answer: there are differences.
+    statuses: &[(1..=1, Ambiguous, "error")],
+    patterns: &joined::<{ OF_KUBECTL.len() + OF_GO.len() }>(OF_KUBECTL, OF_GO),
+    http: false,
+    stdout: Stdout::Never,
+};
+
+pub(super) const AWS: Profile = Profile {
+    name: "aws",
+    programs: &["aws"],
+    source: "aws help return-codes",
+    // Version 1 has 255 for nearly all.
+    statuses: &[
+        (1..=1, Ambiguous, "S3 transfers failed"),
+        (2..=2, Fatal, "usage, or S3 files skipped"),
+        (130..=130, Fatal, "interrupted"),
+        (252..=252, Fatal, "command syntax"),
+        (253..=253, Fatal, "configuration or credentials"),
+        (254..=254, Ambiguous, "error response from the service"),
+        (255..=255, Ambiguous, "error"),
+    ],
+    patterns: &[
+        http_status(r"\bAn error occurred \(([0-9]{3})\) when calling the "),
+        fatal(r"\bAn error occurred \(AccessDenied\w*\) when calling the ", "AccessDenied"),
+        fatal(r"\bAn error occurred \(\w*Unauthorized\w*\) when calling the ", "Unauthorized"),
+        fatal(r"\bAn error occurred \(AuthFailure\) when calling the ", "AuthFailure"),
+        fatal(r"\bAn error occurred \(UnrecognizedClient\w*\) when calling the ", "UnrecognizedClient"),
+        fatal(
+            r"\bAn error occurred \(Invalid(?:ClientTokenId|AccessKeyId)\) when calling the ",
+            "invalid credentials",
+        ),
+        fatal(r"\bAn error occurred \(SignatureDoesNotMatch\) when calling the ", "SignatureDoesNotMatch"),
+        fatal(r"\bAn error occurred \(ExpiredToken\w*\) when calling the ", "ExpiredToken"),
+        fatal(r"\bAn error occurred \(RequestExpired\) when calling the ", "RequestExpired"),
+        fatal(r"\bAn error occurred \(Validation\w*\) when calling the ", "Validation"),
+        fatal(r"\bAn error occurred \(InvalidParameter\w*\) when calling the ", "InvalidParameter"),
+        fatal(r"\bAn error occurred \(Malformed\w*\) when calling the ", "Malformed"),
+        fatal(r"\bAn error occurred \(NoSuch\w+\) when calling the ", "NoSuch"),
+        fatal(r"\bAn error occurred \(ResourceNotFound\w*\) when calling the ", "ResourceNotFound"),
+        fatal(r"\bAn error occurred \(\w*AlreadyExists\w*\) when calling the ", "AlreadyExists"),
+        fatal(r"^Unable to locate credentials", "Unable to locate credentials"),
+        fatal(r"^The config profile \(.*\) could not be found", "config profile could not be found"),
+        fatal(r"^You must specify a region", "You must specify a region"),
+        fatal(r"^Unknown options: ", "Unknown options"),
+        fatal(r"^aws: error: ", "usage"),
+        retryable(r"\bAn error occurred \(\w*Thrott\w*\) when calling the ", "Throttling"),
+        retryable(r"\bAn error occurred \(SlowDown\) when calling the ", "SlowDown"),
+        retryable(r"\bAn error occurred \(RequestLimitExceeded\) when calling the ", "RequestLimitExceeded"),
+        retryable(r"\bAn error occurred \(TooManyRequests\w*\) when calling the ", "TooManyRequests"),
+        retryable(
+            r"\bAn error occurred \(ProvisionedThroughputExceeded\w*\) when calling the ",
+            "ProvisionedThroughputExceeded",
+        ),
+        retryable(r"\bAn error occurred \(RequestTimeout\w*\) when calling the ", "RequestTimeout"),
+        retryable(r"\bAn error occurred \(Internal\w+\) when calling the ", "InternalError"),
+        retryable(r"\bAn error occurred \(ServiceUnavailable\w*\) when calling the ", "ServiceUnavailable"),
+        retryable(r"\bCould not connect to the endpoint URL: ", "Could not connect to the endpoint URL"),
+        retryable(r"\b(?:Read|Connect) timeout on endpoint URL: ", "timeout on endpoint URL"),
+        retryable(r"\bConnection was closed before we received a valid response", "Connection was closed"),
+    ],
+    http: false,
+    stdout: Stdout::Never,
+};
+
+const OF_GH: &[Pattern] = &[
+    // Not 403, which is also what a rate limit looks like.
+    http_status(r"^gh: (?:.*\()?HTTP (40[0-24-9]|4[1-9][0-9]|5[0-9]{2})\)?$"),
+    http_status(r"^(?:.*: )?HTTP (40[0-24-9]|4[1-9][0-9]|5[0-9]{2}): "),
+    fatal(r"\bResource not accessible by ", "Resource not accessible"),
+    fatal(r"\bMust have admin rights to ", "Must have admin rights"),
+    fatal(r"\bBad credentials\b", "Bad credentials"),
+    fatal(r"^GraphQL: Could not resolve to ", "Could not resolve to"),
+    fatal(r"^unknown (?:shorthand )?flag: ", "unknown flag"),
+    fatal(r"^unknown command ", "unknown command"),
+    fatal(r"^accepts .* arg\(s\), received ", "wrong number of arguments"),
+    fatal(r"not a git repository", "not a git repository"),
+    fatal(r"^release not found", "release not found"),
+    fatal(r"^no pull requests found", "no pull requests found"),
+    retryable(r"(?i)\brate limit\b", "rate limit"),
+    retryable(r"^error connecting to ", "error connecting"),
+    retryable(r"^GraphQL: Something went wrong while executing your query", "Something went wrong"),
+];
+
+pub(super) const GH: Profile = Profile {
+    name: "gh",
+    programs: &["gh"],
+    source: "gh help exit-codes",
+    statuses: &[
+        (1..=1, Ambiguous, "error"),
+        (2..=2, Fatal, "cancelled"),
+        (4..=4, Fatal, "authentication required"),
+        (8..=8, Ambiguous, "checks pending"),
+    ],
+    patterns: &joined::<{ OF_GH.len() + OF_GO.len() }>(OF_GH, OF_GO),
+    http: true,
+    stdout: Stdout::With(&["-i", "--include"]),
+};
+
+const OF_TERRAFORM: &[Pattern] = &[
+    http_status(r"\bbad response code: ([0-9]{3})\b"),
+    http_status(r"\bStatusCode: ([0-9]{3}),"),
+    http_status(r"\bstatus code: ([0-9]{3}),"),
+    // 403 may be a rate limit there.
+    http_status(r"\bgoogleapi: Error (429|5[0-9]{2}):"),
+    fatal(r"\bAccessDenied\b", "AccessDenied"),
+    retryable(r"\bError acquiring the state lock\b", "Error acquiring the state lock"),
+    retryable(r"\bgiving up after [0-9]+ attempt\(s\)", "giving up"),
+    retryable(r"\bplease try again later: ", "please try again later"),
+    retryable(r"\bThrottling\b", "Throttling"),
+    retryable(r"\bRequestLimitExceeded\b", "RequestLimitExceeded"),
+    retryable(r"\bTooManyRequests", "TooManyRequests"),
+    retryable(r"^(?:\W+ )?fatal: unable to access '", "git: unable to access"),
+];
+
+pub(super) const TERRAFORM: Profile = Profile {
+    name: "terraform",
+    programs: &["terraform", "tofu"],
+    source: "terraform plan -help, -detailed-exitcode",
+    statuses: &[(1..=1, Fatal, "error"), (2..=2, Fatal, "changes are planned")],
+    patterns: &joined::<{ OF_TERRAFORM.len() + OF_GO.len() }>(OF_TERRAFORM, OF_GO),
+    http: false,
+    stdout: Stdout::Never,
+};
+
+pub(super) const ANSIBLE: Profile = Profile {
+    name: "ansible",
+    programs: &["ansible", "ansible-playbook"],
+    source: "ansible's executor/task_queue_manager.py and cli/__init__.py",
+    // Bits: 2 for a failed host, 4 for an unreachable one. 4 is also a playbook that cannot be read.
+    statuses: &[
+        (1..=1, Fatal, "error"),
+        (2..=2, Fatal, "a task failed, or usage"),
+        (4..=4, Fatal, "playbook could not be read"),
+        (5..=5, Fatal, "options or configuration"),
+        (6..=6, Fatal, "tasks failed and hosts were unreachable"),
+        (8..=8, Fatal, "a play was broken off"),
+        (99..=99, Fatal, "interrupted"),
+        (250..=250, Ambiguous, "unexpected exception"),
+    ],
+    patterns: &[
+        fatal(r#""msg": ".*\bvia ssh: .*\bPermission denied \("#, "Permission denied").only(&[4..=4]),
+        fatal(r#""msg": ".*\bvia ssh: .*Host key verification failed"#, "Host key verification failed")
+            .only(&[4..=4]),
+        retryable(r"^(?:fatal: \[.*\]: |\S+ \| )UNREACHABLE! => ", "UNREACHABLE").only(&[4..=4]),
+    ],
+    http: false,
+    // All of it but usage and parser errors is there.
+    stdout: Stdout::Always,
+};

@@ -1,0 +1,259 @@
+//! Databases, backups and stores.
+
+use super::Class::{Ambiguous, Fatal, Retryable};
+use super::cloud::OF_GO;
+use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+
+/// What PostgreSQL's client library and server say. SQLSTATEs (in a verbose message) 08*, 40001, 40P01,
+/// 53300, 57P01 and 57P03 are those that may pass.
+const OF_POSTGRESQL: &[Pattern] = &[
+    fatal(r"\bFATAL:  (?:\w{5}: )?password authentication failed ", "password authentication failed"),
+    fatal(r"\bFATAL:  (?:\w{5}: )?(?:Peer|Ident|GSSAPI) authentication failed ", "authentication failed"),
+    fatal(r"\bFATAL:  (?:\w{5}: )?no pg_hba\.conf entry ", "no pg_hba.conf entry"),
+    fatal(r"\bFATAL:  (?:\w{5}: )?pg_hba\.conf rejects connection ", "pg_hba.conf rejects connection"),
+    fatal(r"\bfe_sendauth: no password supplied", "no password supplied"),
+    fatal(r#"\bFATAL:  (?:\w{5}: )?(?:role|database) ".*" does not exist"#, "does not exist"),
+    fatal(r"\bFATAL:  (?:\w{5}: )?permission denied for database ", "permission denied"),
+    fatal(r"\bserver does not support SSL, but SSL was required", "server does not support SSL"),
+    fatal(r"\bcertificate verify failed", "certificate verify failed"),
+    fatal(r"\binvalid connection option ", "invalid connection option"),
+    retryable(r"\bERROR:  (?:\w{5}: )?could not serialize access ", "could not serialize access"),
+    retryable(r"\bERROR:  (?:\w{5}: )?deadlock detected", "deadlock detected"),
+    retryable(
+        r"\bFATAL:  (?:\w{5}: )?the database system is starting up",
+        "the database system is starting up",
+    ),
+    retryable(
+        r"\bFATAL:  (?:\w{5}: )?the database system is shutting down",
+        "the database system is shutting down",
+    ),
+    retryable(
+        r"\bFATAL:  (?:\w{5}: )?the database system is in recovery mode",
+        "the database system is in recovery mode",
+    ),
+    retryable(
+        r"\bFATAL:  (?:\w{5}: )?the database system is not (?:yet )?accepting connections",
+        "not accepting connections",
+    ),
+    retryable(r"\bFATAL:  (?:\w{5}: )?sorry, too many clients already", "too many clients already"),
+    retryable(
+        r"\bFATAL:  (?:\w{5}: )?(?:remaining|reserved) connection slots are ",
+        "connection slots are reserved",
+    ),
+    retryable(r"\bFATAL:  (?:\w{5}: )?too many connections for ", "too many connections"),
+    retryable(r"\bFATAL:  (?:\w{5}: )?terminating connection due to ", "terminating connection"),
+    retryable(r"\bserver closed the connection unexpectedly", "server closed the connection unexpectedly"),
+    retryable(r"\bcould not translate host name ", "could not translate host name"),
+    retryable(r"\b(?:failed|could not connect to server): Connection refused", "Connection refused"),
+    retryable(r"\bfailed: timeout expired", "timeout expired"),
+    retryable(r"^\S+: error: connection to (?:server|database) .* failed: ", "connection to server failed"),
+    retryable(r"\b(?:ERROR|FATAL):  (?:08[0-9A-Z]{3}|40001|40P01|53300|57P01|57P03): ", "SQLSTATE"),
+];
+
+pub(super) const PSQL: Profile = Profile {
+    name: "psql",
+    programs: &["psql"],
+    source: "psql(1), EXIT STATUS",
+    statuses: &[
+        (1..=1, Fatal, "error"),
+        (2..=2, Retryable, "connection failed"),
+        (3..=3, Fatal, "error in the script"),
+    ],
+    patterns: OF_POSTGRESQL,
+    http: false,
+    stdout: Stdout::Never,
+};
+
+pub(super) const PG_ISREADY: Profile = Profile {
+    name: "pg_isready",
+    programs: &["pg_isready"],
+    source: "pg_isready(1), EXIT STATUS",
+    statuses: &[
+        (1..=1, Retryable, "rejecting connections"),
+        (2..=2, Retryable, "no response"),
+        (3..=3, Fatal, "no attempt made"),
+    ],
+    patterns: &[],
+    http: false,
+    stdout: Stdout::Never,
+};
+
+pub(super) const PG_DUMP: Profile = Profile {
+    name: "pg_dump",
+    programs: &[
+        "pg_dump",
+        "pg_dumpall",
+        "pg_restore",
+        "pg_basebackup",
+        "createdb",
+        "dropdb",
+        "vacuumdb",
+        "reindexdb",
+    ],
+    source: "pg_dump(1), DIAGNOSTICS",
+    statuses: &[(1..=1, Fatal, "error")],
+    patterns: OF_POSTGRESQL,
+    http: false,
+    stdout: Stdout::Never,
+};
+
+pub(super) const MYSQL: Profile = Profile {
+    name: "mysql",
+    programs: &["mysql", "mariadb", "mysqldump", "mariadb-dump", "mysqladmin", "mariadb-admin"],
+    source: "MySQL and MariaDB, error reference",
+    // 2 is an error of mysqldump, or an unknown option of any of them.
+    statuses: &[
+        (1..=1, Ambiguous, "error"),
+        (2..=2, Ambiguous, "error"),
+        (7..=7, Fatal, "option or variable"),
+    ],
+    // `ERROR 2002 (HY000)` of mysql, `Got error: 2002: "` and `Couldn't execute '...': ... (1205)` of
+    // mysqldump, `error: '` of mysqladmin, which leaves the number out.
+    patterns: &[
+        fatal(r"^[a-z-]+: unknown (?:option|variable) ", "unknown option"),
+        fatal(r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bAccess denied for user ", "Access denied"),
+        fatal(r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bUnknown database ", "Unknown database"),
+        fatal(
+            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )).*\berror in your SQL syntax",
+            "error in your SQL syntax",
+        ),
+        fatal(
+            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )).*\bTable '.*' doesn't exist",
+            "Table doesn't exist",
+        ),
+        fatal(r"^ERROR [0-9].*\bUnknown column ", "Unknown column"),
+        fatal(r"^ERROR [0-9].*\bDuplicate entry ", "Duplicate entry"),
+        fatal(
+            r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bis blocked because of many connection errors",
+            "blocked",
+        ),
+        retryable(
+            r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bToo many connections",
+            "Too many connections",
+        ),
+        retryable(
+            r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bmax_user_connections",
+            "max_user_connections",
+        ),
+        retryable(r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bCan't connect to ", "Can't connect"),
+        retryable(
+            r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bUnknown (?:MySQL )?server host ",
+            "Unknown server host",
+        ),
+        retryable(
+            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )|error: ').*\bLost connection to ",
+            "Lost connection",
+        ),
+        retryable(
+            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )|error: ').*\bserver has gone away",
+            "server has gone away",
+        ),
+        retryable(
+            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )|error: ').*\bServer shutdown in progress",
+            "Server shutdown in progress",
+        ),
+        retryable(
+            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )).*\bLock wait timeout exceeded",
+            "Lock wait timeout exceeded",
+        ),
+        retryable(
+            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )).*\bDeadlock found ",
+            "Deadlock found",
+        ),
+    ],
+    http: false,
+    stdout: Stdout::Never,
+};
+
+pub(super) const REDIS_CLI: Profile = Profile {
+    name: "redis-cli",
+    programs: &["redis-cli", "valkey-cli"],
+    source: "Redis, redis-cli, -e; protocol, error prefixes",
+    statuses: &[(1..=1, Ambiguous, "error")],
+    // An error reply is one of status 1, on stderr, with -e only.
+    patterns: &[
+        fatal(r"^NOAUTH ", "NOAUTH"),
+        fatal(r"^WRONGPASS ", "WRONGPASS"),
+        fatal(r"^NOPERM ", "NOPERM"),
+        fatal(r"^WRONGTYPE ", "WRONGTYPE"),
+        fatal(r"^ERR (?:unknown|wrong|syntax|invalid|value|no such|DB index) ", "ERR"),
+        fatal(r"^Unrecognized option ", "Unrecognized option"),
+        retryable(r"^Could not connect to (?:Redis|Valkey) at ", "Could not connect"),
+        retryable(r"^Error: Server closed the connection", "Server closed the connection"),
+        retryable(r"^Error: Connection reset by peer", "Connection reset by peer"),
+        retryable(r"^LOADING ", "LOADING"),
+        retryable(r"^BUSY ", "BUSY"),
+        retryable(r"^TRYAGAIN ", "TRYAGAIN"),
+        retryable(r"^CLUSTERDOWN ", "CLUSTERDOWN"),
+        retryable(r"^MASTERDOWN ", "MASTERDOWN"),
+    ],
+    http: false,
+    stdout: Stdout::Never,
+};
+
+const OF_RESTIC: &[Pattern] = &[
+    http_status(r"\bunexpected HTTP response \(([0-9]{3})\)"),
+    http_status(r"\bserver response unexpected: ([0-9]{3}) "),
+    fatal(r"\bwrong password or no key found", "wrong password or no key found"),
+    fatal(r"^Fatal: unable to open config file: .*no such file or directory", "unable to open config file"),
+    fatal(r"^Fatal: unable to open config file: .*does not exist", "unable to open config file"),
+    fatal(r"^Fatal: create repository at .*config file already exists", "config file already exists"),
+    fatal(r"^Fatal: all (?:target|source) directories/files do not exist", "do not exist"),
+    fatal(r"\bno snapshot found", "no snapshot found"),
+    fatal(r"^Fatal: parsing repository location failed", "parsing repository location failed"),
+    fatal(r"^Fatal: .*\bAccess Denied\b", "Access Denied"),
+    fatal(r"^unknown (?:shorthand )?flag: ", "unknown flag"),
+    fatal(r"^unknown command ", "unknown command"),
+    retryable(r"\brepository is already locked ", "repository is already locked"),
+];
+
+pub(super) const RESTIC: Profile = Profile {
+    name: "restic",
+    programs: &["restic"],
+    source: "restic, Scripting, Exit codes",
+    // Before 0.17, 1 for all but 3.
+    statuses: &[
+        (1..=1, Ambiguous, "error"),
+        (3..=3, Fatal, "some source data could not be read"),
+        (10..=10, Fatal, "repository does not exist"),
+        (11..=11, Retryable, "repository is locked"),
+        (12..=12, Fatal, "wrong password"),
+        (130..=130, Fatal, "interrupted"),
+    ],
+    patterns: &joined::<{ OF_RESTIC.len() + OF_GO.len() }>(OF_RESTIC, OF_GO),
+    http: false,
+    stdout: Stdout::Never,
+};
+
+const OF_RCLONE: &[Pattern] = &[
+    http_status(r"^[0-9/]{10} [0-9:]{8} .*\bHTTP Error: ([0-9]{3}) "),
+    http_status(r"^[0-9/]{10} [0-9:]{8} .*\bCopyURL failed: ([0-9]{3}) "),
+    // The AWS libraries', the older one on a line of its own.
+    http_status(r"^\tstatus code: ([0-9]{3}), request id: "),
+    http_status(r"\bStatusCode: ([0-9]{3}), RequestID: "),
+    fatal(r"\bdidn't find section in config file", "didn't find section in config file"),
+    fatal(r"^Error: unknown (?:shorthand )?flag: ", "unknown flag"),
+    fatal(r"^Error: unknown command ", "unknown command"),
+    fatal(r"^Command \S+ needs ", "usage"),
+];
+
+pub(super) const RCLONE: Profile = Profile {
+    name: "rclone",
+    programs: &["rclone"],
+    source: "rclone(1), Exit code",
+    statuses: &[
+        (1..=1, Ambiguous, "error"),
+        (2..=2, Fatal, "usage"),
+        (3..=3, Fatal, "directory not found"),
+        (4..=4, Fatal, "file not found"),
+        (5..=5, Retryable, "temporary error"),
+        (6..=6, Fatal, "error not worth a retry"),
+        (7..=7, Fatal, "fatal error"),
+        (8..=8, Fatal, "transfer limit reached"),
+        (9..=9, Ambiguous, "no files transferred"),
+        (10..=10, Fatal, "duration limit reached"),
+    ],
+    patterns: &joined::<{ OF_RCLONE.len() + OF_GO.len() }>(OF_RCLONE, OF_GO),
+    http: false,
+    stdout: Stdout::Never,
+};

@@ -1,0 +1,121 @@
+//! Package managers.
+
+use super::Class::{Ambiguous, Fatal};
+use super::{Profile, Stdout, fatal, http_status, retryable};
+
+pub(super) const APT: Profile = Profile {
+    name: "apt",
+    programs: &["apt-get", "apt"],
+    source: "apt-get(8), DIAGNOSTICS",
+    statuses: &[(100..=100, Ambiguous, "error")],
+    // `W:` where the failure is only a warning: with status 0, of which nothing is judged by default.
+    patterns: &[
+        http_status(r"^[EW]: Failed to fetch \S+  ([0-9]{3})  "),
+        fatal(r"^E: Unable to locate package ", "Unable to locate package"),
+        fatal(r"^E: Package .* has no installation candidate", "no installation candidate"),
+        fatal(r"^E: (?:Version|Release) .* for .* was not found", "was not found"),
+        fatal(r"^E: Unable to correct problems, you have held broken packages", "held broken packages"),
+        fatal(r"^E: Unmet dependencies", "Unmet dependencies"),
+        fatal(r"^E: Invalid operation ", "Invalid operation"),
+        fatal(r"^E: Command line option ", "Command line option"),
+        fatal(r"^E: The list of sources could not be read", "The list of sources could not be read"),
+        fatal(r"^E: .* - open \(13: Permission denied\)", "Permission denied"),
+        fatal(r"^E: dpkg was interrupted, you must manually run ", "dpkg was interrupted"),
+        fatal(r"^E: You don't have enough free space in ", "not enough free space"),
+        fatal(r"^E: The repository '.*' does not have a Release file", "does not have a Release file"),
+        fatal(r"^[EW]: .*NO_PUBKEY ", "NO_PUBKEY"),
+        retryable(r"^E: Could not get lock ", "Could not get lock"),
+        retryable(r"^[EW]: Failed to fetch .*  Could not resolve ", "Could not resolve"),
+        retryable(r"^[EW]: Failed to fetch .*  Temporary failure resolving ", "Temporary failure resolving"),
+        retryable(
+            r"^[EW]: Failed to fetch .*  (?:Could not|Cannot initiate the) connect",
+            "Could not connect",
+        ),
+        retryable(r"^[EW]: Failed to fetch .*  Connection (?:failed|timed out|reset)", "Connection failed"),
+        retryable(r"^[EW]: Failed to fetch .*  Hash Sum mismatch", "Hash Sum mismatch"),
+        retryable(r"^[EW]: Failed to fetch .*  File has unexpected size ", "File has unexpected size"),
+        retryable(r"^[EW]: Failed to fetch ", "Failed to fetch"),
+    ],
+    http: false,
+    stdout: Stdout::Never,
+};
+
+pub(super) const PIP: Profile = Profile {
+    name: "pip",
+    programs: &["pip", "pip3"],
+    source: "pip's cli/status_codes.py and exceptions",
+    // 1 stays open: an index that answers 429 or 503, or that is not reached with --retries 0, leaves the
+    // same `No matching distribution found (from versions: none)` as one without such a package.
+    statuses: &[
+        (1..=1, Ambiguous, "error"),
+        (2..=2, Fatal, "usage, or an unexpected error"),
+        (3..=3, Fatal, "virtual environment not found"),
+        (4..=4, Fatal, "previous build directory"),
+        (23..=23, Fatal, "no matches found"),
+    ],
+    patterns: &[
+        http_status(r"^ *ERROR: HTTP error ([0-9]{3}) while getting "),
+        http_status(r"^ERROR: .*\(Caused by ResponseError\('too many ([0-9]{3}) error responses'\)\)"),
+        fatal(r"^ERROR: ResolutionImpossible: ", "ResolutionImpossible"),
+        fatal(r"^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES ", "DO NOT MATCH THE HASHES"),
+        // Versions, so the index was reached.
+        fatal(r"^ERROR: Could not find a version .*\(from versions: [0-9]", "Could not find a version"),
+        fatal(
+            r"^ERROR: Ignored the following versions that require a different python",
+            "require a different python",
+        ),
+        fatal(r"^ERROR: Invalid requirement: ", "Invalid requirement"),
+        fatal(r"^ERROR: Could not open requirements file: ", "Could not open requirements file"),
+        fatal(r"^ERROR: unknown command ", "unknown command"),
+        fatal(r"^ERROR: .* is not a valid wheel filename", "not a valid wheel filename"),
+        fatal(r"^ERROR: .* is not a supported wheel on this platform", "not a supported wheel"),
+        fatal(r"^ERROR: Directory .* is not installable", "not installable"),
+        fatal(r"^ERROR: Could not install packages due to an OSError: \[Errno ", "OSError"),
+        fatal(r"^error: externally-managed-environment", "externally-managed-environment"),
+        fatal(r"^error: ssl-(?:missing|verification-failed)", "ssl-verification-failed"),
+        retryable(r"^ *WARNING: Retrying \(Retry\(.*after connection broken by ", "connection broken"),
+        retryable(r"\bRead timed out\.", "Read timed out"),
+        retryable(r"^ERROR: .*Max retries exceeded with url", "Max retries exceeded"),
+        retryable(r"^(?:ERROR: |pip\._vendor\.).*\b(?:ProtocolError|IncompleteRead)\(", "Connection broken"),
+        retryable(r"^error: (?:proxy-)?connection-failed", "connection-failed"),
+        retryable(r"^error: connection-timeout", "connection-timeout"),
+        retryable(r"^error: incomplete-download", "incomplete-download"),
+    ],
+    http: false,
+    stdout: Stdout::Never,
+};
+
+pub(super) const NPM: Profile = Profile {
+    name: "npm",
+    programs: &["npm", "npx"],
+    source: "npm's exit-handler.js and error-message.js",
+    // 1 and most others: `code` tells more; or they are a script's own.
+    statuses: &[(1..=1, Ambiguous, "error")],
+    // `npm ERR!` before version 10.
+    patterns: &[
+        http_status(r"^npm (?:error|ERR!) code E([0-9]{3})$"),
+        fatal(r"^npm (?:error|ERR!) code ERESOLVE$", "ERESOLVE"),
+        fatal(r"^npm (?:error|ERR!) code EUSAGE$", "EUSAGE"),
+        fatal(r"^npm (?:error|ERR!) code ETARGET$", "ETARGET"),
+        fatal(r"^npm (?:error|ERR!) code ENOVERSIONS$", "ENOVERSIONS"),
+        fatal(r"^npm (?:error|ERR!) code EBADENGINE$", "EBADENGINE"),
+        fatal(r"^npm (?:error|ERR!) code EBADPLATFORM$", "EBADPLATFORM"),
+        fatal(r"^npm (?:error|ERR!) code EJSONPARSE$", "EJSONPARSE"),
+        fatal(r"^npm (?:error|ERR!) code ENOENT$", "ENOENT"),
+        fatal(r"^npm (?:error|ERR!) code EACCES$", "EACCES"),
+        fatal(r"^npm (?:error|ERR!) code ENEEDAUTH$", "ENEEDAUTH"),
+        fatal(r"^npm (?:error|ERR!) code EOTP$", "EOTP"),
+        fatal(r"^npm (?:error|ERR!) Missing script: ", "Missing script"),
+        retryable(r"^npm (?:error|ERR!) code ECONNREFUSED$", "ECONNREFUSED"),
+        retryable(r"^npm (?:error|ERR!) code ECONNRESET$", "ECONNRESET"),
+        retryable(r"^npm (?:error|ERR!) code ETIMEDOUT$", "ETIMEDOUT"),
+        retryable(r"^npm (?:error|ERR!) code ERR_SOCKET_TIMEOUT$", "ERR_SOCKET_TIMEOUT"),
+        retryable(r"^npm (?:error|ERR!) code EAI_AGAIN$", "EAI_AGAIN"),
+        retryable(r"^npm (?:error|ERR!) code ENOTFOUND$", "ENOTFOUND"),
+        retryable(r"^npm (?:error|ERR!) code FETCH_ERROR$", "FETCH_ERROR"),
+        // Of what was fetched, most often: the next fetch may be whole.
+        retryable(r"^npm (?:error|ERR!) code EINTEGRITY$", "EINTEGRITY"),
+    ],
+    http: false,
+    stdout: Stdout::Never,
+};

@@ -1,0 +1,153 @@
+//! ssh, and what runs over it.
+
+use super::Class::{Ambiguous, Fatal, Retryable};
+use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+
+/// What ssh itself says when it fails: with 255 of its own, and seen by rsync (12 where the answer was
+/// missed first) and git (128).
+const OF_SSH: &[Pattern] = &[
+    of_ssh(fatal(r"^(?:\S+: )?Permission denied \(", "Permission denied")),
+    of_ssh(fatal(r"^Host key verification failed\.", "Host key verification failed")),
+    of_ssh(fatal(r": Too many authentication failures$", "Too many authentication failures")),
+    of_ssh(fatal(r"^Unable to negotiate with .*: no matching ", "Unable to negotiate")),
+    of_ssh(fatal(r"^\S+: line [0-9]+: Bad configuration option: ", "Bad configuration option")),
+    of_ssh(fatal(r"^unknown option -- ", "unknown option")),
+    of_ssh(retryable(r"^ssh: Could not resolve hostname ", "Could not resolve hostname")),
+    of_ssh(retryable(r"^ssh: connect to host .*: Connection refused", "Connection refused")),
+    of_ssh(retryable(r"^ssh: connect to host .*: (?:Connection|Operation) timed out", "timed out")),
+    of_ssh(retryable(r"^ssh: connect to host .*: No route to host", "No route to host")),
+    of_ssh(retryable(r"^ssh: connect to host .*: Network is unreachable", "Network is unreachable")),
+    of_ssh(retryable(r"^Connection timed out during banner exchange", "Connection timed out")),
+    of_ssh(retryable(r"^(?:kex|ssh)_exchange_identification: ", "kex_exchange_identification")),
+    of_ssh(retryable(r"^Connection reset by ", "Connection reset")),
+    of_ssh(retryable(r"^Connection closed by ", "Connection closed")),
+    of_ssh(retryable(r"^Connection to \S+ closed by remote host", "closed by remote host")),
+    of_ssh(retryable(r"^Timeout, server \S+ not responding", "Timeout, server not responding")),
+    of_ssh(retryable(r"^client_loop: send disconnect: ", "send disconnect")),
+];
+
+/// Where ssh is the one that speaks.
+const fn of_ssh(pattern: Pattern) -> Pattern {
+    pattern.only(&[12..=12, 128..=128, 255..=255])
+}
+
+/// What scp and sftp say of a file or an option; the status of scp depends on the side.
+const OF_SCP: &[Pattern] = &[
+    of_scp(fatal(r"^scp: .*: No such file or directory$", "No such file or directory")),
+    of_scp(fatal(r"^scp: .*: Permission denied$", "Permission denied")),
+    of_scp(fatal(r#"^File ".*" not found\.$"#, "not found")),
+    of_scp(fatal(r"^(?:scp|sftp): (?:unknown|illegal|invalid) option -- ", "unknown option")),
+];
+
+const fn of_scp(pattern: Pattern) -> Pattern {
+    pattern.only(&[1..=1, 255..=255])
+}
+
+pub(super) const SSH: Profile = Profile {
+    name: "ssh",
+    programs: &["ssh", "scp", "sftp"],
+    source: "ssh(1), EXIT STATUS",
+    statuses: &[(255..=255, Retryable, "connection failed")],
+    patterns: &joined::<{ OF_SCP.len() + OF_SSH.len() }>(OF_SCP, OF_SSH),
+    http: false,
+    stdout: Stdout::Never,
+};
+
+const OF_RSYNC: &[Pattern] = &[
+    fatal(r"^@ERROR: auth failed on module ", "auth failed"),
+    fatal(r"^@ERROR: Unknown module ", "Unknown module"),
+    fatal(r"^@ERROR: access denied to ", "access denied"),
+    fatal(r"^rsync: .*: No such file or directory \(2\)", "No such file or directory").only(&[23..=23]),
+    fatal(r"^rsync: .*: Permission denied \(13\)", "Permission denied").only(&[23..=23]),
+    fatal(r"^rsync: .*: No space left on device \(28\)", "No space left on device"),
+    retryable(r"^@ERROR: max connections \([0-9]+\) reached", "max connections reached"),
+];
+
+pub(super) const RSYNC: Profile = Profile {
+    name: "rsync",
+    programs: &["rsync"],
+    source: "rsync(1), EXIT VALUES",
+    statuses: &[
+        (1..=1, Fatal, "syntax or usage"),
+        (2..=2, Fatal, "protocol incompatible"),
+        (3..=3, Fatal, "could not select files"),
+        (4..=4, Fatal, "action not supported"),
+        (5..=5, Retryable, "error starting the client-server protocol"),
+        (6..=6, Fatal, "could not append to the log"),
+        (10..=10, Retryable, "socket I/O"),
+        (11..=11, Ambiguous, "file I/O"),
+        (12..=12, Retryable, "protocol data stream"),
+        (13..=13, Fatal, "program diagnostics"),
+        (14..=14, Fatal, "IPC"),
+        (20..=20, Fatal, "ended by a signal"),
+        (22..=22, Fatal, "out of memory"),
+        (23..=23, Ambiguous, "partial transfer"),
+        (24..=24, Ambiguous, "source files vanished"),
+        (25..=25, Fatal, "--max-delete reached"),
+        (30..=30, Retryable, "timeout in data send or receive"),
+        (35..=35, Retryable, "timeout waiting for the daemon"),
+        (124..=124, Ambiguous, "the remote shell failed"),
+        (125..=125, Ambiguous, "the remote shell was killed"),
+        (126..=126, Fatal, "the remote shell could not be run"),
+        (127..=127, Fatal, "the remote shell was not found"),
+        (255..=255, Retryable, "ssh: connection failed"),
+    ],
+    patterns: &joined::<{ OF_RSYNC.len() + OF_SSH.len() }>(OF_RSYNC, OF_SSH),
+    http: false,
+    stdout: Stdout::Never,
+};
+
+const OF_GIT: &[Pattern] = &[
+    http_status(r"^(?:fatal|error): .*The requested URL returned error: ([0-9]{3})"),
+    http_status(r"^error: RPC failed; HTTP ([0-9]{3}) "),
+    fatal(r"^fatal: Authentication failed for ", "Authentication failed"),
+    fatal(r"^fatal: could not read (?:Username|Password) for ", "could not read Username"),
+    fatal(r"^fatal: repository '.*' not found", "repository not found"),
+    fatal(r"^(?:remote|ERROR): (?:.*: )?Repository not found", "Repository not found"),
+    fatal(r"^remote: .*Access denied", "Access denied"),
+    fatal(r"^fatal: remote error: access denied", "access denied"),
+    fatal(r"^fatal: .*does not appear to be a git repository", "does not appear to be a git repository"),
+    fatal(r"^fatal: not a git repository", "not a git repository"),
+    fatal(r"^fatal: [Cc]ouldn't find remote ref ", "couldn't find remote ref"),
+    fatal(r"^fatal: Remote branch .* not found in upstream", "Remote branch not found"),
+    fatal(r"^fatal: destination path .* already exists", "destination path already exists"),
+    fatal(r"^fatal: .*unknown revision or path", "unknown revision or path"),
+    fatal(r"^error: pathspec .* did not match any file", "pathspec did not match"),
+    fatal(r"^ ! \[rejected\] ", "rejected"),
+    fatal(r"^ ! \[remote rejected\] .*hook declined\)", "hook declined"),
+    fatal(r"^git: .* is not a git command", "not a git command"),
+    fatal(r"^fatal: unable to access '.*': .*certificate", "certificate problem"),
+    retryable(r"^fatal: .*Could not resolve (?:host|proxy)", "Could not resolve host"),
+    retryable(r"^fatal: unable to look up ", "unable to look up"),
+    retryable(r"^fatal: .*(?:Failed to connect to|Couldn't connect to server)", "Failed to connect"),
+    retryable(r"^fatal: unable to connect to ", "unable to connect"),
+    retryable(r"^(?:fatal|error): .*Connection reset", "Connection reset"),
+    retryable(r"^(?:fatal|error): .*(?:Connection|Operation) timed out", "timed out"),
+    retryable(r"^(?:fatal|error): .*Operation too slow", "Operation too slow"),
+    retryable(r"^(?:fatal|error): .*Empty reply from server", "Empty reply from server"),
+    retryable(r"^fatal: .*transfer closed with ", "transfer closed"),
+    retryable(r"^error: RPC failed; ", "RPC failed"),
+    retryable(r"^fatal: early EOF", "early EOF"),
+    retryable(r": unexpected disconnect while reading sideband packet", "unexpected disconnect"),
+    retryable(r"^fatal: [Tt]he remote end hung up unexpectedly", "the remote end hung up unexpectedly"),
+    retryable(
+        r"^(?:remote: )?(?:fatal|error): .*Unable to create '.*\.lock': File exists",
+        "lock: File exists",
+    ),
+    retryable(r"^(?:remote: )?error: cannot lock ref ", "cannot lock ref"),
+];
+
+pub(super) const GIT: Profile = Profile {
+    name: "git",
+    programs: &["git"],
+    source: "git's usage.c and http.c; gitcli(7)",
+    // 128: git gave up (die); 129: usage. 1 is an answer: nothing to commit, a conflict, rejected.
+    statuses: &[
+        (1..=1, Fatal, "refused"),
+        (128..=128, Ambiguous, "fatal error"),
+        (129..=129, Fatal, "usage"),
+    ],
+    patterns: &joined::<{ OF_GIT.len() + OF_SSH.len() }>(OF_GIT, OF_SSH),
+    http: false,
+    stdout: Stdout::Never,
+};

@@ -1,0 +1,159 @@
+//! Programs that speak HTTP, and the status lines of any.
+
+use super::Class::{Ambiguous, Fatal, Retryable};
+use super::{Profile, Stdout, fatal, http_status, retryable};
+
+pub(super) const CURL: Profile = Profile {
+    name: "curl",
+    programs: &["curl"],
+    source: "curl(1), EXIT CODES",
+    statuses: &[
+        (1..=1, Fatal, "unsupported protocol"),
+        (2..=2, Fatal, "curl failed to initialise"),
+        (3..=3, Fatal, "malformed URL"),
+        (4..=4, Fatal, "feature not built in"),
+        (5..=5, Retryable, "could not resolve proxy"),
+        (6..=6, Retryable, "could not resolve host"),
+        (7..=7, Retryable, "could not connect"),
+        (8..=8, Ambiguous, "weird server reply"),
+        (9..=9, Fatal, "access denied"),
+        (12..=12, Retryable, "FTP active session timed out"),
+        (16..=16, Retryable, "HTTP/2 framing"),
+        (18..=18, Retryable, "partial transfer"),
+        (22..=22, Ambiguous, "HTTP error"),
+        (23..=23, Fatal, "could not write its output"),
+        (26..=26, Fatal, "could not read its input"),
+        (27..=27, Fatal, "out of memory"),
+        (28..=28, Retryable, "timeout"),
+        (35..=35, Retryable, "TLS handshake"),
+        (37..=37, Fatal, "could not read the file"),
+        (43..=43, Fatal, "internal error"),
+        (47..=47, Fatal, "too many redirects"),
+        (48..=48, Fatal, "unknown option"),
+        (52..=52, Retryable, "empty reply"),
+        (53..=54, Fatal, "TLS engine"),
+        (55..=55, Retryable, "could not send"),
+        (56..=56, Retryable, "could not receive"),
+        (58..=58, Fatal, "client certificate"),
+        (59..=59, Fatal, "TLS cipher"),
+        (60..=60, Fatal, "server certificate not trusted"),
+        (61..=61, Fatal, "unknown transfer encoding"),
+        (63..=63, Fatal, "file too large"),
+        (64..=64, Fatal, "TLS required but not given"),
+        (66..=66, Fatal, "TLS engine"),
+        (67..=67, Fatal, "login denied"),
+        (68..=74, Fatal, "refused by the TFTP server"),
+        (77..=77, Fatal, "could not read the CA certificates"),
+        (78..=78, Fatal, "no such resource"),
+        (82..=82, Fatal, "could not load the CRL"),
+        (83..=83, Fatal, "certificate issuer"),
+        (90..=90, Fatal, "pinned public key differs"),
+        (91..=91, Fatal, "invalid certificate status"),
+        (92..=92, Retryable, "HTTP/2 or HTTP/3 stream"),
+        (94..=94, Fatal, "authentication function"),
+        (95..=95, Retryable, "HTTP/3"),
+        (96..=96, Retryable, "QUIC connection"),
+        (97..=97, Ambiguous, "proxy handshake"),
+        (98..=98, Fatal, "client certificate required"),
+        (101..=101, Fatal, "could not load the ECH keys"),
+    ],
+    patterns: &[
+        // With --retry it comes once for each of curl's own attempts.
+        http_status(r"^curl: \(22\) The requested URL returned error: ([0-9]{3})"),
+        // A proxy's answer; before 8.0 in other words.
+        http_status(r"^curl: \(56\) (?:CONNECT tunnel failed, response|Received HTTP code) ([0-9]{3})"),
+        fatal(r"^curl: \(35\) .*wrong version number", "wrong version number"),
+    ],
+    http: true,
+    stdout: Stdout::With(&[
+        "-i",
+        "--include",
+        "--show-headers",
+        "-D",
+        "--dump-header",
+        "-I",
+        "--head",
+        "-w",
+        "--write-out",
+    ]),
+};
+
+pub(super) const WGET: Profile = Profile {
+    name: "wget",
+    programs: &["wget"],
+    source: "wget(1), EXIT STATUS",
+    statuses: &[
+        (1..=1, Ambiguous, "generic error"),
+        (2..=2, Fatal, "bad option or .wgetrc"),
+        (3..=3, Fatal, "file I/O"),
+        (4..=4, Retryable, "network failure"),
+        (5..=5, Fatal, "TLS verification"),
+        (6..=6, Fatal, "authentication"),
+        (7..=7, Ambiguous, "protocol error"),
+        (8..=8, Ambiguous, "error response from the server"),
+    ],
+    patterns: &[
+        http_status(r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} ERROR ([0-9]{3})[:.]"),
+        // The only trace of a status that --retry-on-http-error has used up: 4 then, not 8.
+        http_status(r"^HTTP request sent, awaiting response\.\.\. ([0-9]{3}) "),
+        fatal(r": Unsupported scheme '", "Unsupported scheme"),
+        fatal(r"^.+: No such file or directory$", "No such file or directory").only(&[1..=1, 3..=3]),
+    ],
+    // --server-response
+    http: true,
+    stdout: Stdout::Never,
+};
+
+pub(super) const HTTP: Profile = Profile {
+    name: "http",
+    programs: &[],
+    source: "RFC 9110, section 15",
+    statuses: &[],
+    patterns: &[
+        // `HTTP 503`, `(HTTP 429)`, `error: HTTP/1.1 502`, `HTTP Error 404: Not Found`, `HTTP status code: 500`;
+        // nothing in a URL, and no number that only begins so.
+        http_status(concat!(
+            r"(?:^|[^\w/.%?&=-])HTTP(?:/[0-9.]+)?(?: (?i:error|status|code|response))*:? ",
+            r"\(?([1-5][0-9]{2})(?:[^\w/-]|$)",
+        )),
+    ],
+    http: true,
+    stdout: Stdout::Always,
+};
+
+pub(super) const HTTPIE: Profile = Profile {
+    name: "httpie",
+    programs: &["http", "https", "httpie"],
+    source: "https://httpie.io/docs/cli/scripting",
+    statuses: &[
+        (1..=1, Ambiguous, "error"),
+        (2..=2, Retryable, "timeout"),
+        (3..=3, Fatal, "redirection not followed"),
+        (4..=4, Ambiguous, "HTTP 4xx"),
+        (5..=5, Retryable, "HTTP 5xx"),
+        (6..=6, Fatal, "too many redirects"),
+        (7..=7, Fatal, "plugin error"),
+        (130..=130, Fatal, "interrupted"),
+    ],
+    // Debian's 3.2.1 writes `LogLevel.ERROR` where it means `error`.
+    patterns: &[
+        // With --check-status.
+        http_status(r"^https?: (?:LogLevel\.WARNING|warning): HTTP ([0-9]{3}) "),
+        fatal(
+            r"^https?: (?:LogLevel\.ERROR|error): SSLError: .*CERTIFICATE_VERIFY_FAILED",
+            "CERTIFICATE_VERIFY_FAILED",
+        ),
+        fatal(r"^https?: (?:LogLevel\.ERROR|error): InvalidSchema: ", "InvalidSchema"),
+        fatal(r"^https?: (?:LogLevel\.ERROR|error): InvalidURL: ", "InvalidURL"),
+        fatal(r"^usage:$", "usage").only(&[1..=1]),
+        retryable(r"^https?: (?:LogLevel\.ERROR|error): .*Connection refused", "Connection refused"),
+        retryable(r"^https?: (?:LogLevel\.ERROR|error): .*Connection reset", "Connection reset"),
+        retryable(r"^https?: (?:LogLevel\.ERROR|error): ConnectionError: ", "ConnectionError"),
+        retryable(r"^https?: (?:LogLevel\.ERROR|error): gaierror: ", "gaierror"),
+        retryable(r"^https?: (?:LogLevel\.ERROR|error): .*IncompleteRead", "IncompleteRead"),
+        retryable(r"^https?: (?:LogLevel\.ERROR|error): Request timed out", "Request timed out"),
+    ],
+    http: true,
+    // On a terminal it writes headers without being asked; its warning on stderr tells the status too.
+    stdout: Stdout::With(&["-h", "--headers", "-v", "--verbose", "-p", "--print", "--all"]),
+};
