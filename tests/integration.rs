@@ -19,6 +19,7 @@ mod input;
 mod job_control;
 mod limits;
 mod process;
+mod profiles;
 mod retry_after;
 mod stdio;
 mod watch;

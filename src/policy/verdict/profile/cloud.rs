@@ -26,7 +26,7 @@ const OF_DOCKER: &[Pattern] = &[
     http_status(r"^(?:docker: )?request returned ([0-9]{3}) "),
     http_status(r"^(?:docker: )?Error.* received unexpected HTTP status: ([0-9]{3}) "),
     http_status(
-        r"^(?:docker: )?(?:Error|ERROR).* unexpected status(?: code| from [A-Z]+ request to) \S+: ([0-9]{3}) ",
+        r"^(?:docker: )?E(?:rror|RROR).* unexpected status(?: code| from \w+ request to) \S+: ([0-9]{3}) ",
     ),
     http_status(r"^Error: .* invalid status code from registry ([0-9]{3}) "),
     fatal(r"^(?:docker: )?Error.*\bpull access denied for ", "pull access denied"),
@@ -65,14 +65,22 @@ pub(super) const DOCKER: Profile = Profile {
     stdout: Stdout::Never,
 };
 
+/// An error of the API server, by its reason.
+macro_rules! kubectl {
+    ($reason:literal) => {
+        concat!(r"^Error from server \(", $reason, r"\)")
+    };
+}
+
 const OF_KUBECTL: &[Pattern] = &[
-    fatal(r"^Error from server \(NotFound\)", "NotFound"),
-    fatal(r"^Error from server \(Forbidden\)", "Forbidden"),
-    fatal(r"^[Ee]rror.* \(Unauthorized\)", "Unauthorized"),
-    fatal(r"^Error from server \(AlreadyExists\)", "AlreadyExists"),
-    fatal(r"^Error from server \(Invalid\)", "Invalid"),
-    fatal(r"^Error from server \(BadRequest\)", "BadRequest"),
-    fatal(r"^Error from server \(MethodNotAllowed\)", "MethodNotAllowed"),
+    fatal(kubectl!("NotFound"), "NotFound"),
+    fatal(kubectl!("Forbidden"), "Forbidden"),
+    fatal(r"^error: You must be logged in to the server", "You must be logged in"),
+    fatal(kubectl!("Unauthorized"), "Unauthorized"),
+    fatal(kubectl!("AlreadyExists"), "AlreadyExists"),
+    fatal(kubectl!("Invalid"), "Invalid"),
+    fatal(kubectl!("BadRequest"), "BadRequest"),
+    fatal(kubectl!("MethodNotAllowed"), "MethodNotAllowed"),
     fatal(r"^The request is invalid", "The request is invalid"),
     fatal(r#"^The \S+ ".*" is invalid: "#, "is invalid"),
     fatal(r"^[Ee]rror: unknown (?:shorthand )?flag: ", "unknown flag"),
@@ -83,12 +91,12 @@ const OF_KUBECTL: &[Pattern] = &[
     fatal(r"^error: error validating ", "error validating"),
     fatal(r"^[Ee]rror.*: context was not found for specified context", "context was not found"),
     fatal(r"^error: context .* does not exist", "context does not exist"),
-    retryable(r"^Error from server \(Conflict\)", "Conflict"),
-    retryable(r"^Error from server \(TooManyRequests\)", "TooManyRequests"),
-    retryable(r"^Error from server \(ServerTimeout\)", "ServerTimeout"),
-    retryable(r"^Error from server \(Timeout\)", "Timeout"),
-    retryable(r"^Error from server \(InternalError\)", "InternalError"),
-    retryable(r"^Error from server \(ServiceUnavailable\)", "ServiceUnavailable"),
+    retryable(kubectl!("Conflict"), "Conflict"),
+    retryable(kubectl!("TooManyRequests"), "TooManyRequests"),
+    retryable(kubectl!("ServerTimeout"), "ServerTimeout"),
+    retryable(kubectl!("Timeout"), "Timeout"),
+    retryable(kubectl!("InternalError"), "InternalError"),
+    retryable(kubectl!("ServiceUnavailable"), "ServiceUnavailable"),
     retryable(r"^Error from server: etcdserver: ", "etcdserver"),
     retryable(r"^The connection to the server \S+ was refused", "was refused"),
     retryable(r"^Unable to connect to the server: ", "Unable to connect to the server"),
@@ -106,6 +114,13 @@ pub(super) const KUBECTL: Profile = Profile {
     stdout: Stdout::Never,
 };
 
+/// An error of a service, by its code.
+macro_rules! aws {
+    ($code:literal) => {
+        concat!(r"\bAn error occurred \(", $code, r"\) when calling the ")
+    };
+}
+
 pub(super) const AWS: Profile = Profile {
     name: "aws",
     programs: &["aws"],
@@ -121,40 +136,34 @@ pub(super) const AWS: Profile = Profile {
         (255..=255, Ambiguous, "error"),
     ],
     patterns: &[
-        http_status(r"\bAn error occurred \(([0-9]{3})\) when calling the "),
-        fatal(r"\bAn error occurred \(AccessDenied\w*\) when calling the ", "AccessDenied"),
-        fatal(r"\bAn error occurred \(\w*Unauthorized\w*\) when calling the ", "Unauthorized"),
-        fatal(r"\bAn error occurred \(AuthFailure\) when calling the ", "AuthFailure"),
-        fatal(r"\bAn error occurred \(UnrecognizedClient\w*\) when calling the ", "UnrecognizedClient"),
-        fatal(
-            r"\bAn error occurred \(Invalid(?:ClientTokenId|AccessKeyId)\) when calling the ",
-            "invalid credentials",
-        ),
-        fatal(r"\bAn error occurred \(SignatureDoesNotMatch\) when calling the ", "SignatureDoesNotMatch"),
-        fatal(r"\bAn error occurred \(ExpiredToken\w*\) when calling the ", "ExpiredToken"),
-        fatal(r"\bAn error occurred \(RequestExpired\) when calling the ", "RequestExpired"),
-        fatal(r"\bAn error occurred \(Validation\w*\) when calling the ", "Validation"),
-        fatal(r"\bAn error occurred \(InvalidParameter\w*\) when calling the ", "InvalidParameter"),
-        fatal(r"\bAn error occurred \(Malformed\w*\) when calling the ", "Malformed"),
-        fatal(r"\bAn error occurred \(NoSuch\w+\) when calling the ", "NoSuch"),
-        fatal(r"\bAn error occurred \(ResourceNotFound\w*\) when calling the ", "ResourceNotFound"),
-        fatal(r"\bAn error occurred \(\w*AlreadyExists\w*\) when calling the ", "AlreadyExists"),
+        http_status(aws!(r"([0-9]{3})")),
+        fatal(aws!(r"AccessDenied\w*"), "AccessDenied"),
+        fatal(aws!(r"\w*Unauthorized\w*"), "Unauthorized"),
+        fatal(aws!(r"AuthFailure"), "AuthFailure"),
+        fatal(aws!(r"UnrecognizedClient\w*"), "UnrecognizedClient"),
+        fatal(aws!(r"Invalid(?:ClientTokenId|AccessKeyId)"), "invalid credentials"),
+        fatal(aws!(r"SignatureDoesNotMatch"), "SignatureDoesNotMatch"),
+        fatal(aws!(r"ExpiredToken\w*"), "ExpiredToken"),
+        fatal(aws!(r"RequestExpired"), "RequestExpired"),
+        fatal(aws!(r"Validation\w*"), "Validation"),
+        fatal(aws!(r"InvalidParameter\w*"), "InvalidParameter"),
+        fatal(aws!(r"Malformed\w*"), "Malformed"),
+        fatal(aws!(r"NoSuch\w+"), "NoSuch"),
+        fatal(aws!(r"ResourceNotFound\w*"), "ResourceNotFound"),
+        fatal(aws!(r"\w*AlreadyExists\w*"), "AlreadyExists"),
         fatal(r"^Unable to locate credentials", "Unable to locate credentials"),
         fatal(r"^The config profile \(.*\) could not be found", "config profile could not be found"),
         fatal(r"^You must specify a region", "You must specify a region"),
         fatal(r"^Unknown options: ", "Unknown options"),
         fatal(r"^aws: error: ", "usage"),
-        retryable(r"\bAn error occurred \(\w*Thrott\w*\) when calling the ", "Throttling"),
-        retryable(r"\bAn error occurred \(SlowDown\) when calling the ", "SlowDown"),
-        retryable(r"\bAn error occurred \(RequestLimitExceeded\) when calling the ", "RequestLimitExceeded"),
-        retryable(r"\bAn error occurred \(TooManyRequests\w*\) when calling the ", "TooManyRequests"),
-        retryable(
-            r"\bAn error occurred \(ProvisionedThroughputExceeded\w*\) when calling the ",
-            "ProvisionedThroughputExceeded",
-        ),
-        retryable(r"\bAn error occurred \(RequestTimeout\w*\) when calling the ", "RequestTimeout"),
-        retryable(r"\bAn error occurred \(Internal\w+\) when calling the ", "InternalError"),
-        retryable(r"\bAn error occurred \(ServiceUnavailable\w*\) when calling the ", "ServiceUnavailable"),
+        retryable(aws!(r"\w*Thrott\w*"), "Throttling"),
+        retryable(aws!(r"SlowDown"), "SlowDown"),
+        retryable(aws!(r"RequestLimitExceeded"), "RequestLimitExceeded"),
+        retryable(aws!(r"TooManyRequests\w*"), "TooManyRequests"),
+        retryable(aws!(r"ProvisionedThroughputExceeded\w*"), "ProvisionedThroughputExceeded"),
+        retryable(aws!(r"RequestTimeout\w*"), "RequestTimeout"),
+        retryable(aws!(r"Internal\w+"), "InternalError"),
+        retryable(aws!(r"ServiceUnavailable\w*"), "ServiceUnavailable"),
         retryable(r"\bCould not connect to the endpoint URL: ", "Could not connect to the endpoint URL"),
         retryable(r"\b(?:Read|Connect) timeout on endpoint URL: ", "timeout on endpoint URL"),
         retryable(r"\bConnection was closed before we received a valid response", "Connection was closed"),

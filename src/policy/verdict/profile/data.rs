@@ -4,44 +4,51 @@ use super::Class::{Ambiguous, Fatal, Retryable};
 use super::cloud::OF_GO;
 use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
 
+/// An error in the words of the server; its SQLSTATE stands before them where messages are verbose.
+macro_rules! postgresql {
+    ($severity:literal, $words:literal) => {
+        concat!(r"\b", $severity, r":  (?:\w{5}: )?", $words)
+    };
+}
+
 /// What PostgreSQL's client library and server say. SQLSTATEs (in a verbose message) 08*, 40001, 40P01,
 /// 53300, 57P01 and 57P03 are those that may pass.
 const OF_POSTGRESQL: &[Pattern] = &[
-    fatal(r"\bFATAL:  (?:\w{5}: )?password authentication failed ", "password authentication failed"),
-    fatal(r"\bFATAL:  (?:\w{5}: )?(?:Peer|Ident|GSSAPI) authentication failed ", "authentication failed"),
-    fatal(r"\bFATAL:  (?:\w{5}: )?no pg_hba\.conf entry ", "no pg_hba.conf entry"),
-    fatal(r"\bFATAL:  (?:\w{5}: )?pg_hba\.conf rejects connection ", "pg_hba.conf rejects connection"),
+    fatal(postgresql!("FATAL", r"password authentication failed "), "password authentication failed"),
+    fatal(postgresql!("FATAL", r"(?:Peer|Ident|GSSAPI) authentication failed "), "authentication failed"),
+    fatal(postgresql!("FATAL", r"no pg_hba\.conf entry "), "no pg_hba.conf entry"),
+    fatal(postgresql!("FATAL", r"pg_hba\.conf rejects connection "), "pg_hba.conf rejects connection"),
     fatal(r"\bfe_sendauth: no password supplied", "no password supplied"),
-    fatal(r#"\bFATAL:  (?:\w{5}: )?(?:role|database) ".*" does not exist"#, "does not exist"),
-    fatal(r"\bFATAL:  (?:\w{5}: )?permission denied for database ", "permission denied"),
+    fatal(postgresql!("FATAL", r#"(?:role|database) ".*" does not exist"#), "does not exist"),
+    fatal(postgresql!("FATAL", r"permission denied for database "), "permission denied"),
     fatal(r"\bserver does not support SSL, but SSL was required", "server does not support SSL"),
     fatal(r"\bcertificate verify failed", "certificate verify failed"),
     fatal(r"\binvalid connection option ", "invalid connection option"),
-    retryable(r"\bERROR:  (?:\w{5}: )?could not serialize access ", "could not serialize access"),
-    retryable(r"\bERROR:  (?:\w{5}: )?deadlock detected", "deadlock detected"),
+    retryable(postgresql!("ERROR", r"could not serialize access "), "could not serialize access"),
+    retryable(postgresql!("ERROR", r"deadlock detected"), "deadlock detected"),
     retryable(
-        r"\bFATAL:  (?:\w{5}: )?the database system is starting up",
+        postgresql!("FATAL", r"the database system is starting up"),
         "the database system is starting up",
     ),
     retryable(
-        r"\bFATAL:  (?:\w{5}: )?the database system is shutting down",
+        postgresql!("FATAL", r"the database system is shutting down"),
         "the database system is shutting down",
     ),
     retryable(
-        r"\bFATAL:  (?:\w{5}: )?the database system is in recovery mode",
+        postgresql!("FATAL", r"the database system is in recovery mode"),
         "the database system is in recovery mode",
     ),
     retryable(
-        r"\bFATAL:  (?:\w{5}: )?the database system is not (?:yet )?accepting connections",
+        postgresql!("FATAL", r"the database system is not (?:yet )?accepting connections"),
         "not accepting connections",
     ),
-    retryable(r"\bFATAL:  (?:\w{5}: )?sorry, too many clients already", "too many clients already"),
+    retryable(postgresql!("FATAL", r"sorry, too many clients already"), "too many clients already"),
     retryable(
-        r"\bFATAL:  (?:\w{5}: )?(?:remaining|reserved) connection slots are ",
+        postgresql!("FATAL", r"(?:remaining|reserved) connection slots are "),
         "connection slots are reserved",
     ),
-    retryable(r"\bFATAL:  (?:\w{5}: )?too many connections for ", "too many connections"),
-    retryable(r"\bFATAL:  (?:\w{5}: )?terminating connection due to ", "terminating connection"),
+    retryable(postgresql!("FATAL", r"too many connections for "), "too many connections"),
+    retryable(postgresql!("FATAL", r"terminating connection due to "), "terminating connection"),
     retryable(r"\bserver closed the connection unexpectedly", "server closed the connection unexpectedly"),
     retryable(r"\bcould not translate host name ", "could not translate host name"),
     retryable(r"\b(?:failed|could not connect to server): Connection refused", "Connection refused"),
@@ -97,6 +104,14 @@ pub(super) const PG_DUMP: Profile = Profile {
     stdout: Stdout::Never,
 };
 
+/// An error in the words of the client: `ERROR 2002 (HY000): ` of mysql, `Got error: 2002: "` and
+/// `Couldn't execute '...': ... (1205)` of mysqldump, `error: '` of mysqladmin, which leaves the number out.
+macro_rules! mysql {
+    ($words:literal) => {
+        concat!(r"^(?:ERROR [0-9]|error: '|\S+: (?:Got error: |Couldn't execute )).*\b", $words)
+    };
+}
+
 pub(super) const MYSQL: Profile = Profile {
     name: "mysql",
     programs: &["mysql", "mariadb", "mysqldump", "mariadb-dump", "mysqladmin", "mariadb-admin"],
@@ -107,59 +122,24 @@ pub(super) const MYSQL: Profile = Profile {
         (2..=2, Ambiguous, "error"),
         (7..=7, Fatal, "option or variable"),
     ],
-    // `ERROR 2002 (HY000)` of mysql, `Got error: 2002: "` and `Couldn't execute '...': ... (1205)` of
-    // mysqldump, `error: '` of mysqladmin, which leaves the number out.
     patterns: &[
-        fatal(r"^[a-z-]+: unknown (?:option|variable) ", "unknown option"),
-        fatal(r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bAccess denied for user ", "Access denied"),
-        fatal(r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bUnknown database ", "Unknown database"),
-        fatal(
-            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )).*\berror in your SQL syntax",
-            "error in your SQL syntax",
-        ),
-        fatal(
-            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )).*\bTable '.*' doesn't exist",
-            "Table doesn't exist",
-        ),
-        fatal(r"^ERROR [0-9].*\bUnknown column ", "Unknown column"),
-        fatal(r"^ERROR [0-9].*\bDuplicate entry ", "Duplicate entry"),
-        fatal(
-            r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bis blocked because of many connection errors",
-            "blocked",
-        ),
-        retryable(
-            r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bToo many connections",
-            "Too many connections",
-        ),
-        retryable(
-            r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bmax_user_connections",
-            "max_user_connections",
-        ),
-        retryable(r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bCan't connect to ", "Can't connect"),
-        retryable(
-            r"^(?:ERROR [0-9]|[a-z-]+: Got error: |error: ').*\bUnknown (?:MySQL )?server host ",
-            "Unknown server host",
-        ),
-        retryable(
-            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )|error: ').*\bLost connection to ",
-            "Lost connection",
-        ),
-        retryable(
-            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )|error: ').*\bserver has gone away",
-            "server has gone away",
-        ),
-        retryable(
-            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )|error: ').*\bServer shutdown in progress",
-            "Server shutdown in progress",
-        ),
-        retryable(
-            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )).*\bLock wait timeout exceeded",
-            "Lock wait timeout exceeded",
-        ),
-        retryable(
-            r"^(?:ERROR [0-9]|[a-z-]+: (?:Got error: |Couldn't execute )).*\bDeadlock found ",
-            "Deadlock found",
-        ),
+        fatal(r"^\S+: unknown (?:option|variable) ", "unknown option"),
+        fatal(mysql!("Access denied for user "), "Access denied"),
+        fatal(mysql!("Unknown database "), "Unknown database"),
+        fatal(mysql!("error in your SQL syntax"), "error in your SQL syntax"),
+        fatal(mysql!("Table '.*' doesn't exist"), "Table doesn't exist"),
+        fatal(mysql!("Unknown column "), "Unknown column"),
+        fatal(mysql!("Duplicate entry "), "Duplicate entry"),
+        fatal(mysql!("is blocked because of many connection errors"), "blocked"),
+        retryable(mysql!("Too many connections"), "Too many connections"),
+        retryable(mysql!("max_user_connections"), "max_user_connections"),
+        retryable(mysql!("Can't connect to "), "Can't connect"),
+        retryable(mysql!("Unknown (?:MySQL )?server host "), "Unknown server host"),
+        retryable(mysql!("Lost connection to "), "Lost connection"),
+        retryable(mysql!("server has gone away"), "server has gone away"),
+        retryable(mysql!("Server shutdown in progress"), "Server shutdown in progress"),
+        retryable(mysql!("Lock wait timeout exceeded"), "Lock wait timeout exceeded"),
+        retryable(mysql!("Deadlock found "), "Deadlock found"),
     ],
     http: false,
     stdout: Stdout::Never,

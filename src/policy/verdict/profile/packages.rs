@@ -85,36 +85,42 @@ pub(super) const PIP: Profile = Profile {
     stdout: Stdout::Never,
 };
 
+/// npm's code of an error, after `npm ERR!` before version 10.
+macro_rules! npm {
+    ($code:literal) => {
+        concat!("^npm (?:error|ERR!) code ", $code, "$")
+    };
+}
+
 pub(super) const NPM: Profile = Profile {
     name: "npm",
     programs: &["npm", "npx"],
     source: "npm's exit-handler.js and error-message.js",
     // 1 and most others: `code` tells more; or they are a script's own.
     statuses: &[(1..=1, Ambiguous, "error")],
-    // `npm ERR!` before version 10.
     patterns: &[
-        http_status(r"^npm (?:error|ERR!) code E([0-9]{3})$"),
-        fatal(r"^npm (?:error|ERR!) code ERESOLVE$", "ERESOLVE"),
-        fatal(r"^npm (?:error|ERR!) code EUSAGE$", "EUSAGE"),
-        fatal(r"^npm (?:error|ERR!) code ETARGET$", "ETARGET"),
-        fatal(r"^npm (?:error|ERR!) code ENOVERSIONS$", "ENOVERSIONS"),
-        fatal(r"^npm (?:error|ERR!) code EBADENGINE$", "EBADENGINE"),
-        fatal(r"^npm (?:error|ERR!) code EBADPLATFORM$", "EBADPLATFORM"),
-        fatal(r"^npm (?:error|ERR!) code EJSONPARSE$", "EJSONPARSE"),
-        fatal(r"^npm (?:error|ERR!) code ENOENT$", "ENOENT"),
-        fatal(r"^npm (?:error|ERR!) code EACCES$", "EACCES"),
-        fatal(r"^npm (?:error|ERR!) code ENEEDAUTH$", "ENEEDAUTH"),
-        fatal(r"^npm (?:error|ERR!) code EOTP$", "EOTP"),
+        http_status(npm!("E([0-9]{3})")),
+        fatal(npm!("ERESOLVE"), "ERESOLVE"),
+        fatal(npm!("EUSAGE"), "EUSAGE"),
+        fatal(npm!("ETARGET"), "ETARGET"),
+        fatal(npm!("ENOVERSIONS"), "ENOVERSIONS"),
+        fatal(npm!("EBADENGINE"), "EBADENGINE"),
+        fatal(npm!("EBADPLATFORM"), "EBADPLATFORM"),
+        fatal(npm!("EJSONPARSE"), "EJSONPARSE"),
+        fatal(npm!("ENOENT"), "ENOENT"),
+        fatal(npm!("EACCES"), "EACCES"),
+        fatal(npm!("ENEEDAUTH"), "ENEEDAUTH"),
+        fatal(npm!("EOTP"), "EOTP"),
         fatal(r"^npm (?:error|ERR!) Missing script: ", "Missing script"),
-        retryable(r"^npm (?:error|ERR!) code ECONNREFUSED$", "ECONNREFUSED"),
-        retryable(r"^npm (?:error|ERR!) code ECONNRESET$", "ECONNRESET"),
-        retryable(r"^npm (?:error|ERR!) code ETIMEDOUT$", "ETIMEDOUT"),
-        retryable(r"^npm (?:error|ERR!) code ERR_SOCKET_TIMEOUT$", "ERR_SOCKET_TIMEOUT"),
-        retryable(r"^npm (?:error|ERR!) code EAI_AGAIN$", "EAI_AGAIN"),
-        retryable(r"^npm (?:error|ERR!) code ENOTFOUND$", "ENOTFOUND"),
-        retryable(r"^npm (?:error|ERR!) code FETCH_ERROR$", "FETCH_ERROR"),
+        retryable(npm!("ECONNREFUSED"), "ECONNREFUSED"),
+        retryable(npm!("ECONNRESET"), "ECONNRESET"),
+        retryable(npm!("ETIMEDOUT"), "ETIMEDOUT"),
+        retryable(npm!("ERR_SOCKET_TIMEOUT"), "ERR_SOCKET_TIMEOUT"),
+        retryable(npm!("EAI_AGAIN"), "EAI_AGAIN"),
+        retryable(npm!("ENOTFOUND"), "ENOTFOUND"),
+        retryable(npm!("FETCH_ERROR"), "FETCH_ERROR"),
         // Of what was fetched, most often: the next fetch may be whole.
-        retryable(r"^npm (?:error|ERR!) code EINTEGRITY$", "EINTEGRITY"),
+        retryable(npm!("EINTEGRITY"), "EINTEGRITY"),
     ],
     http: false,
     stdout: Stdout::Never,

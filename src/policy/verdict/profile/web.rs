@@ -110,8 +110,8 @@ pub(super) const HTTP: Profile = Profile {
     source: "RFC 9110, section 15",
     statuses: &[],
     patterns: &[
-        // `HTTP 503`, `(HTTP 429)`, `error: HTTP/1.1 502`, `HTTP Error 404: Not Found`, `HTTP status code: 500`;
-        // nothing in a URL, and no number that only begins so.
+        // `HTTP 503`, `(HTTP 429)`, `error: HTTP/1.1 502`, `HTTP Error 404: Not Found`, `HTTP status code:
+        // 500`; nothing in a URL, and no number that only begins so.
         http_status(concat!(
             r"(?:^|[^\w/.%?&=-])HTTP(?:/[0-9.]+)?(?: (?i:error|status|code|response))*:? ",
             r"\(?([1-5][0-9]{2})(?:[^\w/-]|$)",
@@ -120,6 +120,13 @@ pub(super) const HTTP: Profile = Profile {
     http: true,
     stdout: Stdout::Always,
 };
+
+/// An error of httpie; 3.2.1 with Python 3.11 writes `LogLevel.ERROR` where it means `error`.
+macro_rules! httpie {
+    ($words:literal) => {
+        concat!(r"^https?: (?:LogLevel\.ERROR|error): ", $words)
+    };
+}
 
 pub(super) const HTTPIE: Profile = Profile {
     name: "httpie",
@@ -135,23 +142,19 @@ pub(super) const HTTPIE: Profile = Profile {
         (7..=7, Fatal, "plugin error"),
         (130..=130, Fatal, "interrupted"),
     ],
-    // Debian's 3.2.1 writes `LogLevel.ERROR` where it means `error`.
     patterns: &[
         // With --check-status.
         http_status(r"^https?: (?:LogLevel\.WARNING|warning): HTTP ([0-9]{3}) "),
-        fatal(
-            r"^https?: (?:LogLevel\.ERROR|error): SSLError: .*CERTIFICATE_VERIFY_FAILED",
-            "CERTIFICATE_VERIFY_FAILED",
-        ),
-        fatal(r"^https?: (?:LogLevel\.ERROR|error): InvalidSchema: ", "InvalidSchema"),
-        fatal(r"^https?: (?:LogLevel\.ERROR|error): InvalidURL: ", "InvalidURL"),
+        fatal(httpie!("SSLError: .*CERTIFICATE_VERIFY_FAILED"), "CERTIFICATE_VERIFY_FAILED"),
+        fatal(httpie!("InvalidSchema: "), "InvalidSchema"),
+        fatal(httpie!("InvalidURL: "), "InvalidURL"),
         fatal(r"^usage:$", "usage").only(&[1..=1]),
-        retryable(r"^https?: (?:LogLevel\.ERROR|error): .*Connection refused", "Connection refused"),
-        retryable(r"^https?: (?:LogLevel\.ERROR|error): .*Connection reset", "Connection reset"),
-        retryable(r"^https?: (?:LogLevel\.ERROR|error): ConnectionError: ", "ConnectionError"),
-        retryable(r"^https?: (?:LogLevel\.ERROR|error): gaierror: ", "gaierror"),
-        retryable(r"^https?: (?:LogLevel\.ERROR|error): .*IncompleteRead", "IncompleteRead"),
-        retryable(r"^https?: (?:LogLevel\.ERROR|error): Request timed out", "Request timed out"),
+        retryable(httpie!(".*Connection refused"), "Connection refused"),
+        retryable(httpie!(".*Connection reset"), "Connection reset"),
+        retryable(httpie!("ConnectionError: "), "ConnectionError"),
+        retryable(httpie!("gaierror: "), "gaierror"),
+        retryable(httpie!(".*IncompleteRead"), "IncompleteRead"),
+        retryable(httpie!("Request timed out"), "Request timed out"),
     ],
     http: true,
     // On a terminal it writes headers without being asked; its warning on stderr tells the status too.
