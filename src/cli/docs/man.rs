@@ -6,7 +6,7 @@ use clap_mangen::Man;
 use super::super::args::Args;
 use super::{Entry, definition, entries};
 use crate::exit::TABLE;
-use crate::policy::verdict::profile;
+use crate::policy::verdict::profile::{self, Class, Profile};
 
 /// When the text below was last changed in more than its wording.
 const DATE: &str = "2026-11-24";
@@ -37,11 +37,7 @@ pub fn man_page() -> String {
     }
     page.push_str(&prose(AFTER_OPTIONS));
     for row in profile::TABLE {
-        let programs = match row.programs {
-            [] => "for no program by itself".to_owned(),
-            programs => programs.join(", "),
-        };
-        page.push_str(&item(&format!("`{}`", row.name), &format!("{programs}; from {}", row.source)));
+        page.push_str(&item(&format!("`{}`", row.name), &row_text(row)));
     }
     page.push_str(&prose(AFTER_PROFILES));
     page.push_str(".SH EXIT STATUS\n");
@@ -50,6 +46,37 @@ pub fn man_page() -> String {
     }
     page.push_str(&prose(AFTER_EXIT_STATUS));
     page
+}
+
+/// What a row of the profile table knows.
+fn row_text(row: &Profile) -> String {
+    let programs = match row.programs {
+        [] => "for no program by itself".to_owned(),
+        programs => programs.join(", "),
+    };
+    let mut text = format!("{programs}; from {}.", row.source);
+    for (class, what) in [(Class::Retryable, "Retried"), (Class::Fatal, "Not retried")] {
+        let statuses: Vec<String> = row
+            .statuses
+            .iter()
+            .filter(|(_, listed, _)| *listed == class)
+            .map(|(range, ..)| match (range.start(), range.end()) {
+                (from, to) if from == to => from.to_string(),
+                (from, to) => format!("{from}-{to}"),
+            })
+            .collect();
+        if !statuses.is_empty() {
+            text.push_str(&format!("\n{what}: {}.", statuses.join(", ")));
+        }
+    }
+    let (lines, http) = (row.patterns.len(), row.reads_http());
+    text.push_str(match (lines, http) {
+        (0, false) => "",
+        (0, true) => "\nHTTP statuses.",
+        (_, false) => "\nLines of its output.",
+        (_, true) => "\nHTTP statuses, and lines of its output.",
+    });
+    text
 }
 
 fn option(entry: &Entry) -> String {
