@@ -30,6 +30,7 @@ _retry() {
             -j | --jitter) values='full equal decorrelated additive none' ;;
             --backoff) values='exponential linear fibonacci constant' ;;
             -p | --profile) [[ $cur == *,* ]] && head=${cur%,*},; values='curl wget http httpie ssh rsync git apt pip npm docker kubectl aws psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible timeout sysexits auto none' ;;
+            --headers) compopt -o default; return ;;
         esac
         COMPREPLY=($(compgen -P "$head" -W "$values" -- "${cur#"$head"}"))
     elif [[ -z $ended && $cur == -* ]] && ((i == COMP_CWORD)); then

@@ -15,12 +15,14 @@ fn script(name: &str) -> String {
 
 /// What each shell must do: what is typed before the tab, and what stands there after it. `mine` is a
 /// command with one option, `--its-own`, which its completion knows.
-const TYPED: [(&str, &str); 10] = [
+const TYPED: [(&str, &str); 12] = [
     ("retry --ji", "retry --jitter"),
     ("retry --jitter f", "retry --jitter full"),
     ("retry --jitter=de", "retry --jitter=decorrelated"),
     ("retry -vj eq", "retry -vj equal"),
     ("retry --profile c", "retry --profile curl"),
+    ("retry -p pg_i", "retry -p pg_isready"),
+    ("retry --headers ./sin", "retry --headers ./single"),
     ("retry -- mine --it", "retry -- mine --its-own"),
     ("retry -n 3 mine --it", "retry -n 3 mine --its-own"),
     ("retry -n3 --delay=1 -v mine --it", "retry -n3 --delay=1 -v mine --its-own"),

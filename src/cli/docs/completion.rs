@@ -73,6 +73,9 @@ fn bash(entries: &[Entry]) -> String {
         let values = values.join(" ");
         cases.push_str(&format!("            {names}) {head}values='{values}' ;;\n"));
     }
+    for entry in entries.iter().filter(|entry| entry.value.as_deref() == Some("FILE")) {
+        cases.push_str(&format!("            {}) compopt -o default; return ;;\n", entry.names.join(" | ")));
+    }
     with_names(BASH, entries).replace("@CASES@\n", &cases)
 }
 
