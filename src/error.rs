@@ -10,6 +10,8 @@ pub(crate) enum Error {
     Usage { cause: String, hint: String, quote: Option<Quote> },
     /// The system refused something that retry needs.
     System { what: &'static str, errno: nix::errno::Errno },
+    /// Output of a command that succeeded did not reach a reader.
+    Unread,
 }
 
 /// A text and a place in it, in bytes, for a caret.
@@ -28,7 +30,7 @@ impl Error {
     pub(crate) fn quote(&self) -> Option<&Quote> {
         match self {
             Self::Usage { quote, .. } => quote.as_ref(),
-            Self::System { .. } => None,
+            Self::System { .. } | Self::Unread => None,
         }
     }
 
@@ -36,7 +38,7 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Usage { hint, .. } => Some(hint),
-            Self::System { .. } => None,
+            Self::System { .. } | Self::Unread => None,
         }
     }
 }
@@ -45,6 +47,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage { cause, .. } => f.write_str(cause),
+            Self::Unread => f.write_str("the command has ended, and its stdout was not read to the end"),
             Self::System { what, errno } => write!(f, "{what}: {}", errno.desc()),
         }
     }

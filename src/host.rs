@@ -83,6 +83,10 @@ impl Host for System<'_> {
         self.supervisor.pause(until, &mut self.report)
     }
 
+    fn finish(&mut self, deadline: Option<Duration>) -> Result<(), Error> {
+        self.supervisor.finish(deadline, &mut self.report)
+    }
+
     fn tell(&mut self, event: &Event<'_>) {
         self.report.tell(event);
     }

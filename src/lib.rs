@@ -136,7 +136,7 @@ fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
 /// Where nothing could be run.
 fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
     let policy = &invocation.policy;
-    let wanted = policy.rules.wanted(invocation.profile_stdout);
+    let wanted = policy.rules.wanted(invocation.reach);
     let headers = invocation.headers.as_deref().map(HeadersFile::new).transpose()?;
     let report =
         Report::new(&invocation.label, invocation.volume, policy.schedule.max_attempts, policy.rules.clone());

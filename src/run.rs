@@ -43,6 +43,12 @@ pub(crate) trait Host {
     /// Where retry itself fails.
     fn pause(&mut self, until: Duration) -> Result<Option<Signal>, Error>;
 
+    /// Passes on what the commands have written and nobody has read yet, while that is taken.
+    ///
+    /// # Errors
+    /// Where it was not taken, and must have been.
+    fn finish(&mut self, deadline: Option<Duration>) -> Result<(), Error>;
+
     /// Tells the user.
     fn tell(&mut self, event: &Event<'_>);
 }
@@ -91,6 +97,10 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
             Settled::Over(finish) => break finish,
         }
     };
+    let passed = host.finish(deadline);
+    if matches!(finish, Finish::Succeeded { .. }) {
+        passed?;
+    }
     host.tell(&Event::Finish {
         progress: &progress,
         last: last.as_ref(),
@@ -209,6 +219,10 @@ mod tests {
             self.log.push(format!("wait {}s", until.saturating_sub(self.now).as_secs_f64()));
             self.now = self.now.max(until) + self.stopped;
             Ok(self.interrupt_pause)
+        }
+
+        fn finish(&mut self, _: Option<Duration>) -> Result<(), Error> {
+            Ok(())
         }
 
         fn tell(&mut self, _: &Event<'_>) {}

@@ -258,16 +258,25 @@ fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
     let run = run.limit(BOUNDED).run();
     run.code(124).says(&["retry: sh: gave up after 1 attempt in {T}: timed out after 1s, ended by TERM"]);
     drop(reader);
-    // Also where the command itself has ended, and only its last bytes are left.
-    let (reader, mut writer) = io::pipe().unwrap();
-    let flags = nix::fcntl::OFlag::O_NONBLOCK;
-    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();
-    while writer.write(&[b'.'; 4096]).is_ok() {}
-    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty())).unwrap();
-    let run = retry().args(["-n1", "--timeout", "1", "-x", "stdout~never"]).sh("echo last").stdout(writer);
-    let run = run.limit(BOUNDED).run();
-    run.code(124);
-    drop(reader);
+    // A command that has ended was in time, and is not run again; but its output must not get lost unseen.
+    for (limit, script, status) in [
+        ("--timeout", "echo last", 125),
+        ("--deadline", "echo last", 125),
+        ("--timeout", "echo last; exit 7", 7),
+    ] {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let flags = nix::fcntl::OFlag::O_NONBLOCK;
+        nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();
+        while writer.write(&[b'.'; 4096]).is_ok() {}
+        nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty())).unwrap();
+        let run = retry().args(["-n1", limit, "1", "-x", "stdout~never"]).sh(script).stdout(writer);
+        let run = run.limit(BOUNDED).run();
+        run.code(status);
+        if status == 125 {
+            run.says(&["retry: the command has ended, and its stdout was not read to the end"]);
+        }
+        drop(reader);
+    }
     // A slow one gets all.
     let scratch = Scratch::new();
     let go = scratch.join("go");
@@ -410,4 +419,109 @@ fn descriptors_that_were_given_are_not_watched() {
     run.code(0).stderr(&format!("{}\n", path.display()));
     assert_eq!(fs::read_to_string(&path).unwrap(), "by 5\n");
     assert!(run.messages().is_empty());
+}
+
+#[test]
+fn attempts_that_were_cut_keep_their_order_for_a_slow_reader() {
+    // Each attempt writes without end; what one wrote before its end comes before what the next writes.
+    let scratch = Scratch::new();
+    let go = scratch.join("go");
+    let inner = format!(
+        "{BINARY} -n4 --timeout 0.5 --kill-after 0 -d0 -x output~never -- \
+         sh -c 'exec yes \"attempt $RETRY_ATTEMPT of some length\"' 2>&1"
+    );
+    let slow = "import os,sys,time\nwhile True:\n b=os.read(0,3000)\n if not b: break\n sys.stdout.buffer.write(b)\n time.sleep(.002)\n";
+    let slow = scratch.file("slow.py", slow);
+    let script = format!("{inner} | python3 {}; touch {}", quoted(&slow), quoted(&go));
+    let run = Retry::new("sh").args(["-c", &script]).limit(BOUNDED * 2).run();
+    let text = String::from_utf8(run.code(0).stdout.clone()).unwrap();
+    let mut last = 0;
+    let (mut lines, mut messages) = (0, 0);
+    for line in text.lines() {
+        if line.contains("retry: ") {
+            messages += 1;
+            continue;
+        }
+        // The last line of an attempt that was cut may be cut too, and another begins behind it.
+        let Some(at) = line.find("attempt ") else { continue };
+        let number: u32 = line[at + 8..].chars().next().and_then(|c| c.to_digit(10)).unwrap_or(last);
+        assert!(number >= last, "attempt {number} after {last}");
+        last = number;
+        lines += 1;
+    }
+    assert!(lines > 100 && last == 4 && messages >= 4, "{lines} lines, up to {last}, {messages} messages");
+}
+
+#[test]
+fn a_signal_ends_a_command_and_retry_though_nobody_reads() {
+    let (reader, writer) = io::pipe().unwrap();
+    let running = retry().args(["-x", "stdout~never", "--", "yes"]).stdout(writer).limit(BOUNDED).spawn();
+    let yes = crate::support::process::children_of;
+    wait_until("yes has filled all pipes", || {
+        yes(running.pid()).first().is_some_and(|pid| crate::support::process::state(*pid) == Some('S'))
+    });
+    running.signal(Signal::SIGTERM);
+    running.wait_bounded().signal(Signal::SIGTERM);
+    drop(reader);
+}
+
+#[test]
+fn what_a_profile_alone_wants_is_not_worth_a_failure() {
+    let server = crate::support::Server::new([crate::support::Reply::status(200).body("fine")]);
+    let url = server.url("/");
+    // No descriptor for a pipe is left.
+    let limited = |options: &str| {
+        let script = format!("ulimit -n 5; exec {BINARY} -n1 {options} -- curl -q --noproxy '*' -fsS {url}");
+        Retry::new("sh").args(["-c", &script]).run()
+    };
+    limited("").check(true, "");
+    assert_eq!(limited("-r stderr~x").status.code(), Some(125), "a condition needs it");
+    assert_ne!(limited("").status.code(), Some(125));
+    // Those of earlier attempts' background processes give way.
+    let script = "ulimit -n 40; exec \"$0\" -n 60 -d 0 -qq -r output~never -r failure -- sh -c 'sleep 300 & echo $! >&3; exit 1' 3>\"$1\"";
+    let scratch = Scratch::new();
+    let pids = scratch.join("pids");
+    let run = Retry::new("sh").args(["-c", script, BINARY]).arg(&pids).limit(BOUNDED).run();
+    let pids: Vec<Doomed> =
+        fs::read_to_string(&pids).unwrap().lines().map(|pid| Doomed::new(pid.parse().unwrap())).collect();
+    run.code(1);
+    assert_eq!(pids.len(), 60);
+}
+
+#[test]
+fn a_pager_at_a_watched_terminal_reads_keys() {
+    let mut terminal = Terminal::shell();
+    let scratch = Scratch::new();
+    let text: String = (1..=200).map(|i| format!("row-{i}\n")).collect::<Vec<_>>().concat();
+    let text = scratch.file("text", text);
+    // git keeps its terminal where it may start a pager, and is watched where it does not.
+    let git = scratch.script(
+        "git",
+        format!("#!/bin/sh\n[ $1 = log ] && exec less {}\nreadlink /proc/$$/fd/2; exit 3\n", quoted(&text)),
+    );
+    let git = quoted(&git);
+    terminal.line(&format!("TERM=xterm retry -n1 -- {git} log"));
+    terminal.expect("row-23");
+    terminal.send("q");
+    terminal.expect_prompt();
+    let own = terminal.command("readlink /proc/$$/fd/2");
+    let seen = terminal.command(&format!("retry -n1 -- {git} fetch"));
+    assert!(!seen.contains(own.trim()), "{seen:?} is another than {own:?}");
+    let seen = terminal.command(&format!("retry -n1 -- {git} diff"));
+    assert!(seen.contains(own.trim()), "{seen:?} is {own:?}");
+}
+
+#[test]
+fn a_terminal_that_goes_takes_a_watched_command_with_it() {
+    for rule in ["stdout~never", "output~never"] {
+        let mut command = std::process::Command::new(BINARY);
+        command.args(["-x", rule, "--", "yes"]);
+        let mut terminal = Terminal::open(command);
+        terminal.expect("y\r\ny");
+        terminal.hang_up();
+        let status = terminal.wait();
+        // Whichever meets the command first: the signal, or the write that fails.
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert!(signal == Some(libc::SIGHUP) || status.code() == Some(1), "{rule}: {status}");
+    }
 }

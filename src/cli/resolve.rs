@@ -12,6 +12,7 @@ use crate::policy::delay::backoff::Growth;
 use crate::policy::delay::jitter::Jitter;
 use crate::policy::delay::schedule::Schedule;
 use crate::policy::verdict::classify::Rules;
+use crate::policy::verdict::evidence::Reach;
 use crate::policy::verdict::outcome::Signal;
 use crate::policy::verdict::profile::Profile;
 use crate::policy::verdict::program::{self, look_through};
@@ -34,8 +35,8 @@ pub(crate) struct Invocation {
     /// The environment without the variables that every attempt gets anew.
     pub(crate) environment: Vec<CString>,
     pub(crate) seed: Option<u64>,
-    /// The profile has something to learn from stdout too.
-    pub(crate) profile_stdout: bool,
+    /// Where the profile looks.
+    pub(crate) reach: Reach,
     /// The file that the command writes headers to.
     pub(crate) headers: Option<PathBuf>,
     pub(crate) label: String,
@@ -74,7 +75,7 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
             (2.., _) => Volume::Silent,
         },
         seed: args.seed,
-        profile_stdout: profiles.stdout,
+        reach: profiles.reach,
         headers: args.headers,
         environment,
         policy,
@@ -90,8 +91,7 @@ struct Profiles {
     rows: Vec<&'static Profile>,
     /// By name, at least one.
     named: bool,
-    /// Something is to be learned from stdout too.
-    stdout: bool,
+    reach: Reach,
 }
 
 fn profiles(args: &Args) -> Result<Profiles, Error> {
@@ -112,8 +112,14 @@ fn profiles(args: &Args) -> Result<Profiles, Error> {
             }
         }
     }
+    let program = look_through(&words).program.unwrap_or(0);
+    let arguments = words.get(program + 1..).unwrap_or_default();
     Ok(Profiles {
-        stdout: rows.iter().any(|row| row.stdout.is_told_by(&words)),
+        reach: Reach {
+            stdout: rows.iter().any(|row| row.stdout.is_told_by(arguments)),
+            terminal: names.iter().any(|name| !matches!(*name, "auto" | "none"))
+                || !rows.iter().any(|row| row.pager.may_start(arguments)),
+        },
         named: names.iter().any(|name| !matches!(*name, "auto" | "none")),
         rows,
     })

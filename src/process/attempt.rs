@@ -39,6 +39,9 @@ const WALKS: usize = 50;
 /// How long the command may take to stop when asked; a later stop is somebody else's.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a reader of watched streams may take nothing, once the run is over.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Longest sleep while a timeout runs. A stop that cannot be caught (SIGSTOP) shows as a longer one.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -119,15 +122,52 @@ impl<'a> Supervisor<'a> {
                     Kind::End => return Ok(Some(received.signal)),
                     Kind::Stop => stop_self(received.signal, || true),
                     Kind::Child => while next_change().is_some() {},
-                    Kind::Notice | Kind::Continue => drop(self.watch.resize()),
+                    Kind::Notice | Kind::Continue => {}
                 }
             }
             if now() >= until {
                 return Ok(None);
             }
             self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, Some(until))?;
-            self.watch.turn(None);
+            self.pass(None, voice);
         }
+    }
+
+    /// Passes on what watched commands have written, as long as that is taken: the run is over. A reader that
+    /// takes nothing for a second, a signal, or the deadline ends it.
+    ///
+    /// # Errors
+    /// When output of a command that ended by itself was not taken.
+    pub(crate) fn finish(&mut self, deadline: Option<Duration>, voice: &mut impl Voice) -> Result<(), Error> {
+        let mut moved_at = now();
+        loop {
+            let moved = self.pass(None, voice);
+            let now = now();
+            if moved > 0 {
+                moved_at = now;
+            }
+            let until = moved_at.saturating_add(READER_PATIENCE);
+            let until = deadline.map_or(until, |deadline| until.min(deadline));
+            if self.watch.is_drained() {
+                return Ok(());
+            }
+            if now >= until {
+                return if self.watch.owes_stdout() { Err(Error::Unread) } else { Ok(()) };
+            }
+            while let Some(received) = self.signals.next() {
+                if received.kind == Kind::End {
+                    return Ok(());
+                }
+            }
+            self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, Some(until))?;
+        }
+    }
+
+    /// Moves what can be moved on the watched streams; lines of retry's own wait behind it.
+    fn pass(&mut self, scanner: Option<&mut Scanner<'_>>, voice: &mut impl Voice) -> usize {
+        let moved = self.watch.turn(scanner);
+        voice.messages().hold(self.watch.holds_stderr());
+        moved
     }
 
     /// Runs the command once, to its end and, past a limit, to the end of all that it started.
@@ -164,8 +204,8 @@ impl<'a> Supervisor<'a> {
         let Child { pid, early } = match child {
             Ok(child) => child,
             Err(failure) => {
-                self.watch.turn(None);
-                self.watch.attempt_over()?;
+                self.pass(None, voice);
+                self.watch.attempt_over(true)?;
                 return Ok(Attempt::ended(Outcome::NotStarted(failure)));
             }
         };
@@ -189,9 +229,10 @@ impl<'a> Supervisor<'a> {
         // Of the last look at the clock: a stop may come at any moment, not in the wait alone.
         let mut from = started;
         loop {
-            let until = running.wake_at(from);
+            let beat = self.watch.has_terminal().then(|| from.saturating_add(BEAT));
+            let until = running.wake_at(from).into_iter().chain(beat).min();
             self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, until)?;
-            self.watch.turn(Some(&mut scanner));
+            self.pass(Some(&mut scanner), voice);
             let mut children = false;
             while let Some(received) = self.signals.next() {
                 if received.kind == Kind::Continue
@@ -201,9 +242,10 @@ impl<'a> Supervisor<'a> {
                 }
                 children |= received.kind == Kind::Child;
                 running.on_signal(received, voice);
-                if matches!(received.kind, Kind::Notice | Kind::Continue) && self.watch.resize() {
-                    running.tell_size();
-                }
+            }
+            // The kernel tells a new size to the foreground group alone, which may be another than this.
+            if self.watch.resize() {
+                running.tell_size();
             }
             running.before.grow();
             while children
@@ -218,7 +260,7 @@ impl<'a> Supervisor<'a> {
             from = now();
             running.on_time(from, voice);
             if let Some(outcome) = running.finished(from) {
-                self.watch.turn(Some(&mut scanner));
+                self.pass(Some(&mut scanner), voice);
                 if running.waits_for_output() && !self.watch.is_drained() {
                     continue;
                 }
@@ -245,7 +287,11 @@ impl<'a> Supervisor<'a> {
         scanner: Scanner<'_>,
         mark: Option<&Mark>,
     ) -> Result<Attempt, Error> {
-        self.watch.attempt_over()?;
+        match self.watch.attempt_over(running.is_over() && running.interrupted.is_none()) {
+            // It ends by the signal all the same.
+            Err(_) if running.interrupted.is_some() => {}
+            over => over?,
+        }
         let headers =
             self.headers.as_ref().zip(mark).map(|(file, mark)| file.since(mark)).unwrap_or_default();
         let evidence = scanner.finish(self.watch.merged(), &headers);
@@ -306,10 +352,10 @@ impl Running {
         self.state == State::Running && self.ended.is_some()
     }
 
-    /// Whether what it wrote must be passed on before the attempt is over. After a limit it is not waited for:
-    /// the reader may never come.
+    /// Whether what it wrote must be passed on before the attempt is over. After a limit or a signal it is not
+    /// waited for: the reader may never come.
     fn waits_for_output(&self) -> bool {
-        self.is_over() && !self.urged
+        self.is_over() && !self.urged && self.interrupted.is_none()
     }
 
     /// When something is to be done although nothing happens.
@@ -400,7 +446,10 @@ impl Running {
 
     /// Its pseudo-terminals have another size now. What the terminal told the group came before that.
     fn tell_size(&self) {
-        let group = if self.group == Group::Own { -self.pid } else { 0 };
+        let group = match self.group {
+            Group::Own => -self.pid,
+            Group::Shared => Terminal::foreground().map_or(0, |group| -group),
+        };
         // That some of it is gone, or another user's, is no matter.
         let _ = send(group, SIGWINCH);
     }
@@ -459,8 +508,7 @@ impl Running {
 
     fn terminate(&mut self, limit: Limit, now: Duration, voice: &mut impl Voice) {
         if self.ended.is_some() {
-            // Only its output is left, which nobody reads: as if it were still writing.
-            self.ended = Some(self.cut(limit, Vec::new()));
+            // It ended by itself and in time: only its reader is late.
             self.urged = true;
             return;
         }

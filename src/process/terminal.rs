@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{getpgrp, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
 use crate::streams::sink::Stream;
 
@@ -40,6 +40,12 @@ impl Terminal {
         let own = getpgrp();
         let streams = [Stream::Stderr, Stream::Stdin, Stream::Stdout].map(Stream::fd);
         streams.into_iter().find(|fd| tcgetpgrp(fd) == Ok(own)).map(Self)
+    }
+
+    /// The process group in the foreground of the terminal that a standard stream is.
+    pub(crate) fn foreground() -> Option<i32> {
+        let streams = [Stream::Stderr, Stream::Stdin, Stream::Stdout].map(Stream::fd);
+        streams.into_iter().find_map(|fd| tcgetpgrp(fd).ok()).map(Pid::as_raw)
     }
 
     /// Takes it back from a group that the command gave it to and that has ended with it: the next attempt

@@ -59,12 +59,13 @@ impl HeadersFile {
         let Ok(Some(mut now)) = self.read() else { return Vec::new() };
         match &mark.0 {
             Some(before) if *before == now => Vec::new(),
-            // Appended to; a file that begins as before and has grown cannot be told from that.
+            // Appended to; or written anew with the same beginning, where that was no end of a response.
             Some(before)
                 if before.identity == now.identity
                     && before.size < now.size
                     && now.size <= MOST
-                    && now.content.starts_with(&before.content) =>
+                    && now.content.starts_with(&before.content)
+                    && ends_there(&before.content, &now.content[before.content.len()..]) =>
             {
                 now.content.split_off(before.content.len())
             }
@@ -97,5 +98,70 @@ impl HeadersFile {
             size: metadata.len(),
             content,
         }))
+    }
+}
+
+/// Whether what was there is whole, so that the rest is something new: it ends with a blank line, or with a
+/// line before a status line.
+fn ends_there(before: &[u8], rest: &[u8]) -> bool {
+    before.ends_with(b"\n\n")
+        || before.ends_with(b"\n\r\n")
+        || (before.ends_with(b"\n") && rest.trim_ascii_start().starts_with(b"HTTP"))
+        || before.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What is taken for new when a file with the first content gets the second.
+    fn new_of(before: Option<&str>, change: impl FnOnce(&Path)) -> String {
+        let directory =
+            std::env::temp_dir().join(format!("retry-headers-{}-{:p}", std::process::id(), &before));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("h");
+        if let Some(before) = before {
+            fs::write(&path, before).unwrap();
+        }
+        let file = HeadersFile::new(&path).unwrap();
+        let mark = file.mark();
+        // Well past a tick of the file system's clock.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        change(&path);
+        let new = String::from_utf8(file.since(&mark)).unwrap();
+        fs::remove_dir_all(&directory).unwrap();
+        new
+    }
+
+    #[test]
+    fn only_what_was_written_since_counts() {
+        let (old, new) = ("HTTP/1.1 503 x\r\nA: b\r\n\r\n", "HTTP/1.1 404 y\r\n\r\n");
+        let append = |text: &'static str| {
+            move |path: &Path| {
+                use std::io::Write as _;
+                OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+            }
+        };
+        let rewrite = |text: &'static str| move |path: &Path| fs::write(path, text).unwrap();
+        assert_eq!(new_of(None, |_| {}), "");
+        assert_eq!(new_of(None, rewrite(new)), new);
+        assert_eq!(new_of(Some(old), |_| {}), "");
+        assert_eq!(new_of(Some(old), append(new)), new);
+        assert_eq!(new_of(Some(old), rewrite(new)), new);
+        assert_eq!(new_of(Some(old), rewrite(old)), old);
+        assert_eq!(new_of(Some(old), |path| fs::remove_file(path).unwrap()), "");
+        // Written anew, it begins as it did, and goes on.
+        assert_eq!(
+            new_of(Some("HTTP/1.1 404 x\r\nA: b\r\n"), rewrite("HTTP/1.1 404 x\r\nA: b\r\nC: d\r\n\r\n")),
+            "HTTP/1.1 404 x\r\nA: b\r\nC: d\r\n\r\n"
+        );
+        assert_eq!(
+            new_of(Some("HTTP/1.1 503 S"), rewrite("HTTP/1.1 503 Service\r\n\r\n")),
+            "HTTP/1.1 503 Service\r\n\r\n"
+        );
+        // A script's log, a line at a time.
+        assert_eq!(new_of(Some("HTTP 404\n"), append("HTTP 503\n")), "HTTP 503\n");
     }
 }

@@ -20,11 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Messages {
     queue: Vec<u8>,
     sink: Sink,
+    /// Bytes of the command's are on their way to stderr, and go first.
+    held: bool,
 }
 
 impl Default for Messages {
     fn default() -> Self {
-        Self { queue: Vec::new(), sink: Sink::new(Stream::Stderr) }
+        Self { queue: Vec::new(), sink: Sink::new(Stream::Stderr), held: false }
     }
 }
 
@@ -38,13 +40,25 @@ impl Messages {
         self.flush();
     }
 
+    /// Holds the lines back behind bytes of the command's that are still on their way to stderr, or no more.
+    pub(crate) fn hold(&mut self, hold: bool) {
+        let released = self.held && !hold;
+        self.held = hold;
+        if released {
+            self.flush();
+        }
+    }
+
     /// stderr, where something waits for room on it.
     pub(crate) fn pending_on(&mut self) -> Option<BorrowedFd<'_>> {
-        if self.queue.is_empty() { None } else { Some(self.sink.fd()) }
+        if self.queue.is_empty() || self.held { None } else { Some(self.sink.fd()) }
     }
 
     /// Passes on what waits, as far as stderr takes it now.
     pub(crate) fn flush(&mut self) {
+        if self.held {
+            return;
+        }
         while !self.queue.is_empty() {
             // Whole lines, so that what the command writes meanwhile does not land inside one.
             let window = &self.queue[..self.queue.len().min(ATOMIC)];
@@ -63,6 +77,7 @@ impl Messages {
     /// Passes on what waits when the run is over; gives up after a second.
     pub(crate) fn finish(&mut self, now: impl Fn() -> Duration) {
         let end = now() + PATIENCE;
+        self.held = false;
         loop {
             self.flush();
             let Some(fd) = self.pending_on() else { return };

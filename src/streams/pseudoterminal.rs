@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
+use nix::sys::stat::{Mode, fchmod};
 use nix::sys::termios::{LocalFlags, OutputFlags, tcgetattr};
 
 use super::descriptor::lift;
@@ -26,6 +27,8 @@ pub(crate) fn like(stream: Stream) -> nix::Result<(OwnedFd, OwnedFd)> {
     for end in [&pair.master, &pair.slave] {
         fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
+    // Nobody types there: a pager that looks for keys finds it closed to reading, and takes /dev/tty.
+    fchmod(&pair.slave, Mode::S_IWUSR)?;
     Ok((lift(pair.master)?, lift(pair.slave)?))
 }
 

@@ -14,7 +14,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::{isatty, write};
+use nix::sys::termios::tcgetsid;
+use nix::unistd::{getsid, isatty, write};
 
 use super::descriptor::lift;
 
@@ -135,6 +136,13 @@ impl Way {
             Ok(file) => lift(file.into()).map_or(Self::Polled, |fd| Self::Own(fd.into())),
             // A pipe that nobody has open for reading (fifo(7)).
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Self::Gone,
+            // A terminal that belongs to another user, as after su(1): the controlling one has a name that
+            // anybody may open (tty(4)).
+            Err(_) if terminal && tcgetsid(fd) == getsid(None) => {
+                let own = OpenOptions::new().write(true).custom_flags(flags).open("/dev/tty");
+                let own = own.ok().and_then(|file| lift(file.into()).ok());
+                own.map_or(Self::Polled, |fd| Self::Own(fd.into()))
+            }
             Err(_) => Self::Polled,
         }
     }

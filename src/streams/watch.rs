@@ -13,6 +13,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::PollFlags;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::SockType;
 use nix::sys::stat::fstat;
 use nix::unistd::{isatty, pipe2, read};
 
@@ -20,7 +22,7 @@ use super::descriptor::lift;
 use super::pseudoterminal::{self, set_size, size};
 use super::sink::{Sink, Stream};
 use crate::error::{Doing as _, Error};
-use crate::policy::verdict::evidence::{Carries, Scanner, Wanted};
+use crate::policy::verdict::evidence::{Carries, Need, Scanner, Wanted};
 
 /// How much is read at a time, in bytes.
 const PART: usize = 64 * 1024;
@@ -46,6 +48,8 @@ struct Planned {
     /// Where what it writes goes.
     to: Stream,
     terminal: bool,
+    /// A condition needs it: without it nothing is run.
+    required: bool,
 }
 
 /// The command's ends of what it writes to, and which of its descriptors each becomes.
@@ -58,8 +62,7 @@ struct Source {
     planned: Planned,
     /// Read, and not written yet.
     pending: Vec<u8>,
-    /// Of the attempt that runs: it counts for the verdict.
-    current: bool,
+    of: Of,
     /// Nothing is there to be read now.
     dry: bool,
     /// Nobody has its other end open.
@@ -67,6 +70,17 @@ struct Source {
     /// What it can hold, in bytes, and what has been read since the command ended.
     holds: usize,
     read_since: usize,
+}
+
+/// Whose bytes a source has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// The attempt that runs: they count for the verdict.
+    Current,
+    /// A command that ended by itself: what it wrote must not be lost.
+    Ended,
+    /// A command that was cut, or ended by a signal to retry.
+    Cut,
 }
 
 /// What to poll(2) for.
@@ -90,7 +104,7 @@ impl Watch {
     /// Sees which streams there are to watch.
     pub(crate) fn new(wanted: &Wanted) -> Self {
         Self {
-            plan: plan(wanted.stdout, wanted.stderr),
+            plan: plan(wanted),
             sinks: [Sink::new(Stream::Stdout), Sink::new(Stream::Stderr)],
             sources: Vec::new(),
             part: Vec::new(),
@@ -103,40 +117,56 @@ impl Watch {
         self.plan.iter().any(|planned| planned.carries == Carries::Both)
     }
 
-    /// Opens what the command of the next attempt writes to.
+    /// Opens what the command of the next attempt writes to. What only a profile wants is left out where the
+    /// system has no room for it.
     ///
     /// # Errors
     /// When the system has no descriptor or no pseudo-terminal left.
     pub(crate) fn open(&mut self) -> Result<Ends, Error> {
         let mut ends = Vec::new();
-        for planned in &self.plan {
-            let (ours, theirs, holds) = if planned.terminal {
-                let (ours, theirs) =
-                    pseudoterminal::like(planned.to).doing("cannot open a pseudo-terminal")?;
-                (ours, theirs, pseudoterminal::HOLDS)
-            } else {
-                pipe().doing("cannot open a pipe")?
-            };
-            let flags = fcntl(&ours, FcntlArg::F_GETFL).map_or(OFlag::empty(), OFlag::from_bits_retain);
-            fcntl(&ours, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).doing("cannot open a pipe")?;
-            self.sources.push(Source {
-                fd: ours,
-                planned: *planned,
-                pending: Vec::new(),
-                current: true,
-                dry: false,
-                ended: false,
-                holds,
-                read_since: 0,
-            });
-            let targets: &'static [i32] = match planned.carries {
-                Carries::Stdout => &[1],
-                Carries::Stderr => &[2],
-                Carries::Both => &[1, 2],
-            };
-            ends.push((theirs, targets));
+        for planned in self.plan.clone() {
+            match self.open_one(planned) {
+                Ok(end) => ends.push(end),
+                Err(_) if !planned.required => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(ends)
+    }
+
+    fn open_one(&mut self, planned: Planned) -> Result<(OwnedFd, &'static [i32]), Error> {
+        let what = if planned.terminal { "cannot open a pseudo-terminal" } else { "cannot open a pipe" };
+        let (ours, theirs, holds) = loop {
+            match planned.open() {
+                // What an earlier attempt left behind may have to do without.
+                Err(Errno::EMFILE | Errno::ENFILE)
+                    if self.sources.iter().any(|source| source.of != Of::Current) =>
+                {
+                    if let Some(oldest) = self.sources.iter().position(|source| source.of != Of::Current) {
+                        self.sources.remove(oldest);
+                    }
+                }
+                opened => break opened.doing(what)?,
+            }
+        };
+        let flags = fcntl(&ours, FcntlArg::F_GETFL).map_or(OFlag::empty(), OFlag::from_bits_retain);
+        fcntl(&ours, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).doing(what)?;
+        self.sources.push(Source {
+            fd: ours,
+            planned,
+            pending: Vec::new(),
+            of: Of::Current,
+            dry: false,
+            ended: false,
+            holds,
+            read_since: 0,
+        });
+        let targets: &'static [i32] = match planned.carries {
+            Carries::Stdout => &[1],
+            Carries::Stderr => &[2],
+            Carries::Both => &[1, 2],
+        };
+        Ok((theirs, targets))
     }
 
     /// What to wait for.
@@ -164,27 +194,59 @@ impl Watch {
         all
     }
 
-    /// Moves what can be moved now. What passes of the attempt that runs is shown to `scanner`.
-    pub(crate) fn turn(&mut self, mut scanner: Option<&mut Scanner<'_>>) {
+    /// Moves what can be moved now; returns how many bytes went on. What passes of the attempt that runs is
+    /// shown to `scanner`.
+    pub(crate) fn turn(&mut self, mut scanner: Option<&mut Scanner<'_>>) -> usize {
         if self.sources.is_empty() {
-            return;
+            return 0;
         }
         self.part.resize(PART, 0);
         let Self { sinks, sources, part, failed, .. } = self;
         let mut lost = [false; 2];
+        let mut blocked = [false; 2];
+        let mut moved = 0;
         for source in sources.iter_mut() {
             let to = place(source.planned.to);
-            let scanner = scanner.as_deref_mut().filter(|_| source.current);
-            if let Err(errno) = source.move_on(&mut sinks[to], part, scanner) {
-                lost[to] = true;
-                if source.planned.to == Stream::Stdout && errno != Errno::EPIPE {
-                    failed.get_or_insert(errno);
+            if blocked[to] {
+                // What was written first goes first.
+                continue;
+            }
+            let scanner = scanner.as_deref_mut().filter(|_| source.of == Of::Current);
+            match source.move_on(&mut sinks[to], part, scanner) {
+                Ok(bytes) => moved += bytes,
+                Err(errno) => {
+                    lost[to] = true;
+                    // A terminal that was hung up gives EIO (tty_ioctl(4), TIOCVHANGUP).
+                    let gone = errno == Errno::EPIPE || (errno == Errno::EIO && source.planned.terminal);
+                    if source.planned.to == Stream::Stdout && !gone {
+                        failed.get_or_insert(errno);
+                    }
                 }
             }
+            blocked[to] |= !source.pending.is_empty();
         }
         sources.retain(|source| {
             !lost[place(source.planned.to)] && (!source.ended || !source.pending.is_empty())
         });
+        moved
+    }
+
+    /// Whether bytes of a command that ended by itself have not reached stdout.
+    pub(crate) fn owes_stdout(&self) -> bool {
+        let owes = |source: &&Source| source.of == Of::Ended && source.planned.to == Stream::Stdout;
+        self.sources.iter().filter(owes).any(|source| !source.is_drained())
+    }
+
+    /// Whether bytes wait that must reach stderr before anything else does.
+    pub(crate) fn holds_stderr(&self) -> bool {
+        let to_stderr =
+            |source: &Source| source.planned.to == Stream::Stderr || source.planned.carries == Carries::Both;
+        self.sources.iter().any(|source| to_stderr(source) && !source.pending.is_empty())
+    }
+
+    /// Whether a pseudo-terminal stands for a terminal, whose size has to be followed.
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.sources.iter().any(|source| source.planned.terminal)
     }
 
     /// The reader of a stream has gone: so it has for the command.
@@ -192,29 +254,27 @@ impl Watch {
         self.sources.retain(|source| source.planned.to != stream);
     }
 
-    /// Whether all that the command of this attempt wrote has been passed on. Asked after its end, and after
-    /// a [`turn`](Self::turn).
+    /// Whether all that the commands wrote has been passed on. Asked after their end, and after a
+    /// [`turn`](Self::turn).
     pub(crate) fn is_drained(&self) -> bool {
-        self.sources.iter().filter(|source| source.current).all(|source| {
-            // Bytes come in order: behind what there was room for, all is newer than the end.
-            (source.dry || source.ended || source.read_since >= source.holds) && source.pending.is_empty()
-        })
+        self.sources.iter().all(Source::is_drained)
     }
 
     /// The command has ended; from now on is counted what is read.
     pub(crate) fn command_ended(&mut self) {
-        for source in &mut self.sources {
+        for source in self.sources.iter_mut().filter(|source| source.of == Of::Current) {
             (source.dry, source.read_since) = (false, 0);
         }
     }
 
-    /// The attempt is over: what still comes belongs to what it left behind.
+    /// The attempt is over: what still comes belongs to what it left behind. `whole` tells that the command
+    /// ended by itself, so that what it wrote must not be lost.
     ///
     /// # Errors
     /// Where bytes of it could not be passed on to stdout.
-    pub(crate) fn attempt_over(&mut self) -> Result<(), Error> {
-        for source in &mut self.sources {
-            source.current = false;
+    pub(crate) fn attempt_over(&mut self, whole: bool) -> Result<(), Error> {
+        for source in self.sources.iter_mut().filter(|source| source.of == Of::Current) {
+            source.of = if whole { Of::Ended } else { Of::Cut };
         }
         match self.failed.take() {
             Some(errno) => Err(errno).doing("cannot write to stdout"),
@@ -236,7 +296,13 @@ impl Watch {
 }
 
 impl Source {
-    /// Writes what is pending, and reads and writes on.
+    /// Whether all that the command wrote before its end has been passed on. Bytes come in order: behind what
+    /// there was room for, all is newer than the end.
+    fn is_drained(&self) -> bool {
+        (self.dry || self.ended || self.read_since >= self.holds) && self.pending.is_empty()
+    }
+
+    /// Writes what is pending, and reads and writes on; how many bytes were written.
     ///
     /// # Errors
     /// Where the sink takes nothing any more.
@@ -245,34 +311,39 @@ impl Source {
         sink: &mut Sink,
         part: &mut [u8],
         mut scanner: Option<&mut Scanner<'_>>,
-    ) -> Result<(), Errno> {
+    ) -> Result<usize, Errno> {
+        let mut moved = 0;
         for _ in 0..ROUNDS {
             while !self.pending.is_empty() {
                 match pass(sink, self.planned.to, &self.pending)? {
-                    0 => return Ok(()),
-                    written => drop(self.pending.drain(..written)),
+                    0 => return Ok(moved),
+                    written => {
+                        moved += written;
+                        drop(self.pending.drain(..written));
+                    }
                 }
             }
             if self.ended {
-                return Ok(());
+                return Ok(moved);
             }
             let length = match read(&self.fd, part) {
                 // EIO: nobody has the other end of the pseudo-terminal open (pty(7)).
                 Ok(0) | Err(Errno::EIO) => {
                     self.ended = true;
-                    return Ok(());
+                    return Ok(moved);
                 }
                 Ok(length) => length,
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => {
                     self.dry = true;
-                    return Ok(());
+                    return Ok(moved);
                 }
                 Err(_) => {
                     self.ended = true;
-                    return Ok(());
+                    return Ok(moved);
                 }
             };
+            self.dry = false;
             self.read_since = self.read_since.saturating_add(length);
             let bytes = part.get(..length).unwrap_or_default();
             let mut done = 0;
@@ -289,12 +360,13 @@ impl Source {
                     }
                 }
             }
+            moved += done;
             self.pending.extend_from_slice(&bytes[done..]);
             if let Some(scanner) = &mut scanner {
                 scanner.push(self.planned.carries, bytes);
             }
         }
-        Ok(())
+        Ok(moved)
     }
 }
 
@@ -313,28 +385,62 @@ fn pass(sink: &mut Sink, to: Stream, bytes: &[u8]) -> Result<usize, Errno> {
 
 /// Which streams are watched, and how: each by itself, or both as one where they are the same file, so that
 /// they keep their order.
-fn plan(stdout: bool, stderr: bool) -> Vec<Planned> {
-    if !stdout && !stderr {
+fn plan(wanted: &Wanted) -> Vec<Planned> {
+    if (wanted.stdout, wanted.stderr) == (Need::None, Need::None) {
         return Vec::new();
     }
     let identity =
         |stream: Stream| fstat(stream.fd()).ok().map(|stat| (stat.st_dev, stat.st_ino, stat.st_rdev));
     let (out, err) = (identity(Stream::Stdout), identity(Stream::Stderr));
     let terminal = |stream: Stream| isatty(stream.fd()).unwrap_or(false);
-    let planned = |carries, to| Planned { carries, to, terminal: terminal(to) };
-    let same = out.is_some() && out == err;
+    // A profile leaves a terminal alone where the command may need it.
+    let needed = |stream: Stream, need: Need| match need {
+        Need::None => false,
+        Need::Profile => takes_a_stream(stream) && (wanted.reach.terminal || !terminal(stream)),
+        Need::Condition => takes_a_stream(stream),
+    };
+    let (stdout, stderr) = (needed(Stream::Stdout, wanted.stdout), needed(Stream::Stderr, wanted.stderr));
+    let planned = |carries, to, need| Planned {
+        carries,
+        to,
+        terminal: terminal(to),
+        required: need == Need::Condition,
+    };
     // Of a terminal only what is needed is taken, also where the order suffers.
-    if same && ((stdout && stderr) || !terminal(Stream::Stdout)) {
-        return vec![planned(Carries::Both, if stdout { Stream::Stdout } else { Stream::Stderr })];
+    let same = out == err && out.is_some();
+    if same && (if terminal(Stream::Stdout) { stdout && stderr } else { stdout || stderr }) {
+        let need = if wanted.stdout == Need::Condition { wanted.stdout } else { wanted.stderr };
+        return vec![planned(Carries::Both, if stdout { Stream::Stdout } else { Stream::Stderr }, need)];
     }
     let mut plan = Vec::new();
-    if stdout && out.is_some() {
-        plan.push(planned(Carries::Stdout, Stream::Stdout));
+    if stdout {
+        plan.push(planned(Carries::Stdout, Stream::Stdout, wanted.stdout));
     }
-    if stderr && err.is_some() {
-        plan.push(planned(Carries::Stderr, Stream::Stderr));
+    if stderr {
+        plan.push(planned(Carries::Stderr, Stream::Stderr, wanted.stderr));
     }
     plan
+}
+
+/// Whether it can be written to as a stream of bytes: not closed, not open for reading only, and no socket
+/// that keeps messages apart.
+fn takes_a_stream(stream: Stream) -> bool {
+    let Ok(flags) = fcntl(stream.fd(), FcntlArg::F_GETFL) else { return false };
+    let reads_only = OFlag::from_bits_retain(flags) & OFlag::O_ACCMODE == OFlag::O_RDONLY;
+    let messages =
+        getsockopt(&stream.fd(), SockType).is_ok_and(|kind| kind != nix::sys::socket::SockType::Stream);
+    !reads_only && !messages
+}
+
+impl Planned {
+    /// Our end, the command's, and how much what is between holds.
+    fn open(self) -> nix::Result<(OwnedFd, OwnedFd, usize)> {
+        if self.terminal {
+            let (ours, theirs) = pseudoterminal::like(self.to)?;
+            return Ok((ours, theirs, pseudoterminal::HOLDS));
+        }
+        pipe()
+    }
 }
 
 /// Our end, the command's, and what a pipe holds.

@@ -124,24 +124,25 @@ impl Schedule {
             (Some(_) | None, _) => {}
         }
         let backoff = self.draw(progress, rng);
-        let least = asked.map_or(Duration::ZERO, |asked| asked.wait);
+        let wish = asked.map_or(Duration::ZERO, |asked| asked.wait);
+        let least = backoff.max(wish);
         let spread = match asked {
             Some(asked) if self.jitter != Jitter::None => {
                 uniform(Duration::ZERO, ASKED_SPREAD.max(asked.wait / 10), rng)
             }
             Some(_) | None => Duration::ZERO,
         };
-        let delay = backoff.max(least).saturating_add(spread);
+        let delay = least.saturating_add(spread);
         let Some((deadline, left)) = left.filter(|(_, left)| delay >= *left) else {
             return Next::Wait(delay);
         };
-        let half = left / 2;
-        if asked.is_some() && half < least {
-            // It fits, only its spread or the backoff does not.
-            let most = if self.jitter == Jitter::None { least } else { left.saturating_sub(TICK).max(least) };
+        if least < left {
+            // Only its spread does not fit.
+            let most = left.saturating_sub(TICK).max(least);
             return Next::Wait(uniform(least, most, rng).clamp(least, most));
         }
-        if asked.is_some() || half >= self.growth.first().max(self.floor) {
+        let half = left / 2;
+        if half >= self.growth.first().max(self.floor).max(wish) {
             return Next::Wait(half);
         }
         Next::Stop(Exhausted::DelayPastDeadline(deadline))
@@ -301,6 +302,12 @@ mod tests {
             Next::Stop(Exhausted::AskedPastDeadline { asked: asked(secs(10)), deadline })
         );
         assert_eq!(after_asked(&limited, secs(9), secs(50), 0), Next::Wait(secs(9)));
+        // A wish makes no delay shorter than without it.
+        let floor = Schedule { floor: secs(8), deadline: Some(secs(6)), ..schedule() };
+        assert_eq!(
+            after_asked(&floor, secs(1), Duration::ZERO, 0),
+            Next::Stop(Exhausted::DelayPastDeadline(secs(6)))
+        );
         let last = Schedule { max_attempts: NonZeroU32::new(1), ..schedule() };
         assert_eq!(after_asked(&last, secs(9999), Duration::ZERO, 0), Next::Stop(Exhausted::Attempts));
     }
@@ -344,7 +351,11 @@ mod tests {
                     prop_assert!(wait >= millis(told));
                     prop_assert!(millis(elapsed) + wait < millis(deadline));
                 }
-                Next::Stop(_) => prop_assert!(elapsed + told >= deadline),
+                Next::Stop(Exhausted::AskedPastDeadline { .. } | Exhausted::Deadline(_)) => {
+                    prop_assert!(elapsed + told >= deadline);
+                }
+                // The backoff does not fit, nor a half of what is left.
+                Next::Stop(_) => prop_assert!(2 * first.max(told) > deadline - elapsed - 1),
             }
         }
 

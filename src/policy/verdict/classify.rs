@@ -1,7 +1,7 @@
 //! The rules in their order; the first that matches decides, and the verdict names it.
 
 use super::condition::Condition;
-use super::evidence::Wanted;
+use super::evidence::{Reach, Wanted};
 use super::outcome::{Attempt, NotStarted, Outcome, Signal, Verdict};
 use super::profile::{Class, Pattern, Profile, Says};
 use super::text::Text;
@@ -91,9 +91,8 @@ impl Rules {
         self.behind_conditions(attempt)
     }
 
-    /// What the streams have to be watched for. `profile_stdout`: the rows have something to learn from stdout
-    /// too.
-    pub(crate) fn wanted(&self, profile_stdout: bool) -> Wanted {
+    /// What the streams have to be watched for; the rows look where `reach` says.
+    pub(crate) fn wanted(&self, reach: Reach) -> Wanted {
         let conditions =
             || self.fatal_on.iter().chain(&self.success_on).chain(&self.until).chain(&self.retry_on);
         let mut texts: Vec<Text> = Vec::new();
@@ -104,7 +103,7 @@ impl Rules {
         }
         // The file tells all that `http:` asks for.
         let http = !self.headers && conditions().any(super::condition::Condition::asks_http);
-        Wanted::new(texts, self.profiles.clone(), http, profile_stdout)
+        Wanted::new(texts, self.profiles.clone(), http, reach)
     }
 
     /// What is known of why the attempt ended as it did, in a few words: for a message.
@@ -117,7 +116,7 @@ impl Rules {
     /// The rules behind the user's conditions: profile, then defaults.
     fn behind_conditions(&self, attempt: &Attempt) -> Verdict {
         if let Outcome::Exited(status) = attempt.outcome
-            && (status != 0 || self.named || self.headers)
+            && (status != 0 || self.named)
             && let Some((class, rule)) = self.profile(attempt, status)
         {
             match class {
@@ -192,7 +191,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::evidence::{Carries, Evidence, Scanner};
+    use super::super::evidence::{Carries, Evidence, Need, Scanner};
     use super::super::outcome::{Alive, Cut, Limit, Survivor};
     use super::*;
 
@@ -304,8 +303,8 @@ mod tests {
         let curl = Profile::named("curl").unwrap();
         let timeout = Profile::named("timeout").unwrap();
         let streams = |rules: Rules, stdout| {
-            let wanted = rules.wanted(stdout);
-            (wanted.stdout, wanted.stderr)
+            let wanted = rules.wanted(Reach { stdout, terminal: true });
+            (wanted.stdout != Need::None, wanted.stderr != Need::None)
         };
         let retry_on = |text| vec![condition(text)];
         assert_eq!(streams(Rules::default(), false), (false, false));
@@ -336,7 +335,7 @@ mod tests {
             success_on: vec![condition("output~^done$")],
             ..Rules::default()
         };
-        let wanted = rules.wanted(false);
+        let wanted = rules.wanted(Reach::default());
         let verdict = |parts: &[(Carries, &str)]| {
             let mut scanner = Scanner::new(&wanted);
             for (carries, text) in parts {

@@ -23,33 +23,53 @@ pub(crate) struct Wanted {
     rows: Vec<&'static Profile>,
     /// Whether status lines and header fields are read.
     http: bool,
-    lines_in: LinesIn,
-    /// Which streams are to be watched.
-    pub(crate) stdout: bool,
-    pub(crate) stderr: bool,
+    /// Whether `HTTP 503` is a status line on stdout too: the user asked for HTTP.
+    bare: bool,
+    /// Where the rows reach.
+    pub(crate) reach: Reach,
+    pub(crate) stdout: Need,
+    pub(crate) stderr: Need,
     lines: OnceCell<Option<Lines>>,
 }
 
-/// Where the lines of the rows and of HTTP are looked for.
+/// Who needs a stream to be watched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum LinesIn {
+pub(crate) enum Need {
+    /// Nobody.
     #[default]
-    Stderr,
-    Both,
+    None,
+    /// A profile, which can do without.
+    Profile,
+    /// A condition of the user's.
+    Condition,
+}
+
+/// Where the rows of the profile look, for the command at hand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// In stdout too: the command writes something telling there.
+    pub(crate) stdout: bool,
+    /// In a terminal too: the command starts no pager there that would read keys from it.
+    pub(crate) terminal: bool,
 }
 
 impl Wanted {
-    /// `http` asks for the lines of HTTP on both streams. The rows ask for stderr, and where `rows_stdout` is
-    /// set for stdout too.
-    pub(crate) fn new(texts: Vec<Text>, rows: Vec<&'static Profile>, http: bool, rows_stdout: bool) -> Self {
+    /// `http` asks for the lines of HTTP on both streams; the rows ask for stderr, and for what `reach` says.
+    pub(crate) fn new(texts: Vec<Text>, rows: Vec<&'static Profile>, http: bool, reach: Reach) -> Self {
         let asks =
             |streams: Streams| texts.iter().any(|text| [streams, Streams::Output].contains(&text.streams));
         let rows: Vec<_> = rows.into_iter().filter(|row| row.http || !row.patterns.is_empty()).collect();
+        let need = |streams: Streams, profile: bool| match (http || asks(streams), profile) {
+            (true, _) => Need::Condition,
+            (false, true) => Need::Profile,
+            (false, false) => Need::None,
+        };
         Self {
-            stdout: asks(Streams::Stdout) || http || (rows_stdout && !rows.is_empty()),
-            stderr: asks(Streams::Stderr) || http || !rows.is_empty(),
+            stdout: need(Streams::Stdout, reach.stdout && !rows.is_empty()),
+            stderr: need(Streams::Stderr, !rows.is_empty()),
             http: http || rows.iter().any(|row| row.http),
-            lines_in: if rows_stdout || http { LinesIn::Both } else { LinesIn::Stderr },
+            bare: http || rows.iter().any(|row| row.programs.is_empty() && row.http),
+            reach: Reach { stdout: reach.stdout || http, ..reach },
             texts,
             rows,
             lines: OnceCell::new(),
@@ -69,8 +89,9 @@ struct Lines {
     any: Regex,
     /// Tells which of the rows' patterns a line matches; none where they have none.
     each: Option<Regex>,
-    /// Of each pattern in `each`.
+    /// Of each pattern in `each`; with its own regex, for the group in it, once that was needed.
     patterns: Vec<(&'static Profile, &'static Pattern)>,
+    alone: Vec<OnceCell<Option<Regex>>>,
 }
 
 impl Lines {
@@ -92,7 +113,19 @@ impl Lines {
         } else {
             compile(&sources, Syntax::Bytes, MatchKind::LeftmostFirst).ok()
         };
-        Some(Self { any: any?, each, patterns })
+        let alone = patterns.iter().map(|_| OnceCell::new()).collect();
+        Some(Self { any: any?, each, patterns, alone })
+    }
+
+    /// The HTTP status in the first group of a pattern that has matched this line.
+    fn status_in(&self, pattern: usize, line: &[u8]) -> Option<u16> {
+        let (_, source) = self.patterns.get(pattern)?;
+        let compiled = || compile(&[source.regex], Syntax::Bytes, MatchKind::LeftmostFirst).ok();
+        let regex = self.alone.get(pattern)?.get_or_init(compiled).as_ref()?;
+        let mut groups = regex.create_captures();
+        regex.captures(Input::new(line), &mut groups);
+        let digits = &line[groups.get_group(1)?.range()];
+        std::str::from_utf8(digits).ok()?.parse().ok()
     }
 }
 
@@ -130,7 +163,7 @@ impl<'a> Scanner<'a> {
             wanted,
             texts: vec![false; wanted.texts.len()],
             lines: Vec::new(),
-            http: Reader::default(),
+            http: Reader::new(wanted.bare),
         };
         Self { wanted, stdout: Window::default(), stderr: Window::default(), found }
     }
@@ -174,7 +207,7 @@ impl Found<'_> {
                 *found = text.is_match(piece.bytes, piece.span.clone());
             }
         }
-        if carries != Carries::Stdout || self.wanted.lines_in == LinesIn::Both {
+        if carries != Carries::Stdout || self.wanted.reach.stdout {
             let source = if carries == Carries::Stdout { Source::Stdout } else { Source::Stderr };
             self.search_lines(source, piece);
         }
@@ -184,7 +217,7 @@ impl Found<'_> {
     fn search_lines(&mut self, source: Source, piece: &Piece<'_>) {
         let Some(lines) = self.wanted.lines() else { return };
         let Range { mut start, end } = piece.span;
-        while start < end {
+        while start <= end {
             if !self.http.in_block(source) {
                 let input = Input::new(piece.bytes).span(start..end).earliest(true);
                 let Some(hit) = lines.any.search_half(&input) else { return };
@@ -204,10 +237,11 @@ impl Found<'_> {
         let Some(each) = &lines.each else { return };
         let mut hits = PatternSet::new(lines.patterns.len());
         each.which_overlapping_matches(&Input::new(line), &mut hits);
-        for (row, pattern) in hits.iter().filter_map(|id| lines.patterns.get(id.as_usize()).copied()) {
+        for id in hits.iter().map(|id| id.as_usize()) {
+            let Some((row, pattern)) = lines.patterns.get(id).copied() else { continue };
             match pattern.says {
                 Says::HttpStatus => {
-                    if let Some(status) = status_in(pattern.regex, line) {
+                    if let Some(status) = lines.status_in(id, line) {
                         self.http.said(status);
                     }
                 }
@@ -222,15 +256,6 @@ impl Found<'_> {
 fn line_start(bytes: &[u8], from: usize, hit: usize) -> usize {
     // A hit of no length at the end of a line belongs to that line.
     memchr::memrchr(b'\n', &bytes[from..hit]).map_or(from, |at| from + at + 1)
-}
-
-/// The HTTP status in the first group of a pattern that has matched this line.
-fn status_in(pattern: &str, line: &[u8]) -> Option<u16> {
-    let regex = compile(&[pattern], Syntax::Bytes, MatchKind::LeftmostFirst).ok()?;
-    let mut groups = regex.create_captures();
-    regex.captures(Input::new(line), &mut groups);
-    let digits = &line[groups.get_group(1)?.range()];
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// What an attempt has shown.

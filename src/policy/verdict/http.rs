@@ -7,6 +7,7 @@
 
 pub(crate) mod value;
 
+use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use super::profile::Class;
@@ -35,15 +36,37 @@ pub(crate) struct Reader {
     owner: Option<Source>,
     /// Whether a block is open, by source.
     open: [bool; 3],
+    /// The responses before it, at most [`KEPT`].
+    earlier: VecDeque<Response>,
+    /// What the program itself said last.
+    said: Option<u16>,
+    /// On stdout a status line needs its version: what a program passes on may hold anything.
+    strict: bool,
 }
 
+/// How many responses are kept, for a status that the program names later.
+const KEPT: usize = 8;
+
 impl Reader {
+    /// A reader that takes `HTTP 503`, without a version, for a status line on stdout too only if `bare`.
+    pub(crate) fn new(bare: bool) -> Self {
+        Self { strict: !bare, ..Self::default() }
+    }
+
     /// Takes a line without its terminator; carriage returns at its end do not count.
     pub(crate) fn line(&mut self, source: Source, line: &[u8]) {
         let open = self.in_block(source);
         match Line::read(line) {
-            Line::Status(status) => {
-                self.response = Response { status: Some(status), ..Response::default() };
+            Line::Status { bare: true, .. } if self.strict && source == Source::Stdout => {
+                self.open[source as usize] = false;
+            }
+            Line::Status { status, .. } => {
+                if source != Source::Stdout {
+                    // Behind the message on its own stream: a newer response. On stdout it may be older, and
+                    // have waited in the program's buffer.
+                    self.said = None;
+                }
+                self.replace(Response { status: Some(status), ..Response::default() });
                 self.owner = Some(source);
                 self.open[source as usize] = true;
             }
@@ -64,29 +87,48 @@ impl Reader {
     }
 
     /// A program's own message named this status: `curl: (22) ... error: 503`, wget's `ERROR 503:`. It is
-    /// the last response's, which keeps its fields, or a response of its own. Fields that came before any
-    /// status belong to it.
+    /// the status of the last response that has it, which keeps its fields, or a response of its own, and
+    /// wins over whatever looks like a status line on stdout. Fields that came before any status belong to it.
     pub(crate) fn said(&mut self, status: u16) {
-        if !(100..=599).contains(&status) || self.response.status == Some(status) {
+        if !(100..=599).contains(&status) {
             return;
         }
-        if self.response.status.is_some() {
-            self.response = Response::default();
+        self.said = Some(status);
+        if self.response.status.is_some_and(|last| last != status) {
+            let known = self.earlier.iter().rev().find(|response| response.status == Some(status));
+            let fresh = known.cloned().unwrap_or_default();
+            self.replace(fresh);
             self.owner = None;
         }
         self.response.status = Some(status);
     }
 
-    /// The last response so far.
+    /// The response that counts so far: the last, or the last with the status that the program named.
     pub(crate) fn response(&self) -> &Response {
-        &self.response
+        match self.said {
+            Some(said) if self.response.status != Some(said) => {
+                let named = self.earlier.iter().rev().find(|response| response.status == Some(said));
+                named.unwrap_or(&self.response)
+            }
+            Some(_) | None => &self.response,
+        }
+    }
+
+    fn replace(&mut self, response: Response) {
+        if self.earlier.len() == KEPT {
+            // Not the one that the program named, if there is another.
+            let keep =
+                self.earlier.front().is_some_and(|first| first.status.is_some() && first.status == self.said);
+            self.earlier.remove(usize::from(keep));
+        }
+        self.earlier.push_back(std::mem::replace(&mut self.response, response));
     }
 }
 
 /// What a line is.
 enum Line<'a> {
     /// A status line (RFC 9112 §4), or a script's `HTTP 503`.
-    Status(u16),
+    Status { status: u16, bare: bool },
     /// A field's name and value (RFC 9112 §5).
     Field(&'a [u8], &'a [u8]),
     /// What curl writes between the lines of a block: neither part of it nor its end.
@@ -108,7 +150,7 @@ impl<'a> Line<'a> {
             after_blanks(line)
         };
         if let Some(status) = status(text) {
-            return Self::Status(status);
+            return Self::Status { status, bare: !text.starts_with(b"HTTP/") };
         }
         let name = text.iter().position(|b| !is_token(*b)).unwrap_or(text.len());
         match text.split_at(name) {
@@ -299,11 +341,17 @@ impl Response {
     pub(crate) fn asked(&self, now: SystemTime) -> Option<Asked> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = self.date.unwrap_or(now);
-        let retry_after = || Some(Asked { wait: self.retry_after.wait(now)?, field: RETRY_AFTER });
-        self.retry_after_ms
-            .or_else(retry_after)
-            .or_else(|| self.limited(now))
-            .filter(|asked| !asked.wait.is_zero())
+        let retry_after = Some(RETRY_AFTER).zip(self.retry_after.wait(now));
+        let retry_after = retry_after.map(|(field, wait)| Asked { wait, field });
+        // A wait of nothing is none. In milliseconds it leaves the word to the field that all servers know;
+        // rate limits are asked only where there is neither (see RFC 9110 §10.2.3 and the RateLimit draft).
+        let some = |asked: &Asked| !asked.wait.is_zero();
+        match (self.retry_after_ms.filter(some), retry_after) {
+            (Some(asked), _) => Some(asked),
+            (None, Some(asked)) => Some(asked).filter(some),
+            (None, None) if self.retry_after_ms.is_some() => None,
+            (None, None) => self.limited(now),
+        }
     }
 
     /// When a rate limit is lifted. A 403 counts only where nothing is left; 429 and 503 also where the
@@ -490,7 +538,7 @@ mod tests {
             (503, "Retry-After: 9\nRetry-After-Ms: 0.5", Some((0.0005, "retry-after-ms"))),
             (503, "x-ms-retry-after-ms: 20\nRetry-After: 9", Some((0.02, "x-ms-retry-after-ms"))),
             (503, "x-amz-retry-after: 20\nretry-after-ms: 30", Some((0.03, "retry-after-ms"))),
-            (503, "retry-after-ms: 0\nRetry-After: 9", None),
+            (503, "retry-after-ms: 0\nRetry-After: 9", Some((9.0, "Retry-After"))),
             (503, "retry-after-ms: -1\nRetry-After: 9", Some((9.0, "Retry-After"))),
             // It outranks the limits, even with zero.
             (429, "RateLimit: \"a\";r=0;t=30\nRetry-After: 9", Some((9.0, "Retry-After"))),
@@ -671,6 +719,18 @@ mod tests {
         assert_eq!(retry_after(&reader), (Some(503), Some(5.0)), "what came before any status is kept");
         feed(&mut reader, Stderr, "HTTP/1.1 502\n");
         assert_eq!(retry_after(&reader), (Some(502), None));
+        // What a body imitates comes behind on stdout.
+        let mut reader = read(Stdout, "HTTP/1.1 503\nRetry-After: 5\n\n");
+        reader.said(503);
+        feed(&mut reader, Stdout, "HTTP/1.1 404\nRetry-After: 200\n\n");
+        assert_eq!(retry_after(&reader), (Some(503), Some(5.0)));
+        let mut reader = Reader::new(false);
+        reader.said(503);
+        feed(&mut reader, Stdout, "HTTP/1.1 503\nRetry-After: 5\n\nHTTP/1.1 404\nHTTP 404\n");
+        assert_eq!(retry_after(&reader), (Some(503), Some(5.0)));
+        let mut reader = Reader::new(false);
+        feed(&mut reader, Stdout, "HTTP 404\n");
+        assert_eq!(retry_after(&reader), (None, None), "nobody asked for it");
     }
 
     /// Lines as programs write them, and near misses.

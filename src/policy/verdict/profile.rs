@@ -44,6 +44,7 @@ pub(crate) struct Profile {
     pub(crate) http: bool,
     /// Whether its stdout is watched too: for HTTP headers, and for its patterns.
     pub(crate) stdout: Stdout,
+    pub(crate) pager: Pager,
 }
 
 /// When a program's stdout tells something.
@@ -52,31 +53,82 @@ pub(crate) enum Stdout {
     Never,
     Always,
     /// When one of these options is among its arguments: `-i` (also inside a bundle, as in `-sSi`),
-    /// `--include`.
-    With(&'static [&'static str]),
+    /// `--include`. `valued` are the letters of options that take a value; those of `to_file` tell only
+    /// where their value names stdout.
+    With {
+        options: &'static [&'static str],
+        valued: &'static str,
+        to_file: &'static [&'static str],
+    },
+}
+
+/// Whether a program starts a pager at a terminal. One that finds its terminal by its stderr would wait for
+/// keys at a pseudo-terminal that nobody types at, so `auto` leaves the terminal to such a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pager {
+    Never,
+    /// It may, unless one of these words is among its arguments.
+    Unless(&'static [&'static str]),
 }
 
 impl Stdout {
-    /// Whether a command of these words writes something to stdout that tells.
-    pub(crate) fn is_told_by(self, words: &[&[u8]]) -> bool {
-        let has = |option: &str| {
-            let option = option.as_bytes();
-            words.iter().any(|word| match option {
-                // `--include`, `--output=x`
-                [b'-', b'-', ..] => {
-                    word.strip_prefix(option).is_some_and(|rest| matches!(rest, [] | [b'=', ..]))
-                }
-                // `-i`, `-sSi`; a letter that belongs to another option's value costs a look at stdout, no more.
-                [b'-', letter] => {
-                    matches!(word, [b'-', first, ..] if *first != b'-') && word[1..].contains(letter)
-                }
-                _ => *word == option,
-            })
-        };
+    /// Whether a command of these arguments writes something to stdout that tells.
+    pub(crate) fn is_told_by(self, arguments: &[&[u8]]) -> bool {
         match self {
             Self::Never => false,
             Self::Always => true,
-            Self::With(options) => options.iter().any(|option| has(option)),
+            Self::With { options, valued, to_file } => {
+                let mut words = arguments.iter();
+                while let Some(word) = words.next() {
+                    let (found, value) = match word {
+                        [b'-', b'-', ..] => {
+                            let (name, value) = halves(word, b'=');
+                            (options.iter().find(|option| option.as_bytes() == name), value)
+                        }
+                        // `-i`, `-sSi`; what follows a letter that takes a value is that value.
+                        [b'-', letters @ ..] => {
+                            let end = letters.iter().position(|letter| valued.as_bytes().contains(letter));
+                            let last = end.map_or(letters.len(), |end| end + 1);
+                            let found = options.iter().find(|option| match option.as_bytes() {
+                                [b'-', letter] => letters[..last].contains(letter),
+                                _ => false,
+                            });
+                            let value = letters.get(last..).filter(|value| !value.is_empty());
+                            let value =
+                                if end.is_some() { value.or_else(|| words.next().copied()) } else { None };
+                            (found, value)
+                        }
+                        _ => (None, None),
+                    };
+                    let Some(option) = found else { continue };
+                    if !to_file.contains(option) {
+                        return true;
+                    }
+                    let file = value.or_else(|| words.next().copied());
+                    if file.is_some_and(|file| matches!(file, b"-" | b"/dev/stdout" | b"/dev/fd/1")) {
+                        return true;
+                    }
+                }
+                false
+            }
+        }
+    }
+}
+
+/// What stands before and, if there is one, behind the first of these bytes.
+fn halves(word: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
+    match word.iter().position(|byte| *byte == at) {
+        Some(place) => (&word[..place], word.get(place + 1..)),
+        None => (word, None),
+    }
+}
+
+impl Pager {
+    /// Whether a command of these arguments may start one.
+    pub(crate) fn may_start(self, arguments: &[&[u8]]) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Unless(words) => !words.iter().any(|word| arguments.contains(&word.as_bytes())),
         }
     }
 }
@@ -85,7 +137,7 @@ impl Stdout {
 /// the row gives the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pattern {
-    /// The exit statuses that it may settle; none: every failure.
+    /// The exit statuses whose class it may settle; none: every failure. An HTTP status counts with any.
     pub(crate) statuses: &'static [RangeInclusive<u8>],
     /// A regex over one line, colours removed, case as written, bytes and not Unicode: anchored to what
     /// the program prints around it.
@@ -193,7 +245,7 @@ mod tests {
     use regex::bytes::{Regex, RegexBuilder};
 
     use super::super::classify::{Rule, Rules};
-    use super::super::evidence::{Carries, Scanner};
+    use super::super::evidence::{Carries, Reach, Scanner};
     use super::super::outcome::{Attempt, Outcome, Verdict};
     use super::Class::Ambiguous;
     use super::*;
@@ -208,6 +260,56 @@ mod tests {
             assert!(row.status(0).is_none(), "{}: success is not a failure", row.name);
             assert!(!row.source.is_empty());
             assert_eq!(Profile::named(row.name), Some(row));
+        }
+    }
+
+    #[test]
+    fn stdout_tells_where_an_option_says_so() {
+        for (name, line, told) in [
+            ("curl", "-fsS URL", false),
+            ("curl", "-i URL", true),
+            ("curl", "-fsSi URL", true),
+            ("curl", "--include URL", true),
+            ("curl", "-oW-index URL", false),
+            ("curl", "-o -i URL", false),
+            ("curl", "-sSo/tmp/index URL", false),
+            ("curl", "-Hwho:me URL", false),
+            ("curl", "-d -i URL", false),
+            ("curl", "-D headers URL", false),
+            ("curl", "-Dheaders URL", false),
+            ("curl", "-D - URL", true),
+            ("curl", "-D- URL", true),
+            ("curl", "-fsSD /dev/stdout URL", true),
+            ("curl", "--dump-header - URL", true),
+            ("curl", "--dump-header=- URL", true),
+            ("curl", "--dump-header h URL", false),
+            ("curl", "-D h -i URL", true),
+            ("curl", "-w %{http_code} URL", true),
+            ("curl", "URL -D", false),
+            ("wget", "-S -O - URL", false),
+            ("ansible", "all -m ping", true),
+        ] {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            assert_eq!(Profile::named(name).unwrap().stdout.is_told_by(&words), told, "{name} {line}");
+        }
+    }
+
+    #[test]
+    fn a_program_with_a_pager_keeps_its_terminal() {
+        for (name, line, pager) in [
+            ("git", "log", true),
+            ("git", "-C dir diff", true),
+            ("git", "-C dir fetch origin", false),
+            ("git", "clone URL", false),
+            ("psql", "-c query", true),
+            ("psql", "-Xc query -P pager=off", false),
+            ("curl", "URL", false),
+            ("ssh", "host", false),
+            ("aws", "s3 ls", true),
+            ("aws", "--no-cli-pager s3 ls", false),
+        ] {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            assert_eq!(Profile::named(name).unwrap().pager.may_start(&words), pager, "{name} {line}");
         }
     }
 
@@ -312,7 +414,7 @@ mod tests {
     /// What the rules make of a failure of the row's program, by its status and the lines that are watched.
     fn judge(row: &'static Profile, status: u8, text: &str) -> (Class, String) {
         let rules = Rules { profiles: vec![row], ..Rules::default() };
-        let wanted = rules.wanted(false);
+        let wanted = rules.wanted(Reach::default());
         let mut scanner = Scanner::new(&wanted);
         scanner.push(Carries::Stderr, text.as_bytes());
         let evidence = scanner.finish(false, b"");

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use regex_automata::meta::Regex;
 
 use super::condition::Condition;
-use super::evidence::{Carries, Scanner, Wanted};
+use super::evidence::{Carries, Reach, Scanner, Wanted};
 use super::http::{Reader, Source};
 use super::outcome::{Attempt, Outcome};
 use super::text::{Streams, Text};
@@ -32,7 +32,7 @@ pub(crate) fn condition(bytes: &[u8]) {
 /// Whatever a server or a script writes, the response is one that can be, and lines that the search of the
 /// scanner passes over change nothing.
 pub(crate) fn response(bytes: &[u8]) {
-    let mut reader = Reader::default();
+    let mut reader = Reader::new(true);
     for line in bytes.split(|b| *b == b'\n') {
         reader.line(Source::Stderr, line);
     }
@@ -46,7 +46,7 @@ pub(crate) fn response(bytes: &[u8]) {
     if bytes.contains(&0x1b) || bytes.split(|b| *b == b'\n').any(|line| line.len() > WINDOW) {
         return;
     }
-    let wanted = Wanted::new(Vec::new(), Vec::new(), true, true);
+    let wanted = Wanted::new(Vec::new(), Vec::new(), true, Reach::default());
     let mut scanner = Scanner::new(&wanted);
     for part in bytes.chunks(7) {
         scanner.push(Carries::Stderr, part);
@@ -62,7 +62,11 @@ pub(crate) fn window(bytes: &[u8]) {
     let spans = |part: usize| {
         let mut window = Window::default();
         let mut all = Vec::new();
-        let mut keep = |piece: Piece<'_>| all.extend_from_slice(&piece.bytes[piece.span]);
+        // The break that ends a piece is not searched.
+        let mut keep = |piece: Piece<'_>| match &piece.bytes[piece.span.end..] {
+            [b'\n' | b'\r'] => all.extend_from_slice(&piece.bytes[piece.span.start..]),
+            _ => all.extend_from_slice(&piece.bytes[piece.span]),
+        };
         for bytes in rest.chunks(part) {
             window.push(bytes, &mut keep);
         }

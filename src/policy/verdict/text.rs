@@ -16,7 +16,7 @@ use regex_syntax::hir::{
 use regex_syntax::{Parser, ParserBuilder};
 
 /// Most memory that a compiled pattern may take, in bytes; more is an error.
-const LARGEST: usize = 2 << 20;
+const LARGEST: usize = 10 << 20;
 
 /// Memory for the states of a search, in bytes.
 const CACHE: usize = 512 << 10;
@@ -113,33 +113,30 @@ fn parse(pattern: &str, syntax: Syntax) -> Result<Hir, PatternError> {
         }
         wrong => error(wrong.to_string(), None),
     })?;
-    within_a_line(&hir)
-        .ok_or_else(|| error("it asks for a line break, and a line is matched without its end".into(), None))
+    let hir = within_a_line(&hir);
+    match hir.properties().minimum_len() {
+        Some(_) => Ok(hir),
+        None => Err(error("it can match no line: a line is matched without its end".into(), None)),
+    }
 }
 
-/// The same pattern with matches within one line only; none where it asks for a line break by itself.
-fn within_a_line(hir: &Hir) -> Option<Hir> {
+/// The same pattern, but that it matches within one line only: no part of it matches a line break.
+fn within_a_line(hir: &Hir) -> Hir {
     let is_break = |b: &u8| matches!(b, b'\n' | b'\r');
-    Some(match hir.kind() {
+    match hir.kind() {
         HirKind::Empty => Hir::empty(),
-        HirKind::Literal(literal) if literal.0.iter().any(is_break) => return None,
+        HirKind::Literal(literal) if literal.0.iter().any(is_break) => Hir::fail(),
         HirKind::Literal(literal) => Hir::literal(literal.0.clone()),
         HirKind::Class(Class::Unicode(class)) => {
             let breaks = ['\n', '\r'].map(|c| ClassUnicodeRange::new(c, c));
             let mut without = class.clone();
             without.difference(&ClassUnicode::new(breaks));
-            if without.ranges().is_empty() && !class.ranges().is_empty() {
-                return None;
-            }
             Hir::class(Class::Unicode(without))
         }
         HirKind::Class(Class::Bytes(class)) => {
             let breaks = [b'\n', b'\r'].map(|b| ClassBytesRange::new(b, b));
             let mut without = class.clone();
             without.difference(&ClassBytes::new(breaks));
-            if without.ranges().is_empty() && !class.ranges().is_empty() {
-                return None;
-            }
             Hir::class(Class::Bytes(without))
         }
         HirKind::Look(look) => Hir::look(match look {
@@ -147,17 +144,26 @@ fn within_a_line(hir: &Hir) -> Option<Hir> {
             Look::End | Look::EndLF | Look::EndCRLF => Look::EndCRLF,
             look => *look,
         }),
-        HirKind::Repetition(repetition) => Hir::repetition(repetition.with(within_a_line(&repetition.sub)?)),
+        HirKind::Repetition(repetition) => {
+            let sub = within_a_line(&repetition.sub);
+            match (sub.properties().minimum_len(), repetition.min) {
+                // None of what cannot be.
+                (None, 0) => Hir::empty(),
+                (None, _) => Hir::fail(),
+                (Some(_), _) => Hir::repetition(repetition.with(sub)),
+            }
+        }
         HirKind::Capture(capture) => {
             let mut capture = capture.clone();
-            capture.sub = Box::new(within_a_line(&capture.sub)?);
+            capture.sub = Box::new(within_a_line(&capture.sub));
             Hir::capture(capture)
         }
-        HirKind::Concat(parts) => Hir::concat(parts.iter().map(within_a_line).collect::<Option<_>>()?),
+        HirKind::Concat(parts) => Hir::concat(parts.iter().map(within_a_line).collect()),
         HirKind::Alternation(parts) => {
-            Hir::alternation(parts.iter().map(within_a_line).collect::<Option<_>>()?)
+            let possible = |hir: &Hir| hir.properties().minimum_len().is_some();
+            Hir::alternation(parts.iter().map(within_a_line).filter(possible).collect())
         }
-    })
+    }
 }
 
 /// A pattern that cannot be used.
@@ -179,6 +185,7 @@ impl fmt::Display for PatternError {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::window::{Piece, Window};
     use super::*;
 
     fn matches(pattern: &str, text: &str) -> bool {
@@ -236,10 +243,11 @@ mod tests {
         );
         assert_eq!(error("x{2,1}").at, Some(1));
         assert_eq!(error(r"\p{Nope}").at, Some(0));
-        for pattern in ["a\nb", r"a\nb", r"\r", "[\\r\\n]", "ab|\\n"] {
+        for pattern in ["a\nb", r"a\nb", r"\r", "[\\r\\n]", "(a\\n)+b"] {
             let cause = error(pattern).to_string();
-            assert_eq!(cause, "it asks for a line break, and a line is matched without its end", "{pattern}");
+            assert_eq!(cause, "it can match no line: a line is matched without its end", "{pattern}");
         }
+        assert!(matches(r"ready\r?$", "ready\r\n") && matches(r"ab|c\n", "ab"));
         assert_eq!(error(r"\w{1000}{1000}").to_string(), "the regex is too large when compiled");
     }
 
@@ -257,8 +265,15 @@ mod tests {
         ) {
             let all = lines.join(ending);
             let each = regex_automata::meta::Regex::new(pattern).unwrap();
-            let expected = all.split(ending).any(|line| each.is_match(line));
-            prop_assert_eq!(matches(pattern, &all), expected, "{:?} in {:?}", pattern, all);
+            // Behind the last end of a line there is none.
+            let expected = all.split_terminator(ending).any(|line| each.is_match(line));
+            let text = Text::new(Streams::Stdout, pattern).unwrap();
+            let mut found = false;
+            let mut search = |piece: Piece<'_>| found |= text.is_match(piece.bytes, piece.span);
+            let mut window = Window::default();
+            window.push(all.as_bytes(), &mut search);
+            window.finish(&mut search);
+            prop_assert_eq!(found, expected, "{:?} in {:?}", pattern, all);
         }
 
         #[test]

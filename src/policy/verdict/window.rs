@@ -36,7 +36,8 @@ impl Window {
         for part in bytes.chunks(WINDOW) {
             self.escape.strip(part, &mut self.buffer);
             if let Some(end) = self.last_line_end() {
-                search(Piece { bytes: &self.buffer[..end], span: self.start..end });
+                // Behind the last line break no line begins yet.
+                search(Piece { bytes: &self.buffer[..end], span: self.start..end - 1 });
                 self.buffer.drain(..end);
                 self.start = 0;
             }
@@ -53,7 +54,8 @@ impl Window {
     /// Hands out the rest: the stream has ended, or counts as such.
     pub(crate) fn finish(&mut self, mut search: impl FnMut(Piece<'_>)) {
         if self.buffer.len() > self.start {
-            search(Piece { bytes: &self.buffer, span: self.start..self.buffer.len() });
+            let end = self.buffer.len() - usize::from(self.buffer.ends_with(b"\r"));
+            search(Piece { bytes: &self.buffer, span: self.start..end });
         }
         *self = Self::default();
     }
@@ -130,6 +132,12 @@ mod tests {
     fn pieces(stream: &[u8], part: usize) -> Vec<(Option<u8>, Vec<u8>, Option<u8>)> {
         let (mut window, mut all) = (Window::default(), Vec::new());
         let mut keep = |piece: Piece<'_>| {
+            // The break that ends it is not searched.
+            let end = match &piece.bytes[piece.span.end..] {
+                [b'\n' | b'\r'] => piece.bytes.len(),
+                _ => piece.span.end,
+            };
+            let piece = Piece { bytes: piece.bytes, span: piece.span.start..end };
             let before = piece.span.start.checked_sub(1).map(|i| piece.bytes[i]);
             let after = piece.bytes.get(piece.span.end).copied();
             all.push((before, piece.bytes[piece.span].to_vec(), after));

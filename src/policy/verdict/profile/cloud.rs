@@ -1,7 +1,7 @@
 //! Containers, clouds, and what drives them.
 
 use super::Class::{Ambiguous, Fatal};
-use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+use super::{Pager, Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
 
 /// The words of Go's net and crypto packages: of every program that is written in it, often in the middle
 /// of a line. terraform breaks lines at any space, so these hold no more of one than they need.
@@ -63,6 +63,7 @@ pub(super) const DOCKER: Profile = Profile {
     patterns: &joined::<{ OF_DOCKER.len() + OF_GO.len() }>(OF_DOCKER, OF_GO),
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 /// An error of the API server, by its reason.
@@ -112,6 +113,7 @@ pub(super) const KUBECTL: Profile = Profile {
     patterns: &joined::<{ OF_KUBECTL.len() + OF_GO.len() }>(OF_KUBECTL, OF_GO),
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 /// An error of a service, by its code.
@@ -170,6 +172,7 @@ pub(super) const AWS: Profile = Profile {
     ],
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Unless(&["--no-cli-pager"]),
 };
 
 const OF_GH: &[Pattern] = &[
@@ -203,7 +206,8 @@ pub(super) const GH: Profile = Profile {
     ],
     patterns: &joined::<{ OF_GH.len() + OF_GO.len() }>(OF_GH, OF_GO),
     http: true,
-    stdout: Stdout::With(&["-i", "--include"]),
+    stdout: Stdout::With { options: &["-i", "--include"], valued: "XHfFqtp", to_file: &[] },
+    pager: Pager::Unless(&[]),
 };
 
 const OF_TERRAFORM: &[Pattern] = &[
@@ -230,6 +234,7 @@ pub(super) const TERRAFORM: Profile = Profile {
     patterns: &joined::<{ OF_TERRAFORM.len() + OF_GO.len() }>(OF_TERRAFORM, OF_GO),
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 pub(super) const ANSIBLE: Profile = Profile {
@@ -256,4 +261,5 @@ pub(super) const ANSIBLE: Profile = Profile {
     http: false,
     // All of it but usage and parser errors is there.
     stdout: Stdout::Always,
+    pager: Pager::Never,
 };

@@ -2,7 +2,7 @@
 
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::cloud::OF_GO;
-use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+use super::{Pager, Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
 
 /// An error in the words of the server; its SQLSTATE stands before them where messages are verbose.
 macro_rules! postgresql {
@@ -69,6 +69,7 @@ pub(super) const PSQL: Profile = Profile {
     patterns: OF_POSTGRESQL,
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Unless(&["pager=off", "--pset=pager=off", "-Ppager=off"]),
 };
 
 pub(super) const PG_ISREADY: Profile = Profile {
@@ -83,6 +84,7 @@ pub(super) const PG_ISREADY: Profile = Profile {
     patterns: &[],
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 pub(super) const PG_DUMP: Profile = Profile {
@@ -102,6 +104,7 @@ pub(super) const PG_DUMP: Profile = Profile {
     patterns: OF_POSTGRESQL,
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 /// An error in the words of the client: `ERROR 2002 (HY000): ` of mysql, `Got error: 2002: "` and
@@ -143,6 +146,7 @@ pub(super) const MYSQL: Profile = Profile {
     ],
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Unless(&[]),
 };
 
 pub(super) const REDIS_CLI: Profile = Profile {
@@ -169,6 +173,7 @@ pub(super) const REDIS_CLI: Profile = Profile {
     ],
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 const OF_RESTIC: &[Pattern] = &[
@@ -203,6 +208,7 @@ pub(super) const RESTIC: Profile = Profile {
     patterns: &joined::<{ OF_RESTIC.len() + OF_GO.len() }>(OF_RESTIC, OF_GO),
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 const OF_RCLONE: &[Pattern] = &[
@@ -236,4 +242,5 @@ pub(super) const RCLONE: Profile = Profile {
     patterns: &joined::<{ OF_RCLONE.len() + OF_GO.len() }>(OF_RCLONE, OF_GO),
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };

@@ -1,7 +1,7 @@
 //! Package managers.
 
 use super::Class::{Ambiguous, Fatal};
-use super::{Profile, Stdout, fatal, http_status, retryable};
+use super::{Pager, Profile, Stdout, fatal, http_status, retryable};
 
 pub(super) const APT: Profile = Profile {
     name: "apt",
@@ -38,6 +38,15 @@ pub(super) const APT: Profile = Profile {
     ],
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Unless(&[
+        "update",
+        "install",
+        "upgrade",
+        "dist-upgrade",
+        "full-upgrade",
+        "download",
+        "source",
+    ]),
 };
 
 pub(super) const PIP: Profile = Profile {
@@ -83,6 +92,7 @@ pub(super) const PIP: Profile = Profile {
     ],
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 /// npm's code of an error, after `npm ERR!` before version 10.
@@ -124,4 +134,5 @@ pub(super) const NPM: Profile = Profile {
     ],
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Unless(&["install", "i", "ci", "update", "publish", "pack", "audit"]),
 };

@@ -1,7 +1,7 @@
 //! ssh, and what runs over it.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
-use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+use super::{Pager, Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
 
 /// What ssh itself says when it fails: with 255 of its own, and seen by rsync (12 where the answer was
 /// missed first) and git (128).
@@ -51,6 +51,7 @@ pub(super) const SSH: Profile = Profile {
     patterns: &joined::<{ OF_SCP.len() + OF_SSH.len() }>(OF_SCP, OF_SSH),
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 const OF_RSYNC: &[Pattern] = &[
@@ -95,6 +96,7 @@ pub(super) const RSYNC: Profile = Profile {
     patterns: &joined::<{ OF_RSYNC.len() + OF_SSH.len() }>(OF_RSYNC, OF_SSH),
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 const OF_GIT: &[Pattern] = &[
@@ -150,4 +152,15 @@ pub(super) const GIT: Profile = Profile {
     patterns: &joined::<{ OF_GIT.len() + OF_SSH.len() }>(OF_GIT, OF_SSH),
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Unless(&[
+        "clone",
+        "fetch",
+        "pull",
+        "push",
+        "ls-remote",
+        "submodule",
+        "remote",
+        "archive",
+        "--no-pager",
+    ]),
 };

@@ -1,7 +1,7 @@
 //! Programs that run another, and statuses that many agree on.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
-use super::{Profile, Stdout};
+use super::{Pager, Profile, Stdout};
 
 pub(super) const TIMEOUT: Profile = Profile {
     name: "timeout",
@@ -17,6 +17,7 @@ pub(super) const TIMEOUT: Profile = Profile {
     patterns: &[],
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 pub(super) const SYSEXITS: Profile = Profile {
@@ -43,4 +44,5 @@ pub(super) const SYSEXITS: Profile = Profile {
     patterns: &[],
     http: false,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };

@@ -1,7 +1,7 @@
 //! Programs that speak HTTP, and the status lines of any.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
-use super::{Profile, Stdout, fatal, http_status, retryable};
+use super::{Pager, Profile, Stdout, fatal, http_status, retryable};
 
 pub(super) const CURL: Profile = Profile {
     name: "curl",
@@ -65,17 +65,22 @@ pub(super) const CURL: Profile = Profile {
         fatal(r"^curl: \(35\) .*wrong version number", "wrong version number"),
     ],
     http: true,
-    stdout: Stdout::With(&[
-        "-i",
-        "--include",
-        "--show-headers",
-        "-D",
-        "--dump-header",
-        "-I",
-        "--head",
-        "-w",
-        "--write-out",
-    ]),
+    stdout: Stdout::With {
+        options: &[
+            "-i",
+            "--include",
+            "--show-headers",
+            "-D",
+            "--dump-header",
+            "-I",
+            "--head",
+            "-w",
+            "--write-out",
+        ],
+        valued: "AbCcDdEeFHhKmoPQrTtUuwXxYyz",
+        to_file: &["-D", "--dump-header"],
+    },
+    pager: Pager::Never,
 };
 
 pub(super) const WGET: Profile = Profile {
@@ -102,6 +107,7 @@ pub(super) const WGET: Profile = Profile {
     // --server-response
     http: true,
     stdout: Stdout::Never,
+    pager: Pager::Never,
 };
 
 pub(super) const HTTP: Profile = Profile {
@@ -119,6 +125,7 @@ pub(super) const HTTP: Profile = Profile {
     ],
     http: true,
     stdout: Stdout::Always,
+    pager: Pager::Never,
 };
 
 /// An error of httpie; 3.2.1 with Python 3.11 writes `LogLevel.ERROR` where it means `error`.
@@ -158,5 +165,10 @@ pub(super) const HTTPIE: Profile = Profile {
     ],
     http: true,
     // On a terminal it writes headers without being asked; its warning on stderr tells the status too.
-    stdout: Stdout::With(&["-h", "--headers", "-v", "--verbose", "-p", "--print", "--all"]),
+    stdout: Stdout::With {
+        options: &["-h", "--headers", "-v", "--verbose", "-p", "--print", "--all"],
+        valued: "soPpaA",
+        to_file: &[],
+    },
+    pager: Pager::Never,
 };
