@@ -251,14 +251,16 @@ The wait is not limited by `--max-delay`; where it is longer than `--max-retry-a
 With `--jitter none` nothing is added.
 
 Seconds and all three forms of an HTTP date are understood, the date by the response's own `Date` where it has one;
-also `retry-after-ms`, `x-ms-retry-after-ms` and `x-amz-retry-after`, and where nothing remains `RateLimit`,
-`RateLimit-Reset` and `X-RateLimit-Reset`.
+also `retry-after-ms`, `x-ms-retry-after-ms` and `x-amz-retry-after`; and with 403, 429 and 503 `RateLimit`,
+`RateLimit-Reset`, `X-RateLimit-Reset-After` and `X-RateLimit-Reset`, where nothing remains or, but for 403, where it is
+not said how much.
 A negative or unreadable value, zero, and a date that has passed are ignored.
 With several responses, as after a redirect, the last counts.
 
 `curl -f` shows the status, and the header only with one of these:
 
 > retry -- curl -fsSi URL
+> retry -- curl -fsS -w '%{stderr}HTTP %{http_code}\\nRetry-After: %header{retry-after}\\n' URL
 > retry -- curl -fsS -D /dev/stderr URL
 > retry --headers h -- curl -fsS -D h URL
 # WATCHING
@@ -269,8 +271,15 @@ Where standard output and standard error are the same file or pipe, both are wat
 what passes counts for both.
 On a terminal the order between a watched and an unwatched stream is not kept.
 
+What only a profile wants is left alone where the system has no room for it, and on a terminal where the program may
+start a pager (`git log`, `psql`, `gh`): then the exit status decides, unless `--profile` names the profile.
+A command that asks its watched terminal for keys, or sets its modes, meets the pseudo-terminal; `stty tostop` does not
+stop it.
+
 A background process that the command leaves behind does not hold up the verdict.
 What it writes is passed on while `retry` runs; after that it may die of SIGPIPE.
+A command that has ended is not run again because its reader is late; where at a limit its standard output has still
+not been read, and nothing of it is taken for a second, `retry` fails with 125.
 ";
 
 const AFTER_EXIT_STATUS: &str = r#"
