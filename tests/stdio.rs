@@ -2,53 +2,23 @@
 //! does nothing that the command would not do.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 
+use crate::support::pipe::{fill, flags, full_pipe, set_nonblocking};
 use crate::support::retry::BINARY;
 use crate::support::scratch::quoted;
 use crate::support::{Retry, Scratch, retry};
 
 /// Well under how long the commands here would sleep, far over what a busy machine needs.
 const BOUNDED: Duration = Duration::from_secs(40);
-
-fn flags(fd: impl AsFd) -> OFlag {
-    OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).unwrap())
-}
-
-fn set_nonblocking(fd: impl AsFd, yes: bool) {
-    let mut new = flags(&fd);
-    new.set(OFlag::O_NONBLOCK, yes);
-    fcntl(&fd, FcntlArg::F_SETFL(new)).unwrap();
-}
-
-/// A pipe that takes not one byte more.
-fn full_pipe() -> (PipeReader, PipeWriter) {
-    let (reader, mut writer) = io::pipe().unwrap();
-    fill(&mut writer);
-    (reader, writer)
-}
-
-fn fill(writer: &mut (impl Write + AsFd)) {
-    set_nonblocking(writer.as_fd(), true);
-    for size in [4096, 1] {
-        loop {
-            match writer.write(&vec![b'.'; size]) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-    set_nonblocking(writer.as_fd(), false);
-}
 
 /// Appends what the shell that runs this has open, one `FD NAME` a line, and a line that ends it.
 fn list_descriptors(log: &Path) -> String {

@@ -1,11 +1,12 @@
 //! Watched streams: nobody notices, and the rules that asked for them see every line.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::support::pipe::full_pipe;
 use crate::support::process::{Doomed, alive, wait_until};
 use crate::support::retry::BINARY;
 use crate::support::scratch::quoted;
@@ -264,11 +265,7 @@ fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
         ("--deadline", "echo last", 125),
         ("--timeout", "echo last; exit 7", 7),
     ] {
-        let (reader, mut writer) = io::pipe().unwrap();
-        let flags = nix::fcntl::OFlag::O_NONBLOCK;
-        nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();
-        while writer.write(&[b'.'; 4096]).is_ok() {}
-        nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty())).unwrap();
+        let (reader, writer) = full_pipe();
         let run = retry().args(["-n1", limit, "1", "-x", "stdout~never"]).sh(script).stdout(writer);
         let run = run.limit(BOUNDED).run();
         run.code(status);
@@ -392,10 +389,7 @@ fn keys_work_on_a_watched_command() {
 #[test]
 fn a_signal_ends_the_wait_for_a_reader() {
     // The command has ended; its last bytes wait for a pipe that is full.
-    let (reader, mut writer) = io::pipe().unwrap();
-    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
-    while writer.write(&[b'.'; 4096]).is_ok() {}
-    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty())).unwrap();
+    let (reader, writer) = full_pipe();
     let scratch = Scratch::new();
     let log = scratch.log("log");
     let script = format!("echo last; {}; exit 5", log.echo("$$"));

@@ -42,6 +42,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a reader of watched streams may take nothing, once the run is over.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Between two looks at what older processes have started, while nothing is known to have ended.
+const REMEMBER: Duration = Duration::from_millis(100);
+
 /// Longest sleep while a timeout runs. A stop that cannot be caught (SIGSTOP) shows as a longer one.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -215,6 +218,7 @@ impl<'a> Supervisor<'a> {
             bounds,
             before,
             early,
+            remembered: started,
             ended: None,
             state: State::Running,
             timeout_at: bounds.limits.timeout.map(|timeout| started.saturating_add(timeout)),
@@ -247,7 +251,7 @@ impl<'a> Supervisor<'a> {
             if self.watch.resize() {
                 running.tell_size();
             }
-            running.before.grow();
+            running.remember(children);
             while children
                 && !running.is_over()
                 && let Some((pid, change)) = next_change()
@@ -327,6 +331,8 @@ struct Running {
     before: Before,
     /// What came to retry and not to the command, which was not there yet.
     early: SigSet,
+    /// When `before` was last brought up to date.
+    remembered: Duration,
     /// How the command itself ended.
     ended: Option<Outcome>,
     state: State,
@@ -356,6 +362,15 @@ impl Running {
     /// waited for: the reader may never come.
     fn waits_for_output(&self) -> bool {
         self.is_over() && !self.urged && self.interrupted.is_none()
+    }
+
+    /// Notes what older processes have started since; not at every byte that passes, as it is a walk.
+    fn remember(&mut self, children: bool) {
+        let now = now();
+        if children || now >= self.remembered.saturating_add(REMEMBER) {
+            self.remembered = now;
+            self.before.grow();
+        }
     }
 
     /// When something is to be done although nothing happens.

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "a vocabulary: not every word is used at every time")]
 #![allow(unused_imports, reason = "the same, for the names that are re-exported here")]
 
+pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod retry;
 pub(crate) mod run;
