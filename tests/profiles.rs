@@ -278,7 +278,8 @@ const SSH: [&str; 9] = [
     "-oUserKnownHostsFile=/dev/null",
     "-oGlobalKnownHostsFile=/dev/null",
     "-oIdentitiesOnly=yes",
-    "-oConnectTimeout=1",
+    // Of several values ssh takes the first: one that is put before this wins.
+    "-oConnectTimeout=30",
 ];
 
 #[test]
@@ -291,7 +292,8 @@ fn ssh_and_scp_that_do_not_get_through() {
     ssh.run(SSH.iter().copied().chain(["nothing.invalid", "true"]))
         .retryable(&[255], "Could not resolve hostname");
     let silent = Server::new([Reply::Stall]);
-    ssh.run(SSH.iter().copied().chain(["-p", &silent.port().to_string(), "127.0.0.1", "true"]))
+    let soon = ["-oConnectTimeout=1"].into_iter().chain(SSH);
+    ssh.run(soon.chain(["-p", &silent.port().to_string(), "127.0.0.1", "true"]))
         .retryable(&[255], "Connection timed out");
     let closing = Talker::new("", "");
     ssh.run(SSH.iter().copied().chain(["-p", &closing.port.to_string(), "127.0.0.1", "true"]))

@@ -3,10 +3,12 @@
 
 use std::os::fd::BorrowedFd;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
+use super::signal::send;
 use crate::streams::sink::Stream;
 
 /// Which process group the command runs in.
@@ -49,12 +51,13 @@ impl Terminal {
     }
 
     /// Takes it back from a group that the command gave it to and that has ended with it: the next attempt
-    /// would be in the background. retry has TTOU blocked, so this does not stop it (tcsetpgrp(3)). Its modes
-    /// are left alone: another member of a pipeline may have set them.
+    /// would be in the background. Not from one that lives, such as the shell's, which put retry there.
+    /// retry has TTOU blocked, so this does not stop it (tcsetpgrp(3)). Its modes are left alone: another
+    /// member of a pipeline may have set them.
     pub(crate) fn take_back(self) {
-        let own = getpgrp();
-        if tcgetpgrp(self.0).is_ok_and(|group| group != own) {
-            let _ = tcsetpgrp(self.0, own);
+        let gone = |group: Pid| send(-group.as_raw(), 0) == Err(Errno::ESRCH);
+        if tcgetpgrp(self.0).is_ok_and(|group| group != getpgrp() && gone(group)) {
+            let _ = tcsetpgrp(self.0, getpgrp());
         }
     }
 }
