@@ -94,12 +94,16 @@ struct Failure<'a> {
 }
 
 impl Failure<'_> {
-    /// It was tried again, because of `words`; `statuses` are those of the program's versions.
+    /// It was tried again, because of `words`; `statuses` are those of the program's versions, and may differ
+    /// from one attempt to the other.
     #[track_caller]
     fn retryable(self, statuses: &[i32], words: &str) {
         let (name, status) = (self.program.name, self.status(statuses));
+        let first = self.run.messages().into_iter().next().unwrap_or_default();
+        let known = statuses.iter().any(|status| first.contains(&format!(" exited {status} (")));
+        self.run.check(known, &format!("a status among {statuses:?}"));
         self.run.says(&[
-            &format!("retry: {name}: attempt 1 of 2 exited {status} ({{*}}{words}{{*}}); next in {{T}}"),
+            &format!("retry: {name}: attempt 1 of 2 exited {{*}} ({{*}}{words}{{*}}); next in {{T}}"),
             &format!("retry: {name}: gave up after 2 attempts in {{T}}: exited {status} ({{*}}{words}{{*}})"),
         ]);
         assert_eq!(self.program.calls.lines().len(), 2);
