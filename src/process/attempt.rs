@@ -143,34 +143,34 @@ impl<'a> Supervisor<'a> {
     /// When output of a command that ended by itself was not taken.
     pub(crate) fn finish(&mut self, deadline: Option<Duration>, voice: &mut impl Voice) -> Result<(), Error> {
         let mut moved_at = now();
+        let mut owed = usize::MAX;
         loop {
-            let moved = self.pass(None, voice);
+            self.pass(None, voice);
             let now = now();
-            if moved > 0 {
-                moved_at = now;
+            let left = self.watch.owed();
+            if left < owed {
+                (owed, moved_at) = (left, now);
             }
-            let until = moved_at.saturating_add(READER_PATIENCE);
-            let until = deadline.map_or(until, |deadline| until.min(deadline));
             if self.watch.is_drained() {
                 return Ok(());
             }
-            if now >= until {
-                return if self.watch.owes_stdout() { Err(Error::Unread) } else { Ok(()) };
-            }
+            let until = moved_at.saturating_add(READER_PATIENCE);
+            let until = deadline.map_or(until, |deadline| until.min(deadline));
+            let mut ends = now >= until;
             while let Some(received) = self.signals.next() {
-                if received.kind == Kind::End {
-                    return Ok(());
-                }
+                ends |= received.kind == Kind::End;
+            }
+            if ends {
+                return if self.watch.owes_stdout() { Err(Error::Unread) } else { Ok(()) };
             }
             self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, Some(until))?;
         }
     }
 
     /// Moves what can be moved on the watched streams; lines of retry's own wait behind it.
-    fn pass(&mut self, scanner: Option<&mut Scanner<'_>>, voice: &mut impl Voice) -> usize {
-        let moved = self.watch.turn(scanner);
+    fn pass(&mut self, scanner: Option<&mut Scanner<'_>>, voice: &mut impl Voice) {
+        self.watch.turn(scanner);
         voice.messages().hold(self.watch.holds_stderr());
-        moved
     }
 
     /// Runs the command once, to its end and, past a limit, to the end of all that it started.
@@ -229,6 +229,7 @@ impl<'a> Supervisor<'a> {
             interrupted: None,
             late: None,
             urged: false,
+            asked_to_end: false,
         };
         // Of the last look at the clock: a stop may come at any moment, not in the wait alone.
         let mut from = started;
@@ -275,6 +276,13 @@ impl<'a> Supervisor<'a> {
                 if let Some(terminal) = terminal.filter(|_| outcome.is_failure()) {
                     terminal.take_back();
                 }
+                if let Some(signal) = running.late
+                    && outcome == Outcome::Signaled(signal)
+                {
+                    // It came to both before the command was all there: that is what ended it.
+                    running.interrupted.get_or_insert(signal);
+                    running.late = None;
+                }
                 self.late = running.late;
                 let ran = running.limit_at.unwrap_or(from).saturating_sub(started);
                 return self.over(&running, outcome, ran, scanner, mark.as_ref());
@@ -291,7 +299,7 @@ impl<'a> Supervisor<'a> {
         scanner: Scanner<'_>,
         mark: Option<&Mark>,
     ) -> Result<Attempt, Error> {
-        match self.watch.attempt_over(running.is_over() && running.interrupted.is_none()) {
+        match self.watch.attempt_over(running.is_over() && !running.asked_to_end) {
             // It ends by the signal all the same.
             Err(_) if running.interrupted.is_some() => {}
             over => over?,
@@ -350,6 +358,8 @@ struct Running {
     late: Option<Signal>,
     /// Its last output is not waited for: a limit has come, or a signal.
     urged: bool,
+    /// INT, TERM, HUP or QUIT came before it ended.
+    asked_to_end: bool,
 }
 
 impl Running {
@@ -406,6 +416,7 @@ impl Running {
             Kind::End => {
                 self.interrupted.get_or_insert(received.signal);
                 self.urged |= self.ended.is_some();
+                self.asked_to_end |= self.ended.is_none();
                 self.pass_on(received, voice);
             }
             Kind::Notice => self.pass_on(received, voice),

@@ -2,10 +2,11 @@
 
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::pty::{Winsize, openpty};
 use nix::sys::stat::{Mode, fchmod};
 use nix::sys::termios::{LocalFlags, OutputFlags, tcgetattr};
+use nix::unistd::ttyname;
 
 use super::descriptor::lift;
 use super::sink::Stream;
@@ -27,9 +28,12 @@ pub(crate) fn like(stream: Stream) -> nix::Result<(OwnedFd, OwnedFd)> {
     for end in [&pair.master, &pair.slave] {
         fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
-    // Nobody types there: a pager that looks for keys finds it closed to reading, and takes /dev/tty.
+    // Nobody types there: a pager that would read keys from it gets an error and not a wait without end. (Root
+    // may open it anew all the same.)
     fchmod(&pair.slave, Mode::S_IWUSR)?;
-    Ok((lift(pair.master)?, lift(pair.slave)?))
+    let flags = OFlag::O_WRONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let slave = open(&ttyname(&pair.slave)?, flags, Mode::empty())?;
+    Ok((lift(pair.master)?, lift(slave)?))
 }
 
 /// The size of a terminal, in characters and pixels; none where it is no terminal.

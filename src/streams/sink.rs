@@ -61,6 +61,8 @@ enum Way {
     Socket,
     /// The shared description, when poll(2) says that there is room.
     Polled,
+    /// The same for a terminal, which has room for something then, but not for a known number of bytes.
+    Terminal,
     /// Nobody reads it.
     Gone,
 }
@@ -75,7 +77,7 @@ impl Sink {
         let stream = self.stream;
         match &*self.way() {
             Way::Own(file) => file.as_fd(),
-            Way::Direct | Way::Socket | Way::Polled | Way::Gone => stream.fd(),
+            Way::Direct | Way::Socket | Way::Polled | Way::Terminal | Way::Gone => stream.fd(),
         }
     }
 
@@ -91,13 +93,9 @@ impl Sink {
             }
             Way::Direct => write(fd, bytes),
             Way::Socket => send(fd.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
-            Way::Polled => {
-                let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
-                match poll(&mut fds, PollTimeout::ZERO) {
-                    Ok(0) => Err(Errno::EAGAIN),
-                    _ => write(fd, &bytes[..bytes.len().min(ATOMIC)]),
-                }
-            }
+            Way::Polled | Way::Terminal if !has_room(fd) => Err(Errno::EAGAIN),
+            Way::Polled => write(fd, &bytes[..bytes.len().min(ATOMIC)]),
+            Way::Terminal => interrupted::write(fd, &bytes[..bytes.len().min(ATOMIC)]),
             Way::Gone => Err(Errno::EPIPE),
         };
         match written {
@@ -141,9 +139,60 @@ impl Way {
             Err(_) if terminal && tcgetsid(fd) == getsid(None) => {
                 let own = OpenOptions::new().write(true).custom_flags(flags).open("/dev/tty");
                 let own = own.ok().and_then(|file| lift(file.into()).ok());
-                own.map_or(Self::Polled, |fd| Self::Own(fd.into()))
+                own.map_or(Self::Terminal, |fd| Self::Own(fd.into()))
             }
+            Err(_) if terminal => Self::Terminal,
             Err(_) => Self::Polled,
+        }
+    }
+}
+
+fn has_room(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
+    !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(0))
+}
+
+/// A write that ends soon, also where there is too little room for all of it: an alarm interrupts it.
+mod interrupted {
+    use std::os::fd::BorrowedFd;
+
+    use nix::errno::Errno;
+    use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+
+    /// How long it may take at most, in microseconds.
+    const SOON: libc::suseconds_t = 20_000;
+
+    extern "C" fn nothing(_: libc::c_int) {}
+
+    /// Writes what there is room for.
+    ///
+    /// # Errors
+    /// EAGAIN where there is none, and whatever else write(2) may say.
+    pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+        let alarm: SigSet = [Signal::SIGALRM].into_iter().collect();
+        let mut mask = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&alarm), Some(&mut mask))?;
+        let tick = libc::timeval { tv_sec: 0, tv_usec: SOON };
+        let timer = libc::itimerval { it_interval: tick, it_value: tick };
+        // SAFETY: an all-zero sigaction is complete: an empty mask and no SA_RESTART, so that write(2) is
+        // interrupted (signal(7)). The handler does nothing. Disposition and timer are given back as they
+        // were, also an alarm that was set before an exec into retry.
+        let written = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+            let mut before: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(libc::SIGALRM, &raw const action, &raw mut before);
+            let mut timer_before: libc::itimerval = std::mem::zeroed();
+            libc::setitimer(libc::ITIMER_REAL, &raw const timer, &raw mut timer_before);
+            let written = nix::unistd::write(fd, bytes);
+            libc::setitimer(libc::ITIMER_REAL, &raw const timer_before, std::ptr::null_mut());
+            libc::sigaction(libc::SIGALRM, &raw const before, std::ptr::null_mut());
+            written
+        };
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
+        match written {
+            Err(Errno::EINTR) => Err(Errno::EAGAIN),
+            written => written,
         }
     }
 }

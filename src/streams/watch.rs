@@ -63,13 +63,12 @@ struct Source {
     /// Read, and not written yet.
     pending: Vec<u8>,
     of: Of,
-    /// Nothing is there to be read now.
-    dry: bool,
     /// Nobody has its other end open.
     ended: bool,
-    /// What it can hold, in bytes, and what has been read since the command ended.
+    /// What it can hold, in bytes.
     holds: usize,
-    read_since: usize,
+    /// How much of what the command wrote may not have been passed on, once that has ended, in bytes.
+    owed: Option<usize>,
 }
 
 /// Whose bytes a source has.
@@ -127,39 +126,36 @@ impl Watch {
         for planned in self.plan.clone() {
             match self.open_one(planned) {
                 Ok(end) => ends.push(end),
-                Err(_) if !planned.required => {}
-                Err(error) => return Err(error),
+                // EIO: the terminal has been hung up.
+                Err(errno) if !planned.required || (planned.terminal && errno == Errno::EIO) => {}
+                Err(errno) if planned.terminal => return Err(errno).doing("cannot open a pseudo-terminal"),
+                Err(errno) => return Err(errno).doing("cannot open a pipe"),
             }
         }
         Ok(ends)
     }
 
-    fn open_one(&mut self, planned: Planned) -> Result<(OwnedFd, &'static [i32]), Error> {
-        let what = if planned.terminal { "cannot open a pseudo-terminal" } else { "cannot open a pipe" };
+    fn open_one(&mut self, planned: Planned) -> nix::Result<(OwnedFd, &'static [i32])> {
         let (ours, theirs, holds) = loop {
-            match planned.open() {
-                // What an earlier attempt left behind may have to do without.
-                Err(Errno::EMFILE | Errno::ENFILE)
-                    if self.sources.iter().any(|source| source.of != Of::Current) =>
-                {
-                    if let Some(oldest) = self.sources.iter().position(|source| source.of != Of::Current) {
-                        self.sources.remove(oldest);
-                    }
-                }
-                opened => break opened.doing(what)?,
+            let opened = planned.open();
+            // What an earlier attempt left behind may have to do without.
+            let spare =
+                |source: &Source| source.of != Of::Current && (source.of == Of::Cut || source.is_drained());
+            match (opened, self.sources.iter().position(spare)) {
+                (Err(Errno::EMFILE | Errno::ENFILE), Some(oldest)) => drop(self.sources.remove(oldest)),
+                (opened, _) => break opened?,
             }
         };
         let flags = fcntl(&ours, FcntlArg::F_GETFL).map_or(OFlag::empty(), OFlag::from_bits_retain);
-        fcntl(&ours, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).doing(what)?;
+        fcntl(&ours, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         self.sources.push(Source {
             fd: ours,
             planned,
             pending: Vec::new(),
             of: Of::Current,
-            dry: false,
             ended: false,
             holds,
-            read_since: 0,
+            owed: None,
         });
         let targets: &'static [i32] = match planned.carries {
             Carries::Stdout => &[1],
@@ -178,11 +174,12 @@ impl Watch {
         let mut full = [false; 2];
         let mut used = [false; 2];
         for source in &self.sources {
-            used[place(source.planned.to)] = true;
-            if source.pending.is_empty() {
+            let to = place(source.planned.to);
+            used[to] = true;
+            full[to] |= !source.pending.is_empty();
+            // What stands behind bytes that wait is not read either.
+            if !full[to] {
                 all.push(Interest { fd: source.fd.as_fd(), flags: PollFlags::POLLIN, sink: None });
-            } else {
-                full[place(source.planned.to)] = true;
             }
         }
         for (i, sink) in self.sinks.iter_mut().enumerate().filter(|(i, _)| used[*i]) {
@@ -194,17 +191,15 @@ impl Watch {
         all
     }
 
-    /// Moves what can be moved now; returns how many bytes went on. What passes of the attempt that runs is
-    /// shown to `scanner`.
-    pub(crate) fn turn(&mut self, mut scanner: Option<&mut Scanner<'_>>) -> usize {
+    /// Moves what can be moved now. What passes of the attempt that runs is shown to `scanner`.
+    pub(crate) fn turn(&mut self, mut scanner: Option<&mut Scanner<'_>>) {
         if self.sources.is_empty() {
-            return 0;
+            return;
         }
         self.part.resize(PART, 0);
         let Self { sinks, sources, part, failed, .. } = self;
         let mut lost = [false; 2];
         let mut blocked = [false; 2];
-        let mut moved = 0;
         for source in sources.iter_mut() {
             let to = place(source.planned.to);
             if blocked[to] {
@@ -212,15 +207,12 @@ impl Watch {
                 continue;
             }
             let scanner = scanner.as_deref_mut().filter(|_| source.of == Of::Current);
-            match source.move_on(&mut sinks[to], part, scanner) {
-                Ok(bytes) => moved += bytes,
-                Err(errno) => {
-                    lost[to] = true;
-                    // A terminal that was hung up gives EIO (tty_ioctl(4), TIOCVHANGUP).
-                    let gone = errno == Errno::EPIPE || (errno == Errno::EIO && source.planned.terminal);
-                    if source.planned.to == Stream::Stdout && !gone {
-                        failed.get_or_insert(errno);
-                    }
+            if let Err(errno) = source.move_on(&mut sinks[to], part, scanner) {
+                lost[to] = true;
+                // A terminal that was hung up gives EIO (tty_ioctl(4), TIOCVHANGUP).
+                let gone = errno == Errno::EPIPE || (errno == Errno::EIO && source.planned.terminal);
+                if source.planned.to == Stream::Stdout && !gone {
+                    failed.get_or_insert(errno);
                 }
             }
             blocked[to] |= !source.pending.is_empty();
@@ -228,7 +220,6 @@ impl Watch {
         sources.retain(|source| {
             !lost[place(source.planned.to)] && (!source.ended || !source.pending.is_empty())
         });
-        moved
     }
 
     /// Whether bytes of a command that ended by itself have not reached stdout.
@@ -260,11 +251,18 @@ impl Watch {
         self.sources.iter().all(Source::is_drained)
     }
 
-    /// The command has ended; from now on is counted what is read.
+    /// The command has ended: what is on the way now is all that it wrote.
     pub(crate) fn command_ended(&mut self) {
-        for source in self.sources.iter_mut().filter(|source| source.of == Of::Current) {
-            (source.dry, source.read_since) = (false, 0);
+        for source in
+            self.sources.iter_mut().filter(|source| source.of == Of::Current && source.owed.is_none())
+        {
+            source.owed = Some(source.pending.len() + source.holds);
         }
+    }
+
+    /// How many bytes of commands that have ended may not have been passed on.
+    pub(crate) fn owed(&self) -> usize {
+        self.sources.iter().filter_map(|source| source.owed).sum()
     }
 
     /// The attempt is over: what still comes belongs to what it left behind. `whole` tells that the command
@@ -296,13 +294,22 @@ impl Watch {
 }
 
 impl Source {
-    /// Whether all that the command wrote before its end has been passed on. Bytes come in order: behind what
-    /// there was room for, all is newer than the end.
+    /// Whether all that a command which has ended wrote to it has been passed on.
     fn is_drained(&self) -> bool {
-        (self.dry || self.ended || self.read_since >= self.holds) && self.pending.is_empty()
+        self.owed.is_none_or(|owed| owed == 0) && (self.of != Of::Current || self.owed.is_some())
     }
 
-    /// Writes what is pending, and reads and writes on; how many bytes were written.
+    /// So much of it has been passed on. Bytes come in order: what came behind the command's is not owed.
+    fn passed(&mut self, written: usize) {
+        self.owed = self.owed.map(|owed| owed.saturating_sub(written));
+    }
+
+    /// Nothing is there to be read now: what it owes is what it has read.
+    fn is_dry(&mut self) {
+        self.owed = self.owed.map(|owed| owed.min(self.pending.len()));
+    }
+
+    /// Writes what is pending, and reads and writes on.
     ///
     /// # Errors
     /// Where the sink takes nothing any more.
@@ -311,62 +318,49 @@ impl Source {
         sink: &mut Sink,
         part: &mut [u8],
         mut scanner: Option<&mut Scanner<'_>>,
-    ) -> Result<usize, Errno> {
-        let mut moved = 0;
+    ) -> Result<(), Errno> {
         for _ in 0..ROUNDS {
             while !self.pending.is_empty() {
                 match pass(sink, self.planned.to, &self.pending)? {
-                    0 => return Ok(moved),
+                    0 => return Ok(()),
                     written => {
-                        moved += written;
+                        self.passed(written);
                         drop(self.pending.drain(..written));
                     }
                 }
             }
             if self.ended {
-                return Ok(moved);
+                return Ok(());
             }
             let length = match read(&self.fd, part) {
-                // EIO: nobody has the other end of the pseudo-terminal open (pty(7)).
-                Ok(0) | Err(Errno::EIO) => {
-                    self.ended = true;
-                    return Ok(moved);
-                }
-                Ok(length) => length,
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => {
-                    self.dry = true;
-                    return Ok(moved);
+                    self.is_dry();
+                    return Ok(());
                 }
-                Err(_) => {
+                // EIO: nobody has the other end of the pseudo-terminal open (pty(7)).
+                Ok(0) | Err(_) => {
                     self.ended = true;
-                    return Ok(moved);
+                    self.is_dry();
+                    return Ok(());
                 }
+                Ok(length) => length,
             };
-            self.dry = false;
-            self.read_since = self.read_since.saturating_add(length);
             let bytes = part.get(..length).unwrap_or_default();
-            let mut done = 0;
-            while done < length {
-                match pass(sink, self.planned.to, &bytes[done..]) {
-                    Ok(0) => break,
-                    Ok(written) => done += written,
-                    Err(errno) => {
-                        // It was written, whoever reads it.
-                        if let Some(scanner) = &mut scanner {
-                            scanner.push(self.planned.carries, bytes);
-                        }
-                        return Err(errno);
-                    }
-                }
-            }
-            moved += done;
-            self.pending.extend_from_slice(&bytes[done..]);
             if let Some(scanner) = &mut scanner {
                 scanner.push(self.planned.carries, bytes);
             }
+            let mut done = 0;
+            while done < length {
+                match pass(sink, self.planned.to, &bytes[done..])? {
+                    0 => break,
+                    written => done += written,
+                }
+            }
+            self.passed(done);
+            self.pending.extend_from_slice(&bytes[done..]);
         }
-        Ok(moved)
+        Ok(())
     }
 }
 

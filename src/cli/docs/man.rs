@@ -273,13 +273,13 @@ On a terminal the order between a watched and an unwatched stream is not kept.
 
 What only a profile wants is left alone where the system has no room for it, and on a terminal where the program may
 start a pager (`git log`, `psql`, `gh`): then the exit status decides, unless `--profile` names the profile.
-A command that asks its watched terminal for keys, or sets its modes, meets the pseudo-terminal; `stty tostop` does not
-stop it.
+Watch no pager: one that asks its watched terminal for keys, or sets its modes, meets the pseudo-terminal, at which
+nobody types. `stty tostop` does not stop a watched command.
 
 A background process that the command leaves behind does not hold up the verdict.
 What it writes is passed on while `retry` runs; after that it may die of SIGPIPE.
-A command that has ended is not run again because its reader is late; where at a limit its standard output has still
-not been read, and nothing of it is taken for a second, `retry` fails with 125.
+A command that has ended is not run again because its reader is late; where at its timeout the standard output has not
+been read, and nothing of it is taken for a second, or at the deadline, `retry` fails with 125.
 ";
 
 const AFTER_EXIT_STATUS: &str = r#"

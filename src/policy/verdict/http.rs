@@ -42,6 +42,8 @@ pub(crate) struct Reader {
     said: Option<u16>,
     /// On stdout a status line needs its version: what a program passes on may hold anything.
     strict: bool,
+    /// A block has come on stdout: what follows it there is a body.
+    body: bool,
 }
 
 /// How many responses are kept, for a status that the program names later.
@@ -69,9 +71,10 @@ impl Reader {
                 self.replace(Response { status: Some(status), ..Response::default() });
                 self.owner = Some(source);
                 self.open[source as usize] = true;
+                self.body |= source == Source::Stdout;
             }
             Line::Field(name, value) => {
-                let ours = if open { self.owner == Some(source) } else { stands_alone(name) };
+                let ours = if open { self.owner == Some(source) } else { self.may_stand_alone(source, name) };
                 if ours {
                     self.response.field(name, value);
                 }
@@ -79,6 +82,13 @@ impl Reader {
             Line::Aside => {}
             Line::End => self.open[source as usize] = false,
         }
+    }
+
+    /// Whether a field outside of a block counts. On stdout it is part of a body, unless the user asked for
+    /// HTTP and no block has come there.
+    fn may_stand_alone(&self, source: Source, name: &[u8]) -> bool {
+        let body = source == Source::Stdout && (self.strict || self.body);
+        !body && stands_alone(name)
     }
 
     /// Whether a header block is open on this source: every line up to the blank one must be given.

@@ -41,6 +41,15 @@ impl Window {
                 self.buffer.drain(..end);
                 self.start = 0;
             }
+            if self.buffer.len() > WINDOW
+                && let Some(end) = memchr::memrchr(b'\r', &self.buffer[self.start..self.buffer.len() - 1])
+            {
+                // Rather at a CR, which ends a line too, than within one.
+                let end = self.start + end;
+                search(Piece { bytes: &self.buffer[..=end], span: self.start..end });
+                self.buffer.drain(..=end);
+                self.start = 0;
+            }
             if self.buffer.len() > WINDOW {
                 // The last byte tells whether the line ends here.
                 let end = self.buffer.len() - 1;
