@@ -519,3 +519,20 @@ fn a_terminal_that_goes_takes_a_watched_command_with_it() {
         assert!(signal == Some(libc::SIGHUP) || status.code() == Some(1), "{rule}: {status}");
     }
 }
+
+#[test]
+fn a_background_writer_does_not_hold_up_the_end_while_a_slow_reader_keeps_up() {
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let slow = "import os,time\nwhile os.read(0,20000): time.sleep(.05)\n";
+    let slow = scratch.file("slow.py", slow);
+    // It writes until its reader is gone; what the command itself wrote is long read by then.
+    let inner = format!("{BINARY} -n1 -r stdout~never -- sh -c 'yes & {}; exit 0'", log.echo("$!"));
+    let script = format!("{{ {inner}; {}; }} | timeout 60 python3 {}", log.echo("status $?"), quoted(&slow));
+    let running = Retry::new("sh").args(["-c", &script]).limit(BOUNDED * 2).spawn();
+    let writer = Doomed::new(log.wait_for(1)[0].parse().unwrap());
+    log.wait_for(2);
+    assert_eq!(log.lines()[1], "status 0");
+    drop(writer);
+    running.wait_bounded();
+}
