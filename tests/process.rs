@@ -860,10 +860,10 @@ fn what_proc_does_not_show_keeps_the_next_attempt_from_starting() {
     let scratch = Scratch::new();
     let log = scratch.log("log");
     let script = "echo start >>\"$LOG\"; setsid sleep 311 & exec sleep 311";
-    let options = ["-n", "2", "-d", "0", "--timeout", "1", "--kill-after", "0.2", "--", "sh", "-c", script];
+    let options = ["-n", "2", "-d", "0", "--timeout", "5", "--kill-after", "0.2", "--", "sh", "-c", script];
     let run = unshare().arg(BINARY).args(options).env("LOG", log.path()).run();
     run.code(124)
-        .says(&["retry: sh: not retried: timed out after 1s, ended by KILL; still alive: a process \
+        .says(&["retry: sh: not retried: timed out after 5s, ended by KILL; still alive: a process \
                          (/proc does not show which): end it before you run this again"]);
     assert_eq!(log.lines(), ["start"]);
 }

@@ -516,9 +516,12 @@ impl Running {
             State::Running => {
                 let timeout = self.timeout_at.zip(self.bounds.limits.timeout);
                 let due = |at: Option<(Duration, Duration)>| at.filter(|(at, _)| *at <= now);
-                if let Some((_, length)) = due(timeout) {
+                // It ran until its limit came, however late that is noticed.
+                if let Some((at, length)) = due(timeout) {
+                    self.limit_at.get_or_insert(at);
                     self.terminate(Limit::Timeout(length), now, voice);
-                } else if let Some((_, length)) = due(self.bounds.deadline) {
+                } else if let Some((at, length)) = due(self.bounds.deadline) {
+                    self.limit_at.get_or_insert(at);
                     self.terminate(Limit::Deadline(length), now, voice);
                 }
             }
@@ -538,7 +541,6 @@ impl Running {
             self.urged = true;
             return;
         }
-        self.limit_at.get_or_insert(now);
         let Limits { signal, kill_after, .. } = self.bounds.limits;
         if kill_after.is_zero() || signal == Signal::KILL {
             return self.kill(limit, now, now.saturating_add(KILL_PATIENCE), voice);
