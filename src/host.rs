@@ -10,7 +10,8 @@ use rand::{SeedableRng as _, TryRng as _};
 use crate::cli::resolve::Invocation;
 use crate::error::Error;
 use crate::policy::verdict::outcome::{Attempt, Signal};
-use crate::process::attempt::{Bounds, Supervisor};
+use crate::process::attempt::Supervisor;
+use crate::process::running::Bounds;
 use crate::process::wait;
 use crate::report::{Event, Report};
 use crate::run::Host;
@@ -18,7 +19,7 @@ use crate::run::Host;
 /// The processes, clock and terminal of this machine.
 #[derive(Debug)]
 pub(crate) struct System<'a> {
-    pub(crate) supervisor: Supervisor<'a>,
+    pub(crate) supervisor: Supervisor,
     pub(crate) invocation: &'a Invocation,
     pub(crate) report: Report,
     /// Made when the first delay is drawn: a run that succeeds at once asks for no randomness.

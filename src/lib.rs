@@ -30,6 +30,7 @@ mod run;
 mod streams;
 
 use std::ffi::{CString, OsString, c_char, c_int};
+use std::sync::Arc;
 
 use clap::Parser as _;
 use nix::errno::Errno;
@@ -136,11 +137,11 @@ fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
 /// Where nothing could be run.
 fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
     let policy = &invocation.policy;
-    let wanted = policy.rules.wanted(invocation.reach);
+    let wanted = Arc::new(policy.rules.wanted(invocation.reach));
     let headers = invocation.headers.as_deref().map(HeadersFile::new).transpose()?;
     let report =
         Report::new(&invocation.label, invocation.volume, policy.schedule.max_attempts, policy.rules.clone());
-    let (finish, mut report) = match Supervisor::new(&wanted, headers) {
+    let (finish, mut report) = match Supervisor::new(wanted, headers) {
         Ok(supervisor) => {
             let mut host = host::System { supervisor, invocation, report, random: None };
             (run::run(policy, &mut host), host.report)

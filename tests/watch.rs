@@ -300,6 +300,24 @@ fn memory_stays_bounded_whatever_passes() {
 }
 
 #[test]
+fn long_output_is_matched_to_its_last_byte() {
+    // Beside the passing: there is a second thread, where there is a second core; and none at the next start.
+    let count = "ls /proc/$PPID/task | wc -l >&2";
+    let long = "yes 'a line of some length' | head -c 22000000";
+    let script = format!("{count}; {long}; printf 'the end %s' $RETRY_ATTEMPT; {count}");
+    let run = retry()
+        .args(["-d0", "-r", "stdout~^the end [12]$", "-u", "stdout~^the end 3$"])
+        .sh(&script)
+        .stdout(File::create("/dev/null").unwrap())
+        .limit(BOUNDED)
+        .run();
+    run.code(0);
+    let counts: Vec<&str> = run.stderr.lines().filter(|line| line.len() == 1).collect();
+    let during = if std::thread::available_parallelism().unwrap().get() > 1 { "2" } else { "1" };
+    assert_eq!(counts, ["1", during].repeat(3));
+}
+
+#[test]
 fn a_thousand_watched_attempts_leave_nothing_open() {
     let script = "if [ $RETRY_ATTEMPT = 1000 ]; then ls /proc/$PPID/fd | wc -l; exit 0; fi; echo x; exit 1";
     let run =

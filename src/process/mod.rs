@@ -1,6 +1,6 @@
 //! Processes, signals and the terminal: what an attempt is made of.
 //!
-//! [`attempt`] supervises one attempt as states and events; [`wait`] is the one place that blocks;
+//! [`attempt`] supervises attempts and waits; [`running`] is one attempt as states and events; [`wait`] is the one place that blocks;
 //! [`signal`] takes signals in and gives them back; [`child`] starts the command and reaps;
 //! [`descendants`] finds and ends all that an attempt started; [`terminal`] knows who owns the terminal;
 //! [`entry`] reads what the C library handed to `main`.
@@ -11,6 +11,7 @@ pub(crate) mod attempt;
 pub(crate) mod child;
 pub(crate) mod descendants;
 pub(crate) mod entry;
+pub(crate) mod running;
 pub(crate) mod signal;
 pub(crate) mod terminal;
 pub(crate) mod wait;

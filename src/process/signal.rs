@@ -56,6 +56,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Received {
     pub(crate) signal: Signal,
+    pub(crate) name: Name,
     pub(crate) kind: Kind,
     /// Sent by the kernel: where the group is shared, by the terminal, to the command as well.
     pub(crate) by_kernel: bool,
@@ -112,16 +113,18 @@ impl Signals {
             if is_ignored(number) {
                 continue;
             }
-            let kind = match Name::try_from(number) {
-                Ok(Name::SIGINT | Name::SIGTERM | Name::SIGHUP | Name::SIGQUIT) => Kind::End,
-                Ok(Name::SIGUSR1 | Name::SIGUSR2 | Name::SIGWINCH) => Kind::Notice,
-                Ok(Name::SIGTSTP | Name::SIGTTIN | Name::SIGTTOU) => Kind::Stop,
-                Ok(Name::SIGCONT) => Kind::Continue,
-                Ok(Name::SIGCHLD) => Kind::Child,
+            let Ok(name) = Name::try_from(number) else { continue };
+            let kind = match name {
+                Name::SIGINT | Name::SIGTERM | Name::SIGHUP | Name::SIGQUIT => Kind::End,
+                Name::SIGUSR1 | Name::SIGUSR2 | Name::SIGWINCH => Kind::Notice,
+                Name::SIGTSTP | Name::SIGTTIN | Name::SIGTTOU => Kind::Stop,
+                Name::SIGCONT => Kind::Continue,
+                Name::SIGCHLD => Kind::Child,
                 _ => continue,
             };
             return Some(Received {
                 signal: Signal::reported(number),
+                name,
                 kind,
                 by_kernel: info.ssi_code == SI_KERNEL,
                 sender: i32::try_from(info.ssi_pid).unwrap_or(0),

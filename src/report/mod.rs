@@ -13,7 +13,7 @@ use crate::policy::verdict::classify::{Rule, Rules};
 use crate::policy::verdict::outcome::{
     Alive, Attempt, Cut, Exhausted, Finish, Limit, NotStarted, Outcome, Signal, Verdict,
 };
-use crate::process::attempt::{Note, Voice};
+use crate::process::running::{Note, Voice};
 use crate::streams::messages::Messages;
 use text::{count, duration, printable, shortened};
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod descriptor;
 pub(crate) mod headers;
+pub(crate) mod matcher;
 pub(crate) mod messages;
 pub(crate) mod pseudoterminal;
 pub(crate) mod sink;

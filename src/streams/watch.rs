@@ -19,10 +19,11 @@ use nix::sys::stat::fstat;
 use nix::unistd::{isatty, pipe2, read};
 
 use super::descriptor::lift;
+use super::matcher::Matcher;
 use super::pseudoterminal::{self, set_size, size};
 use super::sink::{Sink, Stream};
 use crate::error::{Doing as _, Error};
-use crate::policy::verdict::evidence::{Carries, Need, Scanner, Wanted};
+use crate::policy::verdict::evidence::{Carries, Need, Wanted};
 
 /// How much is read at a time, in bytes.
 const PART: usize = 64 * 1024;
@@ -191,12 +192,11 @@ impl Watch {
         all
     }
 
-    /// Moves what can be moved now. What passes of the attempt that runs is shown to `scanner`.
-    pub(crate) fn turn(&mut self, mut scanner: Option<&mut Scanner<'_>>) {
+    /// Moves what can be moved now. What passes of the attempt that runs is shown to `matcher`.
+    pub(crate) fn turn(&mut self, mut matcher: Option<&mut Matcher>) {
         if self.sources.is_empty() {
             return;
         }
-        self.part.resize(PART, 0);
         let Self { sinks, sources, part, failed, .. } = self;
         let mut lost = [false; 2];
         let mut blocked = [false; 2];
@@ -206,8 +206,8 @@ impl Watch {
                 // What was written first goes first.
                 continue;
             }
-            let scanner = scanner.as_deref_mut().filter(|_| source.of == Of::Current);
-            if let Err(errno) = source.move_on(&mut sinks[to], part, scanner) {
+            let matcher = matcher.as_deref_mut().filter(|_| source.of == Of::Current);
+            if let Err(errno) = source.move_on(&mut sinks[to], part, matcher) {
                 lost[to] = true;
                 // A terminal that was hung up gives EIO (tty_ioctl(4), TIOCVHANGUP).
                 let gone = errno == Errno::EPIPE || (errno == Errno::EIO && source.planned.terminal);
@@ -316,8 +316,8 @@ impl Source {
     fn move_on(
         &mut self,
         sink: &mut Sink,
-        part: &mut [u8],
-        mut scanner: Option<&mut Scanner<'_>>,
+        part: &mut Vec<u8>,
+        mut matcher: Option<&mut Matcher>,
     ) -> Result<(), Errno> {
         for _ in 0..ROUNDS {
             while !self.pending.is_empty() {
@@ -332,6 +332,7 @@ impl Source {
             if self.ended {
                 return Ok(());
             }
+            part.resize(PART, 0);
             let length = match read(&self.fd, part) {
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => {
@@ -346,20 +347,29 @@ impl Source {
                 }
                 Ok(length) => length,
             };
-            let bytes = part.get(..length).unwrap_or_default();
-            if let Some(scanner) = &mut scanner {
-                scanner.push(self.planned.carries, bytes);
+            let passed = self.pass_on(sink, part.get(..length).unwrap_or_default());
+            if let Some(matcher) = &mut matcher {
+                matcher.push(self.planned.carries, part, length);
             }
-            let mut done = 0;
-            while done < length {
-                match pass(sink, self.planned.to, &bytes[done..])? {
-                    0 => break,
-                    written => done += written,
-                }
-            }
-            self.passed(done);
-            self.pending.extend_from_slice(&bytes[done..]);
+            passed?;
         }
+        Ok(())
+    }
+
+    /// Writes what has been read, and keeps what there is no room for.
+    ///
+    /// # Errors
+    /// Where the sink takes nothing any more.
+    fn pass_on(&mut self, sink: &mut Sink, bytes: &[u8]) -> Result<(), Errno> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match pass(sink, self.planned.to, rest)? {
+                0 => break,
+                written => rest = &rest[written..],
+            }
+        }
+        self.passed(bytes.len() - rest.len());
+        self.pending.extend_from_slice(rest);
         Ok(())
     }
 }

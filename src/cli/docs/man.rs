@@ -278,6 +278,9 @@ nobody types. `stty tostop` does not stop a watched command.
 
 A background process that the command leaves behind does not hold up the verdict.
 What it writes is passed on while `retry` runs; after that it may die of SIGPIPE.
+A pattern is matched beside the bytes that pass, and holds them up only where they come faster than it can be matched:
+one that begins with, or has, some plain text keeps up with `cat`, one without takes about twice as long, and one that
+has to remember much, such as `[a-q][^u-z]{99}x`, passes some 30 MB in a second.
 A command that has ended is not run again because its reader is late; where at its timeout the standard output has not
 been read, and nothing of it is taken for a second, or at the deadline, `retry` fails with 125.
 ";

@@ -187,6 +187,8 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use std::time::Duration;
 
     use proptest::prelude::*;
@@ -335,9 +337,9 @@ mod tests {
             success_on: vec![condition("output~^done$")],
             ..Rules::default()
         };
-        let wanted = rules.wanted(Reach::default());
+        let wanted = Arc::new(rules.wanted(Reach::default()));
         let verdict = |parts: &[(Carries, &str)]| {
-            let mut scanner = Scanner::new(&wanted);
+            let mut scanner = Scanner::new(Arc::clone(&wanted));
             for (carries, text) in parts {
                 scanner.push(*carries, text.as_bytes());
             }

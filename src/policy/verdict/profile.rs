@@ -142,6 +142,8 @@ pub(crate) struct Pattern {
     /// A regex over one line, colours removed, case as written, bytes and not Unicode: anchored to what
     /// the program prints around it.
     pub(crate) regex: &'static str,
+    /// Matches in every line that `regex` matches, and is faster to search for.
+    pub(crate) found_by: Option<&'static str>,
     pub(crate) says: Says,
 }
 
@@ -179,23 +181,28 @@ impl Profile {
 
 /// A line after which it fails the same way every time.
 const fn fatal(regex: &'static str, words: &'static str) -> Pattern {
-    Pattern { statuses: &[], regex, says: Says::Class(Fatal, words) }
+    Pattern { statuses: &[], regex, found_by: None, says: Says::Class(Fatal, words) }
 }
 
 /// A line after which it may well succeed later.
 const fn retryable(regex: &'static str, words: &'static str) -> Pattern {
-    Pattern { statuses: &[], regex, says: Says::Class(Retryable, words) }
+    Pattern { statuses: &[], regex, found_by: None, says: Says::Class(Retryable, words) }
 }
 
 /// A line with an HTTP status in its first group.
 const fn http_status(regex: &'static str) -> Pattern {
-    Pattern { statuses: &[], regex, says: Says::HttpStatus }
+    Pattern { statuses: &[], regex, found_by: None, says: Says::HttpStatus }
 }
 
 impl Pattern {
     /// The same for these exit statuses only.
     const fn only(self, statuses: &'static [RangeInclusive<u8>]) -> Self {
-        Self { statuses, regex: self.regex, says: self.says }
+        Self { statuses, ..self }
+    }
+
+    /// The same, found by a pattern that a literal begins.
+    const fn found_by(self, regex: &'static str) -> Self {
+        Self { found_by: Some(regex), ..self }
     }
 }
 
@@ -242,6 +249,10 @@ pub(crate) const TABLE: &[Profile] = &[
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use proptest::string::bytes_regex;
     use regex::bytes::{Regex, RegexBuilder};
 
     use super::super::classify::{Rule, Rules};
@@ -411,11 +422,34 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// What is matched is found.
+        #[test]
+        fn found_by_finds_what_the_pattern_matches(line in found_differently(), around in "[ -~]{0,9}") {
+            let (pattern, line) = line;
+            let found_by = pattern.found_by.unwrap_or_default();
+            prop_assert!(compiled(found_by).is_match(&line), "{:?} in {}", found_by, line.escape_ascii());
+            // Whether it still matches within more is for the pattern to say.
+            let longer = [around.as_bytes(), &line, around.as_bytes()].concat();
+            prop_assert!(!compiled(pattern.regex).is_match(&longer) || compiled(found_by).is_match(&longer));
+        }
+    }
+
+    /// A pattern that is searched for by another, and a text that it matches.
+    fn found_differently() -> impl Strategy<Value = (&'static Pattern, Vec<u8>)> {
+        let all = TABLE.iter().flat_map(|row| row.patterns).filter(|pattern| pattern.found_by.is_some());
+        prop::sample::select(all.collect::<Vec<_>>()).prop_flat_map(|pattern| {
+            // The generator knows no line's beginning; what must not stand before stands in both.
+            let source = pattern.regex.replace("(?:^|", "(?:|").replace("|$)", "|)");
+            let text = bytes_regex(&format!("(?-u){source}")).expect("it can be generated");
+            text.prop_map(move |text| (pattern, text))
+        })
+    }
+
     /// What the rules make of a failure of the row's program, by its status and the lines that are watched.
     fn judge(row: &'static Profile, status: u8, text: &str) -> (Class, String) {
         let rules = Rules { profiles: vec![row], ..Rules::default() };
-        let wanted = rules.wanted(Reach::default());
-        let mut scanner = Scanner::new(&wanted);
+        let mut scanner = Scanner::new(Arc::new(rules.wanted(Reach::default())));
         scanner.push(Carries::Stderr, text.as_bytes());
         let evidence = scanner.finish(false, b"");
         let verdict = rules.classify(&Attempt { evidence, ..Attempt::ended(Outcome::Exited(status)) });

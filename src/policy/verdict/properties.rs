@@ -1,6 +1,7 @@
 //! What must hold of any bytes: checked on random ones by the tests, and on those that a fuzzer finds
 //! (`fuzz/`).
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use regex_automata::meta::Regex;
@@ -47,7 +48,7 @@ pub(crate) fn response(bytes: &[u8]) {
         return;
     }
     let wanted = Wanted::new(Vec::new(), Vec::new(), true, Reach::default());
-    let mut scanner = Scanner::new(&wanted);
+    let mut scanner = Scanner::new(Arc::new(wanted));
     for part in bytes.chunks(7) {
         scanner.push(Carries::Stderr, part);
     }

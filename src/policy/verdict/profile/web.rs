@@ -121,7 +121,8 @@ pub(super) const HTTP: Profile = Profile {
         http_status(concat!(
             r"(?:^|[^\w/.%?&=-])HTTP(?:/[0-9.]+)?(?: (?i:error|status|code|response))*:? ",
             r"\(?([1-5][0-9]{2})(?:[^\w/-]|$)",
-        )),
+        ))
+        .found_by(r"HTTP(?:/[0-9.]+)?(?: (?i:error|status|code|response))*:? \(?[1-5][0-9]{2}"),
     ],
     http: true,
     stdout: Stdout::Always,

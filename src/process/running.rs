@@ -1,0 +1,424 @@
+//! An attempt under way, as states and events.
+//!
+//! The states are Running, Terminating (the limit has come and `--signal` is sent) and Killing. The events
+//! are a signal to retry, a change of a child, and the time; a timeout is an event like any other.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal as Name};
+use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
+use signal_hook::consts::{SIGCONT, SIGKILL, SIGWINCH};
+
+use super::child::{Change, Child, has_ended, none_left};
+use super::descendants::{Before, Process, since};
+use super::signal::{Kind, Received, send, stop_self};
+use super::terminal::{Group, Terminal};
+use super::wait::now;
+use crate::policy::Limits;
+use crate::policy::verdict::outcome::{Alive, Cut, Limit, Outcome, Signal, Survivor};
+use crate::streams::messages::Messages;
+
+/// How long KILL may take until what still lives is reported.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two rounds of KILL; the rounds are for what was forked meanwhile.
+const KILL_ROUND: Duration = Duration::from_millis(50);
+
+/// Walks for one signal, at most: something that forks without end must not keep retry from its clock.
+const WALKS: usize = 50;
+
+/// How long the command may take to stop when asked; a later stop is somebody else's.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at what older processes have started, while nothing is known to have ended.
+const REMEMBER: Duration = Duration::from_millis(100);
+
+/// Longest sleep while a timeout runs. A stop that cannot be caught (SIGSTOP) shows as a longer one.
+pub(crate) const BEAT: Duration = Duration::from_secs(1);
+
+/// What an attempt tells while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// The limit was reached and these processes were sent a signal.
+    Signalled { signal: Signal, pids: Vec<i32> },
+    /// A signal to retry could not be passed on to the command.
+    NotPassedOn { signal: Signal, pid: i32, errno: Errno },
+}
+
+/// Where notes go, and what else waits to be said.
+pub(crate) trait Voice {
+    /// Tells the user, or does not.
+    fn note(&mut self, note: &Note);
+    /// The lines on their way to stderr.
+    fn messages(&mut self) -> &mut Messages;
+}
+
+/// The limits of one attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) limits: Limits,
+    /// When the run's deadline is (time since boot), and how long it was.
+    pub(crate) deadline: Option<(Duration, Duration)>,
+    /// How long it runs matters even without a timeout.
+    pub(crate) timed: bool,
+}
+
+/// What is being done about an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It runs, and may.
+    Running,
+    /// `--signal` is sent; KILL follows at this time.
+    Terminating { limit: Limit, kill_at: Duration },
+    /// KILL is sent, and again at `again_at` to what was forked meanwhile.
+    Killing { limit: Limit, again_at: Duration, give_up_at: Duration },
+}
+
+/// An attempt under way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// The command itself. Its pid is not reused before it is reaped.
+    pid: i32,
+    group: Group,
+    bounds: Bounds,
+    before: Before,
+    /// What came to retry and not to the command, which was not there yet.
+    early: SigSet,
+    /// When `before` was last brought up to date.
+    remembered: Duration,
+    /// How the command itself ended.
+    pub(crate) ended: Option<Outcome>,
+    state: State,
+    timeout_at: Option<Duration>,
+    /// How long retry was stopped.
+    pub(crate) stopped: Duration,
+    /// When its limit came.
+    pub(crate) limit_at: Option<Duration>,
+    /// When the terminal, or somebody, asked for a stop that the command has not yet made.
+    stop_asked: Option<Duration>,
+    /// Sent KILL already: told once.
+    killed: BTreeSet<Process>,
+    pub(crate) interrupted: Option<Signal>,
+    /// What would have been, had the command not ended before it could be passed on.
+    pub(crate) late: Option<Signal>,
+    /// Its last output is not waited for: a limit has come, or a signal.
+    urged: bool,
+    /// INT, TERM, HUP or QUIT came before it ended.
+    pub(crate) asked_to_end: bool,
+}
+
+impl Running {
+    /// A command that was started at `started` (time since boot). `before` is what lived below retry then.
+    pub(crate) fn new(
+        child: &Child,
+        group: Group,
+        bounds: Bounds,
+        before: Before,
+        started: Duration,
+    ) -> Self {
+        Self {
+            pid: child.pid,
+            group,
+            bounds,
+            before,
+            early: child.early,
+            remembered: started,
+            ended: None,
+            state: State::Running,
+            timeout_at: bounds.limits.timeout.map(|timeout| started.saturating_add(timeout)),
+            stopped: Duration::ZERO,
+            limit_at: None,
+            stop_asked: None,
+            killed: BTreeSet::new(),
+            interrupted: None,
+            late: None,
+            urged: false,
+            asked_to_end: false,
+        }
+    }
+
+    /// Whether it ended by itself: nothing that it left behind is waited for.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == State::Running && self.ended.is_some()
+    }
+
+    /// Whether what it wrote must be passed on before the attempt is over. After a limit or a signal it is not
+    /// waited for: the reader may never come.
+    pub(crate) fn waits_for_output(&self) -> bool {
+        self.is_over() && !self.urged && self.interrupted.is_none()
+    }
+
+    /// Notes what older processes have started since; not at every byte that passes, as it is a walk.
+    pub(crate) fn remember(&mut self, children: bool) {
+        let now = now();
+        if children || now >= self.remembered.saturating_add(REMEMBER) {
+            self.remembered = now;
+            self.before.grow();
+        }
+    }
+
+    /// When something is to be done although nothing happens.
+    pub(crate) fn wake_at(&self, now: Duration) -> Option<Duration> {
+        match self.state {
+            State::Running => {
+                let beat = match self.timeout_at {
+                    Some(at) => Some(at.min(now.saturating_add(BEAT))),
+                    None => self.bounds.timed.then(|| now.saturating_add(BEAT)),
+                };
+                let deadline = self.bounds.deadline.map(|(at, _)| at);
+                beat.into_iter().chain(deadline).min()
+            }
+            State::Terminating { kill_at, .. } => Some(kill_at),
+            State::Killing { again_at, .. } => Some(again_at),
+        }
+    }
+
+    /// retry itself was stopped for so long: the timeout comes so much later.
+    pub(crate) fn was_stopped(&mut self, time: Duration) {
+        self.stopped = self.stopped.saturating_add(time);
+        self.timeout_at = self.timeout_at.map(|at| at.saturating_add(time));
+    }
+
+    pub(crate) fn on_signal(&mut self, received: Received, voice: &mut impl Voice) {
+        if received.sender == getpid().as_raw() {
+            return;
+        }
+        match received.kind {
+            Kind::End if self.passes_on(received) && self.state == State::Running && has_ended(self.pid) => {
+                self.late.get_or_insert(received.signal);
+            }
+            Kind::End => {
+                self.interrupted.get_or_insert(received.signal);
+                self.urged |= self.ended.is_some();
+                self.asked_to_end |= self.ended.is_none();
+                self.pass_on(received, voice);
+            }
+            Kind::Notice => self.pass_on(received, voice),
+            Kind::Stop => {
+                self.stop_asked = Some(now());
+                self.pass_on(received, voice);
+            }
+            Kind::Continue => {
+                self.stop_asked = None;
+                self.pass_on(received, voice);
+            }
+            Kind::Child => {}
+        }
+    }
+
+    /// Whether the command is to get what retry got: not what the terminal sent to both, and not what the
+    /// command itself sent.
+    fn passes_on(&self, received: Received) -> bool {
+        let early = self.early.contains(received.name);
+        // A hangup goes to the session's leader alone as long as that lives (tty_ioctl(4)), and nothing of
+        // the terminal's goes to a command that has left the group.
+        let leads = received.name == Name::SIGHUP && getsid(None) == Ok(getpid());
+        let shares = getpgid(Some(Pid::from_raw(self.pid))) == Ok(getpgrp());
+        let by_terminal = self.group == Group::Shared && received.by_kernel && shares && !leads && !early;
+        self.ended.is_none() && !by_terminal && received.sender != self.pid
+    }
+
+    fn pass_on(&mut self, received: Received, voice: &mut impl Voice) {
+        let passes_on = self.passes_on(received);
+        self.early.remove(received.name);
+        if !passes_on {
+            return;
+        }
+        let number = received.signal.number();
+        let sent = match (self.group, received.kind) {
+            // As a terminal would: to the whole job.
+            (Group::Own, Kind::End | Kind::Stop | Kind::Continue) => match send(-self.pid, number) {
+                // It has moved to another group.
+                Err(Errno::ESRCH) => send(self.pid, number),
+                sent => sent,
+            },
+            (Group::Own, Kind::Notice | Kind::Child) | (Group::Shared, _) => send(self.pid, number),
+        };
+        if let Err(errno) = sent
+            && errno != Errno::ESRCH
+        {
+            voice.note(&Note::NotPassedOn { signal: received.signal, pid: self.pid, errno });
+        }
+    }
+
+    /// Its pseudo-terminals have another size now. What the terminal told the group came before that.
+    pub(crate) fn tell_size(&self) {
+        let group = match self.group {
+            Group::Own => -self.pid,
+            Group::Shared => Terminal::foreground().map_or(0, |group| -group),
+        };
+        // That some of it is gone, or another user's, is no matter.
+        let _ = send(group, SIGWINCH);
+    }
+
+    pub(crate) fn on_change(&mut self, pid: i32, change: Change) {
+        if pid != self.pid {
+            return;
+        }
+        match change {
+            Change::Ended(outcome) => self.ended = Some(outcome),
+            Change::Stopped(signal) => self.on_stop(signal),
+        }
+    }
+
+    /// The command has stopped. Where that is job control, retry stops with it, so that the shell takes the
+    /// terminal back once the command is ready for that. A SIGSTOP that nobody announced is somebody
+    /// else's business with the command.
+    fn on_stop(&mut self, signal: Signal) {
+        use signal_hook::consts::{SIGTSTP, SIGTTIN, SIGTTOU};
+        let job_control = matches!(signal.number(), SIGTSTP | SIGTTIN | SIGTTOU);
+        let asked = self.stop_asked.is_some_and(|at| now() < at.saturating_add(STOP_PATIENCE));
+        let follow = asked || (self.group == Group::Shared && job_control);
+        if self.state == State::Running && follow {
+            let from = now();
+            // Continued already: then a stop of retry would last for ever.
+            stop_self(signal, || Process::is_stopped(self.pid));
+            self.stop_asked = None;
+            self.was_stopped(now().saturating_sub(from));
+            if self.group == Group::Own {
+                // retry was continued, or could not stop (an orphaned group, PID 1): then neither can it.
+                let _ = send(-self.pid, SIGCONT);
+            }
+        }
+    }
+
+    pub(crate) fn on_time(&mut self, now: Duration, voice: &mut impl Voice) {
+        match self.state {
+            State::Running => {
+                let timeout = self.timeout_at.zip(self.bounds.limits.timeout);
+                let due = |at: Option<(Duration, Duration)>| at.filter(|(at, _)| *at <= now);
+                // It ran until its limit came, however late that is noticed.
+                if let Some((at, length)) = due(timeout) {
+                    self.limit_at.get_or_insert(at);
+                    self.terminate(Limit::Timeout(length), now, voice);
+                } else if let Some((at, length)) = due(self.bounds.deadline) {
+                    self.limit_at.get_or_insert(at);
+                    self.terminate(Limit::Deadline(length), now, voice);
+                }
+            }
+            State::Terminating { limit, kill_at } if now >= kill_at => {
+                self.kill(limit, now, now.saturating_add(KILL_PATIENCE), voice);
+            }
+            State::Killing { limit, again_at, give_up_at } if now >= again_at && now < give_up_at => {
+                self.kill(limit, now, give_up_at, voice);
+            }
+            State::Terminating { .. } | State::Killing { .. } => {}
+        }
+    }
+
+    fn terminate(&mut self, limit: Limit, now: Duration, voice: &mut impl Voice) {
+        if self.ended.is_some() {
+            // It ended by itself and in time: only its reader is late.
+            self.urged = true;
+            return;
+        }
+        let Limits { signal, kill_after, .. } = self.bounds.limits;
+        if kill_after.is_zero() || signal == Signal::KILL {
+            return self.kill(limit, now, now.saturating_add(KILL_PATIENCE), voice);
+        }
+        self.state = State::Terminating { limit, kill_at: now.saturating_add(kill_after) };
+        // CONT, for a stopped process does not act on any other signal.
+        self.send_all(signal, &[signal.number(), SIGCONT], voice);
+    }
+
+    fn kill(&mut self, limit: Limit, now: Duration, give_up_at: Duration, voice: &mut impl Voice) {
+        self.state =
+            State::Killing { limit, again_at: now.saturating_add(KILL_ROUND).min(give_up_at), give_up_at };
+        self.send_all(Signal::KILL, &[SIGKILL], voice);
+    }
+
+    /// Sends to all that the attempt started, and once more to what was forked meanwhile.
+    fn send_all(&mut self, signal: Signal, numbers: &[i32], voice: &mut impl Voice) {
+        let mut sent = BTreeSet::new();
+        let mut pids = Vec::new();
+        for _ in 0..WALKS {
+            let Some(alive) = since(&self.before) else { break };
+            let fresh: Vec<Process> = alive.into_iter().filter(|p| !sent.contains(p)).collect();
+            if fresh.is_empty() {
+                break;
+            }
+            for process in fresh {
+                sent.insert(process);
+                let told = signal == Signal::KILL && !self.killed.insert(process);
+                if process.send(numbers).is_ok() && !told {
+                    pids.push(process.pid);
+                }
+            }
+        }
+        if !sent.iter().any(|process| process.pid == self.pid) {
+            // The walk does not show the command: it has ended, or /proc hides it. Its group, where that is
+            // its own, may hold more.
+            let target = if self.group == Group::Own { -self.pid } else { self.pid };
+            if self.group == Group::Own || self.ended.is_none() {
+                for number in numbers {
+                    let _ = send(target, *number);
+                }
+            }
+        }
+        if !pids.is_empty() {
+            voice.note(&Note::Signalled { signal, pids });
+        }
+    }
+
+    /// Whether nothing of the attempt lives. As a child subreaper retry gets every orphan, so while anything
+    /// lives below it, it has a child; where older processes live there too, the walk has to tell them apart.
+    fn nothing_left(&self) -> bool {
+        if self.ended.is_none() {
+            return false;
+        }
+        if self.before.is_empty() {
+            return none_left();
+        }
+        // Twice: what forks and exits without end may pass between the rows of one walk.
+        (0..2).all(|_| since(&self.before).is_some_and(|alive| alive.is_empty()))
+    }
+
+    /// The outcome, once there is nothing more to do for it.
+    pub(crate) fn finished(&self, now: Duration) -> Option<Outcome> {
+        match self.state {
+            State::Running => self.ended.clone(),
+            State::Terminating { limit, .. } => self.nothing_left().then(|| self.cut(limit, Vec::new())),
+            State::Killing { limit, .. } if self.nothing_left() => Some(self.cut(limit, Vec::new())),
+            State::Killing { limit, give_up_at, .. } => {
+                let left = self.left();
+                let hopeless = !left.is_empty() && left.iter().all(|s| s.why == Alive::Foreign);
+                (hopeless || now >= give_up_at).then(|| self.cut(limit, left))
+            }
+        }
+    }
+
+    /// What was sent KILL and is still there.
+    fn left(&self) -> Vec<Survivor> {
+        let survivor = |pid, sent| match sent {
+            Err(Errno::EPERM) => Survivor { pid: Some(pid), why: Alive::Foreign },
+            _ => Survivor { pid: Some(pid), why: Alive::Unkillable },
+        };
+        let alive = since(&self.before).unwrap_or_default();
+        let mut left: Vec<Survivor> = alive.iter().map(|p| survivor(p.pid, p.send(&[SIGKILL]))).collect();
+        // /proc may hide the command, or all.
+        if self.ended.is_none() && alive.iter().all(|p| p.pid != self.pid) {
+            left.push(survivor(self.pid, send(self.pid, SIGKILL)));
+        }
+        if left.is_empty() && self.before.is_empty() && self.group == Group::Own {
+            let sent = send(-self.pid, SIGKILL);
+            if sent != Err(Errno::ESRCH) {
+                left.push(survivor(self.pid, sent));
+            }
+        }
+        if left.is_empty() {
+            // A child is there, or /proc told of one before: it lives, and cannot be named.
+            left.push(Survivor { pid: None, why: Alive::Unseen });
+        }
+        left
+    }
+
+    fn cut(&self, limit: Limit, left: Vec<Survivor>) -> Outcome {
+        let ended_by = match self.state {
+            State::Killing { .. } => Signal::KILL,
+            State::Running | State::Terminating { .. } => self.bounds.limits.signal,
+        };
+        Outcome::TimedOut(Cut { limit, ended_by, left })
+    }
+}
