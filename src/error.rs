@@ -10,6 +10,8 @@ pub(crate) enum Error {
     Usage { cause: String, hint: String, quote: Option<Quote> },
     /// The system refused something that retry needs.
     System { what: &'static str, errno: nix::errno::Errno },
+    /// What runs share cannot be used, where that is all that was asked for.
+    State { cause: String, hint: Option<String> },
     /// Output of a command that succeeded did not reach a reader.
     Unread,
 }
@@ -30,7 +32,7 @@ impl Error {
     pub(crate) fn quote(&self) -> Option<&Quote> {
         match self {
             Self::Usage { quote, .. } => quote.as_ref(),
-            Self::System { .. } | Self::Unread => None,
+            Self::System { .. } | Self::State { .. } | Self::Unread => None,
         }
     }
 
@@ -38,6 +40,7 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Usage { hint, .. } => Some(hint),
+            Self::State { hint, .. } => hint.as_deref(),
             Self::System { .. } | Self::Unread => None,
         }
     }
@@ -46,7 +49,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage { cause, .. } => f.write_str(cause),
+            Self::Usage { cause, .. } | Self::State { cause, .. } => f.write_str(cause),
             Self::Unread => f.write_str("the command has ended, and its stdout was not read to the end"),
             Self::System { what, errno } => write!(f, "{what}: {}", errno.desc()),
         }

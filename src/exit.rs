@@ -12,6 +12,9 @@ pub(crate) enum Exit {
     Signal(Signal),
 }
 
+/// The breaker was open and nothing was run: EX_TEMPFAIL (sysexits.h).
+const REFUSED: u8 = 75;
+
 /// A limit was reached.
 const TIMED_OUT: u8 = 124;
 
@@ -19,9 +22,10 @@ const TIMED_OUT: u8 = 124;
 pub(crate) const FAILED: u8 = 125;
 
 /// The statuses that are retry's own words, for the man page and `--help`.
-pub(crate) const TABLE: [(&str, &str); 6] = [
+pub(crate) const TABLE: [(&str, &str); 7] = [
     ("0", "the command succeeded, or `--until` was met"),
     ("N", "the command's own status, from the last attempt; 1 if that was 0 and no success"),
+    ("75", "the breaker was open, and nothing was run"),
     ("124", "the last attempt timed out, or the deadline cut it"),
     ("125", "retry itself failed: a bad option, an internal error; the command may not have run"),
     ("126, 127", "the command was found but could not run; was not found"),
@@ -42,6 +46,7 @@ impl Exit {
             Finish::InterruptedAttempt { outcome: Outcome::Signaled(signal), .. } => Self::Signal(*signal),
             Finish::InterruptedAttempt { outcome, .. } => failed(outcome),
             Finish::InterruptedWait { signal } => Self::Signal(*signal),
+            Finish::NotRun { .. } => Self::Status(REFUSED),
             Finish::NeverStarted { .. } => Self::Status(TIMED_OUT),
         }
     }
@@ -50,6 +55,7 @@ impl Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::admission::breaker::{Cause, Refusal};
     use crate::policy::verdict::outcome::Exhausted;
 
     #[test]
@@ -59,12 +65,21 @@ mod tests {
         let success_on = Rule::SuccessOn("3".into());
         let killed = Outcome::Signaled(Signal::TERM);
         let why = Exhausted::Attempts;
+        let time = std::time::Duration::ZERO;
+        let (cause, last, prober) = (Cause::Tripped, None, None);
+        let refusal = Refusal { age: time, left: time, cause, failures: 0, last, prober };
         for (finish, exit) in [
             (Finish::Succeeded { outcome: outcome(0), rule: Rule::ExitZero }, Exit::Status(0)),
             (Finish::Succeeded { outcome: outcome(3), rule: until }, Exit::Status(0)),
             (Finish::Succeeded { outcome: outcome(3), rule: success_on }, Exit::Status(3)),
-            (Finish::GaveUp { outcome: outcome(7), rule: Rule::AnyFailure, why }, Exit::Status(7)),
-            (Finish::GaveUp { outcome: outcome(0), rule: Rule::AnyFailure, why }, Exit::Status(1)),
+            (
+                Finish::GaveUp { outcome: outcome(7), rule: Rule::AnyFailure, why: why.clone() },
+                Exit::Status(7),
+            ),
+            (
+                Finish::GaveUp { outcome: outcome(0), rule: Rule::AnyFailure, why: why.clone() },
+                Exit::Status(1),
+            ),
             (Finish::GaveUp { outcome: killed.clone(), rule: Rule::AnyFailure, why }, Exit::Status(143)),
             (Finish::NotRetried { outcome: outcome(0), rule: Rule::NotYet }, Exit::Status(1)),
             (
@@ -79,6 +94,7 @@ mod tests {
                 },
                 Exit::Status(9),
             ),
+            (Finish::NotRun { refusal, deadline: None }, Exit::Status(75)),
             (Finish::NeverStarted { deadline: std::time::Duration::from_secs(1) }, Exit::Status(124)),
             (Finish::InterruptedWait { signal: Signal::INT }, Exit::Signal(Signal::INT)),
         ] {

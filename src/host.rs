@@ -9,12 +9,16 @@ use rand::{SeedableRng as _, TryRng as _};
 
 use crate::cli::resolve::Invocation;
 use crate::error::Error;
+use crate::policy::admission::Settlement;
+use crate::policy::admission::breaker::{Refusal, Shown};
 use crate::policy::verdict::outcome::{Attempt, Signal};
 use crate::process::attempt::Supervisor;
 use crate::process::running::Bounds;
 use crate::process::wait;
 use crate::report::{Event, Report};
 use crate::run::Host;
+use crate::state::shared::{Shared, Warning};
+use crate::state::store::Trouble;
 
 /// The processes, clock and terminal of this machine.
 #[derive(Debug)]
@@ -22,11 +26,31 @@ pub(crate) struct System<'a> {
     pub(crate) supervisor: Supervisor,
     pub(crate) invocation: &'a Invocation,
     pub(crate) report: Report,
+    /// What is shared with other runs; none where nothing is, or it cannot be used.
+    pub(crate) shared: Option<Shared>,
     /// Made when the first delay is drawn: a run that succeeds at once asks for no randomness.
     pub(crate) random: Option<Xoshiro256PlusPlus>,
 }
 
 impl System<'_> {
+    /// Does something with shared state. Where that cannot be used, the user is told and the run goes on as
+    /// if there were none.
+    fn share<T>(&mut self, act: impl FnOnce(&mut Shared) -> Result<T, Trouble>) -> Option<T> {
+        let shared = self.shared.as_mut()?;
+        let result = act(shared);
+        if let Some(path) = shared.take_set_aside() {
+            self.report.warn(&Warning::SetAside(path));
+        }
+        match result {
+            Ok(value) => Some(value),
+            Err(trouble) => {
+                self.report.warn(&Warning::Unusable(trouble));
+                self.shared = None;
+                None
+            }
+        }
+    }
+
     /// retry's environment with the variables of this attempt.
     fn environment(&self, number: u32, last: Option<u8>) -> Vec<CString> {
         let max = self.invocation.policy.schedule.max_attempts;
@@ -78,6 +102,19 @@ impl Host for System<'_> {
         };
         let environment = self.environment(number, last);
         self.supervisor.attempt(&self.invocation.command, &environment, bounds, &mut self.report)
+    }
+
+    fn admit(&mut self) -> Option<Refusal> {
+        let refusal = self.share(Shared::admit).flatten();
+        if self.shared.as_ref().is_some_and(Shared::probes) {
+            self.report.probes();
+        }
+        refusal
+    }
+
+    fn settle(&mut self, shown: &Shown, retry: bool) -> Settlement {
+        let through = self.invocation.policy.admission.wait;
+        self.share(|shared| shared.settle(shown, retry, through)).unwrap_or(Settlement::Go)
     }
 
     fn pause(&mut self, until: Duration) -> Result<Option<Signal>, Error> {

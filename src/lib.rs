@@ -6,15 +6,17 @@
 //! ```text
 //! argv ──cli──▶ Args ──resolve──▶ Policy + Invocation
 //! run: loop {
+//!     Refusal ◀ admit              decide   by the breaker, in one transaction
 //!     Outcome ◀ attempt            effect   Exited | Signaled | TimedOut | NotStarted
 //!     Verdict ◀ classify           decide   Success | Retryable | Fatal, with the rule
 //!     Next    ◀ schedule           decide   Stop | Wait
+//!     Next    ◀ settle             decide   by breaker and budget, in one transaction
 //!     Pause   ◀ wait               effect   elapsed, or a signal
 //! } ──▶ Finish ──exit──▶ exit status, or death by the same signal
 //! ```
 //!
 //! Three floors; an import points down: `run`, `host` and this file over `cli`, `report` and `exit` over
-//! `process` and `streams` (effects) over `policy` (decisions, pure). `tests/architecture.rs` holds that.
+//! `process`, `streams` and `state` (effects) over `policy` (decisions, pure). `tests/architecture.rs` holds that.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("retry runs on Linux only so far: it needs signalfd, timerfd, a child subreaper and /proc");
@@ -23,24 +25,29 @@ mod cli;
 mod error;
 mod exit;
 mod host;
+mod manage;
 mod policy;
 mod process;
 mod report;
 mod run;
+mod state;
 mod streams;
 
 use std::ffi::{CString, OsString, c_char, c_int};
 use std::sync::Arc;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use nix::errno::Errno;
 
 use crate::cli::args::Args;
 use crate::cli::resolve::{Invocation, resolve};
+use crate::cli::shared::{Manage, manage, stands_alone};
 use crate::error::Error;
 use crate::exit::{Exit, FAILED};
 use crate::process::attempt::Supervisor;
-use crate::report::Report;
+use crate::report::text::printable;
+use crate::report::{Names, Report};
+use crate::state::shared::Shared;
 use crate::streams::headers::HeadersFile;
 use crate::streams::messages::Messages;
 use crate::streams::sink::Stream;
@@ -62,6 +69,11 @@ pub mod fuzz {
     /// See the property.
     pub fn response(bytes: &[u8]) {
         properties::response(bytes);
+    }
+
+    /// See the property.
+    pub fn record(bytes: &[u8]) {
+        crate::state::record::property(bytes);
     }
 
     /// See the property.
@@ -91,7 +103,10 @@ pub unsafe fn start(argc: c_int, argv: *const *const c_char) -> c_int {
 /// status; dies by a signal where the command did and retry was asked to end.
 pub fn run(args: Vec<OsString>, environment: Vec<CString>) -> u8 {
     let invocation = match parse(args) {
-        Ok(Parsed::Run(args)) => resolve(*args, environment),
+        Ok(Parsed::Run(args)) => match manage(&args, &environment) {
+            Some(task) => return carry_out(&task),
+            None => resolve(*args, environment),
+        },
         Ok(Parsed::Print(text)) => return print(&text),
         Err(error) => Err(error),
     };
@@ -100,6 +115,25 @@ pub fn run(args: Vec<OsString>, environment: Vec<CString>) -> u8 {
         Exit::Signal(signal) => {
             process::signal::die_by(signal);
             signal.status()
+        }
+    }
+}
+
+/// Does what was asked for instead of running a command.
+fn carry_out(task: &Manage) -> u8 {
+    match manage::carry_out(task) {
+        Ok((text, aside)) => {
+            process::signal::survive_writes();
+            let mut messages = Messages::default();
+            for line in aside {
+                messages.say(&printable(&line));
+            }
+            messages.finish(process::wait::now);
+            print(&text)
+        }
+        Err(error) => {
+            complain(&error);
+            FAILED
         }
     }
 }
@@ -122,8 +156,13 @@ enum Parsed {
 
 fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
     use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
-    match Args::try_parse_from(std::iter::once(OsString::from("retry")).chain(args)) {
-        Ok(args) => Ok(Parsed::Run(Box::new(args))),
+    let words = std::iter::once(OsString::from("retry")).chain(args);
+    match Args::command().try_get_matches_from(words) {
+        Ok(mut matches) => {
+            stands_alone(&matches)?;
+            let args = Args::from_arg_matches_mut(&mut matches);
+            args.map(|args| Parsed::Run(Box::new(args))).map_err(|error| cli::wrong::explain(&error))
+        }
         Err(error) if matches!(error.kind(), DisplayHelp | DisplayVersion) => {
             Ok(Parsed::Print(error.render().to_string()))
         }
@@ -139,11 +178,22 @@ fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
     let policy = &invocation.policy;
     let wanted = Arc::new(policy.rules.wanted(invocation.reach));
     let headers = invocation.headers.as_deref().map(HeadersFile::new).transpose()?;
-    let report =
-        Report::new(&invocation.label, invocation.volume, policy.schedule.max_attempts, policy.rules.clone());
+    let sharing = &invocation.sharing;
+    let mut report = Report::new(
+        &invocation.label,
+        invocation.volume,
+        policy.schedule.max_attempts,
+        policy.rules.clone(),
+        Names { breaker: sharing.breaker.clone(), budget: sharing.budget.clone() },
+    );
+    report.kept();
+    let shared = Shared::new(
+        sharing.breaker.as_ref().zip(policy.admission.breaker),
+        sharing.budget.as_ref().zip(policy.admission.budget),
+    );
     let (finish, mut report) = match Supervisor::new(wanted, headers) {
         Ok(supervisor) => {
-            let mut host = host::System { supervisor, invocation, report, random: None };
+            let mut host = host::System { supervisor, invocation, report, shared, random: None };
             (run::run(policy, &mut host), host.report)
         }
         Err(error) => (Err(error), report),

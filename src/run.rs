@@ -6,10 +6,12 @@ use rand::Rng;
 
 use crate::error::Error;
 use crate::policy::Policy;
+use crate::policy::admission::Settlement;
+use crate::policy::admission::breaker::{Refusal, Shown};
 use crate::policy::delay::schedule::{Next, Progress};
 use crate::policy::verdict::classify::Rule;
 use crate::policy::verdict::outcome::{Attempt, Cut, Exhausted, Finish, Limit, Outcome, Signal, Verdict};
-use crate::report::Event;
+use crate::report::{Event, ending};
 
 /// What the loop needs of the world.
 pub(crate) trait Host {
@@ -36,6 +38,12 @@ pub(crate) trait Host {
         last: Option<u8>,
         deadline: Option<Duration>,
     ) -> Result<Attempt, Error>;
+
+    /// Asks the breaker for an attempt, and puts a run's first into the budget. The refusal, if there is one.
+    fn admit(&mut self) -> Option<Refusal>;
+
+    /// Reports what an attempt has shown, and asks for a retry if one is wanted.
+    fn settle(&mut self, shown: &Shown, retry: bool) -> Settlement;
 
     /// Waits until a time. A signal that ends the run ends the wait and is returned.
     ///
@@ -84,11 +92,30 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
                 None => Finish::NeverStarted { deadline: length },
             };
         }
+        if let Some(refusal) = host.admit() {
+            let left = deadline.map_or(Duration::MAX, |at| at.saturating_sub(host.now()));
+            if policy.admission.wait
+                && let Some(look) = policy.admission.next_look(&refusal, left, host.random()?)
+            {
+                host.tell(&Event::Waiting { refusal: &refusal, look });
+                wait = look;
+                continue;
+            }
+            let deadline = schedule.deadline.filter(|_| policy.admission.wait);
+            break match &last {
+                Some(attempt) => {
+                    let outcome = attempt.outcome.clone();
+                    Finish::GaveUp { outcome, rule, why: Exhausted::BreakerOpen { refusal, deadline } }
+                }
+                None => Finish::NotRun { refusal, deadline },
+            };
+        }
         let status = last.as_ref().map(|attempt| attempt.outcome.status());
         let attempt = &*last.insert(host.attempt(progress.next_attempt(), status, deadline)?);
         schedule.count(&mut progress, attempt.ran);
         let verdict = policy.rules.classify(attempt);
-        match settle(policy, host, &mut progress, start, attempt, &verdict)? {
+        let next = next(policy, host, &mut progress, start, attempt, &verdict)?;
+        match settle(policy, host, attempt, &verdict, next) {
             Settled::Again(delay) => {
                 host.tell(&Event::Retry { progress: &progress, attempt, verdict: &verdict, delay });
                 rule = verdict.rule().clone();
@@ -115,8 +142,44 @@ enum Settled {
     Over(Finish),
 }
 
-/// What follows a judged attempt.
+/// Reports an attempt to those who share its breaker, and asks them for the retry that is to follow.
 fn settle(
+    policy: &Policy,
+    host: &mut impl Host,
+    attempt: &Attempt,
+    verdict: &Verdict,
+    next: Settled,
+) -> Settled {
+    let retry = matches!(next, Settled::Again(_));
+    let why = match host.settle(&shown(policy, attempt, verdict), retry) {
+        Settlement::Open(refusal) if retry => Exhausted::BreakerOpen { refusal, deadline: None },
+        Settlement::Spent if retry => Exhausted::BudgetSpent,
+        Settlement::Go | Settlement::Open(_) | Settlement::Spent => return next,
+    };
+    let (outcome, rule) = (attempt.outcome.clone(), verdict.rule().clone());
+    Settled::Over(Finish::GaveUp { outcome, rule, why })
+}
+
+/// What an attempt shows of the service.
+fn shown(policy: &Policy, attempt: &Attempt, verdict: &Verdict) -> Shown {
+    let failure =
+        || Shown::Failure { what: ending(&attempt.outcome), asked: attempt.asked.map(|asked| asked.wait) };
+    match (&attempt.outcome, verdict) {
+        (outcome, _) if attempt.interrupted.is_some() && outcome.is_failure() => Shown::Nothing,
+        (Outcome::NotStarted(_), _) => Shown::Nothing,
+        (_, Verdict::Success(_)) => Shown::Success,
+        (Outcome::TimedOut(Cut { limit: Limit::Timeout(_), .. }), _) => failure(),
+        // It did not have its time.
+        (Outcome::TimedOut(Cut { limit: Limit::Deadline(_), .. }), _) if policy.limits.timeout.is_some() => {
+            Shown::Nothing
+        }
+        (_, Verdict::Retryable(_)) => failure(),
+        (_, Verdict::Fatal(_)) => Shown::Nothing,
+    }
+}
+
+/// What follows a judged attempt, as far as this run knows.
+fn next(
     policy: &Policy,
     host: &mut impl Host,
     progress: &mut Progress,
@@ -158,6 +221,8 @@ mod tests {
 
     use super::*;
     use crate::policy::Limits;
+    use crate::policy::admission::Admission;
+    use crate::policy::admission::breaker::{Cause, Settings};
     use crate::policy::delay::backoff::Growth;
     use crate::policy::delay::jitter::Jitter;
     use crate::policy::delay::schedule::Schedule;
@@ -173,6 +238,10 @@ mod tests {
         /// How much longer a wait takes than it should.
         stopped: Duration,
         interrupt_attempt: Option<Signal>,
+        /// What the breaker says before each attempt; after these, yes.
+        refusals: Vec<Option<Refusal>>,
+        /// What is said to each report; after these, go.
+        settlements: Vec<Settlement>,
         log: Vec<String>,
         random: Xoshiro256PlusPlus,
     }
@@ -185,6 +254,8 @@ mod tests {
                 interrupt_pause: None,
                 stopped: Duration::ZERO,
                 interrupt_attempt: None,
+                refusals: Vec::new(),
+                settlements: Vec::new(),
                 log: Vec::new(),
                 random: Xoshiro256PlusPlus::seed_from_u64(0),
             }
@@ -221,6 +292,20 @@ mod tests {
             Ok(self.interrupt_pause)
         }
 
+        fn admit(&mut self) -> Option<Refusal> {
+            if self.refusals.is_empty() { None } else { self.refusals.remove(0) }
+        }
+
+        fn settle(&mut self, shown: &Shown, retry: bool) -> Settlement {
+            self.log.push(match (shown, retry) {
+                (Shown::Failure { what, .. }, true) => format!("{what}, asks for a retry"),
+                (Shown::Failure { what, .. }, false) => what.clone(),
+                (Shown::Success, _) => "works".to_owned(),
+                (Shown::Nothing, _) => "shows nothing".to_owned(),
+            });
+            if self.settlements.is_empty() { Settlement::Go } else { self.settlements.remove(0) }
+        }
+
         fn finish(&mut self, _: Option<Duration>) -> Result<(), Error> {
             Ok(())
         }
@@ -242,6 +327,7 @@ mod tests {
                 splay: Duration::ZERO,
                 max_retry_after: Duration::from_secs(300),
             },
+            admission: Admission::default(),
             limits: Limits { timeout: None, signal: Signal::TERM, kill_after: Duration::from_secs(5) },
         }
     }
@@ -259,10 +345,13 @@ mod tests {
             host.log,
             [
                 "attempt 1 after None",
+                "exited 1, asks for a retry",
                 "wait 1s",
                 "attempt 2 after Some(1)",
+                "exited 7, asks for a retry",
                 "wait 2s",
-                "attempt 3 after Some(7)"
+                "attempt 3 after Some(7)",
+                "works"
             ]
         );
     }
@@ -273,7 +362,7 @@ mod tests {
         let rules = Rules { fatal_on: vec![Condition::parse("3").unwrap()], ..Rules::default() };
         let finish = run(&policy(rules), &mut host).unwrap();
         assert!(matches!(finish, Finish::NotRetried { .. }));
-        assert_eq!(host.log, ["attempt 1 after None"]);
+        assert_eq!(host.log, ["attempt 1 after None", "shows nothing"]);
     }
 
     #[test]
@@ -284,7 +373,7 @@ mod tests {
             finish,
             Finish::GaveUp { outcome: Outcome::Exited(1), rule: Rule::AnyFailure, why: Exhausted::Attempts }
         );
-        assert_eq!(host.log.len(), 5);
+        assert_eq!(host.log.iter().filter(|line| line.starts_with("wait")).count(), 2);
     }
 
     #[test]
@@ -293,7 +382,7 @@ mod tests {
         host.interrupt_pause = Some(Signal::TERM);
         let finish = run(&policy(Rules::default()), &mut host).unwrap();
         assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM });
-        assert_eq!(host.log, ["attempt 1 after None", "wait 1s"]);
+        assert_eq!(host.log, ["attempt 1 after None", "exited 1, asks for a retry", "wait 1s"]);
 
         let mut host = Scripted::new(&[failed(1)]);
         host.interrupt_attempt = Some(Signal::INT);
@@ -334,13 +423,108 @@ mod tests {
         host.stopped = Duration::from_secs(60);
         let finish = run(&policy, &mut host).unwrap();
         assert!(matches!(finish, Finish::GaveUp { why: Exhausted::Deadline(_), .. }), "{finish:?}");
-        assert_eq!(host.log, ["attempt 1 after None", "wait 1s"]);
+        assert_eq!(host.log, ["attempt 1 after None", "exited 1, asks for a retry", "wait 1s"]);
         policy.schedule.splay = Duration::from_secs(5);
         let mut host = Scripted::new(&[failed(1)]);
         host.stopped = Duration::from_secs(60);
         let finish = run(&policy, &mut host).unwrap();
         assert_eq!(finish, Finish::NeverStarted { deadline: Duration::from_secs(10) });
         assert_eq!(host.log.len(), 1);
+    }
+
+    fn refusal(left: u64) -> Refusal {
+        let left = Duration::from_secs(left);
+        Refusal { age: left, left, cause: Cause::Failures, failures: 5, last: None, prober: None }
+    }
+
+    #[test]
+    fn an_open_breaker_runs_nothing_and_between_attempts_it_ends_the_run() {
+        let mut host = Scripted::new(&[failed(1)]);
+        host.refusals = vec![Some(refusal(20))];
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        assert_eq!(finish, Finish::NotRun { refusal: refusal(20), deadline: None });
+        assert!(host.log.is_empty());
+
+        let why = Exhausted::BreakerOpen { refusal: refusal(30), deadline: None };
+        let gave_up = Finish::GaveUp { outcome: Outcome::Exited(1), rule: Rule::AnyFailure, why };
+        // This run's own failure opens it: there is no wait.
+        let mut host = Scripted::new(&[failed(1)]);
+        host.settlements = vec![Settlement::Open(refusal(30))];
+        assert_eq!(run(&policy(Rules::default()), &mut host).unwrap(), gave_up);
+        assert_eq!(host.log, ["attempt 1 after None", "exited 1, asks for a retry"]);
+        // Another's failure opens it meanwhile.
+        let mut host = Scripted::new(&[failed(1)]);
+        host.refusals = vec![None, Some(refusal(30))];
+        assert_eq!(run(&policy(Rules::default()), &mut host).unwrap(), gave_up);
+        assert_eq!(host.log.len(), 3);
+    }
+
+    #[test]
+    fn a_breaker_is_waited_for_within_the_deadline() {
+        let cooldown = Duration::from_secs(30);
+        let settings = Settings { failures: std::num::NonZeroU32::MIN, cooldown, lease: cooldown };
+        let mut policy = policy(Rules::default());
+        policy.admission = Admission { breaker: Some(settings), wait: true, budget: None };
+        policy.schedule.deadline = Some(Duration::from_secs(60));
+        let mut host = Scripted::new(&[failed(0)]);
+        host.refusals = vec![Some(refusal(20))];
+        assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
+        let waited = host.now.saturating_sub(Duration::from_secs(1000));
+        assert!((Duration::from_secs(20)..=Duration::from_secs(35)).contains(&waited), "{waited:?}");
+        let mut host = Scripted::new(&[failed(0)]);
+        host.refusals = vec![Some(refusal(61))];
+        let deadline = policy.schedule.deadline;
+        assert_eq!(run(&policy, &mut host).unwrap(), Finish::NotRun { refusal: refusal(61), deadline });
+        assert!(host.log.is_empty());
+    }
+
+    #[test]
+    fn a_spent_budget_ends_the_run_before_the_wait() {
+        let mut host = Scripted::new(&[failed(1)]);
+        host.settlements = vec![Settlement::Go, Settlement::Spent];
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        let why = Exhausted::BudgetSpent;
+        assert_eq!(finish, Finish::GaveUp { outcome: Outcome::Exited(1), rule: Rule::AnyFailure, why });
+        assert_eq!(host.log.iter().filter(|line| line.starts_with("wait")).count(), 1);
+        // Where no retry follows none is asked for, and what is said to that does not matter.
+        let mut host = Scripted::new(&[failed(3)]);
+        host.settlements = vec![Settlement::Spent];
+        let rules = Rules { fatal_on: vec![Condition::parse("3").unwrap()], ..Rules::default() };
+        assert!(matches!(run(&policy(rules), &mut host).unwrap(), Finish::NotRetried { .. }));
+        assert_eq!(host.log, ["attempt 1 after None", "shows nothing"]);
+    }
+
+    #[test]
+    fn only_the_service_s_own_failures_count_against_it() {
+        let not_found = Outcome::NotStarted(crate::policy::verdict::outcome::NotStarted::NotFound);
+        let cut = |limit| Outcome::TimedOut(Cut { limit, ended_by: Signal::TERM, left: Vec::new() });
+        let (time, second) = (Limit::Timeout(Duration::from_secs(1)), Duration::from_secs(1));
+        let fatal = |text: &str| vec![Condition::parse(text).unwrap()];
+        for (outcome, timeout, fatal_on, interrupted, counts) in [
+            (Outcome::Exited(1), None, vec![], false, "failure"),
+            (Outcome::Exited(0), None, vec![], false, "success"),
+            (Outcome::Exited(1), None, fatal("1"), false, "nothing"),
+            (Outcome::Exited(1), None, vec![], true, "nothing"),
+            (Outcome::Exited(0), None, vec![], true, "success"),
+            (Outcome::Signaled(Signal::INT), None, vec![], false, "nothing"),
+            (not_found, None, vec![], false, "nothing"),
+            (cut(time), Some(second), vec![], false, "failure"),
+            (cut(time), Some(second), fatal("timeout"), false, "failure"),
+            (cut(Limit::Deadline(second)), None, vec![], false, "failure"),
+            (cut(Limit::Deadline(second)), Some(second), vec![], false, "nothing"),
+        ] {
+            let mut policy = policy(Rules { fatal_on, ..Rules::default() });
+            policy.limits.timeout = timeout;
+            let interrupted = interrupted.then_some(Signal::TERM);
+            let attempt = Attempt { interrupted, ..Attempt::ended(outcome.clone()) };
+            let verdict = policy.rules.classify(&attempt);
+            let got = match shown(&policy, &attempt, &verdict) {
+                Shown::Failure { .. } => "failure",
+                Shown::Success => "success",
+                Shown::Nothing => "nothing",
+            };
+            assert_eq!(got, counts, "{outcome:?}");
+        }
     }
 
     #[test]
@@ -350,7 +534,7 @@ mod tests {
         policy.schedule.splay = Duration::from_secs(10);
         let _ = run(&policy, &mut host).unwrap();
         assert!(host.log[0].starts_with("wait "), "{:?}", host.log);
-        assert_eq!(host.log.len(), 2);
+        assert_eq!(host.log.len(), 3);
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn a_signal_at_any_moment_after_the_start_ends_all_of_it() {
         running.signal(Signal::SIGTERM);
         let run = running.wait_bounded();
         run.signal(Signal::SIGTERM);
-        assert_eq!(process::session(pid), [], "moment {moment}");
+        assert_eq!(process::session(pid), Vec::<i32>::new(), "moment {moment}");
     }
 }
 

@@ -2,15 +2,17 @@
 //! table are made from it.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::TypedValueParser as _;
 use clap::{ArgAction, Parser, ValueHint};
 
+use super::shared::{Budget, budget, failures, name, trip};
 use super::values::{
     BackoffName, Delays, JitterName, MaxAttempts, condition, delays, duration, factor, file, label,
-    max_attempts, positive_duration, seed, signal,
+    max_attempts, positive_duration, seed, signal, state,
 };
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::outcome::Signal;
@@ -37,6 +39,7 @@ fn profile_names() -> clap::builder::PossibleValuesParser {
     disable_version_flag = true,
     term_width = 100
 )]
+#[group(skip)]
 pub(crate) struct Args {
     /// Attempts, the first included [default: 5; unlimited with --deadline]
     #[arg(short = 'n', long, value_name = "N|unlimited", value_parser = max_attempts, allow_hyphen_values = true, help_heading = "Attempts")]
@@ -142,6 +145,55 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Verdict", hide_short_help = true)]
     pub(crate) max_retry_after: Option<Duration>,
 
+    /// Keep a circuit breaker under NAME between runs
+    ///
+    /// While it is open nothing is run, and the exit status is 75.
+    #[arg(long, value_name = "NAME", value_parser = name, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
+    pub(crate) breaker: Option<String>,
+
+    /// Failures in a row that open it [default: 5]
+    #[arg(long, value_name = "N", value_parser = failures, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
+    pub(crate) breaker_failures: Option<NonZeroU32>,
+
+    /// How long it stays open before one probe [default: 30s]
+    ///
+    /// It doubles with every failed probe, up to 16 times.
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
+    pub(crate) breaker_cooldown: Option<Duration>,
+
+    /// Wait for the probe instead of failing fast; needs --deadline
+    #[arg(long, help_heading = "Shared state", hide_short_help = true)]
+    pub(crate) breaker_wait: bool,
+
+    /// Limit retries over all runs that share NAME, else the breaker's name
+    ///
+    /// `10/s`, `100/m`, or `20%` of first attempts.
+    #[arg(long, value_name = "[NAME=]RATE", value_parser = budget, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
+    pub(crate) budget: Option<Budget>,
+
+    /// Where shared state is kept [default: $XDG_STATE_HOME/retry]
+    ///
+    /// Also by the variable RETRY_STATE.
+    #[arg(long, value_name = "DIR", value_parser = clap::builder::OsStringValueParser::new().try_map(state), allow_hyphen_values = true, value_hint = ValueHint::DirPath, help_heading = "Shared state", hide_short_help = true)]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Instead of a COMMAND: show all breakers and budgets, or one
+    #[arg(long, value_name = "NAME", value_parser = name, num_args = 0..=1, require_equals = true, help_heading = "Shared state", hide_short_help = true)]
+    #[expect(clippy::option_option, reason = "not given, given, given with a name: so clap has it")]
+    pub(crate) breaker_status: Option<Option<String>>,
+
+    /// Show them as JSON
+    #[arg(long, help_heading = "Shared state", hide_short_help = true)]
+    pub(crate) json: bool,
+
+    /// Instead of a COMMAND: close a breaker
+    #[arg(long, value_name = "NAME", value_parser = name, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
+    pub(crate) breaker_reset: Option<String>,
+
+    /// Instead of a COMMAND: hold a breaker open, for 1h or DURATION
+    #[arg(long, value_name = "NAME[=DURATION]", value_parser = trip, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
+    pub(crate) breaker_trip: Option<(String, Duration)>,
+
     /// Only the last line, why it failed; twice: nothing
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output", hide_short_help = true)]
     pub(crate) quiet: u8,
@@ -170,6 +222,6 @@ pub(crate) struct Args {
     pub(crate) version: Option<bool>,
 
     /// The command and its arguments; options of retry end here
-    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, num_args = 1.., value_hint = ValueHint::CommandWithArguments, hide = true)]
+    #[arg(value_name = "COMMAND", required_unless_present_any = ["breaker_status", "breaker_reset", "breaker_trip"], trailing_var_arg = true, num_args = 1.., value_hint = ValueHint::CommandWithArguments, hide = true)]
     pub(crate) command: Vec<OsString>,
 }

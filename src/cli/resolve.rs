@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::Args;
+use super::shared::{Sharing, sharing};
 use super::values::{BackoffName, Delays, JitterName, MaxAttempts};
 use crate::error::Error;
 use crate::policy::delay::backoff::Growth;
@@ -39,6 +40,8 @@ pub(crate) struct Invocation {
     pub(crate) reach: Reach,
     /// The file that the command writes headers to.
     pub(crate) headers: Option<PathBuf>,
+    /// What it shares with other runs, and where.
+    pub(crate) sharing: Sharing,
     pub(crate) label: String,
     pub(crate) volume: Volume,
 }
@@ -49,6 +52,8 @@ pub(crate) struct Invocation {
 /// Where two options contradict each other.
 pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocation, Error> {
     let profiles = profiles(&args)?;
+    let limits = limits(&args);
+    let (admission, sharing) = sharing(&args, &limits, &environment)?;
     let policy = Policy {
         rules: Rules {
             profiles: profiles.rows,
@@ -60,7 +65,8 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
             retry_on: args.retry_on.clone(),
         },
         schedule: schedule(&args)?,
-        limits: limits(&args),
+        admission,
+        limits,
     };
     // The last of a doubled name, as getenv(3) has the first: execvp(3) asks getenv.
     let path = environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
@@ -77,6 +83,7 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
         seed: args.seed,
         reach: profiles.reach,
         headers: args.headers,
+        sharing,
         environment,
         policy,
     })

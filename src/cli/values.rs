@@ -25,7 +25,7 @@ pub(crate) struct ValueError {
 }
 
 impl ValueError {
-    fn new(cause: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn new(cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { cause: cause.into(), hint: hint.into(), quote: None }
     }
 }
@@ -79,7 +79,7 @@ fn unit_length(unit: &str) -> Option<Duration> {
 ///
 /// # Errors
 /// Not a number, or too large a product.
-fn decimal_times(number: &str, unit: Duration) -> Result<Duration, &'static str> {
+pub(crate) fn decimal_times(number: &str, unit: Duration) -> Result<Duration, &'static str> {
     const NO_NUMBER: &str = "not a duration";
     const TOO_LONG: &str = "the duration is too long";
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -184,6 +184,19 @@ pub(crate) fn label(text: &str) -> Result<String, ValueError> {
 pub(crate) fn file(name: OsString) -> Result<PathBuf, ValueError> {
     match name.is_empty() {
         true => Err(ValueError::new("the file has no name", "name the file that the command writes")),
+        false => Ok(name.into()),
+    }
+}
+
+/// Reads a directory's name, which may be any bytes.
+///
+/// # Errors
+/// Where it is empty.
+pub(crate) fn state(name: OsString) -> Result<PathBuf, ValueError> {
+    match name.is_empty() {
+        true => {
+            Err(ValueError::new("the directory has no name", "name the directory that keeps shared state"))
+        }
         false => Ok(name.into()),
     }
 }

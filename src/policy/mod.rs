@@ -1,15 +1,17 @@
 //! The decisions of `retry`, and nothing else: pure functions of values, the time and a random source.
 //!
-//! Two wings, one question each: [`verdict`] (again or not?) and [`delay`] (when?). Nothing here reads a
-//! clock, a file, a process, the environment, or prints; `now` and the random source are arguments, so
+//! Three wings, one question each: [`verdict`] (again or not?), [`delay`] (when?) and [`admission`] (at all?).
+//! Nothing here reads a clock, a file, a process, the environment, or prints; `now` and the random source are arguments, so
 //! that every decision can be tested as a value.
 #![forbid(unsafe_code)]
 
+pub(crate) mod admission;
 pub(crate) mod delay;
 pub(crate) mod verdict;
 
 use std::time::Duration;
 
+use admission::Admission;
 use delay::schedule::Schedule;
 use verdict::classify::Rules;
 use verdict::outcome::Signal;
@@ -21,6 +23,8 @@ pub(crate) struct Policy {
     pub(crate) rules: Rules,
     /// How many attempts, and when.
     pub(crate) schedule: Schedule,
+    /// Whether, as far as other runs have a say.
+    pub(crate) admission: Admission,
     /// How one attempt is ended.
     pub(crate) limits: Limits,
 }

@@ -3,12 +3,13 @@
 //! [`attempt`] supervises attempts and waits; [`running`] is one attempt as states and events; [`wait`] is the one place that blocks;
 //! [`signal`] takes signals in and gives them back; [`child`] starts the command and reaps;
 //! [`descendants`] finds and ends all that an attempt started; [`terminal`] knows who owns the terminal;
-//! [`entry`] reads what the C library handed to `main`.
+//! [`clock`] is the wall clock; [`entry`] reads what the C library handed to `main`.
 //!
 //! This is the floor, and the only one, where `unsafe` may stand.
 
 pub(crate) mod attempt;
 pub(crate) mod child;
+pub(crate) mod clock;
 pub(crate) mod descendants;
 pub(crate) mod entry;
 pub(crate) mod running;

@@ -2,20 +2,25 @@
 //!
 //! The command's ARGs are never part of one: they carry secrets.
 
+pub(crate) mod status;
 pub(crate) mod text;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::error::{Error, Quote};
+use crate::policy::admission::breaker::{Cause, Refusal};
 use crate::policy::delay::schedule::Progress;
 use crate::policy::verdict::classify::{Rule, Rules};
 use crate::policy::verdict::outcome::{
     Alive, Attempt, Cut, Exhausted, Finish, Limit, NotStarted, Outcome, Signal, Verdict,
 };
+use crate::process::clock::local;
 use crate::process::running::{Note, Voice};
+use crate::state::place::Place;
+use crate::state::shared::Warning;
 use crate::streams::messages::Messages;
-use text::{count, duration, printable, shortened};
+use text::{count, duration, printable, shell_word, shortened};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,8 +43,37 @@ const LONGEST_LABEL: usize = 100;
 pub(crate) enum Event<'a> {
     /// An attempt failed and another follows.
     Retry { progress: &'a Progress, attempt: &'a Attempt, verdict: &'a Verdict, delay: Duration },
+    /// The breaker is open, and is looked at again after this time.
+    Waiting { refusal: &'a Refusal, look: Duration },
     /// The run is over; `last` is its last attempt.
     Finish { progress: &'a Progress, last: Option<&'a Attempt>, finish: &'a Finish, elapsed: Duration },
+}
+
+/// What is shared with other runs, by name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    pub(crate) breaker: Option<Place>,
+    pub(crate) budget: Option<Place>,
+}
+
+impl Names {
+    fn each(&self) -> impl Iterator<Item = (&'static str, &Place)> {
+        let breaker = self.breaker.as_ref().map(|place| ("breaker", place));
+        breaker.into_iter().chain(self.budget.as_ref().map(|place| ("budget", place)))
+    }
+
+    /// `breaker payments`, `breaker and budget payments`.
+    fn names(&self) -> String {
+        match (&self.breaker, &self.budget) {
+            (Some(breaker), Some(budget)) if breaker == budget => {
+                format!("breaker and budget {}", printable(&breaker.name))
+            }
+            _ => {
+                let each = self.each().map(|(what, place)| format!("{what} {}", printable(&place.name)));
+                each.collect::<Vec<_>>().join(" and ")
+            }
+        }
+    }
 }
 
 /// Tells the user what happens, as much as was asked for.
@@ -52,7 +86,13 @@ pub(crate) struct Report {
 
 impl Report {
     /// A report on the command of this name.
-    pub(crate) fn new(label: &str, volume: Volume, max_attempts: Option<NonZeroU32>, rules: Rules) -> Self {
+    pub(crate) fn new(
+        label: &str,
+        volume: Volume,
+        max_attempts: Option<NonZeroU32>,
+        rules: Rules,
+        shared: Names,
+    ) -> Self {
         // A longer name says no more, and could push the rest out of sight.
         let label = match label.char_indices().nth(LONGEST_LABEL) {
             Some((end, _)) => format!("{}...", printable(&label[..end])),
@@ -62,7 +102,7 @@ impl Report {
         let verbose = volume == Volume::Verbose;
         Self {
             messages: Messages::default(),
-            phrases: Phrases { label, max_attempts, rules, verbose },
+            phrases: Phrases { label, max_attempts, rules, shared, verbose },
             volume,
         }
     }
@@ -73,6 +113,46 @@ impl Report {
             && self.volume >= least
         {
             self.messages.say(&line);
+        }
+    }
+
+    /// Says where what is shared is kept.
+    pub(crate) fn kept(&mut self) {
+        let line = |(what, place): (&str, &Place)| {
+            let path = place.path.to_string_lossy();
+            format!("{what} {} is kept in {}", printable(&place.name), printable(&path))
+        };
+        let lines: Vec<String> = self.phrases.shared.each().map(line).collect();
+        for line in lines {
+            self.say(Volume::Verbose, &line);
+        }
+    }
+
+    /// Says that the attempt that begins is the breaker's probe.
+    pub(crate) fn probes(&mut self) {
+        let name = self.phrases.shared.breaker.as_ref().map(|place| printable(&place.name));
+        let line = format!("the next attempt is the probe of breaker {}", name.unwrap_or_default());
+        self.say(Volume::Verbose, &line);
+    }
+
+    /// Says what is wrong with what is shared.
+    pub(crate) fn warn(&mut self, warning: &Warning) {
+        let shared = &self.phrases.shared;
+        let line = match warning {
+            Warning::Unusable(trouble) => {
+                format!("runs without {}: {}", shared.names(), printable(&trouble.to_string()))
+            }
+            Warning::SetAside(path) => {
+                let path = path.to_string_lossy();
+                format!("{}: a damaged file was set aside as {}", shared.names(), printable(&path))
+            }
+        };
+        self.say(Volume::Normal, &line);
+    }
+
+    fn say(&mut self, least: Volume, line: &str) {
+        if self.volume >= least {
+            self.messages.say(&format!("retry: {}: {line}", self.phrases.label));
         }
     }
 
@@ -133,6 +213,7 @@ struct Phrases {
     label: String,
     max_attempts: Option<NonZeroU32>,
     rules: Rules,
+    shared: Names,
     verbose: bool,
 }
 
@@ -145,6 +226,10 @@ impl Phrases {
                 let number = self.number(progress.attempts());
                 let delay = duration(*delay);
                 (Volume::Normal, format!("attempt {number} {outcome}; next in {delay}"))
+            }
+            Event::Waiting { refusal, look } => {
+                let breaker = self.refusal(refusal);
+                (Volume::Normal, format!("{breaker}; looks again in {}", duration(*look)))
             }
             Event::Finish { progress, last, finish, elapsed } => {
                 self.finish(progress, *last, finish, *elapsed)?
@@ -181,7 +266,7 @@ impl Phrases {
                     (Exhausted::Deadline(_), Outcome::TimedOut(Cut { limit: Limit::Deadline(_), .. })) => {
                         format!("the last {outcome}")
                     }
-                    (why, _) => format!("{}; {outcome}", exhausted(*why)),
+                    (why, _) => format!("{}; {outcome}", self.exhausted(why)),
                 };
                 (Volume::Quiet, format!("gave up after {}: {text}", after()))
             }
@@ -194,6 +279,9 @@ impl Phrases {
             Finish::InterruptedAttempt { signal, rule, .. } => {
                 let outcome = outcome(self.verbose.then_some(rule));
                 (Volume::Quiet, format!("interrupted by {signal} during attempt {}; {outcome}", number()))
+            }
+            Finish::NotRun { refusal, deadline } => {
+                (Volume::Quiet, format!("not run: {}", self.open(refusal, *deadline)))
             }
             Finish::NeverStarted { deadline } => {
                 let deadline = duration(*deadline);
@@ -210,6 +298,62 @@ impl Phrases {
                 (Volume::Quiet, format!("interrupted by {signal} during the wait {when}"))
             }
         })
+    }
+
+    /// That the breaker is open, since when, why, and for how long.
+    fn refusal(&self, refusal: &Refusal) -> String {
+        let name = self.shared.breaker.as_ref().map(|place| printable(&place.name)).unwrap_or_default();
+        let why = match refusal.cause {
+            Cause::Tripped if refusal.failures == 0 => "held open by --breaker-trip".to_owned(),
+            Cause::Tripped | Cause::Failures => {
+                let last =
+                    refusal.last.as_deref().map(|last| format!(", last: {}", printable(&shortened(last))));
+                format!("{}{}", count(refusal.failures.into(), "failure"), last.unwrap_or_default())
+            }
+        };
+        let next = match refusal.prober {
+            Some(pid) => format!("process {pid} probes"),
+            None => format!("next probe in {}", duration(refusal.left)),
+        };
+        format!("breaker {name} is open since {} ({why}), {next}", local(refusal.age))
+    }
+
+    /// The same with what to do about it.
+    fn open(&self, refusal: &Refusal, deadline: Option<Duration>) -> String {
+        let path = self.shared.breaker.as_ref().map(|place| place.path.to_string_lossy());
+        let path = path.as_deref().map(shell_word).unwrap_or_default();
+        let past = deadline.map(|time| format!(", past the deadline of {}", duration(time)));
+        let past = past.unwrap_or_default();
+        let refusal = self.refusal(refusal);
+        format!("{refusal}{past}; to close it: retry --breaker-reset={}", printable(&path))
+    }
+
+    /// Why there is no further attempt.
+    fn exhausted(&self, why: &Exhausted) -> String {
+        match why {
+            Exhausted::Attempts => "no attempt is left".to_owned(),
+            Exhausted::Deadline(deadline) => format!("the deadline of {} has passed", duration(*deadline)),
+            Exhausted::DelayPastDeadline(deadline) => {
+                format!("the next delay does not fit into the deadline of {}", duration(*deadline))
+            }
+            Exhausted::AskedTooMuch { asked, most } => format!(
+                "the server asks to wait {} ({}), longer than --max-retry-after {}",
+                duration(asked.wait),
+                asked.field,
+                duration(*most)
+            ),
+            Exhausted::AskedPastDeadline { asked, deadline } => format!(
+                "the server asks to wait {} ({}), past the deadline of {}",
+                duration(asked.wait),
+                asked.field,
+                duration(*deadline)
+            ),
+            Exhausted::BreakerOpen { refusal, deadline } => self.open(refusal, *deadline),
+            Exhausted::BudgetSpent => {
+                let name = self.shared.budget.as_ref().map(|place| printable(&place.name));
+                format!("budget {} is spent", name.unwrap_or_default())
+            }
+        }
     }
 
     /// `2 of 5`, or `2` where there is no limit.
@@ -309,7 +453,7 @@ impl Phrases {
 }
 
 /// How an attempt ended.
-fn ending(outcome: &Outcome) -> String {
+pub(crate) fn ending(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Exited(status) => format!("exited {status}"),
         Outcome::Signaled(signal) => format!("killed by {signal}"),
@@ -322,29 +466,6 @@ fn ending(outcome: &Outcome) -> String {
         Outcome::NotStarted(NotStarted::NotFound) => "command not found".to_owned(),
         Outcome::NotStarted(NotStarted::CannotRun(why)) => format!("could not run: {why}"),
         Outcome::NotStarted(NotStarted::NoProcess(why)) => format!("could not be started: {why}"),
-    }
-}
-
-/// Why there is no further attempt.
-fn exhausted(why: Exhausted) -> String {
-    match why {
-        Exhausted::Attempts => "no attempt is left".to_owned(),
-        Exhausted::Deadline(deadline) => format!("the deadline of {} has passed", duration(deadline)),
-        Exhausted::DelayPastDeadline(deadline) => {
-            format!("the next delay does not fit into the deadline of {}", duration(deadline))
-        }
-        Exhausted::AskedTooMuch { asked, most } => format!(
-            "the server asks to wait {} ({}), longer than --max-retry-after {}",
-            duration(asked.wait),
-            asked.field,
-            duration(most)
-        ),
-        Exhausted::AskedPastDeadline { asked, deadline } => format!(
-            "the server asks to wait {} ({}), past the deadline of {}",
-            duration(asked.wait),
-            asked.field,
-            duration(deadline)
-        ),
     }
 }
 

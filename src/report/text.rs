@@ -43,6 +43,15 @@ pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Text as a word of a shell: as it is, or in quotes.
+pub(crate) fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=+:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")))
+}
+
 /// Text with its control characters escaped, so that it cannot reach into the terminal.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     // U+202A.. and U+2066..: what turns the direction of the line around.
@@ -83,6 +92,18 @@ mod tests {
             assert_eq!(duration(Duration::from_millis(millis)), text);
         }
         assert!(duration(Duration::MAX).ends_with('h'));
+    }
+
+    #[test]
+    fn words_for_a_shell_are_quoted_where_they_must_be() {
+        assert_eq!(
+            shell_word("/home/deploy/.local/state/retry/payments.json"),
+            "/home/deploy/.local/state/retry/payments.json"
+        );
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+        assert_eq!(shell_word("$x;~"), "'$x;~'");
     }
 
     #[test]

@@ -76,6 +76,9 @@ fn bash(entries: &[Entry]) -> String {
     for entry in entries.iter().filter(|entry| entry.value.as_deref() == Some("FILE")) {
         cases.push_str(&format!("            {}) compopt -o default; return ;;\n", entry.names.join(" | ")));
     }
+    for entry in entries.iter().filter(|entry| entry.value.as_deref() == Some("DIR")) {
+        cases.push_str(&format!("            {}) compopt -o dirnames; return ;;\n", entry.names.join(" | ")));
+    }
     with_names(BASH, entries).replace("@CASES@\n", &cases)
 }
 

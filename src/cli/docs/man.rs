@@ -287,6 +287,38 @@ been read, and nothing of it is taken for a second, or at the deadline, `retry` 
 
 const AFTER_EXIT_STATUS: &str = r#"
 When `retry` was asked to end by a signal and the command died by it, `retry` dies by the same signal.
+# SHARED STATE
+All runs of a user that give the same NAME share what stands in its file.
+Nothing is shared, and no file opened, without `--breaker` or `--budget`.
+A NAME is any text of up to 100 bytes without `/`; one that begins with `/`, `./` or `../` is the file itself.
+
+A breaker is closed, open or half-open.
+`--breaker-failures` failures in a row, of whatever run, open it; then no run starts its command, and `retry` ends with 75.
+If it opens between two attempts of a run, that run ends with the status of its command.
+After `--breaker-cooldown`, or after what `Retry-After` asked for where that is longer (up to a day), the breaker is
+half-open: one run makes one attempt, the probe, and all others are still refused.
+If the probe succeeds, the breaker closes; if it fails, it opens again, for twice as long, up to 16 times.
+A probe that shows nothing, or whose `retry` dies, leaves the next run to probe; one that lives and does not end has the
+time of `--timeout`, `--kill-after` and 5 s, or 5 minutes without a timeout.
+The settings are those of the run that reports; how long it is open holds for all.
+
+Failures are those that would be retried, and timeouts.
+A success sets the count to nothing.
+Failures that are not retried, an attempt that a signal to `retry` ended, one that the deadline cut before its timeout, and
+a command that cannot be started count as neither.
+
+With `--breaker-wait` a run waits for the probe, as long as `--deadline` allows.
+Those who wait look again spread over half a cooldown after the probe is due.
+
+A budget is asked before the wait for a retry, and never before a first attempt.
+`10/s` allows ten retries in a second, and ten at once after a rest; the time may be any duration, as in `5/30s`.
+With `20%` each first attempt adds a fifth of a retry; ten are kept at most, and one comes back every 30 seconds.
+A new budget is full.
+Where it is spent the run ends with the status of its command.
+
+`--breaker-trip` holds a breaker open whatever happens, for a maintenance window; then one run probes.
+`--breaker-reset` closes it.
+Both take, like `--breaker-status`, the path of the file in place of a name, so that root can close another user's.
 # ENVIRONMENT
 Every attempt finds these variables.
 : `RETRY_ATTEMPT`
@@ -295,6 +327,44 @@ the number of the attempt, from 1
 how many attempts there are in all; empty where there is no limit
 : `RETRY_LAST_STATUS`
 the exit status of the attempt before: 128+N after a signal, 124 after a timeout; empty at the first
+
+These say where shared state is, in this order, behind `--state`.
+: `RETRY_STATE`
+the directory itself
+: `XDG_STATE_HOME`
+the directory `retry` in it; ignored where it is not absolute
+: `HOME`
+`.local/state/retry` in it; without it the home directory is the password database's
+# FILES
+: `NAME.json`
+what is kept under NAME, in the directory above; mode 0600 in a directory of mode 0700.
+It is replaced as a whole, by rename(2), so that it may be read without a lock.
+: `NAME.json.lock`
+locked (its first byte, `F_OFD_SETLK` of fcntl(2)) by who changes the other, for about a millisecond, and never while a
+command runs; its other bytes are locked by those who probe.
+It is never removed, and must not be while runs use it.
+: `NAME.json.tmp`
+is there while the file is written; one that is left is removed at the next write
+: `NAME.json.corrupt`
+the last file that was damaged
+
+The file is JSON.
+`version` is 1; a file with a higher one is left alone and not used.
+`clock` is when it was written: `boot_id` from /proc/sys/kernel/random/boot_id, `boot_ms` since that boot, suspended time
+included, `unix_ms` since 1970.
+All other times are milliseconds since that boot; in another boot they are shifted by the wall clock, and none lies ahead
+of now.
+`breaker` has `generation`, which counts changes of state, and `state`.
+`closed` has `since_ms` or null, `failures` in a row, and `last`, how the last ended, or null.
+`open` has `first_ms`, when it opened, `since_ms`, when it opened last, `length_ms`, for how long, `cause` (`failures` or
+`tripped`), `probes` that failed, `failures` and `last`.
+`half-open` has the same and `probe`, with the `pid` of the `retry` that probes, `since_ms` and `length_ms`.
+`budget`, if there is one, has `billionths` of a retry that were left at `at_ms`, the `size` that it may reach, and that
+`returns` retries come back in `returns_in_ms`.
+
+Where a file cannot be used (no permission, a full disk, a lock that is held for a second), `retry` says so once and goes
+on without it; it never follows a symbolic link.
+A file that root makes in another user's directory belongs to that user.
 # EXAMPLES
 Wait for a server to come up, two minutes at most:
 
@@ -311,6 +381,10 @@ Retry exit status 75 and nothing else:
 Wait until a file is gone, for an hour at most:
 
 > retry --until failure --deadline 1h --delay 1 --backoff constant -- test -e /run/lock/job
+
+Leave a service alone that is down, in every run of a cron job, and add a fifth to its load at most:
+
+> retry --breaker payments --budget 20% -- /usr/local/bin/sync-payments
 
 Poll until the answer says that it is done; a 404 ends it:
 

@@ -63,7 +63,7 @@ impl Jitter {
 }
 
 /// A uniform draw from `low` to `high`, both included; `low` is not above `high`.
-pub(super) fn uniform(low: Duration, high: Duration, rng: &mut impl Rng) -> Duration {
+pub(in crate::policy) fn uniform(low: Duration, high: Duration, rng: &mut impl Rng) -> Duration {
     // 64 bits where they do, for the 584 years that nobody waits beyond: one draw instead of two.
     let (low, high) = (low.as_nanos(), high.as_nanos());
     match (u64::try_from(low), u64::try_from(high)) {

@@ -68,7 +68,7 @@ impl Progress {
 }
 
 /// What follows a retryable failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Next {
     /// Another attempt after this time.
@@ -198,7 +198,7 @@ mod tests {
         while steps.len() < most {
             schedule.count(&mut progress, Duration::ZERO);
             let next = schedule.next(&mut progress, elapsed, None, &mut rng);
-            steps.push(next);
+            steps.push(next.clone());
             match next {
                 Next::Wait(delay) => elapsed += delay,
                 Next::Stop(_) => break,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::classify::Rule;
 use super::evidence::Evidence;
 use super::http::Asked;
+use crate::policy::admission::breaker::Refusal;
 
 /// A signal by its number on this system, real-time signals included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -223,7 +224,7 @@ impl Verdict {
 }
 
 /// Why a run ended without success although its last failure was retryable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Exhausted {
     /// All attempts were made.
     Attempts,
@@ -235,6 +236,10 @@ pub(crate) enum Exhausted {
     AskedTooMuch { asked: Asked, most: Duration },
     /// What the server asks for would end past the deadline.
     AskedPastDeadline { asked: Asked, deadline: Duration },
+    /// The breaker is open; with a deadline it was waited for, and that comes first.
+    BreakerOpen { refusal: Refusal, deadline: Option<Duration> },
+    /// The budget has no token for a retry.
+    BudgetSpent,
 }
 
 /// How a run ends.
@@ -251,6 +256,8 @@ pub(crate) enum Finish {
     InterruptedAttempt { signal: Signal, outcome: Outcome, rule: Rule },
     /// INT, TERM, HUP or QUIT came while no attempt ran.
     InterruptedWait { signal: Signal },
+    /// The breaker was open before there was an attempt; with a deadline it was waited for, and that comes first.
+    NotRun { refusal: Refusal, deadline: Option<Duration> },
     /// The deadline passed before there was an attempt: retry was stopped in its first wait.
     NeverStarted { deadline: Duration },
 }

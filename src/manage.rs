@@ -1,0 +1,107 @@
+//! What is done instead of running a command: breakers and budgets shown, closed, held open.
+
+use crate::cli::shared::Manage;
+use crate::error::Error;
+use crate::policy::admission::breaker::State;
+use crate::process::clock::local_in;
+use crate::report::status::{Row, Seen, json, table};
+use crate::report::text::duration;
+use crate::state::clock::Stamp;
+use crate::state::place::{Place, listed};
+use crate::state::store::{Store, Trouble};
+
+/// Does it, and returns what to say: for stdout, and for stderr.
+///
+/// # Errors
+/// Where a record cannot be used, or is not there.
+pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
+    match task {
+        Manage::Status { place: Some(place), json: as_json, .. } => {
+            let row = row(place).ok_or_else(|| missing(place))?;
+            if let Err(trouble) = &row.seen {
+                return Err(unusable(trouble));
+            }
+            Ok((if *as_json { json(&row) } else { table(&[row]) }, Vec::new()))
+        }
+        Manage::Status { place: None, directory, json: as_json } => {
+            let places = listed(directory).map_err(|error| Error::State {
+                cause: format!("cannot read {}: {error}", directory.display()),
+                hint: None,
+            })?;
+            // One may have gone meanwhile.
+            let rows: Vec<Row> = places.iter().filter_map(row).collect();
+            let troubles = rows.iter().filter_map(|row| row.seen.as_ref().err());
+            let aside = troubles.map(|trouble| format!("retry: {trouble}")).collect();
+            let text = match (*as_json, rows.is_empty()) {
+                (true, _) => json(&rows),
+                (false, true) => format!("no breaker and no budget in {}\n", directory.display()),
+                (false, false) => table(&rows),
+            };
+            Ok((text, aside))
+        }
+        Manage::Reset(place) => {
+            let mut store = Store::new(place.path.clone(), None);
+            if matches!(store.read(&Stamp::now()), Ok(None)) {
+                return Err(missing(place));
+            }
+            let before = store.transact(|record, access| {
+                let before = record.breaker.state.clone();
+                record.breaker.reset(access.now);
+                Ok((before, access.now))
+            });
+            let (before, now) = before.map_err(|trouble| unusable(&trouble))?;
+            let was = match before {
+                State::Closed(_) => "it was closed before".to_owned(),
+                State::Open(open) => format!("it was open for {}", duration(now.since(open.first))),
+                State::HalfOpen(half) => format!("it was open for {}", duration(now.since(half.open.first))),
+            };
+            Ok((format!("breaker {} is closed; {was}\n", place.name), aside(&mut store)))
+        }
+        Manage::Trip(place, time) => {
+            let mut store = Store::new(place.path.clone(), place.directory.clone());
+            let tripped = store.transact(|record, access| {
+                record.breaker.trip(access.now, *time);
+                Ok(())
+            });
+            tripped.map_err(|trouble| unusable(&trouble))?;
+            let (name, until) = (&place.name, local_in(*time));
+            let text =
+                format!("breaker {name} is open until {until} ({}); then one run probes\n", duration(*time));
+            Ok((text, aside(&mut store)))
+        }
+    }
+}
+
+/// What a place holds now; none where there is nothing.
+fn row(place: &Place) -> Option<Row> {
+    let store = Store::new(place.path.clone(), None);
+    let now = Stamp::now();
+    let seen = match store.read(&now) {
+        Ok(None) => return None,
+        Ok(Some(record)) => {
+            Ok(Seen { lives: store.lives(record.breaker.generation), record, now: now.moment() })
+        }
+        Err(trouble) => Err(trouble),
+    };
+    Some(Row { place: place.clone(), seen })
+}
+
+fn aside(store: &mut Store) -> Vec<String> {
+    let path = store.take_set_aside();
+    path.map(|path| format!("retry: a damaged file was set aside as {}", path.display()))
+        .into_iter()
+        .collect()
+}
+
+fn missing(place: &Place) -> Error {
+    Error::State {
+        cause: format!("there is no breaker {}: {} does not exist", place.name, place.path.display()),
+        hint: Some(
+            "retry --breaker-status lists those that there are; --state says where to look".to_owned(),
+        ),
+    }
+}
+
+fn unusable(trouble: &Trouble) -> Error {
+    Error::State { cause: trouble.to_string(), hint: None }
+}

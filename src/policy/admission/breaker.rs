@@ -1,0 +1,608 @@
+//! The circuit breaker: after some failures in a row nobody runs anything for a while; then one run tries,
+//! and its outcome opens or closes for all.
+//!
+//! Every change of state begins a new generation. A report carries the generation in which its attempt was
+//! admitted; one of an older generation says nothing of the present and changes nothing. The probe is a
+//! lease: it ends when its holder dies or its time is over, so that no breaker can stick half-open.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::Moment;
+
+/// How often the cooldown doubles: up to 16 times its length.
+const MOST_DOUBLINGS: u32 = 4;
+
+/// A server that asks for a longer wait keeps the breaker open for this long: it may be wrong.
+const LONGEST_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a run wants of its breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Failures in a row that open it.
+    pub(crate) failures: NonZeroU32,
+    /// How long it stays open at first.
+    pub(crate) cooldown: Duration,
+    /// How long a probe that lives may take to report.
+    pub(crate) lease: Duration,
+}
+
+/// A breaker as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Breaker {
+    pub(crate) generation: u64,
+    pub(crate) state: State,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    Closed(Closed),
+    Open(Open),
+    HalfOpen(HalfOpen),
+}
+
+/// Attempts are made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Closed {
+    /// Since when, if it was ever otherwise.
+    pub(crate) since: Option<Moment>,
+    /// Failures in a row.
+    pub(crate) failures: u32,
+    /// What the last of them was.
+    pub(crate) last: Option<String>,
+}
+
+/// No attempt is made before the cooldown is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Open {
+    /// When it opened, failed probes aside.
+    pub(crate) first: Moment,
+    /// When it opened last.
+    pub(crate) since: Moment,
+    /// How long it is open from then.
+    pub(crate) length: Duration,
+    pub(crate) cause: Cause,
+    /// Probes that failed since it opened first.
+    pub(crate) probes: u32,
+    /// Failures in a row, the probes among them.
+    pub(crate) failures: u32,
+    /// What the last of them was.
+    pub(crate) last: Option<String>,
+}
+
+/// One probe is under way, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HalfOpen {
+    pub(crate) open: Open,
+    pub(crate) lease: Lease,
+}
+
+/// The right to probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lease {
+    /// The pid of the retry that has it: for people, as it may be another container's.
+    pub(crate) owner: u32,
+    pub(crate) since: Moment,
+    pub(crate) length: Duration,
+}
+
+/// Why it opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Failures in a row.
+    Failures,
+    /// `--breaker-trip`
+    Tripped,
+}
+
+/// Whether an attempt may be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Admitted {
+    Yes(Pass),
+    No(Refusal),
+}
+
+/// Under what an attempt was admitted; its outcome is reported with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pass {
+    pub(crate) generation: u64,
+    /// It is the probe.
+    pub(crate) probe: bool,
+}
+
+/// Why no attempt may be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// How long it has been open.
+    pub(crate) age: Duration,
+    /// How long until a probe may be made; of a probe that runs, until it must have reported.
+    pub(crate) left: Duration,
+    pub(crate) cause: Cause,
+    pub(crate) failures: u32,
+    pub(crate) last: Option<String>,
+    /// The pid of the run that probes.
+    pub(crate) prober: Option<u32>,
+}
+
+/// What an attempt has shown of the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// That it works.
+    Success,
+    /// That it does not: `what` is how the attempt ended, `asked` how long the server asks to wait.
+    Failure { what: String, asked: Option<Duration> },
+    /// Nothing: the request was wrong, the command is missing, the user has interrupted it.
+    Nothing,
+}
+
+impl Settings {
+    /// How long it stays open after so many failed probes. Saturating.
+    fn open_for(&self, probes: u32, asked: Option<Duration>) -> Duration {
+        let cooldown = self.cooldown.saturating_mul(1 << probes.min(MOST_DOUBLINGS));
+        cooldown.max(asked.unwrap_or_default().min(LONGEST_ASKED))
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { generation: 0, state: State::Closed(Closed::default()) }
+    }
+}
+
+impl Breaker {
+    /// Whether an attempt may be made now by the run with this pid. After the cooldown one may, as a probe,
+    /// under a lease of this length. `lives` tells whether the holder of a generation's lease does.
+    pub(crate) fn admit(
+        &mut self,
+        now: Moment,
+        lease: Duration,
+        owner: u32,
+        lives: impl FnOnce(u64) -> bool,
+    ) -> Admitted {
+        let open = match &self.state {
+            State::Closed(_) => return Admitted::Yes(Pass { generation: self.generation, probe: false }),
+            State::Open(open) if now < open.until() => return Admitted::No(open.refusal(now)),
+            State::Open(open) => open.clone(),
+            State::HalfOpen(half) if now < half.lease.until() && lives(self.generation) => {
+                return Admitted::No(half.refusal(now));
+            }
+            State::HalfOpen(half) => half.open.clone(),
+        };
+        let lease = Lease { owner, since: now, length: lease };
+        self.enter(State::HalfOpen(HalfOpen { open, lease }));
+        Admitted::Yes(Pass { generation: self.generation, probe: true })
+    }
+
+    /// Takes the report of an attempt that was admitted under `pass`.
+    pub(crate) fn record(&mut self, pass: Pass, shown: &Shown, now: Moment, settings: &Settings) {
+        if pass.generation != self.generation {
+            return;
+        }
+        match (&mut self.state, shown) {
+            (State::Closed(closed), Shown::Success) => {
+                closed.failures = 0;
+                closed.last = None;
+            }
+            (State::Closed(closed), Shown::Failure { what, asked }) => {
+                closed.failures = closed.failures.saturating_add(1);
+                closed.last = Some(what.clone());
+                if closed.failures >= settings.failures.get() {
+                    let open = Open {
+                        first: now,
+                        since: now,
+                        length: settings.open_for(0, *asked),
+                        cause: Cause::Failures,
+                        probes: 0,
+                        failures: closed.failures,
+                        last: closed.last.take(),
+                    };
+                    self.enter(State::Open(open));
+                }
+            }
+            (State::HalfOpen(_), Shown::Success) => {
+                self.enter(State::Closed(Closed { since: Some(now), ..Closed::default() }));
+            }
+            (State::HalfOpen(half), Shown::Failure { what, asked }) => {
+                let probes = half.open.probes.saturating_add(1);
+                let open = Open {
+                    since: now,
+                    length: settings.open_for(probes, *asked),
+                    probes,
+                    failures: half.open.failures.saturating_add(1),
+                    last: Some(what.clone()),
+                    ..half.open.clone()
+                };
+                self.enter(State::Open(open));
+            }
+            (State::HalfOpen(half), Shown::Nothing) => {
+                // The next run probes.
+                let open = Open { length: now.since(half.open.since), ..half.open.clone() };
+                self.enter(State::Open(open));
+            }
+            // Nothing is admitted under the generation of an open breaker.
+            (State::Open(_), _) | (State::Closed(_), Shown::Nothing) => {}
+        }
+    }
+
+    /// What a run that asked now would be told, if it is refused. Changes nothing.
+    pub(crate) fn refusal(&self, now: Moment, lives: impl FnOnce(u64) -> bool) -> Option<Refusal> {
+        match self.clone().admit(now, Duration::ZERO, 0, lives) {
+            Admitted::Yes(_) => None,
+            Admitted::No(refusal) => Some(refusal),
+        }
+    }
+
+    /// Closes it, whatever it was.
+    pub(crate) fn reset(&mut self, now: Moment) {
+        self.enter(State::Closed(Closed { since: Some(now), ..Closed::default() }));
+    }
+
+    /// Opens it for so long, whatever it was.
+    pub(crate) fn trip(&mut self, now: Moment, length: Duration) {
+        self.enter(State::Open(Open {
+            first: now,
+            since: now,
+            length,
+            cause: Cause::Tripped,
+            probes: 0,
+            failures: 0,
+            last: None,
+        }));
+    }
+
+    /// Takes back what lies ahead of `now`: the clock was set back, and what is open may be so from now on for
+    /// its own length, no longer.
+    pub(crate) fn not_after(&mut self, now: Moment) {
+        let open = match &mut self.state {
+            State::Closed(closed) => {
+                closed.since = closed.since.map(|since| since.min(now));
+                return;
+            }
+            State::Open(open) => open,
+            State::HalfOpen(half) => {
+                half.lease.since = half.lease.since.min(now);
+                &mut half.open
+            }
+        };
+        open.since = open.since.min(now);
+        open.first = open.first.min(now);
+    }
+
+    fn enter(&mut self, state: State) {
+        self.generation = self.generation.wrapping_add(1);
+        self.state = state;
+    }
+}
+
+impl Open {
+    /// When a probe may be made.
+    pub(crate) fn until(&self) -> Moment {
+        self.since.plus(self.length)
+    }
+
+    fn refusal(&self, now: Moment) -> Refusal {
+        Refusal {
+            age: now.since(self.first),
+            left: self.until().since(now),
+            cause: self.cause,
+            failures: self.failures,
+            last: self.last.clone(),
+            prober: None,
+        }
+    }
+}
+
+impl HalfOpen {
+    fn refusal(&self, now: Moment) -> Refusal {
+        Refusal {
+            left: self.lease.until().since(now),
+            prober: Some(self.lease.owner),
+            ..self.open.refusal(now)
+        }
+    }
+}
+
+impl Lease {
+    fn until(self) -> Moment {
+        self.since.plus(self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn at(seconds: i64) -> Moment {
+        Moment(seconds * 1000)
+    }
+
+    fn settings() -> Settings {
+        Settings { failures: NonZeroU32::new(3).unwrap(), cooldown: secs(30), lease: secs(20) }
+    }
+
+    fn failure() -> Shown {
+        Shown::Failure { what: "exited 7".into(), asked: None }
+    }
+
+    /// Admits or panics.
+    fn pass(breaker: &mut Breaker, now: Moment) -> Pass {
+        match breaker.admit(now, secs(20), 1, |_| true) {
+            Admitted::Yes(pass) => pass,
+            Admitted::No(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
+    fn opened(now: Moment) -> Breaker {
+        let mut breaker = Breaker::default();
+        for _ in 0..3 {
+            let pass = pass(&mut breaker, now);
+            breaker.record(pass, &failure(), now, &settings());
+        }
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_a_success_between_does_not() {
+        let mut breaker = Breaker::default();
+        for shown in [failure(), failure(), Shown::Success, failure(), Shown::Nothing, failure()] {
+            let pass = pass(&mut breaker, at(0));
+            breaker.record(pass, &shown, at(0), &settings());
+        }
+        let third = pass(&mut breaker, at(5));
+        breaker.record(third, &failure(), at(5), &settings());
+        let refusal = breaker.refusal(at(10), |_| true).unwrap();
+        assert_eq!((refusal.age, refusal.left, refusal.failures), (secs(5), secs(25), 3));
+        assert_eq!(refusal.last.as_deref(), Some("exited 7"));
+    }
+
+    #[test]
+    fn each_failed_probe_doubles_the_cooldown_up_to_sixteen_times() {
+        let mut breaker = opened(at(0));
+        let mut now = at(0);
+        for times in [1, 2, 4, 8, 16, 16, 16] {
+            let left = breaker.refusal(now, |_| true).unwrap().left;
+            assert_eq!(left, secs(30) * times);
+            now = now.plus(left);
+            let pass = pass(&mut breaker, now);
+            assert!(pass.probe);
+            breaker.record(pass, &failure(), now, &settings());
+        }
+        now = now.plus(secs(480));
+        let success = pass(&mut breaker, now);
+        breaker.record(success, &Shown::Success, now, &settings());
+        assert_eq!(breaker.refusal(now, |_| true), None);
+        // All over again from the first cooldown.
+        for _ in 0..3 {
+            let pass = pass(&mut breaker, now);
+            breaker.record(pass, &failure(), now, &settings());
+        }
+        assert_eq!(breaker.refusal(now, |_| true).unwrap().left, secs(30));
+    }
+
+    #[test]
+    fn a_server_that_asks_for_more_keeps_it_open_for_longer() {
+        for (asked, left) in [(10, 30), (45, 45), (3600, 3600), (10_000_000, 24 * 3600)] {
+            let mut breaker = Breaker::default();
+            for _ in 0..3 {
+                let pass = pass(&mut breaker, at(0));
+                let shown = Shown::Failure { what: "exited 22".into(), asked: Some(secs(asked)) };
+                breaker.record(pass, &shown, at(0), &settings());
+            }
+            assert_eq!(breaker.refusal(at(0), |_| true).unwrap().left, secs(left));
+        }
+    }
+
+    #[test]
+    fn a_probe_that_shows_nothing_leaves_it_to_the_next() {
+        let mut breaker = opened(at(0));
+        let probe = pass(&mut breaker, at(30));
+        breaker.record(probe, &Shown::Nothing, at(31), &settings());
+        let next = pass(&mut breaker, at(31));
+        assert!(next.probe);
+        breaker.record(next, &failure(), at(31), &settings());
+        assert_eq!(breaker.refusal(at(31), |_| true).unwrap().left, secs(60));
+    }
+
+    #[test]
+    fn the_lease_of_one_who_is_dead_or_late_goes_to_the_next() {
+        let mut breaker = opened(at(0));
+        let first = pass(&mut breaker, at(30));
+        let refusal = breaker.refusal(at(31), |_| true).unwrap();
+        assert_eq!((refusal.prober, refusal.left), (Some(1), secs(19)));
+        assert!(matches!(
+            breaker.admit(at(31), secs(20), 2, |_| false),
+            Admitted::Yes(Pass { probe: true, .. })
+        ));
+        assert!(matches!(breaker.admit(at(50), secs(20), 3, |_| true), Admitted::No(_)));
+        let third = pass(&mut breaker, at(51));
+        // What comes late changes nothing.
+        breaker.record(first, &Shown::Success, at(52), &settings());
+        assert!(breaker.refusal(at(52), |_| true).is_some());
+        breaker.record(third, &Shown::Success, at(52), &settings());
+        assert_eq!(breaker.refusal(at(52), |_| true), None);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_opens_it_for_no_longer_than_its_length() {
+        for back in [1, 3600, 86_400, 30 * 365 * 86_400] {
+            let mut breaker = opened(at(0));
+            breaker.not_after(at(-back));
+            assert_eq!(breaker.refusal(at(-back), |_| true).unwrap().left, secs(30));
+            let mut breaker = opened(at(0));
+            let _ = pass(&mut breaker, at(30));
+            breaker.not_after(at(-back));
+            assert_eq!(breaker.refusal(at(-back), |_| true).unwrap().left, secs(20));
+        }
+    }
+
+    /// What may happen to a breaker that several runs share.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A run asks for an attempt.
+        Ask,
+        /// A run that was admitted reports.
+        Report {
+            run: usize,
+            shown: Shown,
+        },
+        /// A run dies.
+        Die {
+            run: usize,
+        },
+        Pass(u64),
+        Reset,
+        Trip(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let shown = prop_oneof![
+            3 => Just(failure()),
+            1 => (0u64..200).prop_map(|s| Shown::Failure { what: String::new(), asked: Some(secs(s)) }),
+            2 => Just(Shown::Success),
+            1 => Just(Shown::Nothing),
+        ];
+        prop_oneof![
+            6 => Just(Step::Ask),
+            6 => (0usize..8, shown).prop_map(|(run, shown)| Step::Report { run, shown }),
+            1 => (0usize..8).prop_map(|run| Step::Die { run }),
+            3 => (0u64..40).prop_map(Step::Pass),
+            1 => Just(Step::Reset),
+            1 => (1u64..100).prop_map(Step::Trip),
+        ]
+    }
+
+    /// A run in the history.
+    struct Run {
+        pass: Pass,
+        asked_at: Moment,
+        alive: bool,
+        reported: bool,
+    }
+
+    /// What the history alone says of now: nothing of the breaker's own.
+    #[derive(Default)]
+    struct History {
+        runs: Vec<Run>,
+        /// When and until when it was opened last, if it has not been closed since.
+        open: Option<(Moment, Moment)>,
+        /// Failures since the last success or change, of runs admitted since the last change.
+        failures: u32,
+        probes: u32,
+        /// Runs with a lower index were admitted before the last change of state.
+        changed: usize,
+    }
+
+    impl History {
+        /// The run whose probe counts now.
+        fn probing(&self, now: Moment) -> Option<usize> {
+            let live =
+                |run: &Run| run.pass.probe && run.alive && !run.reported && now < run.asked_at.plus(secs(20));
+            (self.changed..self.runs.len()).rev().take(1).find(|i| live(&self.runs[*i]))
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+        /// Against a naive history: nothing is admitted while it is open, there is one live probe at most,
+        /// it closes only by a success or a reset, late reports change nothing, and it never sticks.
+        #[test]
+        fn any_history_keeps_the_promises(steps in prop::collection::vec(step(), 1..60)) {
+            let settings = settings();
+            let (mut breaker, mut history, mut now) = (Breaker::default(), History::default(), at(1000));
+            for step in steps {
+                match step {
+                    Step::Pass(seconds) => now = now.plus(secs(seconds)),
+                    Step::Reset => {
+                        breaker.reset(now);
+                        (history.open, history.failures, history.probes) = (None, 0, 0);
+                        history.changed = history.runs.len();
+                    }
+                    Step::Trip(seconds) => {
+                        breaker.trip(now, secs(seconds));
+                        history.open = Some((now, now.plus(secs(seconds))));
+                        (history.failures, history.probes) = (0, 0);
+                        history.changed = history.runs.len();
+                    }
+                    Step::Die { run } => {
+                        if let Some(run) = history.runs.get_mut(run) {
+                            run.alive = false;
+                        }
+                    }
+                    Step::Ask => {
+                        let probing = history.probing(now);
+                        let lives = history.runs.last().is_some_and(|run| run.alive);
+                        let admitted = breaker.admit(now, settings.lease, 0, |_| lives);
+                        let expected = match history.open {
+                            None => Some(false),
+                            Some((_, until)) if now < until || probing.is_some() => None,
+                            Some(_) => Some(true),
+                        };
+                        match (admitted, expected) {
+                            (Admitted::Yes(pass), Some(probe)) => {
+                                prop_assert_eq!(pass.probe, probe);
+                                if probe {
+                                    history.changed = history.runs.len();
+                                }
+                                history.runs.push(Run { pass, asked_at: now, alive: true, reported: false });
+                            }
+                            (Admitted::No(refusal), None) => {
+                                prop_assert_eq!(refusal.prober.is_some(), probing.is_some());
+                                prop_assert!(refusal.left > Duration::ZERO);
+                            }
+                            (admitted, expected) => prop_assert!(false, "{admitted:?}, not {expected:?}"),
+                        }
+                    }
+                    Step::Report { run: index, shown } => {
+                        let Some(run) = history.runs.get_mut(index).filter(|run| run.alive && !run.reported) else {
+                            continue;
+                        };
+                        run.reported = true;
+                        let (pass, late) = (run.pass, index < history.changed);
+                        let before = breaker.clone();
+                        breaker.record(pass, &shown, now, &settings);
+                        if late {
+                            prop_assert_eq!(&breaker, &before);
+                            continue;
+                        }
+                        let doubled = |probes: u32| secs(30) * 2u32.pow(probes.min(4));
+                        let open_for = |probes, asked: Option<Duration>| doubled(probes).max(asked.unwrap_or_default());
+                        let next = history.runs.len();
+                        match (shown, pass.probe) {
+                            (Shown::Success, true) => {
+                                (history.open, history.failures, history.probes, history.changed) = (None, 0, 0, next);
+                            }
+                            (Shown::Success, false) => history.failures = 0,
+                            (Shown::Failure { asked, .. }, true) => {
+                                history.probes += 1;
+                                history.open = Some((now, now.plus(open_for(history.probes, asked))));
+                                history.changed = next;
+                            }
+                            (Shown::Failure { asked, .. }, false) => {
+                                history.failures += 1;
+                                if history.failures == 3 {
+                                    history.open = Some((now, now.plus(open_for(0, asked))));
+                                    (history.failures, history.changed) = (0, next);
+                                }
+                            }
+                            (Shown::Nothing, true) => history.changed = next,
+                            (Shown::Nothing, false) => {}
+                        }
+                    }
+                }
+                let is_closed = matches!(breaker.state, State::Closed(_));
+                prop_assert_eq!(is_closed, history.open.is_none(), "closed only by a success or a reset");
+                // Whatever has happened, it admits again in the end.
+                let later = now.plus(secs(24 * 3600));
+                prop_assert_eq!(breaker.refusal(later, |_| true), None);
+            }
+        }
+    }
+}

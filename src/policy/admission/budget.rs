@@ -1,0 +1,226 @@
+//! The retry budget: a bucket of tokens that all runs under one name share. A retry takes one; where there is
+//! none, the failure stands. First attempts are never held up.
+//!
+//! A share of the load (`20%`) is the shape for a service: each first attempt puts in a part of a token, so
+//! that retries add so much to the load and no more, however long the outage. Little comes back by itself, so
+//! that a job that runs once a night has its retries too.
+//!
+//! Tokens are counted in billionths, in integers: what is rounded off is never granted.
+
+use std::time::Duration;
+
+use super::Moment;
+
+/// A token, in the unit of the count.
+const TOKEN: u64 = 1_000_000_000;
+
+/// Most tokens that a share keeps.
+const SHARE_KEEPS: u64 = 10;
+
+/// In this time a share gets one token back by itself.
+const SHARE_RETURNS: Duration = Duration::from_secs(30);
+
+/// How many retries there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rate {
+    /// So many in a period, and at most so many at once.
+    Times { count: u32, period: Duration },
+    /// A part of the first attempts, in billionths of a retry for each.
+    Share { billionths: u64 },
+}
+
+/// A bucket as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    /// What was in it at a moment, in billionths of a token.
+    pub(crate) billionths: u64,
+    pub(crate) at: Moment,
+    /// What it holds, in tokens.
+    pub(crate) size: u64,
+    /// So many tokens come back in such a time.
+    pub(crate) returns: (u32, Duration),
+}
+
+impl Rate {
+    /// What a bucket of this rate holds, in tokens.
+    fn size(self) -> u64 {
+        match self {
+            Self::Times { count, .. } => u64::from(count),
+            Self::Share { .. } => SHARE_KEEPS,
+        }
+    }
+
+    /// What comes back by itself: so many tokens in such a time.
+    fn returns(self) -> (u32, Duration) {
+        match self {
+            Self::Times { count, period } => (count, period),
+            Self::Share { .. } => (1, SHARE_RETURNS),
+        }
+    }
+
+    /// A bucket of this rate with so much in it.
+    fn holding(self, billionths: u64, now: Moment) -> Bucket {
+        Bucket { billionths, at: now, size: self.size(), returns: self.returns() }
+    }
+}
+
+/// What comes back in this time, in billionths of a token.
+fn returned((count, period): (u32, Duration), time: Duration) -> u64 {
+    let tokens = u128::from(count) * u128::from(TOKEN);
+    let returned = time.as_millis().saturating_mul(tokens) / period.as_millis().max(1);
+    u64::try_from(returned).unwrap_or(u64::MAX)
+}
+
+impl Bucket {
+    /// A bucket that nobody has used.
+    pub(crate) fn full(rate: Rate, now: Moment) -> Self {
+        rate.holding(rate.size() * TOKEN, now)
+    }
+
+    /// A first attempt was admitted. A bucket that stays full is left as it was.
+    pub(crate) fn deposit(&mut self, rate: Rate, now: Moment) {
+        let Rate::Share { billionths } = rate else { return };
+        let (level, full) = (self.level(rate, now), rate.size() * TOKEN);
+        if level < full {
+            *self = rate.holding(level.saturating_add(billionths).min(full), now);
+        }
+    }
+
+    /// Takes a token for a retry, if there is one.
+    #[must_use]
+    pub(crate) fn withdraw(&mut self, rate: Rate, now: Moment) -> bool {
+        match self.level(rate, now).checked_sub(TOKEN) {
+            Some(rest) => {
+                *self = rate.holding(rest, now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What is in it, in billionths of a token.
+    fn level(&self, rate: Rate, now: Moment) -> u64 {
+        self.billionths.saturating_add(returned(rate.returns(), now.since(self.at))).min(rate.size() * TOKEN)
+    }
+
+    /// What is in it by the rate of the run that used it last, in tokens.
+    #[expect(clippy::cast_precision_loss, reason = "for people, who see one digit behind the point")]
+    pub(crate) fn tokens(&self, now: Moment) -> f64 {
+        let level = self.billionths.saturating_add(returned(self.returns, now.since(self.at)));
+        level.min(self.size.saturating_mul(TOKEN)) as f64 / TOKEN as f64
+    }
+
+    /// Takes back what lies ahead of `now`: the clock was set back.
+    pub(crate) fn not_after(&mut self, now: Moment) {
+        self.at = self.at.min(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEN_A_SECOND: Rate = Rate::Times { count: 10, period: Duration::from_secs(1) };
+    const FIFTH: Rate = Rate::Share { billionths: TOKEN / 5 };
+
+    fn at(millis: i64) -> Moment {
+        Moment(millis)
+    }
+
+    fn withdrawals(bucket: &mut Bucket, rate: Rate, now: Moment) -> usize {
+        std::iter::from_fn(|| bucket.withdraw(rate, now).then_some(())).take(100_000).count()
+    }
+
+    #[test]
+    fn a_bucket_starts_full_and_fills_with_time() {
+        let mut bucket = Bucket::full(TEN_A_SECOND, at(0));
+        assert_eq!(withdrawals(&mut bucket, TEN_A_SECOND, at(0)), 10);
+        assert_eq!(withdrawals(&mut bucket, TEN_A_SECOND, at(99)), 0);
+        assert_eq!(withdrawals(&mut bucket, TEN_A_SECOND, at(100)), 1);
+        assert_eq!(withdrawals(&mut bucket, TEN_A_SECOND, at(10_000)), 10);
+    }
+
+    #[test]
+    fn a_share_is_earned_by_first_attempts_and_a_little_by_time() {
+        let mut bucket = Bucket::full(FIFTH, at(0));
+        assert_eq!(withdrawals(&mut bucket, FIFTH, at(0)), 10);
+        for n in 1..=100 {
+            bucket.deposit(FIFTH, at(0));
+            assert_eq!(bucket.withdraw(FIFTH, at(0)), n % 5 == 0, "{n}");
+        }
+        assert_eq!(withdrawals(&mut bucket, FIFTH, at(29_999)), 0);
+        assert_eq!(withdrawals(&mut bucket, FIFTH, at(30_000)), 1);
+        for _ in 0..1000 {
+            bucket.deposit(FIFTH, at(30_000));
+        }
+        assert_eq!(withdrawals(&mut bucket, FIFTH, at(30_000)), 10);
+    }
+
+    #[test]
+    fn a_full_bucket_is_left_as_it_was() {
+        let full = Bucket::full(FIFTH, at(0));
+        let mut bucket = full;
+        bucket.deposit(FIFTH, at(5000));
+        assert_eq!(bucket, full);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_gives_nothing_and_blocks_nothing() {
+        let mut bucket = Bucket::full(TEN_A_SECOND, at(0));
+        assert_eq!(withdrawals(&mut bucket, TEN_A_SECOND, at(0)), 10);
+        bucket.not_after(at(-1_000_000));
+        assert_eq!(withdrawals(&mut bucket, TEN_A_SECOND, at(-1_000_000)), 0);
+        assert_eq!(withdrawals(&mut bucket, TEN_A_SECOND, at(-999_900)), 1);
+    }
+
+    fn rate() -> impl Strategy<Value = Rate> {
+        prop_oneof![
+            (1u32..50, 1u64..100_000)
+                .prop_map(|(count, ms)| Rate::Times { count, period: Duration::from_millis(ms) }),
+            (1u64..2 * TOKEN).prop_map(|billionths| Rate::Share { billionths }),
+        ]
+    }
+
+    proptest! {
+        /// In every window the withdrawals are no more than the size, what came back, and what was put in.
+        #[test]
+        fn no_window_has_more_than_it_may(
+            rate in rate(),
+            steps in prop::collection::vec((0i64..5000, prop::bool::ANY), 1..80),
+        ) {
+            let mut bucket = Bucket::full(rate, at(0));
+            let mut now = 0;
+            // (when, withdrawn, deposited)
+            let mut log: Vec<(i64, u64, u64)> = Vec::new();
+            for (wait, deposits) in steps {
+                now += wait;
+                if deposits {
+                    bucket.deposit(rate, at(now));
+                    let worth = match rate {
+                        Rate::Share { billionths } => billionths,
+                        Rate::Times { .. } => 0,
+                    };
+                    log.push((now, 0, worth));
+                } else if bucket.withdraw(rate, at(now)) {
+                    log.push((now, TOKEN, 0));
+                } else {
+                    // Refused only where there is less than a token.
+                    prop_assert!(bucket.level(rate, at(now)) < TOKEN);
+                }
+            }
+            for from in 0..log.len() {
+                for to in from..log.len() {
+                    let window = &log[from..=to];
+                    let withdrawn: u64 = window.iter().map(|(_, out, _)| out).sum();
+                    let put_in: u64 = window.iter().map(|(_, _, into)| into).sum();
+                    let time = at(log[to].0).since(at(log[from].0));
+                    let most = rate.size() * TOKEN + returned(rate.returns(), time) + put_in;
+                    // What is rounded down each time may be one whole in the end.
+                    prop_assert!(withdrawn <= most + 1, "{withdrawn} > {most}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! May an attempt be made at all? What all runs that share a name know of a service: a [`breaker`], which
+//! keeps them from a service that is down, and a [`budget`], which keeps retries a small part of the load.
+//!
+//! Both are values that are kept between runs (by `state`), changed by what happened and when.
+
+pub(crate) mod breaker;
+pub(crate) mod budget;
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::delay::jitter::uniform;
+
+/// What the run was told of shared state.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Admission {
+    /// `--breaker`
+    pub(crate) breaker: Option<breaker::Settings>,
+    /// `--breaker-wait`: an open breaker is waited for.
+    pub(crate) wait: bool,
+    /// `--budget`
+    pub(crate) budget: Option<budget::Rate>,
+}
+
+/// What a report had for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Settlement {
+    /// The retry that was asked for may be made, as far as is known now.
+    Go,
+    /// The breaker is open now.
+    Open(breaker::Refusal),
+    /// The budget has no token for a retry.
+    Spent,
+}
+
+/// Between two looks at an open breaker, at least.
+const LEAST: Duration = Duration::from_millis(50);
+
+/// What a wait ends before the deadline, at least.
+const TICK: Duration = Duration::from_millis(1);
+
+impl Admission {
+    /// How long to wait until the next look at a breaker that is open, `left` before the deadline; none where
+    /// it is not waited for, or not so long. Those who wait come back spread over half a cooldown, not all at
+    /// once.
+    #[must_use]
+    pub(crate) fn next_look(
+        &self,
+        refusal: &breaker::Refusal,
+        left: Duration,
+        rng: &mut impl Rng,
+    ) -> Option<Duration> {
+        let settings = self.breaker.filter(|_| self.wait)?;
+        // A probe that runs may be over at any time.
+        let due = if refusal.prober.is_some() { Duration::ZERO } else { refusal.left };
+        let (from, to) = (due.max(LEAST), due.max(LEAST).saturating_add(settings.cooldown / 2));
+        let to = to.min(left.saturating_sub(TICK));
+        (from <= to).then(|| uniform(from, to, rng))
+    }
+}
+
+/// A moment in milliseconds since boot, suspended time included; what was before is negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(pub(crate) i64);
+
+impl Moment {
+    /// So much later.
+    pub(crate) fn plus(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(millis(time)))
+    }
+
+    /// The time from `earlier` to this; 0 if that is later.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// In milliseconds; what is longer than they count is as long as they count.
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use proptest::prelude::*;
+    use rand::SeedableRng as _;
+    use rand::rngs::Xoshiro256PlusPlus;
+
+    use super::breaker::{Cause, Refusal, Settings};
+    use super::*;
+
+    fn refusal(left: u64, prober: Option<u32>) -> Refusal {
+        let (age, left) = (Duration::ZERO, Duration::from_secs(left));
+        Refusal { age, left, cause: Cause::Failures, failures: 5, last: None, prober }
+    }
+
+    fn admission(wait: bool) -> Admission {
+        let cooldown = Duration::from_secs(30);
+        let failures = NonZeroU32::new(5).unwrap();
+        Admission { breaker: Some(Settings { failures, cooldown, lease: cooldown }), wait, budget: None }
+    }
+
+    #[test]
+    fn only_who_wants_to_waits() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
+        assert_eq!(admission(false).next_look(&refusal(1, None), Duration::MAX, &mut rng), None);
+        let long = refusal(60, None);
+        assert_eq!(admission(true).next_look(&long, Duration::from_secs(60), &mut rng), None);
+    }
+
+    proptest! {
+        /// Not before the probe is due, within half a cooldown of that, before the deadline.
+        #[test]
+        fn who_waits_looks_in_time(left in 0u64..100, deadline in 1u64..200, probing: bool, seed: u64) {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+            let refusal = refusal(left, probing.then_some(1));
+            let deadline = Duration::from_secs(deadline);
+            let due = if probing { Duration::ZERO } else { refusal.left };
+            match admission(true).next_look(&refusal, deadline, &mut rng) {
+                Some(look) => {
+                    prop_assert!(look >= due && look >= LEAST && look < deadline);
+                    prop_assert!(look <= due.max(LEAST) + Duration::from_secs(15));
+                }
+                None => prop_assert!(due >= deadline),
+            }
+        }
+    }
+}

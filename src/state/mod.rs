@@ -1,0 +1,10 @@
+//! What runs on a machine share: the records of breakers and budgets, and how a run uses them.
+//!
+//! [`Store::transact`](store::Store::transact) is the only door to a record, so that another store could
+//! hold it; [`record`] is what stands in a file, [`place`] where that is; [`shared`] is a run's own part in it.
+
+pub(crate) mod clock;
+pub(crate) mod place;
+pub(crate) mod record;
+pub(crate) mod shared;
+pub(crate) mod store;

@@ -1,0 +1,120 @@
+//! Where records are: a directory of them, and a name's file in it.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf, absolute};
+
+use nix::unistd::{User, getuid};
+
+/// How the file of a name ends.
+const ENDING: &str = ".json";
+
+/// A name, and the file that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    /// The directory, where it may be made.
+    pub(crate) directory: Option<PathBuf>,
+}
+
+impl Place {
+    /// The file of a name in this directory; of a name that is a path, that file.
+    pub(crate) fn new(name: &str, directory: &Path) -> Self {
+        if is_path(name) {
+            let path = absolute(name).unwrap_or_else(|_| name.into());
+            return Self { name: name.to_owned(), path, directory: None };
+        }
+        Self {
+            name: name.to_owned(),
+            path: directory.join(format!("{name}{ENDING}")),
+            directory: Some(directory.to_owned()),
+        }
+    }
+}
+
+/// Whether a name is a file's path: `/x`, `./x`, `../x`.
+pub(crate) fn is_path(name: &str) -> bool {
+    ["/", "./", "../"].iter().any(|begin| name.starts_with(begin))
+}
+
+/// The directory of records: `given` by the user, or `retry` in XDG_STATE_HOME, or below the home directory,
+/// which is HOME's or the password database's (XDG Base Directory Specification). A user without one has `/`.
+pub(crate) fn directory(given: Option<&Path>, environment: &[CString]) -> PathBuf {
+    let variable = |name: &str| {
+        let mut values = environment.iter().filter_map(|entry| {
+            let value = entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(PathBuf::from(std::ffi::OsStr::from_bytes(value)))
+        });
+        values.next().filter(|value| !value.as_os_str().is_empty())
+    };
+    if let Some(given) = given.map(Path::to_owned).or_else(|| variable("RETRY_STATE")) {
+        return absolute(&given).unwrap_or(given);
+    }
+    // A relative path there is invalid, the specification says, and to be ignored.
+    if let Some(state) = variable("XDG_STATE_HOME").filter(|path| path.is_absolute()) {
+        return state.join("retry");
+    }
+    let known = || User::from_uid(getuid()).ok().flatten().map(|user| user.dir);
+    let home = variable("HOME").filter(|path| path.is_absolute()).or_else(known);
+    home.unwrap_or_else(|| "/".into()).join(".local/state/retry")
+}
+
+/// All records in a directory, by name. None where there is no such directory.
+///
+/// # Errors
+/// Where it cannot be read.
+pub(crate) fn listed(directory: &Path) -> io::Result<Vec<Place>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut places = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(ENDING)) {
+            places.push(Place::new(name, directory));
+        }
+    }
+    places.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(given: Option<&str>, environment: &[&str]) -> PathBuf {
+        let environment: Vec<_> = environment.iter().map(|entry| CString::new(*entry).unwrap()).collect();
+        directory(given.map(Path::new), &environment)
+    }
+
+    #[test]
+    fn the_directory_is_where_the_user_or_xdg_has_it() {
+        let all = ["HOME=/h", "XDG_STATE_HOME=/x", "RETRY_STATE=/r"];
+        assert_eq!(found(Some("/s"), &all), Path::new("/s"));
+        assert_eq!(found(None, &all), Path::new("/r"));
+        assert_eq!(found(None, &all[..2]), Path::new("/x/retry"));
+        assert_eq!(found(None, &all[..1]), Path::new("/h/.local/state/retry"));
+        assert_eq!(
+            found(None, &["HOME=/h", "XDG_STATE_HOME=x", "RETRY_STATE="]),
+            Path::new("/h/.local/state/retry")
+        );
+        // The first of a doubled name, as getenv(3) has it.
+        assert_eq!(found(None, &["RETRY_STATE=/a", "RETRY_STATE=/b"]), Path::new("/a"));
+        assert!(found(Some("s"), &[]).is_absolute());
+        assert!(found(None, &[]).ends_with(".local/state/retry"));
+        assert!(found(None, &["HOME="]).is_absolute());
+    }
+
+    #[test]
+    fn a_name_is_a_file_in_it_and_a_path_is_that_file() {
+        let place = |name: &str| Place::new(name, Path::new("/s")).path;
+        assert_eq!(place("payments"), Path::new("/s/payments.json"));
+        assert_eq!(place(".."), Path::new("/s/...json"));
+        assert_eq!(place("/var/x.json"), Path::new("/var/x.json"));
+        assert!(place("./x").is_absolute() && place("./x").ends_with("x"));
+    }
+}
