@@ -12,6 +12,7 @@
 mod support;
 
 mod architecture;
+mod breaker;
 mod completion;
 mod generated;
 mod http;

@@ -6,6 +6,7 @@
 
 pub(crate) mod pipe;
 pub(crate) mod process;
+pub(crate) mod records;
 pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod running;
