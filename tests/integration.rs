@@ -22,5 +22,6 @@ mod limits;
 mod process;
 mod profiles;
 mod retry_after;
+mod state;
 mod stdio;
 mod watch;

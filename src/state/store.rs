@@ -2,8 +2,8 @@
 //!
 //! `NAME.json` is replaced as a whole: written beside as `NAME.json.tmp` and renamed, so that who reads it
 //! needs no lock. Who changes it holds the first byte of `NAME.json.lock` (an open file description lock,
-//! fcntl(2)), for about a millisecond, and never while a command runs or retry waits. The lock file is never
-//! removed. Its other bytes are the leases of probes: who has one holds the byte of its generation for as
+//! fcntl(2)), for about a millisecond, and never while a command runs or retry waits; it signs the file, so that
+//! others see whether the lock goes from hand to hand or one does not let go. The lock file is never removed. Its other bytes are the leases of probes: who has one holds the byte of its generation for as
 //! long as it lives, and no longer. The descriptor is close-on-exec, so the command has no part in either.
 //!
 //! Nothing is synced to the disk: after a power failure a file may be empty, and is then set aside.
@@ -20,6 +20,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat};
+use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Gid, Uid, fchown, geteuid};
 
 use super::clock::Stamp;
@@ -28,12 +29,19 @@ use crate::policy::admission::Moment;
 use crate::process::wait;
 use crate::streams::descriptor::lift;
 
-/// How long the lock is waited for: so long, and so many looks, as a busy machine may let retry look seldom.
+/// How long one holder of the lock is waited for: so long, and so many looks, as a busy machine may let retry
+/// look seldom.
 const PATIENCE: Duration = Duration::from_secs(1);
-const LOOKS: u32 = 100;
+const LOOKS: u32 = 50;
+
+/// How long the lock is waited for in all, while it goes from hand to hand.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Between two looks at the lock, at most.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What a holder writes into the lock file: its pid, and when it took the lock.
+type Signature = [u8; 32];
 
 /// Largest file that may be a record, in bytes; one is about 500.
 const LARGEST: u64 = 64 * 1024;
@@ -76,9 +84,10 @@ pub(crate) enum Trouble {
     Corrupt {
         path: PathBuf,
     },
-    /// Somebody holds the lock.
+    /// Somebody holds the lock: this process, where it has signed.
     Locked {
         path: PathBuf,
+        by: Option<u32>,
     },
 }
 
@@ -93,7 +102,10 @@ impl fmt::Display for Trouble {
                 write!(f, "{} has version {version} of the format, of a newer retry", path.display())
             }
             Self::Corrupt { path } => write!(f, "{} is damaged", path.display()),
-            Self::Locked { path } => {
+            Self::Locked { path, by: Some(pid) } => {
+                write!(f, "{} has been locked by process {pid} for too long", path.display())
+            }
+            Self::Locked { path, by: None } => {
                 write!(f, "{} has been locked by another process for too long", path.display())
             }
         }
@@ -255,7 +267,7 @@ impl Store {
         let path = self.beside(".lock");
         let mut kept = self.lock.take();
         let began = wait::now();
-        let mut looks = 0;
+        let (mut looks, mut holder, mut since) = (0, None, began);
         loop {
             let lock = match kept.take() {
                 Some(lock) => lock,
@@ -263,13 +275,22 @@ impl Store {
             };
             match range(&lock, Act::Lock, 0) {
                 // It may have been removed, and made anew by another: then this one locks nothing.
-                Ok(true) if is_same(&lock, &path) => return Ok(lock),
+                Ok(true) if is_same(&lock, &path) => {
+                    sign(&lock);
+                    return Ok(lock);
+                }
                 Ok(true) => {}
                 Ok(false) => {
+                    let (now, signed) = (wait::now(), signature(&lock));
+                    if holder != Some(signed) {
+                        (looks, holder, since) = (0, Some(signed), now);
+                    }
                     looks += 1;
-                    let waited = wait::now().saturating_sub(began);
-                    if waited >= PATIENCE && looks >= LOOKS {
-                        return Err(Trouble::Locked { path });
+                    let waited = now.saturating_sub(began);
+                    if (now.saturating_sub(since) >= PATIENCE && looks >= LOOKS) || waited >= LONGEST {
+                        let text = std::str::from_utf8(&signed).unwrap_or_default();
+                        let by = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
+                        return Err(Trouble::Locked { path, by });
                     }
                     sleep(pause(waited));
                     kept = Some(lock);
@@ -340,7 +361,7 @@ impl Access<'_> {
     pub(crate) fn hold(&self, generation: u64) -> Result<(), Trouble> {
         match range(self.lock, Act::Lock, lease(generation)) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Trouble::Locked { path: self.path.to_path_buf() }),
+            Ok(false) => Err(Trouble::Locked { path: self.path.to_path_buf(), by: None }),
             Err(errno) => {
                 Err(Trouble::System { doing: "lock the lease of", path: self.path.to_path_buf(), errno })
             }
@@ -392,9 +413,22 @@ fn range(lock: &OwnedFd, act: Act, byte: i64) -> nix::Result<bool> {
     }
 }
 
+/// Signs the lock file as the holder of its lock. Where it cannot be written its holders are not told apart.
+fn sign(lock: &OwnedFd) {
+    let text = format!("{:>10} {:>20}\n", std::process::id(), wait::now().as_micros());
+    let _ = pwrite(lock, text.as_bytes(), 0);
+}
+
+/// What the holder of the lock has signed with.
+fn signature(lock: &OwnedFd) -> Signature {
+    let mut signature = Signature::default();
+    let _ = pread(lock, &mut signature, 0);
+    signature
+}
+
 /// How long to sleep before the next look: longer with time, and not in step with others.
 fn pause(waited: Duration) -> Duration {
-    let most = waited.clamp(Duration::from_millis(1), LOOK);
+    let most = (waited / 10).clamp(Duration::from_millis(1), LOOK);
     // The last digits of the clock are as good as any die.
     most / 2 + (most / 2) * (wait::now().subsec_nanos() / 100 % 100) / 100
 }

@@ -1,0 +1,477 @@
+//! What runs share, under crowd and crash, and where it cannot be used.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid, chown, mkfifo};
+
+use crate::support::process;
+use crate::support::records::Records;
+use crate::support::retry::BINARY;
+use crate::support::{Retry, Run, Scratch};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// What a run says of shared state that it cannot use.
+const WITHOUT: &str = "runs without";
+
+/// A run with the shared options of these tests, whose command ends so.
+fn once(records: &Records, status: u8) -> Run {
+    let options = ["-n1", "--breaker", "b", "--budget", "20%"];
+    records.retry().args(options).sh(format!("exit {status}")).limit(SOON).run()
+}
+
+// Crowd.
+
+/// Processes that are all there before any is waited for. They are plain children: five hundred times two
+/// threads would be the test's own crowd.
+struct Crowd {
+    children: Vec<Child>,
+}
+
+impl Crowd {
+    fn new(records: &Records, n: usize, options: &[&str], script: &str) -> Self {
+        let said =
+            || OpenOptions::new().create(true).append(true).open(records.scratch.join("said")).unwrap();
+        let start = |_| {
+            Command::new(BINARY)
+                .args(options)
+                .args(["--", "sh", "-c", script])
+                .env("RETRY_STATE", records.directory())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(said())
+                .spawn()
+                .unwrap()
+        };
+        Self { children: (0..n).map(start).collect() }
+    }
+
+    fn statuses(mut self) -> Vec<i32> {
+        let mut statuses: Vec<i32> = Vec::new();
+        for mut child in self.children.drain(..) {
+            statuses.push(child.wait().unwrap().code().unwrap_or(-1));
+        }
+        statuses
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn of_five_hundred_at_once_every_outcome_is_counted_and_every_grant() {
+    let records = Records::new();
+    let log = records.scratch.log("log");
+    let script = format!("{}; exit 7", log.echo("$RETRY_ATTEMPT"));
+    let options = ["-n2", "-d0", "--breaker", "b", "--breaker-failures", "999999", "--budget", "200/1d"];
+    let statuses = Crowd::new(&records, 500, &options, &script).statuses();
+    assert_eq!(statuses, [7; 500]);
+    let said = fs::read_to_string(records.scratch.join("said")).unwrap();
+    assert!(!said.contains(WITHOUT), "{said}");
+    let lines = log.lines();
+    let retries = lines.iter().filter(|line| *line == "2").count();
+    assert_eq!((lines.len() - retries, retries), (500, 200));
+    assert_eq!(records.failures("b"), 700);
+    assert!(records.read("b")["budget"]["billionths"].as_u64().unwrap() < 1_000_000_000);
+    assert_eq!(records.files(), ["b.json", "b.json.lock"]);
+}
+
+#[test]
+fn of_five_hundred_at_once_exactly_one_probes() {
+    let records = Records::new();
+    once(&records, 7).code(7);
+    records.retry().arg("--breaker-trip=b=1").run().code(0);
+    records.age("b", Duration::from_secs(2));
+    let (log, go) = (records.scratch.log("log"), records.scratch.join("go"));
+    let script = format!("{}; until [ -e '{}' ]; do sleep 0.02; done", log.echo("probe"), go.display());
+    let mut crowd = Crowd::new(&records, 500, &["-n2", "--breaker", "b"], &script);
+    process::wait_until("all but one were refused", || {
+        let ended = |child: &mut Child| child.try_wait().unwrap().is_some();
+        crowd.children.iter_mut().map(ended).filter(|ended| *ended).count() == 499
+    });
+    fs::write(&go, "").unwrap();
+    let mut statuses = crowd.statuses();
+    statuses.sort_unstable();
+    assert_eq!((statuses[0], &statuses[1..]), (0, &[75; 499][..]));
+    assert_eq!(log.lines(), ["probe"]);
+    assert_eq!(records.state("b"), "closed");
+}
+
+// Crash.
+
+#[test]
+fn whenever_it_is_killed_the_next_run_works() {
+    let records = Records::new();
+    // A breaker that opens, probes and closes all the time.
+    let options = "-d0 --deadline 9 --breaker b --breaker-failures 2 --breaker-cooldown 0.002 --breaker-wait --budget 900%";
+    let options: Vec<&str> = options.split(' ').collect();
+    let lane = |seed: u64| {
+        let mut random = seed;
+        let mut draw = |below: u64| {
+            // Knuth's MMIX.
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        let mut killed = 0;
+        for _ in 0..500 {
+            let script = format!("[ $RETRY_ATTEMPT -gt {} ]", draw(9));
+            let mut crowd = Crowd::new(&records, 1, &options, &script);
+            thread::sleep(Duration::from_micros(draw(16_000)));
+            crowd.children[0].kill().unwrap();
+            killed += i32::from(crowd.children[0].wait().unwrap().code().is_none());
+            if records.path("b.json").exists() {
+                // It parses.
+                let _ = records.read("b");
+            }
+        }
+        killed
+    };
+    let lane = &lane;
+    let killed: i32 = thread::scope(|scope| {
+        let lanes: Vec<_> = (1..=4).map(|seed| scope.spawn(move || lane(seed))).collect();
+        lanes.into_iter().map(|lane| lane.join().unwrap()).sum()
+    });
+    assert!(killed > 1000, "only {killed} of 2000 were killed before their end");
+    let said = fs::read_to_string(records.scratch.join("said")).unwrap();
+    assert!(!said.contains(WITHOUT) && !said.contains("damaged"), "{said}");
+    // No lease is left: a probe is made at once.
+    records.age("b", SOON);
+    once(&records, 0).code(0).silent();
+    once(&records, 7).code(7);
+    assert_eq!(records.files(), ["b.json", "b.json.lock"]);
+}
+
+#[test]
+fn a_file_that_was_left_half_written_is_removed_at_the_next_write() {
+    let records = Records::new();
+    once(&records, 7).code(7);
+    fs::write(records.path("b.json.tmp"), "{ \"version\"").unwrap();
+    once(&records, 7).code(7);
+    assert_eq!(records.files(), ["b.json", "b.json.lock"]);
+    assert_eq!(records.failures("b"), 2);
+}
+
+// What is there is no record.
+
+#[test]
+fn what_is_no_record_is_set_aside_and_begun_anew() {
+    let huge = [b"{\"version\": 1, \"x\": \"".to_vec(), vec![b'x'; 1 << 20], b"\"}".to_vec()].concat();
+    let random: Vec<u8> = (0..999u32).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+    for bytes in [&b""[..], b"{ \"version\": 1, \"clock\": {", b"null", &random, &huge] {
+        let records = Records::new();
+        once(&records, 7).code(7);
+        fs::write(records.path("b.json"), bytes).unwrap();
+        let run = once(&records, 7);
+        run.code(7).says(&[
+            "retry: sh: breaker and budget b: a damaged file was set aside as {*}/b.json.corrupt",
+            "retry: sh: gave up after 1 attempt in {T}: exited 7",
+        ]);
+        assert_eq!(fs::read(records.path("b.json.corrupt")).unwrap(), bytes);
+        assert_eq!(records.failures("b"), 1);
+        once(&records, 7).code(7).says(&["retry: sh: gave up after 1 attempt in {T}: exited 7"]);
+        // A success stays one, and says so too.
+        fs::write(records.path("b.json"), bytes).unwrap();
+        once(&records, 0).code(0).says(&["{*}set aside{*}"]);
+    }
+}
+
+/// Makes a place unusable; the path that is named for it.
+type Spoil = fn(&Records) -> PathBuf;
+
+/// Something else in the place of a file.
+const SPOILT: [(&str, Spoil); 11] = [
+    ("the file is a directory", |records| made(records, "b.json", |path| fs::create_dir(path).unwrap())),
+    ("the file is a fifo", |records| made(records, "b.json", |path| mkfifo(path, Mode::S_IRWXU).unwrap())),
+    ("the file is a link", |records| made(records, "b.json", |path| link(records, path))),
+    ("the file is a link to nothing", |records| {
+        made(records, "b.json", |path| symlink(records.scratch.join("none"), path).unwrap())
+    }),
+    ("the lock is a directory", |records| made(records, "b.json.lock", |path| fs::create_dir(path).unwrap())),
+    ("the lock is a fifo", |records| {
+        made(records, "b.json.lock", |path| mkfifo(path, Mode::S_IRWXU).unwrap())
+    }),
+    ("the lock is a link", |records| made(records, "b.json.lock", |path| link(records, path))),
+    ("the lock is a link to nothing", |records| {
+        made(records, "b.json.lock", |path| symlink(records.scratch.join("none"), path).unwrap())
+    }),
+    ("what is written beside is a directory", |records| {
+        made(records, "b.json.tmp", |path| fs::create_dir(path).unwrap())
+    }),
+    ("it is of a newer version", |records| {
+        made(records, "b.json", |path| fs::write(path, "{\"version\": 2, \"clock\": 0}").unwrap())
+    }),
+    ("the directory is a file", |records| {
+        fs::write(records.directory(), "x").unwrap();
+        records.directory()
+    }),
+];
+
+fn made(records: &Records, name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let _ = fs::create_dir(records.directory());
+    let path = records.path(name);
+    make(&path);
+    path
+}
+
+/// A link to a file outside of the directory, which must stay as it is.
+fn link(records: &Records, path: &Path) {
+    symlink(records.scratch.file("outside", "outside"), path).unwrap();
+}
+
+#[test]
+fn where_it_cannot_be_used_the_command_runs_and_one_line_says_so() {
+    for (what, spoil) in SPOILT {
+        let records = Records::new();
+        let path = spoil(&records);
+        for status in [7, 0] {
+            let run = once(&records, status);
+            let line = format!("retry: sh: runs without breaker and budget b: {{*}}{}{{*}}", path.display());
+            match status {
+                0 => run.code(0).says(&[&line]),
+                _ => run.code(7).says(&[&line, "retry: sh: gave up after 1 attempt in {T}: exited 7"]),
+            };
+            run.check(run.took < SOON / 2, what);
+        }
+        // Several attempts, one line; and quiet, none.
+        let run = records.retry().args(["-n3", "-d0", "--breaker", "b"]).sh("exit 7").run();
+        assert_eq!(run.code(7).stderr.matches(WITHOUT).count(), 1, "{what}: {}", run.stderr);
+        let run = records.retry().args(["-q", "--breaker", "b"]).sh("exit 0").run();
+        run.code(0).silent();
+        // What is asked of it fails.
+        records.retry().arg("--breaker-trip=b").run().code(125).stdout("");
+        let none = records.scratch.join("none");
+        assert!(!none.exists(), "{what}");
+        let outside = records.scratch.join("outside");
+        assert!(!outside.exists() || fs::read(outside).unwrap() == b"outside", "{what}");
+    }
+}
+
+#[test]
+fn a_newer_version_is_left_alone_and_shown_as_unusable() {
+    let records = Records::new();
+    let path = SPOILT[9].1(&records);
+    let _ = once(&records, 7);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"version\": 2, \"clock\": 0}");
+    let run = records.retry().arg("--breaker-status").run();
+    run.code(0).stderr_contains("has version 2 of the format");
+    assert!(String::from_utf8_lossy(&run.stdout).contains("b     unusable"));
+    records.retry().arg("--breaker-status=b").run().code(125).stderr_contains("has version 2");
+    records.retry().arg("--breaker-reset=b").run().code(125).stderr_contains("has version 2");
+}
+
+/// Holds the lock of a record as a run does that was stopped in the midst of a transaction.
+fn locked(records: &Records, name: &str) -> File {
+    let path = records.path(&format!("{name}.json.lock"));
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK.try_into().unwrap(),
+        l_whence: 0,
+        l_start: 0,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+    file
+}
+
+#[test]
+fn a_lock_that_is_held_is_waited_for_for_a_second() {
+    let records = Records::new();
+    once(&records, 7).code(7);
+    let lock = locked(&records, "b");
+    let run = once(&records, 0);
+    run.code(0).says(&["retry: sh: runs without breaker and budget b: {*}/b.json.lock has been locked by process {*} for too long"]);
+    assert!(run.took >= Duration::from_secs(1), "{:?}", run.took);
+    // One who waits gets it when it is free.
+    let records = &records;
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| once(records, 7));
+        thread::sleep(Duration::from_millis(300));
+        drop(lock);
+        let run = waiting.join().unwrap();
+        run.check(!run.stderr.contains(WITHOUT), "it got the lock");
+    });
+    assert_eq!(records.failures("b"), 2);
+}
+
+#[test]
+fn where_nothing_can_be_written_the_command_runs() {
+    let records = Records::new();
+    once(&records, 7).code(7);
+    let script = format!("ulimit -f 0; exec {BINARY} -n1 --breaker b -- sh -c 'exit 7'");
+    let run = Retry::new("sh").args(["-c", &script]).env("RETRY_STATE", records.directory()).run();
+    run.code(7).says(&[
+        "retry: sh: runs without breaker b: cannot write {*}/b.json.tmp: File too large",
+        "retry: sh: gave up after 1 attempt in {T}: exited 7",
+    ]);
+    // Nothing is lost, and nothing left.
+    assert_eq!(
+        (records.failures("b"), records.files()),
+        (1, vec!["b.json".to_owned(), "b.json.lock".to_owned()])
+    );
+}
+
+#[test]
+fn on_a_full_disk_the_command_runs() {
+    let records = Records::new();
+    let directory = records.directory();
+    fs::create_dir(&directory).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=16k,nr_inodes=20 tmpfs {directory} || exit 99
+         {BINARY} -n1 --breaker b -- sh -c 'exit 7'
+         head -c 100000 /dev/zero >{directory}/full
+         {BINARY} -n1 --breaker b -- sh -c 'exit 7'; echo $?
+         {BINARY} -n1 --breaker b -- true; echo $?
+         rm {directory}/full; ls {directory}
+         {BINARY} -n1 --breaker b -- sh -c 'exit 7'
+         cat {directory}/b.json",
+        directory = directory.display()
+    );
+    let unshare = Retry::new("unshare").args(["--mount", "sh", "-c", &script]);
+    let run = unshare.env("RETRY_STATE", &directory).run();
+    let text = String::from_utf8_lossy(&run.stdout);
+    if run.status.code() == Some(99) || run.stderr.contains("unshare") {
+        // Not permitted here.
+        return;
+    }
+    run.check(run.stderr.matches(WITHOUT).count() == 2, "two lines");
+    run.stderr_contains("b.json.tmp: No space left on device");
+    run.check(text.starts_with("7\n0\nb.json\nb.json.lock\n"), "statuses, and no stray file");
+    run.check(text.contains("\"failures\": 2"), "what could be counted was");
+}
+
+// Users.
+
+/// The binary for a user without any power, where this is run by root.
+fn nobody(scratch: &Scratch) -> Option<impl Fn() -> Retry> {
+    if !Uid::effective().is_root() {
+        return None;
+    }
+    let binary = scratch.join("retry");
+    assert!(Command::new("install").args(["-m", "755", BINARY]).arg(&binary).status().unwrap().success());
+    fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let run = move || {
+        let who = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        Retry::new("setpriv").args(who).arg(&binary)
+    };
+    (run().arg("--version").run().status.code() == Some(0)).then_some(run)
+}
+
+#[test]
+fn another_user_s_directory_is_no_place_and_root_leaves_its_owner_in_charge() {
+    let records = Records::new();
+    let Some(nobody) = nobody(&records.scratch) else { return };
+    let directory = records.directory();
+    let run = || nobody().env("RETRY_STATE", &directory).args(["-n1", "--breaker", "b"]).sh("exit 7").run();
+    // Root's.
+    once(&records, 7).code(7);
+    run()
+        .code(7)
+        .stderr_contains("runs without breaker b: cannot open ")
+        .stderr_contains("Permission denied");
+    // One's own, but read-only.
+    fs::remove_dir_all(&directory).unwrap();
+    fs::create_dir(&directory).unwrap();
+    let owned = |path: &Path| chown(path, Some(Uid::from_raw(65534)), Some(Gid::from_raw(65534))).unwrap();
+    owned(&directory);
+    fs::set_permissions(&directory, PermissionsExt::from_mode(0o500)).unwrap();
+    run()
+        .code(7)
+        .stderr_contains("runs without breaker b: cannot open ")
+        .stderr_contains("Permission denied");
+    assert!(records.files().is_empty());
+    // What root makes there is its owner's.
+    fs::set_permissions(&directory, PermissionsExt::from_mode(0o700)).unwrap();
+    let path = records.path("b.json");
+    records.retry().arg("--breaker-trip").arg(&path).run().code(0);
+    for name in records.files() {
+        assert_eq!(fs::metadata(records.path(&name)).unwrap().uid(), 65534, "{name}");
+    }
+    run().code(75);
+    records.retry().arg("--breaker-reset").arg(&path).run().code(0);
+    run().code(7);
+    assert_eq!(records.failures("b"), 1);
+    // A file that cannot be read.
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
+    run().code(7).stderr_contains("runs without breaker b: cannot read ");
+}
+
+// Clocks.
+
+#[test]
+fn no_jump_of_a_clock_opens_it_for_longer_or_closes_it() {
+    const YEAR: i64 = 365 * 86_400_000;
+    let other = "00000000-0000-0000-0000-000000000000";
+    for (boot, unix, most) in [
+        // The wall clock was set back or forward within a boot.
+        (None, 30 * YEAR, Some(30)),
+        (None, -30 * YEAR, Some(30)),
+        // There was a reboot.
+        (Some(other), 0, Some(30)),
+        // And the clock was then set back: by an hour, a day, thirty years.
+        (Some(other), 3_600_000, Some(30)),
+        (Some(other), 86_400_000, Some(30)),
+        (Some(other), 30 * YEAR, Some(30)),
+        // Or forward: the cooldown seems over, and one run probes.
+        (Some(other), -3_600_000, None),
+        (Some(other), -30 * YEAR, None),
+    ] {
+        let records = Records::new();
+        for _ in 0..5 {
+            once(&records, 7).code(7);
+        }
+        let what = format!("{boot:?} {unix}");
+        records.edit("b", |record| {
+            let clock = &mut record["clock"];
+            clock["unix_ms"] = (clock["unix_ms"].as_i64().unwrap() + unix).into();
+            if let Some(boot) = boot {
+                clock["boot_id"] = boot.into();
+                // It was up for a year.
+                for (part, name) in [("clock", "boot_ms"), ("breaker", "first_ms"), ("breaker", "since_ms")] {
+                    record[part][name] = (record[part][name].as_i64().unwrap() + YEAR).into();
+                }
+            }
+        });
+        let run = records.retry().args(["--breaker-status=b", "--json"]).run();
+        let seen: serde_json::Value = serde_json::from_slice(&run.code(0).stdout).unwrap();
+        assert_eq!(seen["state"], "open", "{what}");
+        let left = seen["next_probe_seconds"].as_f64().unwrap();
+        if let Some(most) = most {
+            assert!(left > 0.0 && left <= f64::from(most), "{what}: {left}");
+            once(&records, 0).code(75);
+            assert_eq!(records.state("b"), "open", "{what}");
+        } else {
+            assert!(left == 0.0, "{what}: {left}");
+            // A probe that fails opens it again: it was not closed.
+            once(&records, 7).code(7);
+            assert_eq!(records.read("b")["breaker"]["length_ms"], 60_000, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_dies_with_its_signal_gives_the_lease_up() {
+    let records = Records::new();
+    records.retry().arg("--breaker-trip=b=1").run().code(0);
+    records.age("b", SOON);
+    let running = records.retry().args(["--breaker", "b"]).sh("exec sleep 300").limit(SOON).spawn();
+    process::wait_until("it probes", || records.state("b") == "half-open");
+    running.signal(Signal::SIGTERM);
+    running.wait_bounded().signal(Signal::SIGTERM);
+    assert_eq!(records.state("b"), "open");
+    once(&records, 0).code(0);
+}
