@@ -2,6 +2,7 @@
 //! only one that outlives a boot, and jumps.
 
 use std::fs;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ impl Stamp {
     pub(crate) fn now() -> Self {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Self {
-            boot_id: boot_id(),
+            boot_id: boot_id().to_owned(),
             boot_ms: millis(wait::now()),
             unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis),
         }
@@ -47,8 +48,11 @@ impl Stamp {
     }
 }
 
-fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+/// The name of this boot, read once: a process does not outlive it.
+pub(super) fn boot_id() -> &'static str {
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+    BOOT_ID.get_or_init(read)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Gid, Uid, fchown, geteuid};
 
-use super::clock::Stamp;
+use super::clock::{Stamp, boot_id};
 use super::record::{Record, Unreadable};
 use crate::policy::admission::Moment;
 use crate::process::wait;
@@ -43,8 +43,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// What a holder writes into the lock file: its pid, and when it took the lock.
 type Signature = [u8; 32];
 
-/// Largest file that may be a record, in bytes; one is about 500.
+/// Largest file that may be a record, in bytes, and room for what is usual.
 const LARGEST: u64 = 64 * 1024;
+const USUAL: usize = 1024;
 
 /// Only its owner may read and write it.
 const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
@@ -140,6 +141,8 @@ impl Store {
         &mut self,
         change: impl FnOnce(&mut Record, &Access<'_>) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
+        // Read beforehand: the lock is held for no longer than it must be.
+        let _ = boot_id();
         let lock = self.lock()?;
         let result = self.change(&lock, change);
         // Its leases are kept.
@@ -216,7 +219,7 @@ impl Store {
         if !is_file(&stat) {
             return Err(Trouble::NoFile { path: self.path.clone() });
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL);
         let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
         let length = read.map_err(|error| self.system("read", "", errno(&error)))?;
         if length as u64 > LARGEST {
