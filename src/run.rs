@@ -110,6 +110,13 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
                 None => Finish::NotRun { refusal, deadline },
             };
         }
+        // Nor one that came while other runs were waited for.
+        if policy.admission.is_shared()
+            && let Some(signal) = host.pause(host.now())?
+        {
+            let _ = host.settle(&Shown::Nothing, false);
+            break Finish::InterruptedWait { signal };
+        }
         let status = last.as_ref().map(|attempt| attempt.outcome.status());
         let attempt = &*last.insert(host.attempt(progress.next_attempt(), status, deadline)?);
         schedule.count(&mut progress, attempt.ran);
@@ -238,6 +245,9 @@ mod tests {
         /// How much longer a wait takes than it should.
         stopped: Duration,
         interrupt_attempt: Option<Signal>,
+        /// Comes while the record is waited for.
+        interrupt_after_admission: Option<Signal>,
+        admitted: bool,
         /// What the breaker says before each attempt; after these, yes.
         refusals: Vec<Option<Refusal>>,
         /// What is said to each report; after these, go.
@@ -254,6 +264,8 @@ mod tests {
                 interrupt_pause: None,
                 stopped: Duration::ZERO,
                 interrupt_attempt: None,
+                interrupt_after_admission: None,
+                admitted: false,
                 refusals: Vec::new(),
                 settlements: Vec::new(),
                 log: Vec::new(),
@@ -285,7 +297,7 @@ mod tests {
 
         fn pause(&mut self, until: Duration) -> Result<Option<Signal>, Error> {
             if until <= self.now {
-                return Ok(None);
+                return Ok(self.interrupt_after_admission.filter(|_| self.admitted));
             }
             self.log.push(format!("wait {}s", until.saturating_sub(self.now).as_secs_f64()));
             self.now = self.now.max(until) + self.stopped;
@@ -293,6 +305,7 @@ mod tests {
         }
 
         fn admit(&mut self) -> Option<Refusal> {
+            self.admitted = true;
             if self.refusals.is_empty() { None } else { self.refusals.remove(0) }
         }
 
@@ -457,6 +470,18 @@ mod tests {
         host.refusals = vec![None, Some(refusal(30))];
         assert_eq!(run(&policy(Rules::default()), &mut host).unwrap(), gave_up);
         assert_eq!(host.log.len(), 3);
+    }
+
+    #[test]
+    fn a_signal_that_comes_while_the_record_is_waited_for_meets_no_attempt() {
+        let mut policy = policy(Rules::default());
+        policy.admission.budget = Some(crate::policy::admission::budget::Rate::Share { billionths: 1 });
+        let mut host = Scripted::new(&[failed(0)]);
+        host.interrupt_after_admission = Some(Signal::TERM);
+        let finish = run(&policy, &mut host).unwrap();
+        assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM });
+        // A probe is given back.
+        assert_eq!(host.log, ["shows nothing"]);
     }
 
     #[test]

@@ -42,6 +42,11 @@ const LEAST: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(1);
 
 impl Admission {
+    /// Whether there is anything that the run shares.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.breaker.is_some() || self.budget.is_some()
+    }
+
     /// How long to wait until the next look at a breaker that is open, `left` before the deadline; none where
     /// it is not waited for, or not so long. Those who wait come back spread over half a cooldown, not all at
     /// once.
