@@ -17,8 +17,7 @@ use crate::process::running::Bounds;
 use crate::process::wait;
 use crate::report::{Event, Report};
 use crate::run::Host;
-use crate::state::shared::{Shared, Warning};
-use crate::state::store::Trouble;
+use crate::state::shared::Shared;
 
 /// The processes, clock and terminal of this machine.
 #[derive(Debug)]
@@ -33,21 +32,10 @@ pub(crate) struct System<'a> {
 }
 
 impl System<'_> {
-    /// Does something with shared state. Where that cannot be used, the user is told and the run goes on as
-    /// if there were none.
-    fn share<T>(&mut self, act: impl FnOnce(&mut Shared) -> Result<T, Trouble>) -> Option<T> {
-        let shared = self.shared.as_mut()?;
-        let result = act(shared);
-        if let Some(path) = shared.take_set_aside() {
-            self.report.warn(&Warning::SetAside(path));
-        }
-        match result {
-            Ok(value) => Some(value),
-            Err(trouble) => {
-                self.report.warn(&Warning::Unusable(trouble));
-                self.shared = None;
-                None
-            }
+    /// Tells what is wrong with shared state.
+    fn warn(&mut self) {
+        for warning in self.shared.as_mut().map(Shared::take_warnings).unwrap_or_default() {
+            self.report.warn(&warning);
         }
     }
 
@@ -104,17 +92,23 @@ impl Host for System<'_> {
         self.supervisor.attempt(&self.invocation.command, &environment, bounds, &mut self.report)
     }
 
-    fn admit(&mut self) -> Option<Refusal> {
-        let refusal = self.share(Shared::admit).flatten();
-        if self.shared.as_ref().is_some_and(Shared::probes) {
+    fn admit(&mut self, left: Duration) -> Option<Refusal> {
+        let shared = self.shared.as_mut()?;
+        let refusal = shared.admit(left / 2);
+        let probes = shared.probes();
+        self.warn();
+        if probes {
             self.report.probes();
         }
         refusal
     }
 
-    fn settle(&mut self, shown: &Shown, retry: bool) -> Settlement {
+    fn settle(&mut self, shown: &Shown, retry: bool, left: Duration) -> Settlement {
         let through = self.invocation.policy.admission.wait;
-        self.share(|shared| shared.settle(shown, retry, through)).unwrap_or(Settlement::Go)
+        let Some(shared) = &mut self.shared else { return Settlement::Go };
+        let settled = shared.settle(shown, retry, through, left / 2);
+        self.warn();
+        settled
     }
 
     fn pause(&mut self, until: Duration) -> Result<Option<Signal>, Error> {

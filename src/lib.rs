@@ -121,9 +121,9 @@ pub fn run(args: Vec<OsString>, environment: Vec<CString>) -> u8 {
 
 /// Does what was asked for instead of running a command.
 fn carry_out(task: &Manage) -> u8 {
+    process::signal::survive_writes();
     match manage::carry_out(task) {
         Ok((text, aside)) => {
-            process::signal::survive_writes();
             let mut messages = Messages::default();
             for line in aside {
                 messages.say(&printable(&line));

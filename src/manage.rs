@@ -1,5 +1,7 @@
 //! What is done instead of running a command: breakers and budgets shown, closed, held open.
 
+use std::time::Duration;
+
 use crate::cli::shared::Manage;
 use crate::error::Error;
 use crate::policy::admission::breaker::State;
@@ -44,7 +46,7 @@ pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
             if matches!(store.read(&Stamp::now()), Ok(None)) {
                 return Err(missing(place));
             }
-            let before = store.transact(|record, access| {
+            let before = store.transact(Duration::MAX, |record, access| {
                 let before = record.breaker.state.clone();
                 record.breaker.reset(access.now);
                 Ok((before, access.now))
@@ -59,7 +61,7 @@ pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
         }
         Manage::Trip(place, time) => {
             let mut store = Store::new(place.path.clone(), place.directory.clone());
-            let tripped = store.transact(|record, access| {
+            let tripped = store.transact(Duration::MAX, |record, access| {
                 record.breaker.trip(access.now, *time);
                 Ok(())
             });

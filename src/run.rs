@@ -39,11 +39,12 @@ pub(crate) trait Host {
         deadline: Option<Duration>,
     ) -> Result<Attempt, Error>;
 
-    /// Asks the breaker for an attempt, and puts a run's first into the budget. The refusal, if there is one.
-    fn admit(&mut self) -> Option<Refusal>;
+    /// Asks the breaker for an attempt, `left` before the deadline, and puts a run's first into the budget. The
+    /// refusal, if there is one.
+    fn admit(&mut self, left: Duration) -> Option<Refusal>;
 
-    /// Reports what an attempt has shown, and asks for a retry if one is wanted.
-    fn settle(&mut self, shown: &Shown, retry: bool) -> Settlement;
+    /// Reports what an attempt has shown, `left` before the deadline, and asks for a retry if one is wanted.
+    fn settle(&mut self, shown: &Shown, retry: bool, left: Duration) -> Settlement;
 
     /// Waits until a time. A signal that ends the run ends the wait and is returned.
     ///
@@ -92,8 +93,8 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
                 None => Finish::NeverStarted { deadline: length },
             };
         }
-        if let Some(refusal) = host.admit() {
-            let left = deadline.map_or(Duration::MAX, |at| at.saturating_sub(host.now()));
+        if let Some(refusal) = host.admit(left(host, deadline)) {
+            let left = left(host, deadline);
             if policy.admission.wait
                 && let Some(look) = policy.admission.next_look(&refusal, left, host.random()?)
             {
@@ -114,7 +115,7 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         if policy.admission.is_shared()
             && let Some(signal) = host.pause(host.now())?
         {
-            let _ = host.settle(&Shown::Nothing, false);
+            let _ = host.settle(&Shown::Nothing, false, left(host, deadline));
             break Finish::InterruptedWait { signal };
         }
         let status = last.as_ref().map(|attempt| attempt.outcome.status());
@@ -122,7 +123,8 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         schedule.count(&mut progress, attempt.ran);
         let verdict = policy.rules.classify(attempt);
         let next = next(policy, host, &mut progress, start, attempt, &verdict)?;
-        match settle(policy, host, attempt, &verdict, next) {
+        let left = left(host, deadline);
+        match settle(policy, host, attempt, &verdict, next, left) {
             Settled::Again(delay) => {
                 host.tell(&Event::Retry { progress: &progress, attempt, verdict: &verdict, delay });
                 rule = verdict.rule().clone();
@@ -144,6 +146,11 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
     Ok(finish)
 }
 
+/// The time until the deadline.
+fn left(host: &impl Host, deadline: Option<Duration>) -> Duration {
+    deadline.map_or(Duration::MAX, |at| at.saturating_sub(host.now()))
+}
+
 enum Settled {
     Again(Duration),
     Over(Finish),
@@ -156,9 +163,10 @@ fn settle(
     attempt: &Attempt,
     verdict: &Verdict,
     next: Settled,
+    left: Duration,
 ) -> Settled {
     let retry = matches!(next, Settled::Again(_));
-    let why = match host.settle(&shown(policy, attempt, verdict), retry) {
+    let why = match host.settle(&shown(policy, attempt, verdict), retry, left) {
         Settlement::Open(refusal) if retry => Exhausted::BreakerOpen { refusal, deadline: None },
         Settlement::Spent if retry => Exhausted::BudgetSpent,
         Settlement::Go | Settlement::Open(_) | Settlement::Spent => return next,
@@ -304,12 +312,12 @@ mod tests {
             Ok(self.interrupt_pause)
         }
 
-        fn admit(&mut self) -> Option<Refusal> {
+        fn admit(&mut self, _: Duration) -> Option<Refusal> {
             self.admitted = true;
             if self.refusals.is_empty() { None } else { self.refusals.remove(0) }
         }
 
-        fn settle(&mut self, shown: &Shown, retry: bool) -> Settlement {
+        fn settle(&mut self, shown: &Shown, retry: bool, _: Duration) -> Settlement {
             self.log.push(match (shown, retry) {
                 (Shown::Failure { what, .. }, true) => format!("{what}, asks for a retry"),
                 (Shown::Failure { what, .. }, false) => what.clone(),

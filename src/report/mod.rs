@@ -18,7 +18,7 @@ use crate::policy::verdict::outcome::{
 use crate::process::clock::local;
 use crate::process::running::{Note, Voice};
 use crate::state::place::Place;
-use crate::state::shared::Warning;
+use crate::state::shared::{Warning, Wrong};
 use crate::streams::messages::Messages;
 use text::{count, duration, printable, shell_word, shortened};
 
@@ -62,16 +62,15 @@ impl Names {
         breaker.into_iter().chain(self.budget.as_ref().map(|place| ("budget", place)))
     }
 
-    /// `breaker payments`, `breaker and budget payments`.
-    fn names(&self) -> String {
-        match (&self.breaker, &self.budget) {
-            (Some(breaker), Some(budget)) if breaker == budget => {
-                format!("breaker and budget {}", printable(&breaker.name))
-            }
-            _ => {
-                let each = self.each().map(|(what, place)| format!("{what} {}", printable(&place.name)));
-                each.collect::<Vec<_>>().join(" and ")
-            }
+    /// `breaker payments`, `budget payments`, `breaker and budget payments`.
+    fn names(&self, breaker: bool, budget: bool) -> String {
+        let name = |place: &Option<Place>| {
+            place.as_ref().map(|place| printable(&place.name).into_owned()).unwrap_or_default()
+        };
+        match (breaker, budget) {
+            (true, true) => format!("breaker and budget {}", name(&self.breaker)),
+            (true, false) => format!("breaker {}", name(&self.breaker)),
+            (false, _) => format!("budget {}", name(&self.budget)),
         }
     }
 }
@@ -137,14 +136,14 @@ impl Report {
 
     /// Says what is wrong with what is shared.
     pub(crate) fn warn(&mut self, warning: &Warning) {
-        let shared = &self.phrases.shared;
-        let line = match warning {
-            Warning::Unusable(trouble) => {
-                format!("runs without {}: {}", shared.names(), printable(&trouble.to_string()))
+        let names = self.phrases.shared.names(warning.breaker, warning.budget);
+        let line = match &warning.what {
+            Wrong::Unusable(trouble) => {
+                format!("runs without {names}: {}", printable(&trouble.to_string()))
             }
-            Warning::SetAside(path) => {
+            Wrong::SetAside(path) => {
                 let path = path.to_string_lossy();
-                format!("{}: a damaged file was set aside as {}", shared.names(), printable(&path))
+                format!("{names}: a damaged file was set aside as {}", printable(&path))
             }
         };
         self.say(Volume::Normal, &line);

@@ -62,7 +62,7 @@ impl Seen {
 
     /// What an attempt would be told now.
     fn refusal(&self) -> Option<Refusal> {
-        self.record.breaker.refusal(self.now, |_| self.lives)
+        self.record.breaker.refusal(self.now, |_, _| self.lives)
     }
 
     /// What is in the budget and what it holds, in tokens.
@@ -162,7 +162,12 @@ impl Serialize for Row {
             }
         };
         let refusal = seen.refusal();
-        let ago = |since: Moment| SystemTime::now().checked_sub(seen.now.since(since));
+        // What lies before 1970 has no such form.
+        let ago = |since: Moment| {
+            SystemTime::now()
+                .checked_sub(seen.now.since(since))
+                .filter(|time| *time >= SystemTime::UNIX_EPOCH)
+        };
         let closed = matches!(seen.record.breaker.state, State::Closed(_));
         Whole {
             name,

@@ -1,9 +1,11 @@
 //! What runs on a machine share: the records of breakers and budgets, and how a run uses them.
 //!
 //! [`Store::transact`](store::Store::transact) is the only door to a record, so that another store could
-//! hold it; [`record`] is what stands in a file, [`place`] where that is; [`shared`] is a run's own part in it.
+//! hold it; [`record`] is what stands in a file, [`place`] where that is, [`lock`] who may change it; [`shared`] is a run's own part in it.
 
 pub(crate) mod clock;
+mod files;
+mod lock;
 pub(crate) mod place;
 pub(crate) mod record;
 pub(crate) mod shared;

@@ -105,17 +105,26 @@ struct BudgetFile {
     returns_in_ms: u64,
 }
 
+/// Whether bytes may once have been a record: empty, as after a power failure, or beginning like one.
+pub(crate) fn looks_like_one(bytes: &[u8]) -> bool {
+    let begins = bytes.trim_ascii_start();
+    begins.is_empty()
+        || (begins.starts_with(b"{") && b"\"version\"".starts_with(begins[1..].trim_ascii_start()))
+        || (begins.starts_with(b"{") && begins[1..].trim_ascii_start().starts_with(b"\"version\""))
+}
+
 /// In milliseconds, as many as they count.
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Record {
-    /// Reads a file's bytes, with its times turned into those of the present boot, none of them ahead of now.
+    /// Reads a file's bytes, with its times turned into those of the present boot, none of them ahead of now;
+    /// and whether any had to be changed for that.
     ///
     /// # Errors
     /// Where they are no record that this program knows.
-    pub(crate) fn read(bytes: &[u8], now: &Stamp) -> Result<Self, Unreadable> {
+    pub(crate) fn read(bytes: &[u8], now: &Stamp) -> Result<(Self, bool), Unreadable> {
         let Version { version } = serde_json::from_slice(bytes).map_err(|_| Unreadable::Corrupt)?;
         if version > VERSION {
             return Err(Unreadable::Newer(version));
@@ -135,11 +144,13 @@ impl Record {
                 returns: (budget.returns, Duration::from_millis(budget.returns_in_ms)),
             }),
         };
+        let before = record.clone();
         record.breaker.not_after(now.moment());
         if let Some(bucket) = &mut record.budget {
             bucket.not_after(now.moment());
         }
-        Ok(record)
+        let moved = shift != 0 || record != before;
+        Ok((record, moved))
     }
 
     /// The bytes of its file.
@@ -232,9 +243,9 @@ impl StateFile {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn property(bytes: &[u8]) {
     let now = Stamp { boot_id: "a".into(), boot_ms: 1000, unix_ms: 2000 };
-    if let Ok(record) = Record::read(bytes, &now) {
+    if let Ok((record, _)) = Record::read(bytes, &now) {
         let written = record.write(now.clone());
-        assert_eq!(Record::read(&written, &now), Ok(record));
+        assert_eq!(Record::read(&written, &now), Ok((record, false)));
     }
 }
 
@@ -288,7 +299,12 @@ mod tests {
     fn a_record_reads_back_as_it_was() {
         for record in records() {
             let bytes = record.write(now());
-            assert_eq!(Record::read(&bytes, &now()), Ok(record), "{}", String::from_utf8_lossy(&bytes));
+            assert_eq!(
+                Record::read(&bytes, &now()),
+                Ok((record, false)),
+                "{}",
+                String::from_utf8_lossy(&bytes)
+            );
         }
     }
 
@@ -316,7 +332,7 @@ mod tests {
                 returns: (1, Duration::from_secs(30)),
             }),
         };
-        assert_eq!(Record::read(text.as_bytes(), &now()), Ok(expected));
+        assert_eq!(Record::read(text.as_bytes(), &now()), Ok((expected, false)));
     }
 
     #[test]
@@ -355,8 +371,9 @@ mod tests {
             ("", 3000, 1_910_000, Some(110)),
         ] {
             let now = Stamp { boot_id: boot_id.into(), boot_ms, unix_ms };
-            let read = Record::read(&bytes, &now).unwrap();
-            let refusal = read.breaker.refusal(now.moment(), |_| false);
+            let (read, moved) = Record::read(&bytes, &now).unwrap();
+            assert_eq!(moved, boot_id != "a" || boot_ms < 400_000, "{now:?}");
+            let refusal = read.breaker.refusal(now.moment(), |_, _| false);
             assert_eq!(refusal.map(|refusal| refusal.left.as_secs()), left, "{now:?}");
             assert!(matches!(read.breaker.state, State::Open(_)), "{now:?}");
         }
@@ -377,12 +394,12 @@ mod tests {
             let open = Open { first: Moment(first), since: Moment(since), length: Duration::from_millis(length), ..open() };
             let record = Record { breaker: Breaker { generation: u64::MAX, state: State::Open(open) }, budget: None };
             let bytes = record.write(Stamp { boot_id: "z".into(), boot_ms: shift, unix_ms: first });
-            let mut record = Record::read(&bytes, &now()).unwrap();
+            let (mut record, _) = Record::read(&bytes, &now()).unwrap();
             let moment = now().moment();
-            if let Some(refusal) = record.breaker.refusal(moment, |_| true) {
+            if let Some(refusal) = record.breaker.refusal(moment, |_, _| true) {
                 prop_assert!(refusal.left <= Duration::from_millis(length));
             }
-            let _ = record.breaker.admit(moment, Duration::MAX, 1, |_| true);
+            let _ = record.breaker.admit(moment, Duration::MAX, 1, |_, _| true);
             property(&bytes);
         }
     }

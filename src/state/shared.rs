@@ -1,15 +1,20 @@
 //! A run's part in what runs share: it asks before each attempt, and reports after it.
 //!
-//! Each is one short transaction on a record; two where breaker and budget have different names.
+//! Each is one short transaction on a record, two where breaker and budget have different names; and none, but
+//! a look, where all is well and there is nothing to change. A record that cannot be used is left out from
+//! then on; the other is not.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::clock::Stamp;
 use super::place::Place;
-use super::store::{Store, Trouble};
-use crate::policy::admission::Settlement;
-use crate::policy::admission::breaker::{Admitted, Pass, Refusal, Settings, Shown};
+use super::record::Record;
+use super::store::{Access, Store, Trouble};
+use crate::policy::admission::breaker::{Admitted, Breaker, Pass, Refusal, Settings, Shown, State};
 use crate::policy::admission::budget::{Bucket, Rate};
+use crate::policy::admission::{Moment, Settlement};
+use crate::process::descendants::is_ancestor;
 
 /// The breaker and the budget of a run.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub(crate) struct Shared {
     pass: Option<Pass>,
     /// An attempt was admitted before.
     begun: bool,
+    /// Not told yet.
+    warnings: Vec<Warning>,
 }
 
 /// Where the budget's tokens are.
@@ -30,12 +37,22 @@ enum Tokens {
     Own(Store),
 }
 
-/// Something that the user must know of the records.
+/// Something that the user must know of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Warning {
-    /// They cannot be used; the run goes on without them.
+pub(crate) struct Warning {
+    /// It is the breaker's.
+    pub(crate) breaker: bool,
+    /// It is the budget's.
+    pub(crate) budget: bool,
+    pub(crate) what: Wrong,
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// It cannot be used; the run goes on without it.
     Unusable(Trouble),
-    /// A file was no record, and is here now; a new one was begun.
+    /// The file was no record, and is here now; a new one was begun.
     SetAside(PathBuf),
 }
 
@@ -55,96 +72,38 @@ impl Shared {
             breaker: breaker.map(|(place, settings)| (store(place), settings)),
             pass: None,
             begun: false,
+            warnings: Vec::new(),
         })
     }
 
-    /// Asks whether an attempt may be made; a run's first puts into the budget. The refusal, if there is one.
-    ///
-    /// # Errors
-    /// Where the record cannot be used.
-    pub(crate) fn admit(&mut self) -> Result<Option<Refusal>, Trouble> {
+    /// Asks whether an attempt may be made, for at most this time; a run's first puts into the budget. The
+    /// refusal, if there is one.
+    pub(crate) fn admit(&mut self, most: Duration) -> Option<Refusal> {
         let first = !self.begun;
-        let together = match &self.budget {
-            Some((rate, Tokens::WithBreaker)) if first => Some(*rate),
-            Some(_) | None => None,
-        };
+        let together = self.together().filter(|_| first);
         if let Some((store, settings)) = &mut self.breaker {
-            let admitted = store.transact(|record, access| {
-                let lives = |generation| access.lives(generation);
-                let admitted = record.breaker.admit(access.now, settings.lease, std::process::id(), lives);
-                if let Admitted::Yes(pass) = admitted {
-                    if pass.probe {
-                        access.hold(pass.generation)?;
-                    }
-                    if let Some(rate) = together {
-                        record.budget.get_or_insert(Bucket::full(rate, access.now)).deposit(rate, access.now);
-                    }
-                }
-                Ok(admitted)
-            })?;
-            match admitted {
-                Admitted::Yes(pass) => self.pass = Some(pass),
-                Admitted::No(refusal) => return Ok(Some(refusal)),
+            let admitted = match glance(store, together) {
+                Some(pass) => Ok(Admitted::Yes(pass)),
+                None => store.transact(most, |record, access| admit(record, access, settings, together)),
+            };
+            match self.by_breaker(admitted) {
+                Some(Admitted::Yes(pass)) => self.pass = Some(pass),
+                Some(Admitted::No(refusal)) => return Some(refusal),
+                None => {}
             }
         }
         if let Some((rate, Tokens::Own(store))) = &mut self.budget
             && first
+            && !is_full(store, *rate)
         {
-            store.transact(|record, access| {
-                record.budget.get_or_insert(Bucket::full(*rate, access.now)).deposit(*rate, access.now);
+            let deposited = store.transact(most, |record, access| {
+                deposit(record, *rate, access.now);
                 Ok(())
-            })?;
+            });
+            self.by_budget(deposited);
         }
         self.begun = true;
-        Ok(None)
-    }
-
-    /// Reports what the attempt has shown, and takes a token where another is wanted (`retry`). With
-    /// `through` that is so also where the breaker has opened: the run will wait for it.
-    ///
-    /// # Errors
-    /// Where the record cannot be used.
-    pub(crate) fn settle(
-        &mut self,
-        shown: &Shown,
-        retry: bool,
-        through: bool,
-    ) -> Result<Settlement, Trouble> {
-        let together = match &self.budget {
-            Some((rate, Tokens::WithBreaker)) if retry => Some(*rate),
-            Some(_) | None => None,
-        };
-        if let Some((store, settings)) = &mut self.breaker
-            && let Some(pass) = self.pass.take()
-        {
-            let settled = store.transact(|record, access| {
-                record.breaker.record(pass, shown, access.now, settings);
-                let refusal = record.breaker.refusal(access.now, |generation| access.lives(generation));
-                if let Some(refusal) = refusal
-                    && !through
-                {
-                    return Ok(Settlement::Open(refusal));
-                }
-                let granted = together.is_none_or(|rate| {
-                    record.budget.get_or_insert(Bucket::full(rate, access.now)).withdraw(rate, access.now)
-                });
-                Ok(if granted { Settlement::Go } else { Settlement::Spent })
-            });
-            if pass.probe {
-                store.release(pass.generation);
-            }
-            let settled = settled?;
-            if settled != Settlement::Go {
-                return Ok(settled);
-            }
-        }
-        match &mut self.budget {
-            Some((rate, Tokens::Own(store))) if retry => store.transact(|record, access| {
-                let bucket = record.budget.get_or_insert(Bucket::full(*rate, access.now));
-                Ok(if bucket.withdraw(*rate, access.now) { Settlement::Go } else { Settlement::Spent })
-            }),
-            Some(_) | None => Ok(Settlement::Go),
-        }
+        None
     }
 
     /// Whether the attempt that was admitted is the breaker's probe.
@@ -152,15 +111,158 @@ impl Shared {
         self.pass.is_some_and(|pass| pass.probe)
     }
 
-    /// A file that was set aside, told once.
-    pub(crate) fn take_set_aside(&mut self) -> Option<PathBuf> {
-        let breaker = self.breaker.as_mut().and_then(|(store, _)| store.take_set_aside());
-        let own = || match &mut self.budget {
+    /// Reports what the attempt has shown, and takes a token where another is wanted (`retry`), within `most`.
+    /// With `through` that is so also where the breaker has opened: the run will wait for it.
+    pub(crate) fn settle(&mut self, shown: &Shown, retry: bool, through: bool, most: Duration) -> Settlement {
+        let together = self.together().filter(|_| retry);
+        if let Some((store, settings)) = &mut self.breaker
+            && let Some(pass) = self.pass.take()
+            && !is_known(store, pass, shown)
+        {
+            let settled = store.transact(most, |record, access| {
+                record.breaker.record(pass, shown, access.now, settings);
+                let open =
+                    record.breaker.refusal(access.now, |generation, owner| lives(access, generation, owner));
+                if let Some(refusal) = open
+                    && !through
+                {
+                    return Ok(Settlement::Open(refusal));
+                }
+                let granted = together.is_none_or(|rate| withdraw(record, rate, access.now));
+                Ok(if granted { Settlement::Go } else { Settlement::Spent })
+            });
+            if pass.probe {
+                store.give_up(pass.generation);
+            }
+            match self.by_breaker(settled) {
+                None | Some(Settlement::Go) => {}
+                Some(settled) => return settled,
+            }
+        }
+        if let Some((rate, Tokens::Own(store))) = &mut self.budget
+            && retry
+        {
+            let granted = store.transact(most, |record, access| Ok(withdraw(record, *rate, access.now)));
+            if self.by_budget(granted) == Some(false) {
+                return Settlement::Spent;
+            }
+        }
+        Settlement::Go
+    }
+
+    /// What is to be told, once.
+    pub(crate) fn take_warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// The rate of a budget that is in the breaker's record.
+    fn together(&self) -> Option<Rate> {
+        match &self.budget {
+            Some((rate, Tokens::WithBreaker)) => Some(*rate),
+            Some((_, Tokens::Own(_))) | None => None,
+        }
+    }
+
+    /// The result of a transaction on the breaker's record; none where that is given up.
+    fn by_breaker<T>(&mut self, result: Result<T, Trouble>) -> Option<T> {
+        let aside = self.breaker.as_mut().and_then(|(store, _)| store.take_set_aside());
+        let budget = matches!(self.budget, Some((_, Tokens::WithBreaker)));
+        let warn = |what| Warning { breaker: true, budget, what };
+        self.warnings.extend(aside.map(|path| warn(Wrong::SetAside(path))));
+        result
+            .map_err(|trouble| {
+                self.warnings.push(warn(Wrong::Unusable(trouble)));
+                (self.breaker, self.pass) = (None, None);
+                self.budget.take_if(|_| budget);
+            })
+            .ok()
+    }
+
+    /// The result of a transaction on the budget's own record; none where that is given up.
+    fn by_budget<T>(&mut self, result: Result<T, Trouble>) -> Option<T> {
+        let aside = match &mut self.budget {
             Some((_, Tokens::Own(store))) => store.take_set_aside(),
             Some((_, Tokens::WithBreaker)) | None => None,
         };
-        breaker.or_else(own)
+        let warn = |what| Warning { breaker: false, budget: true, what };
+        self.warnings.extend(aside.map(|path| warn(Wrong::SetAside(path))));
+        result
+            .map_err(|trouble| {
+                self.warnings.push(warn(Wrong::Unusable(trouble)));
+                self.budget = None;
+            })
+            .ok()
     }
+}
+
+/// The pass for an attempt where that changes nothing: the breaker is closed, and the budget full. A look is
+/// enough for that, as the file is replaced as a whole.
+fn glance(store: &Store, rate: Option<Rate>) -> Option<Pass> {
+    let now = Stamp::now();
+    let record = store.read(&now).ok()?.unwrap_or_default();
+    let mut changed = record.clone();
+    if let Some(rate) = rate {
+        deposit(&mut changed, rate, now.moment());
+    }
+    let Breaker { generation, state } = &record.breaker;
+    (matches!(state, State::Closed(_)) && changed == record)
+        .then_some(Pass { generation: *generation, probe: false })
+}
+
+/// Whether a report changes nothing: a success where there is no failure.
+fn is_known(store: &Store, pass: Pass, shown: &Shown) -> bool {
+    let closed = |record: Record| match record.breaker.state {
+        State::Closed(closed) => record.breaker.generation == pass.generation && closed.failures == 0,
+        State::Open(_) | State::HalfOpen(_) => false,
+    };
+    let read = || store.read(&Stamp::now()).is_ok_and(|record| closed(record.unwrap_or_default()));
+    *shown == Shown::Success && read()
+}
+
+/// Whether a deposit changes nothing.
+fn is_full(store: &Store, rate: Rate) -> bool {
+    let now = Stamp::now();
+    store.read(&now).is_ok_and(|record| {
+        let record = record.unwrap_or_default();
+        let mut changed = record.clone();
+        deposit(&mut changed, rate, now.moment());
+        changed == record
+    })
+}
+
+fn admit(
+    record: &mut Record,
+    access: &Access<'_>,
+    settings: &Settings,
+    rate: Option<Rate>,
+) -> Result<Admitted, Trouble> {
+    let lives = |generation, owner| lives(access, generation, owner);
+    let admitted = record.breaker.admit(access.now, settings.lease, std::process::id(), lives);
+    if let Admitted::Yes(pass) = admitted {
+        if pass.probe {
+            access.hold(pass.generation)?;
+        }
+        if let Some(rate) = rate {
+            deposit(record, rate, access.now);
+        }
+    }
+    Ok(admitted)
+}
+
+/// Whether the holder of a lease lives, and is not waiting for this very run: then the probe is this one's.
+fn lives(access: &Access<'_>, generation: u64, owner: u32) -> bool {
+    access.lives(generation) && !is_ancestor(owner)
+}
+
+/// A bucket that is not there is full.
+fn deposit(record: &mut Record, rate: Rate, now: Moment) {
+    if let Some(bucket) = &mut record.budget {
+        bucket.deposit(rate, now);
+    }
+}
+
+fn withdraw(record: &mut Record, rate: Rate, now: Moment) -> bool {
+    record.budget.get_or_insert(Bucket::full(rate, now)).withdraw(rate, now)
 }
 
 /// The lease of a probe: as long as an attempt can take, or a while where that is not known.

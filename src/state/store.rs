@@ -1,57 +1,36 @@
 //! A record in a file, and the one way to change it.
 //!
-//! `NAME.json` is replaced as a whole: written beside as `NAME.json.tmp` and renamed, so that who reads it
-//! needs no lock. Who changes it holds the first byte of `NAME.json.lock` (an open file description lock,
-//! fcntl(2)), for about a millisecond, and never while a command runs or retry waits; it signs the file, so that
-//! others see whether the lock goes from hand to hand or one does not let go. The lock file is never removed. Its other bytes are the leases of probes: who has one holds the byte of its generation for as
-//! long as it lives, and no longer. The descriptor is close-on-exec, so the command has no part in either.
-//!
-//! Nothing is synced to the disk: after a power failure a file may be empty, and is then set aside.
+//! `NAME.json` is replaced as a whole, under a [`lock`](super::lock): written beside and renamed, so that who
+//! reads it needs no lock. Nothing is synced to the disk: after a power failure a file may be empty, and is
+//! then set aside.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
-use std::thread::sleep;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat};
-use nix::sys::uio::{pread, pwrite};
-use nix::unistd::{Gid, Uid, fchown, geteuid};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
+use nix::sys::stat::{Mode, fstat};
 
 use super::clock::{Stamp, boot_id};
-use super::record::{Record, Unreadable};
+use super::files::{PRIVATE, SAFE, belongs_to, errno, is_file, make_directory, owner_of};
+use super::lock::{LONGEST, Lock, Refused};
+use super::record::{Record, Unreadable, looks_like_one};
 use crate::policy::admission::Moment;
-use crate::process::wait;
-use crate::streams::descriptor::lift;
-
-/// How long one holder of the lock is waited for: so long, and so many looks, as a busy machine may let retry
-/// look seldom.
-const PATIENCE: Duration = Duration::from_secs(1);
-const LOOKS: u32 = 50;
-
-/// How long the lock is waited for in all, while it goes from hand to hand.
-const LONGEST: Duration = Duration::from_secs(10);
-
-/// Between two looks at the lock, at most.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// What a holder writes into the lock file: its pid, and when it took the lock.
-type Signature = [u8; 32];
 
 /// Largest file that may be a record, in bytes, and room for what is usual.
 const LARGEST: u64 = 64 * 1024;
 const USUAL: usize = 1024;
 
-/// Only its owner may read and write it.
-const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+/// What stands beside a record.
+const LOCK: &str = ".lock";
+const NEW: &str = ".retry-tmp";
+const CORRUPT: &str = ".corrupt";
 
-/// What is opened is itself a file, no link; waits for nobody; and is not the command's.
-const SAFE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+/// How many files that are no records are kept; then the last is replaced.
+const KEPT: u32 = 9;
 
 /// The record of one name.
 #[derive(Debug)]
@@ -59,7 +38,7 @@ pub(crate) struct Store {
     path: PathBuf,
     /// The directory, where it may be made.
     directory: Option<PathBuf>,
-    lock: Option<OwnedFd>,
+    lock: Option<Lock>,
     /// Where a file that is no record was put.
     set_aside: Option<PathBuf>,
 }
@@ -81,8 +60,12 @@ pub(crate) enum Trouble {
         path: PathBuf,
         version: u64,
     },
-    /// It is no record; only where it may not be set aside.
+    /// It is no record.
     Corrupt {
+        path: PathBuf,
+    },
+    /// Nor has it ever been one.
+    Foreign {
         path: PathBuf,
     },
     /// Somebody holds the lock: this process, where it has signed.
@@ -103,6 +86,9 @@ impl fmt::Display for Trouble {
                 write!(f, "{} has version {version} of the format, of a newer retry", path.display())
             }
             Self::Corrupt { path } => write!(f, "{} is damaged", path.display()),
+            Self::Foreign { path } => {
+                write!(f, "{} is something else than a record of retry", path.display())
+            }
             Self::Locked { path, by: Some(pid) } => {
                 write!(f, "{} has been locked by process {pid} for too long", path.display())
             }
@@ -117,8 +103,8 @@ impl fmt::Display for Trouble {
 #[derive(Debug)]
 pub(crate) struct Access<'a> {
     pub(crate) now: Moment,
-    lock: &'a OwnedFd,
-    path: &'a Path,
+    lock: &'a Lock,
+    path: PathBuf,
 }
 
 impl Store {
@@ -132,26 +118,23 @@ impl Store {
         self.set_aside.take()
     }
 
-    /// Changes the record: takes the lock, reads, calls `change`, and writes what has changed. Where `change`
-    /// fails nothing is written.
+    /// Changes the record: takes the lock within `most`, reads, calls `change`, and writes what has changed.
+    /// Where `change` fails nothing is written.
     ///
     /// # Errors
     /// Where the record cannot be read or written, or `change` fails; the file is then as it was.
     pub(crate) fn transact<T>(
         &mut self,
+        most: Duration,
         change: impl FnOnce(&mut Record, &Access<'_>) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
         // Read beforehand: the lock is held for no longer than it must be.
         let _ = boot_id();
-        let lock = self.lock()?;
+        let lock = self.lock(most)?;
         let result = self.change(&lock, change);
-        // Its leases are kept.
-        let unlocked = range(&lock, Act::Unlock, 0);
+        lock.release();
         self.lock = Some(lock);
-        match unlocked {
-            Ok(_) => result,
-            Err(errno) => result.and(Err(self.system("unlock", ".lock", errno))),
-        }
+        result
     }
 
     /// Reads the record, without a lock. None where there is no file.
@@ -159,52 +142,87 @@ impl Store {
     /// # Errors
     /// Where it cannot be read.
     pub(crate) fn read(&self, now: &Stamp) -> Result<Option<Record>, Trouble> {
+        Ok(self.read_at(now)?.map(|(record, _)| record))
+    }
+
+    /// The record, and whether its times were moved to fit into the present.
+    fn read_at(&self, now: &Stamp) -> Result<Option<(Record, bool)>, Trouble> {
         let Some(bytes) = self.bytes()? else { return Ok(None) };
+        let path = || self.path.clone();
         match Record::read(&bytes, now) {
-            Ok(record) => Ok(Some(record)),
-            Err(Unreadable::Newer(version)) => Err(Trouble::Newer { path: self.path.clone(), version }),
-            Err(Unreadable::Corrupt) => Err(Trouble::Corrupt { path: self.path.clone() }),
+            Ok(read) => Ok(Some(read)),
+            Err(Unreadable::Newer(version)) => Err(Trouble::Newer { path: path(), version }),
+            // A name in retry's own directory is retry's; a path may be anybody's.
+            Err(Unreadable::Corrupt) if self.directory.is_none() && !looks_like_one(&bytes) => {
+                Err(Trouble::Foreign { path: path() })
+            }
+            Err(Unreadable::Corrupt) => Err(Trouble::Corrupt { path: path() }),
         }
     }
 
     /// Gives up the lease of this generation.
-    pub(crate) fn release(&self, generation: u64) {
+    pub(crate) fn give_up(&self, generation: u64) {
         if let Some(lock) = &self.lock {
-            // Where it cannot be given up it ends with retry.
-            let _ = range(lock, Act::Unlock, lease(generation));
+            lock.give_up(generation);
         }
     }
 
-    /// Whether the holder of a generation's lease lives. Asked without the first byte's lock.
+    /// Whether the holder of a generation's lease lives. Makes nothing; where it cannot be seen it counts until
+    /// its time is over.
     pub(crate) fn lives(&self, generation: u64) -> bool {
-        let lock = open(&self.beside(".lock"), OFlag::O_RDWR | SAFE, Mode::empty());
-        // Where that cannot be seen it counts until its time is over.
-        lock.is_err() || lock.is_ok_and(|lock| range(&lock, Act::Ask, lease(generation)).unwrap_or(true))
+        let none = || Err(Refused::NoFile);
+        Lock::open(&self.beside(LOCK), none).map_or(true, |lock| lock.lives(generation))
     }
 
     fn change<T>(
         &mut self,
-        lock: &OwnedFd,
+        lock: &Lock,
         change: impl FnOnce(&mut Record, &Access<'_>) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
         let now = Stamp::now();
-        let record = match self.read(&now) {
+        let (record, moved) = match self.read_at(&now) {
             Err(Trouble::Corrupt { .. }) => {
-                let aside = self.beside(".corrupt");
-                let moved = fs::rename(&self.path, &aside);
-                moved.map_err(|error| self.system("set aside", "", errno(&error)))?;
-                self.set_aside = Some(aside);
-                None
+                self.put_aside()?;
+                (Record::default(), false)
             }
-            read => read?,
+            read => read?.unwrap_or_default(),
         };
-        let mut changed = record.clone().unwrap_or_default();
-        let access = Access { now: now.moment(), lock, path: &self.path };
+        let mut changed = record.clone();
+        let access = Access { now: now.moment(), lock, path: self.path.clone() };
         let result = change(&mut changed, &access)?;
-        if changed != record.unwrap_or_default() {
+        // What was moved would be moved again, from a later now.
+        if changed != record || moved {
             self.write(&changed.write(now))?;
         }
         Ok(result)
+    }
+
+    /// Renames the file, which is no record.
+    fn put_aside(&mut self) -> Result<(), Trouble> {
+        let names = (1..=KEPT).map(|n| if n == 1 { CORRUPT.to_owned() } else { format!("{CORRUPT}-{n}") });
+        let mut last = Err(Errno::EEXIST);
+        for (n, name) in names.enumerate() {
+            let aside = self.beside(&name);
+            let replace = n + 1 == KEPT as usize;
+            let flags = if replace { RenameFlags::empty() } else { RenameFlags::RENAME_NOREPLACE };
+            last = renameat2(AT_FDCWD, &self.path, AT_FDCWD, &aside, flags);
+            match last {
+                Err(Errno::EEXIST) => {}
+                // Not every file system can (renameat2(2)).
+                Err(Errno::EINVAL | Errno::ENOSYS) if !aside.exists() => {
+                    let renamed = fs::rename(&self.path, &aside).map_err(|error| errno(&error));
+                    renamed.map_err(|errno| self.system("set aside", "", errno))?;
+                    self.set_aside = Some(aside);
+                    return Ok(());
+                }
+                Err(_) => break,
+                Ok(()) => {
+                    self.set_aside = Some(aside);
+                    return Ok(());
+                }
+            }
+        }
+        last.map_err(|errno| self.system("set aside", "", errno))
     }
 
     /// The file's bytes. None where there is no file.
@@ -221,127 +239,61 @@ impl Store {
         }
         let mut bytes = Vec::with_capacity(USUAL);
         let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
-        let length = read.map_err(|error| self.system("read", "", errno(&error)))?;
-        if length as u64 > LARGEST {
-            return Err(Trouble::Corrupt { path: self.path.clone() });
-        }
+        read.map_err(|error| self.system("read", "", errno(&error)))?;
+        // One that is larger does not parse.
         Ok(Some(bytes))
     }
 
     /// Replaces the file.
     fn write(&self, bytes: &[u8]) -> Result<(), Trouble> {
-        let beside = self.beside(".tmp");
-        let trouble = |errno| self.system("write", ".tmp", errno);
+        let new = self.beside(NEW);
+        let trouble = |errno| self.system("write", NEW, errno);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | SAFE;
-        let mut file = match open(&beside, flags, PRIVATE) {
-            Err(Errno::EEXIST) => {
-                // The lock is ours, so whoever wrote this is dead.
-                fs::remove_file(&beside).map_err(|error| trouble(errno(&error)))?;
-                open(&beside, flags, PRIVATE)
-            }
-            opened => opened,
-        }
-        .map(File::from)
-        .map_err(trouble)?;
-        self.belongs_here(&file);
-        let written = file.write_all(bytes).and_then(|()| fs::rename(&beside, &self.path));
+        let mut file = open(&new, flags, PRIVATE).map(File::from).map_err(trouble)?;
+        belongs_to(&file, owner_of(Some(&self.path)).or_else(|| owner_of(self.path.parent())));
+        let written = file.write_all(bytes).and_then(|()| fs::rename(&new, &self.path));
         written.map_err(|error| {
-            let _ = fs::remove_file(&beside);
+            let _ = fs::remove_file(&new);
             trouble(errno(&error))
         })
     }
 
-    /// Gives a file that root has made to the owner of the directory, who could not use it otherwise.
-    fn belongs_here(&self, file: &File) {
-        if !geteuid().is_root() {
-            return;
-        }
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if let Ok(stat) = lstat(parent.unwrap_or(Path::new(".")))
-            && stat.st_uid != 0
-        {
-            // Where it stays root's, its owner is told at the next run.
-            let _ = fchown(file, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
-        }
-    }
-
     /// The lock file, its first byte locked.
-    fn lock(&mut self) -> Result<OwnedFd, Trouble> {
-        let path = self.beside(".lock");
-        let mut kept = self.lock.take();
-        let began = wait::now();
-        let (mut looks, mut holder, mut since) = (0, None, began);
-        loop {
-            let lock = match kept.take() {
-                Some(lock) => lock,
-                None => self.open_lock()?,
+    fn lock(&mut self, most: Duration) -> Result<Lock, Trouble> {
+        let path = self.beside(LOCK);
+        let refused = |refused| match refused {
+            Refused::NoFile => Trouble::NoFile { path: path.clone() },
+            Refused::System(doing, errno) => Trouble::System { doing, path: path.clone(), errno },
+            Refused::Held(by) => Trouble::Locked { path: path.clone(), by },
+        };
+        if let Some(lock) = self.lock.take()
+            && lock.acquire(&path, most.min(LONGEST)).map_err(refused)?
+        {
+            return Ok(lock);
+        }
+        // Who removes it again and again locks everybody out.
+        for _ in 0..9 {
+            let make = || match &self.directory {
+                Some(directory) => {
+                    make_directory(directory).map_err(|error| Failed::Directory(errno(&error)))
+                }
+                None => Ok(()),
             };
-            match range(&lock, Act::Lock, 0) {
-                // It may have been removed, and made anew by another: then this one locks nothing.
-                Ok(true) if is_same(&lock, &path) => {
-                    sign(&lock);
-                    return Ok(lock);
-                }
-                Ok(true) => {}
-                Ok(false) => {
-                    let (now, signed) = (wait::now(), signature(&lock));
-                    if holder != Some(signed) {
-                        (looks, holder, since) = (0, Some(signed), now);
-                    }
-                    looks += 1;
-                    let waited = now.saturating_sub(began);
-                    if (now.saturating_sub(since) >= PATIENCE && looks >= LOOKS) || waited >= LONGEST {
-                        let text = std::str::from_utf8(&signed).unwrap_or_default();
-                        let by = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
-                        return Err(Trouble::Locked { path, by });
-                    }
-                    sleep(pause(waited));
-                    kept = Some(lock);
-                }
-                Err(errno) => return Err(self.system("lock", ".lock", errno)),
+            let lock = Lock::open(&path, make).map_err(|failed| match failed {
+                Failed::Lock(why) => refused(why),
+                Failed::Directory(errno) => Trouble::System {
+                    doing: "make the directory",
+                    path: self.directory.clone().unwrap_or_default(),
+                    errno,
+                },
+            })?;
+            if lock.acquire(&path, most.min(LONGEST)).map_err(refused)? {
+                // Whoever wrote this is dead.
+                let _ = fs::remove_file(self.beside(NEW));
+                return Ok(lock);
             }
         }
-    }
-
-    fn open_lock(&self) -> Result<OwnedFd, Trouble> {
-        let path = self.beside(".lock");
-        let trouble = |errno| match errno {
-            Errno::ELOOP | Errno::ENXIO | Errno::EISDIR => Trouble::NoFile { path: path.clone() },
-            errno => self.system("open", ".lock", errno),
-        };
-        let open_it = |flags: OFlag| open(&path, OFlag::O_RDWR | SAFE | flags, PRIVATE);
-        let create = || match open_it(OFlag::O_CREAT | OFlag::O_EXCL) {
-            Ok(lock) => {
-                let lock = File::from(lock);
-                self.belongs_here(&lock);
-                Ok(OwnedFd::from(lock))
-            }
-            Err(Errno::EEXIST) => open_it(OFlag::empty()),
-            Err(errno) => Err(errno),
-        };
-        let lock = match open_it(OFlag::empty()) {
-            Err(Errno::ENOENT) => {
-                self.make_directory()?;
-                create()
-            }
-            opened => opened,
-        };
-        let lock = lock.and_then(lift).map_err(trouble)?;
-        match fstat(&lock) {
-            Ok(stat) if is_file(&stat) => Ok(lock),
-            Ok(_) => Err(Trouble::NoFile { path }),
-            Err(errno) => Err(trouble(errno)),
-        }
-    }
-
-    fn make_directory(&self) -> Result<(), Trouble> {
-        let Some(directory) = &self.directory else { return Ok(()) };
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.map_err(|error| Trouble::System {
-            doing: "make the directory",
-            path: directory.clone(),
-            errno: errno(&error),
-        })
+        Err(Trouble::Locked { path, by: None })
     }
 
     /// The path of a file that goes with it.
@@ -356,96 +308,33 @@ impl Store {
     }
 }
 
+/// Why there is no lock file.
+enum Failed {
+    Lock(Refused),
+    Directory(Errno),
+}
+
+impl From<Refused> for Failed {
+    fn from(refused: Refused) -> Self {
+        Self::Lock(refused)
+    }
+}
+
 impl Access<'_> {
     /// Takes the lease of this generation, for as long as retry lives.
     ///
     /// # Errors
     /// Where the system has no lock left, or another has it.
     pub(crate) fn hold(&self, generation: u64) -> Result<(), Trouble> {
-        match range(self.lock, Act::Lock, lease(generation)) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Trouble::Locked { path: self.path.to_path_buf(), by: None }),
-            Err(errno) => {
-                Err(Trouble::System { doing: "lock the lease of", path: self.path.to_path_buf(), errno })
-            }
-        }
+        let path = || self.path.clone();
+        self.lock.hold(generation).map_err(|refused| match refused {
+            Refused::System(doing, errno) => Trouble::System { doing, path: path(), errno },
+            Refused::NoFile | Refused::Held(_) => Trouble::Locked { path: path(), by: None },
+        })
     }
 
     /// Whether another process holds the lease of this generation.
     pub(crate) fn lives(&self, generation: u64) -> bool {
-        // Where that cannot be seen it counts until its time is over.
-        range(self.lock, Act::Ask, lease(generation)).unwrap_or(true)
+        self.lock.lives(generation)
     }
-}
-
-/// The byte of a generation's lease: behind the first, in range of an offset.
-fn lease(generation: u64) -> i64 {
-    i64::try_from(generation % (1 << 40)).unwrap_or(0) + 1
-}
-
-/// What is to be done with a byte of the lock file.
-#[derive(Debug, Clone, Copy)]
-enum Act {
-    Lock,
-    Unlock,
-    /// Whether another has it locked.
-    Ask,
-}
-
-/// Locks a byte and tells whether that could be done; unlocks it; or asks.
-fn range(lock: &OwnedFd, act: Act, byte: i64) -> nix::Result<bool> {
-    let kind = match act {
-        Act::Lock | Act::Ask => libc::F_WRLCK,
-        Act::Unlock => libc::F_UNLCK,
-    };
-    let mut wanted = libc::flock {
-        l_type: i16::try_from(kind).unwrap_or_default(),
-        l_whence: i16::try_from(libc::SEEK_SET).unwrap_or_default(),
-        l_start: byte,
-        l_len: 1,
-        l_pid: 0,
-    };
-    if let Act::Ask = act {
-        fcntl(lock, FcntlArg::F_OFD_GETLK(&mut wanted))?;
-        return Ok(i32::from(wanted.l_type) != libc::F_UNLCK);
-    }
-    match fcntl(lock, FcntlArg::F_OFD_SETLK(&wanted)) {
-        Ok(_) => Ok(true),
-        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Signs the lock file as the holder of its lock. Where it cannot be written its holders are not told apart.
-fn sign(lock: &OwnedFd) {
-    let text = format!("{:>10} {:>20}\n", std::process::id(), wait::now().as_micros());
-    let _ = pwrite(lock, text.as_bytes(), 0);
-}
-
-/// What the holder of the lock has signed with.
-fn signature(lock: &OwnedFd) -> Signature {
-    let mut signature = Signature::default();
-    let _ = pread(lock, &mut signature, 0);
-    signature
-}
-
-/// How long to sleep before the next look: longer with time, and not in step with others.
-fn pause(waited: Duration) -> Duration {
-    let most = (waited / 10).clamp(Duration::from_millis(1), LOOK);
-    // The last digits of the clock are as good as any die.
-    most / 2 + (most / 2) * (wait::now().subsec_nanos() / 100 % 100) / 100
-}
-
-fn is_file(stat: &FileStat) -> bool {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
-}
-
-/// Whether an open file is still the one at this path.
-fn is_same(lock: &OwnedFd, path: &Path) -> bool {
-    let (Ok(open), Ok(there)) = (fstat(lock.as_fd()), lstat(path)) else { return false };
-    (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino)
-}
-
-fn errno(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

@@ -343,10 +343,10 @@ It is replaced as a whole, by rename(2), so that it may be read without a lock.
 locked (its first byte, `F_OFD_SETLK` of fcntl(2)) by who changes the other, for about a millisecond, and never while a
 command runs; its other bytes are locked by those who probe.
 It is never removed, and must not be while runs use it.
-: `NAME.json.tmp`
-is there while the file is written; one that is left is removed at the next write
+: `NAME.json.retry-tmp`
+is there while the file is written; one that is left is removed by the next run that changes it
 : `NAME.json.corrupt`
-the last file that was damaged
+a file that was damaged; further ones are `NAME.json.corrupt-2` and so on, up to nine
 
 The file is JSON.
 `version` is 1; a file with a higher one is left alone and not used.
@@ -354,7 +354,7 @@ The file is JSON.
 included, `unix_ms` since 1970.
 All other times are milliseconds since that boot; in another boot they are shifted by the wall clock, and none lies ahead
 of now.
-`breaker` has `generation`, which counts changes of state, and `state`.
+`breaker` has `generation`, which rises with every change of state, and `state`.
 `closed` has `since_ms` or null, `failures` in a row, and `last`, how the last ended, or null.
 `open` has `first_ms`, when it opened, `since_ms`, when it opened last, `length_ms`, for how long, `cause` (`failures` or
 `tripped`), `probes` that failed, `failures` and `last`.

@@ -1,7 +1,8 @@
 //! The circuit breaker: after some failures in a row nobody runs anything for a while; then one run tries,
 //! and its outcome opens or closes for all.
 //!
-//! Every change of state begins a new generation. A report carries the generation in which its attempt was
+//! Every change of state begins a new generation, of a number that was never used since boot, also where the
+//! record was lost meanwhile. A report carries the generation in which its attempt was
 //! admitted; one of an older generation says nothing of the present and changes nothing. The probe is a
 //! lease: it ends when its holder dies or its time is over, so that no breaker can stick half-open.
 
@@ -152,25 +153,26 @@ impl Default for Breaker {
 
 impl Breaker {
     /// Whether an attempt may be made now by the run with this pid. After the cooldown one may, as a probe,
-    /// under a lease of this length. `lives` tells whether the holder of a generation's lease does.
+    /// under a lease of this length. `lives` tells of a generation's lease,
+    /// and of the pid that took it, whether the holder lives.
     pub(crate) fn admit(
         &mut self,
         now: Moment,
         lease: Duration,
         owner: u32,
-        lives: impl FnOnce(u64) -> bool,
+        lives: impl FnOnce(u64, u32) -> bool,
     ) -> Admitted {
         let open = match &self.state {
             State::Closed(_) => return Admitted::Yes(Pass { generation: self.generation, probe: false }),
             State::Open(open) if now < open.until() => return Admitted::No(open.refusal(now)),
             State::Open(open) => open.clone(),
-            State::HalfOpen(half) if now < half.lease.until() && lives(self.generation) => {
+            State::HalfOpen(half) if now < half.lease.until() && lives(self.generation, half.lease.owner) => {
                 return Admitted::No(half.refusal(now));
             }
             State::HalfOpen(half) => half.open.clone(),
         };
         let lease = Lease { owner, since: now, length: lease };
-        self.enter(State::HalfOpen(HalfOpen { open, lease }));
+        self.enter(State::HalfOpen(HalfOpen { open, lease }), now);
         Admitted::Yes(Pass { generation: self.generation, probe: true })
     }
 
@@ -197,11 +199,11 @@ impl Breaker {
                         failures: closed.failures,
                         last: closed.last.take(),
                     };
-                    self.enter(State::Open(open));
+                    self.enter(State::Open(open), now);
                 }
             }
             (State::HalfOpen(_), Shown::Success) => {
-                self.enter(State::Closed(Closed { since: Some(now), ..Closed::default() }));
+                self.enter(State::Closed(Closed { since: Some(now), ..Closed::default() }), now);
             }
             (State::HalfOpen(half), Shown::Failure { what, asked }) => {
                 let probes = half.open.probes.saturating_add(1);
@@ -213,12 +215,12 @@ impl Breaker {
                     last: Some(what.clone()),
                     ..half.open.clone()
                 };
-                self.enter(State::Open(open));
+                self.enter(State::Open(open), now);
             }
             (State::HalfOpen(half), Shown::Nothing) => {
                 // The next run probes.
-                let open = Open { length: now.since(half.open.since), ..half.open.clone() };
-                self.enter(State::Open(open));
+                let open = Open { since: now, length: Duration::ZERO, ..half.open.clone() };
+                self.enter(State::Open(open), now);
             }
             // Nothing is admitted under the generation of an open breaker.
             (State::Open(_), _) | (State::Closed(_), Shown::Nothing) => {}
@@ -226,7 +228,7 @@ impl Breaker {
     }
 
     /// What a run that asked now would be told, if it is refused. Changes nothing.
-    pub(crate) fn refusal(&self, now: Moment, lives: impl FnOnce(u64) -> bool) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, now: Moment, lives: impl FnOnce(u64, u32) -> bool) -> Option<Refusal> {
         match self.clone().admit(now, Duration::ZERO, 0, lives) {
             Admitted::Yes(_) => None,
             Admitted::No(refusal) => Some(refusal),
@@ -235,12 +237,12 @@ impl Breaker {
 
     /// Closes it, whatever it was.
     pub(crate) fn reset(&mut self, now: Moment) {
-        self.enter(State::Closed(Closed { since: Some(now), ..Closed::default() }));
+        self.enter(State::Closed(Closed { since: Some(now), ..Closed::default() }), now);
     }
 
     /// Opens it for so long, whatever it was.
     pub(crate) fn trip(&mut self, now: Moment, length: Duration) {
-        self.enter(State::Open(Open {
+        let open = Open {
             first: now,
             since: now,
             length,
@@ -248,7 +250,8 @@ impl Breaker {
             probes: 0,
             failures: 0,
             last: None,
-        }));
+        };
+        self.enter(State::Open(open), now);
     }
 
     /// Takes back what lies ahead of `now`: the clock was set back, and what is open may be so from now on for
@@ -269,8 +272,8 @@ impl Breaker {
         open.first = open.first.min(now);
     }
 
-    fn enter(&mut self, state: State) {
-        self.generation = self.generation.wrapping_add(1);
+    fn enter(&mut self, state: State, now: Moment) {
+        self.generation = self.generation.wrapping_add(1).max(u64::try_from(now.0).unwrap_or(0));
         self.state = state;
     }
 }
@@ -333,7 +336,7 @@ mod tests {
 
     /// Admits or panics.
     fn pass(breaker: &mut Breaker, now: Moment) -> Pass {
-        match breaker.admit(now, secs(20), 1, |_| true) {
+        match breaker.admit(now, secs(20), 1, |_, _| true) {
             Admitted::Yes(pass) => pass,
             Admitted::No(refusal) => panic!("{refusal:?}"),
         }
@@ -357,7 +360,7 @@ mod tests {
         }
         let third = pass(&mut breaker, at(5));
         breaker.record(third, &failure(), at(5), &settings());
-        let refusal = breaker.refusal(at(10), |_| true).unwrap();
+        let refusal = breaker.refusal(at(10), |_, _| true).unwrap();
         assert_eq!((refusal.age, refusal.left, refusal.failures), (secs(5), secs(25), 3));
         assert_eq!(refusal.last.as_deref(), Some("exited 7"));
     }
@@ -367,7 +370,7 @@ mod tests {
         let mut breaker = opened(at(0));
         let mut now = at(0);
         for times in [1, 2, 4, 8, 16, 16, 16] {
-            let left = breaker.refusal(now, |_| true).unwrap().left;
+            let left = breaker.refusal(now, |_, _| true).unwrap().left;
             assert_eq!(left, secs(30) * times);
             now = now.plus(left);
             let pass = pass(&mut breaker, now);
@@ -377,13 +380,13 @@ mod tests {
         now = now.plus(secs(480));
         let success = pass(&mut breaker, now);
         breaker.record(success, &Shown::Success, now, &settings());
-        assert_eq!(breaker.refusal(now, |_| true), None);
+        assert_eq!(breaker.refusal(now, |_, _| true), None);
         // All over again from the first cooldown.
         for _ in 0..3 {
             let pass = pass(&mut breaker, now);
             breaker.record(pass, &failure(), now, &settings());
         }
-        assert_eq!(breaker.refusal(now, |_| true).unwrap().left, secs(30));
+        assert_eq!(breaker.refusal(now, |_, _| true).unwrap().left, secs(30));
     }
 
     #[test]
@@ -395,7 +398,7 @@ mod tests {
                 let shown = Shown::Failure { what: "exited 22".into(), asked: Some(secs(asked)) };
                 breaker.record(pass, &shown, at(0), &settings());
             }
-            assert_eq!(breaker.refusal(at(0), |_| true).unwrap().left, secs(left));
+            assert_eq!(breaker.refusal(at(0), |_, _| true).unwrap().left, secs(left));
         }
     }
 
@@ -407,26 +410,26 @@ mod tests {
         let next = pass(&mut breaker, at(31));
         assert!(next.probe);
         breaker.record(next, &failure(), at(31), &settings());
-        assert_eq!(breaker.refusal(at(31), |_| true).unwrap().left, secs(60));
+        assert_eq!(breaker.refusal(at(31), |_, _| true).unwrap().left, secs(60));
     }
 
     #[test]
     fn the_lease_of_one_who_is_dead_or_late_goes_to_the_next() {
         let mut breaker = opened(at(0));
         let first = pass(&mut breaker, at(30));
-        let refusal = breaker.refusal(at(31), |_| true).unwrap();
+        let refusal = breaker.refusal(at(31), |_, _| true).unwrap();
         assert_eq!((refusal.prober, refusal.left), (Some(1), secs(19)));
         assert!(matches!(
-            breaker.admit(at(31), secs(20), 2, |_| false),
+            breaker.admit(at(31), secs(20), 2, |_, _| false),
             Admitted::Yes(Pass { probe: true, .. })
         ));
-        assert!(matches!(breaker.admit(at(50), secs(20), 3, |_| true), Admitted::No(_)));
+        assert!(matches!(breaker.admit(at(50), secs(20), 3, |_, _| true), Admitted::No(_)));
         let third = pass(&mut breaker, at(51));
         // What comes late changes nothing.
         breaker.record(first, &Shown::Success, at(52), &settings());
-        assert!(breaker.refusal(at(52), |_| true).is_some());
+        assert!(breaker.refusal(at(52), |_, _| true).is_some());
         breaker.record(third, &Shown::Success, at(52), &settings());
-        assert_eq!(breaker.refusal(at(52), |_| true), None);
+        assert_eq!(breaker.refusal(at(52), |_, _| true), None);
     }
 
     #[test]
@@ -434,11 +437,11 @@ mod tests {
         for back in [1, 3600, 86_400, 30 * 365 * 86_400] {
             let mut breaker = opened(at(0));
             breaker.not_after(at(-back));
-            assert_eq!(breaker.refusal(at(-back), |_| true).unwrap().left, secs(30));
+            assert_eq!(breaker.refusal(at(-back), |_, _| true).unwrap().left, secs(30));
             let mut breaker = opened(at(0));
             let _ = pass(&mut breaker, at(30));
             breaker.not_after(at(-back));
-            assert_eq!(breaker.refusal(at(-back), |_| true).unwrap().left, secs(20));
+            assert_eq!(breaker.refusal(at(-back), |_, _| true).unwrap().left, secs(20));
         }
     }
 
@@ -539,7 +542,7 @@ mod tests {
                     Step::Ask => {
                         let probing = history.probing(now);
                         let lives = history.runs.last().is_some_and(|run| run.alive);
-                        let admitted = breaker.admit(now, settings.lease, 0, |_| lives);
+                        let admitted = breaker.admit(now, settings.lease, 0, |_, _| lives);
                         let expected = match history.open {
                             None => Some(false),
                             Some((_, until)) if now < until || probing.is_some() => None,
@@ -601,7 +604,7 @@ mod tests {
                 prop_assert_eq!(is_closed, history.open.is_none(), "closed only by a success or a reset");
                 // Whatever has happened, it admits again in the end.
                 let later = now.plus(secs(24 * 3600));
-                prop_assert_eq!(breaker.refusal(later, |_| true), None);
+                prop_assert_eq!(breaker.refusal(later, |_, _| true), None);
             }
         }
     }

@@ -1,0 +1,210 @@
+//! The lock beside a record: a file whose bytes are locked (open file description locks, fcntl(2)).
+//!
+//! Who changes the record holds the first byte, for about a millisecond, and never while a command runs or
+//! retry waits; it signs the file, so that others see whether the lock goes from hand to hand or one does not
+//! let go. The other bytes are the leases of probes: who has one holds the byte of its generation for as long
+//! as it lives, and no longer. The file is never removed. Its descriptor is close-on-exec, so the command has
+//! no part in either.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::{FileStat, fstat, lstat};
+use nix::sys::uio::{pread, pwrite};
+
+use super::files::{PRIVATE, SAFE, belongs_to, is_file, owner_of};
+use crate::process::wait;
+use crate::streams::descriptor::lift;
+
+/// How long one holder is waited for: so long, and so many looks, as a busy machine may let retry look seldom.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOKS: u32 = 50;
+
+/// How long is waited in all, while the lock goes from hand to hand.
+pub(super) const LONGEST: Duration = Duration::from_secs(10);
+
+/// Between two looks, at most.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What a holder writes into the file: its pid, and when it took the lock.
+type Signature = [u8; SIGNED];
+const SIGNED: usize = 32;
+
+/// The lock file, open.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: OwnedFd,
+}
+
+/// Why there is no lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Something else than a lock file is there.
+    NoFile,
+    /// It cannot be opened or locked.
+    System(&'static str, Errno),
+    /// Somebody holds it: this process, where it has signed.
+    Held(Option<u32>),
+}
+
+impl Lock {
+    /// Opens the file of this path, and makes it where there is none; before that `make` makes its directory.
+    pub(super) fn open<E: From<Refused>>(
+        path: &Path,
+        make: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let refused = |errno| match errno {
+            Errno::ELOOP | Errno::ENXIO | Errno::EISDIR => Refused::NoFile,
+            errno => Refused::System("open", errno),
+        };
+        let try_open = |flags: OFlag| open(path, OFlag::O_RDWR | SAFE | flags, PRIVATE);
+        let file = match try_open(OFlag::empty()) {
+            Err(Errno::ENOENT) => {
+                make()?;
+                match try_open(OFlag::O_CREAT | OFlag::O_EXCL) {
+                    // Another was faster.
+                    Err(Errno::EEXIST) => try_open(OFlag::empty()),
+                    Ok(file) => {
+                        belongs_to(&file, owner_of(path.parent()));
+                        Ok(file)
+                    }
+                    Err(errno) => Err(errno),
+                }
+            }
+            opened => opened,
+        };
+        let file = file.and_then(lift).map_err(refused)?;
+        let stat = fstat(&file).map_err(refused)?;
+        // Empty, or signed: into nothing else is signed.
+        let ours = is_file(&stat) && matches!(usize::try_from(stat.st_size), Ok(0 | SIGNED));
+        if ours { Ok(Self { file }) } else { Err(Refused::NoFile.into()) }
+    }
+
+    /// Locks the first byte, within `most` and as long as one holder is waited for. False where the file is no
+    /// longer the one at this path: it locks nothing then, and is to be opened anew.
+    pub(super) fn acquire(&self, path: &Path, most: Duration) -> Result<bool, Refused> {
+        let began = wait::now();
+        let (mut looks, mut holder, mut since) = (0, None, began);
+        loop {
+            match range(&self.file, Act::Lock, 0) {
+                Ok(true) if !self.is_at(path) => {
+                    self.release();
+                    return Ok(false);
+                }
+                Ok(true) => {
+                    self.sign();
+                    return Ok(true);
+                }
+                Ok(false) => {}
+                Err(errno) => return Err(Refused::System("lock", errno)),
+            }
+            let (now, signed) = (wait::now(), self.signature());
+            if holder != Some(signed) {
+                (looks, holder, since) = (0, Some(signed), now);
+            }
+            looks += 1;
+            let waited = now.saturating_sub(began);
+            if (now.saturating_sub(since) >= PATIENCE && looks >= LOOKS) || waited >= most {
+                let text = std::str::from_utf8(&signed).unwrap_or_default();
+                return Err(Refused::Held(text.split_whitespace().next().and_then(|pid| pid.parse().ok())));
+            }
+            sleep(pause(waited).min(most.saturating_sub(waited)));
+        }
+    }
+
+    /// Gives the first byte up; leases are kept.
+    pub(super) fn release(&self) {
+        // It does not fail: what was locked can be unlocked.
+        let _ = range(&self.file, Act::Unlock, 0);
+    }
+
+    /// Takes the lease of this generation, for as long as retry lives.
+    pub(super) fn hold(&self, generation: u64) -> Result<(), Refused> {
+        match range(&self.file, Act::Lock, lease(generation)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refused::Held(None)),
+            Err(errno) => Err(Refused::System("lock a lease in", errno)),
+        }
+    }
+
+    /// Gives up the lease of this generation.
+    pub(super) fn give_up(&self, generation: u64) {
+        // Where it cannot be given up it ends with retry.
+        let _ = range(&self.file, Act::Unlock, lease(generation));
+    }
+
+    /// Whether another process holds the lease of this generation.
+    pub(super) fn lives(&self, generation: u64) -> bool {
+        // Where that cannot be seen it counts until its time is over.
+        range(&self.file, Act::Ask, lease(generation)).unwrap_or(true)
+    }
+
+    /// Signs as the holder. Where that cannot be written holders are not told apart.
+    fn sign(&self) {
+        let text = format!("{:>10} {:>20}\n", std::process::id(), wait::now().as_micros());
+        let _ = pwrite(&self.file, text.as_bytes(), 0);
+    }
+
+    /// What the holder has signed with.
+    fn signature(&self) -> Signature {
+        let mut signature = Signature::default();
+        let _ = pread(&self.file, &mut signature, 0);
+        signature
+    }
+
+    /// Whether it is still the file at this path.
+    fn is_at(&self, path: &Path) -> bool {
+        let identity = |stat: FileStat| (stat.st_dev, stat.st_ino);
+        let there = lstat(path).map(identity);
+        there.is_ok() && there == fstat(&self.file).map(identity)
+    }
+}
+
+/// The byte of a generation's lease: behind the first, in range of an offset.
+fn lease(generation: u64) -> i64 {
+    i64::try_from(generation % (1 << 40)).unwrap_or(0) + 1
+}
+
+/// What is to be done with a byte of the lock file.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Lock,
+    Unlock,
+    /// Whether another has it locked.
+    Ask,
+}
+
+/// Locks a byte and tells whether that could be done; unlocks it; or asks.
+fn range(file: &OwnedFd, act: Act, byte: i64) -> nix::Result<bool> {
+    let kind = match act {
+        Act::Lock | Act::Ask => libc::F_WRLCK,
+        Act::Unlock => libc::F_UNLCK,
+    };
+    let mut wanted = libc::flock {
+        l_type: i16::try_from(kind).unwrap_or_default(),
+        l_whence: i16::try_from(libc::SEEK_SET).unwrap_or_default(),
+        l_start: byte,
+        l_len: 1,
+        l_pid: 0,
+    };
+    if let Act::Ask = act {
+        fcntl(file, FcntlArg::F_OFD_GETLK(&mut wanted))?;
+        return Ok(i32::from(wanted.l_type) != libc::F_UNLCK);
+    }
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&wanted)) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// How long to sleep before the next look: longer with time, and not in step with others.
+fn pause(waited: Duration) -> Duration {
+    let most = (waited / 10).clamp(Duration::from_millis(1), LOOK);
+    // The last digits of the clock are as good as any die.
+    most / 2 + (most / 2) * (wait::now().subsec_nanos() / 100 % 100) / 100
+}
