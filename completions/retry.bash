@@ -8,7 +8,7 @@ _retry() {
         word=${COMP_WORDS[i]}
         case $word in
             --) ended=1; ((i += 1)); break ;;
-            --max | --deadline | --timeout | --signal | --kill-after | --delay | --jitter | --backoff | --factor | --max-delay | --min-delay | --splay | --healthy-after | --seed | --retry-on | --fatal-on | --until | --success-on | --profile | --headers | --max-retry-after | --breaker | --breaker-failures | --breaker-cooldown | --budget | --state | --breaker-status | --breaker-reset | --breaker-trip | --label)
+            --max | --deadline | --timeout | --signal | --kill-after | --delay | --jitter | --backoff | --factor | --max-delay | --min-delay | --splay | --healthy-after | --seed | --retry-on | --fatal-on | --until | --success-on | --profile | --headers | --max-retry-after | --breaker | --breaker-failures | --breaker-cooldown | --budget | --state | --breaker-reset | --breaker-trip | --label)
                 option=$word
                 # Readline makes a word of the "=" between name and value.
                 [[ ${COMP_WORDS[i + 1]} == = ]] && ((i += 1))

@@ -29,6 +29,13 @@ pub(crate) struct System<'a> {
     pub(crate) shared: Option<Shared>,
     /// Made when the first delay is drawn: a run that succeeds at once asks for no randomness.
     pub(crate) random: Option<Xoshiro256PlusPlus>,
+    /// That of looks at a breaker.
+    pub(crate) dice: Option<Xoshiro256PlusPlus>,
+}
+
+/// A random number of the system's.
+fn from_system() -> Result<u64, Error> {
+    SysRng.try_next_u64().map_err(|_| Error::System { what: "cannot get random numbers", errno: Errno::EIO })
 }
 
 impl System<'_> {
@@ -68,9 +75,7 @@ impl Host for System<'_> {
             Some(random) => random,
             None => Xoshiro256PlusPlus::seed_from_u64(match self.invocation.seed {
                 Some(seed) => seed,
-                None => SysRng
-                    .try_next_u64()
-                    .map_err(|_| Error::System { what: "cannot get random numbers", errno: Errno::EIO })?,
+                None => from_system()?,
             }),
         };
         Ok(self.random.insert(random))
@@ -92,6 +97,18 @@ impl Host for System<'_> {
         self.supervisor.attempt(&self.invocation.command, &environment, bounds, &mut self.report)
     }
 
+    fn dice(&mut self) -> Result<&mut Self::Random, Error> {
+        let dice = match self.dice.take() {
+            Some(dice) => dice,
+            None => Xoshiro256PlusPlus::seed_from_u64(from_system()?),
+        };
+        Ok(self.dice.insert(dice))
+    }
+
+    fn is_closed(&mut self) -> bool {
+        self.shared.as_ref().is_none_or(Shared::is_closed)
+    }
+
     fn admit(&mut self, left: Duration) -> Option<Refusal> {
         let shared = self.shared.as_mut()?;
         let refusal = shared.admit(left / 2);
@@ -104,7 +121,7 @@ impl Host for System<'_> {
     }
 
     fn settle(&mut self, shown: &Shown, retry: bool, left: Duration) -> Settlement {
-        let through = self.invocation.policy.admission.wait;
+        let through = self.invocation.policy.admission.wait.then_some(left);
         let Some(shared) = &mut self.shared else { return Settlement::Go };
         let settled = shared.settle(shown, retry, through, left / 2);
         self.warn();

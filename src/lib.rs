@@ -193,7 +193,7 @@ fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
     );
     let (finish, mut report) = match Supervisor::new(wanted, headers) {
         Ok(supervisor) => {
-            let mut host = host::System { supervisor, invocation, report, shared, random: None };
+            let mut host = host::System { supervisor, invocation, report, shared, random: None, dice: None };
             (run::run(policy, &mut host), host.report)
         }
         Err(error) => (Err(error), report),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::cli::shared::Manage;
 use crate::error::Error;
 use crate::policy::admission::breaker::State;
@@ -10,6 +12,7 @@ use crate::report::status::{Row, Seen, json, table};
 use crate::report::text::duration;
 use crate::state::clock::Stamp;
 use crate::state::place::{Place, listed};
+use crate::state::record::Record;
 use crate::state::store::{Store, Trouble};
 
 /// Does it, and returns what to say: for stdout, and for stderr.
@@ -19,15 +22,23 @@ use crate::state::store::{Store, Trouble};
 pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
     match task {
         Manage::Status { place: Some(place), json: as_json, .. } => {
-            let row = row(place).ok_or_else(|| missing(place))?;
+            let (row, aside) = match row(place) {
+                Some(row) => (row, Vec::new()),
+                None => (unused(place), vec![format!("retry: {}", missing(place))]),
+            };
             if let Err(trouble) = &row.seen {
                 return Err(unusable(trouble));
             }
-            Ok((if *as_json { json(&row) } else { table(&[row]) }, Vec::new()))
+            Ok((if *as_json { json(&row) } else { table(&[row]) }, aside))
         }
         Manage::Status { place: None, directory, json: as_json } => {
             let places = listed(directory).map_err(|error| Error::State {
-                cause: format!("cannot read {}: {error}", directory.display()),
+                cause: match error.raw_os_error() {
+                    Some(errno) => {
+                        format!("cannot read {}: {}", directory.display(), Errno::from_raw(errno).desc())
+                    }
+                    None => format!("cannot read {}: {error}", directory.display()),
+                },
                 hint: None,
             })?;
             // One may have gone meanwhile.
@@ -44,7 +55,7 @@ pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
         Manage::Reset(place) => {
             let mut store = Store::new(place.path.clone(), None);
             if matches!(store.read(&Stamp::now()), Ok(None)) {
-                return Err(missing(place));
+                return Ok((format!("breaker {} is closed; {}\n", place.name, missing(place)), Vec::new()));
             }
             let before = store.transact(Duration::MAX, |record, access| {
                 let before = record.breaker.state.clone();
@@ -95,15 +106,24 @@ fn aside(store: &mut Store) -> Vec<String> {
         .collect()
 }
 
-fn missing(place: &Place) -> Error {
-    Error::State {
-        cause: format!("there is no breaker {}: {} does not exist", place.name, place.path.display()),
-        hint: Some(
-            "retry --breaker-status lists those that there are; --state says where to look".to_owned(),
-        ),
-    }
+/// A name that no run has had anything to write under.
+fn unused(place: &Place) -> Row {
+    let seen = Seen { record: Record::default(), now: Stamp::now().moment(), lives: false };
+    Row { place: place.clone(), seen: Ok(seen) }
+}
+
+fn missing(place: &Place) -> String {
+    format!("there is nothing in {} yet", place.path.display())
 }
 
 fn unusable(trouble: &Trouble) -> Error {
-    Error::State { cause: trouble.to_string(), hint: None }
+    let hint = match trouble {
+        Trouble::Newer { .. } => Some("use that retry, or remove the file".to_owned()),
+        Trouble::Foreign { .. } => Some("a name that begins with /, ./ or ../ is a file's path".to_owned()),
+        Trouble::System { .. }
+        | Trouble::NoFile { .. }
+        | Trouble::Corrupt { .. }
+        | Trouble::Locked { .. } => None,
+    };
+    Error::State { cause: trouble.to_string(), hint }
 }

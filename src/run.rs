@@ -11,7 +11,7 @@ use crate::policy::admission::breaker::{Refusal, Shown};
 use crate::policy::delay::schedule::{Next, Progress};
 use crate::policy::verdict::classify::Rule;
 use crate::policy::verdict::outcome::{Attempt, Cut, Exhausted, Finish, Limit, Outcome, Signal, Verdict};
-use crate::report::{Event, ending};
+use crate::report::{Event, told};
 
 /// What the loop needs of the world.
 pub(crate) trait Host {
@@ -39,9 +39,18 @@ pub(crate) trait Host {
         deadline: Option<Duration>,
     ) -> Result<Attempt, Error>;
 
+    /// The random source of looks at a breaker: they must not come in step, also where the delays are seeded.
+    ///
+    /// # Errors
+    /// When the system has no randomness to seed it.
+    fn dice(&mut self) -> Result<&mut Self::Random, Error>;
+
     /// Asks the breaker for an attempt, `left` before the deadline, and puts a run's first into the budget. The
     /// refusal, if there is one.
     fn admit(&mut self, left: Duration) -> Option<Refusal>;
+
+    /// Whether a breaker that refused is closed now. Only a look.
+    fn is_closed(&mut self) -> bool;
 
     /// Reports what an attempt has shown, `left` before the deadline, and asks for a retry if one is wanted.
     fn settle(&mut self, shown: &Shown, retry: bool, left: Duration) -> Settlement;
@@ -77,10 +86,12 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         _ => schedule.draw_splay(host.random()?),
     };
     let mut rule = Rule::AnyFailure;
+    // Of the breaker, while it is waited for.
+    let mut refused: Option<Refusal> = None;
     let finish = loop {
         // Also where there is nothing to wait for: a signal that has come must not meet a new attempt.
         let until = host.now().saturating_add(wait);
-        if let Some(signal) = host.pause(until)? {
+        if let Some(signal) = pause(policy, host, until, refused.is_some())? {
             break Finish::InterruptedWait { signal };
         }
         if let Some(length) = schedule.deadline.filter(|_| deadline.is_some_and(|at| at <= host.now())) {
@@ -90,16 +101,20 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
                     let outcome = attempt.outcome.clone();
                     Finish::GaveUp { outcome, rule, why: Exhausted::Deadline(length) }
                 }
-                None => Finish::NeverStarted { deadline: length },
+                None => match refused {
+                    Some(refusal) => Finish::NotRun { refusal, deadline: Some(length) },
+                    None => Finish::NeverStarted { deadline: length },
+                },
             };
         }
         if let Some(refusal) = host.admit(left(host, deadline)) {
             let left = left(host, deadline);
             if policy.admission.wait
-                && let Some(look) = policy.admission.next_look(&refusal, left, host.random()?)
+                && let Some(look) = policy.admission.next_look(&refusal, left, host.dice()?)
             {
-                host.tell(&Event::Waiting { refusal: &refusal, look });
-                wait = look;
+                let again = refused.as_ref().is_some_and(|last| last.is_like(&refusal));
+                host.tell(&Event::Waiting { refusal: &refusal, look, again });
+                (wait, refused) = (look, Some(refusal));
                 continue;
             }
             let deadline = schedule.deadline.filter(|_| policy.admission.wait);
@@ -124,7 +139,8 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         let verdict = policy.rules.classify(attempt);
         let next = next(policy, host, &mut progress, start, attempt, &verdict)?;
         let left = left(host, deadline);
-        match settle(policy, host, attempt, &verdict, next, left) {
+        refused = None;
+        match settle(policy, host, attempt, &verdict, next, left)? {
             Settled::Again(delay) => {
                 host.tell(&Event::Retry { progress: &progress, attempt, verdict: &verdict, delay });
                 rule = verdict.rule().clone();
@@ -164,30 +180,86 @@ fn settle(
     verdict: &Verdict,
     next: Settled,
     left: Duration,
-) -> Settled {
-    let retry = matches!(next, Settled::Again(_));
-    let why = match host.settle(&shown(policy, attempt, verdict), retry, left) {
-        Settlement::Open(refusal) if retry => Exhausted::BreakerOpen { refusal, deadline: None },
-        Settlement::Spent if retry => Exhausted::BudgetSpent,
-        Settlement::Go | Settlement::Open(_) | Settlement::Spent => return next,
+) -> Result<Settled, Error> {
+    let shown = shown(policy, attempt, verdict);
+    let wish = match next {
+        Settled::Again(delay) => Some(delay),
+        Settled::Over(_) => None,
+    };
+    let deadline = policy.schedule.deadline.filter(|_| policy.admission.wait);
+    let why = match (host.settle(&shown, wish.is_some(), left), wish) {
+        (Settlement::Go, _) | (Settlement::Spent, None) => return Ok(next),
+        (Settlement::Open(refusal) | Settlement::Wait(refusal), None) => {
+            if matches!(shown, Shown::Failure { .. }) {
+                host.tell(&Event::Opened { refusal: &refusal });
+            }
+            return Ok(next);
+        }
+        (Settlement::Wait(refusal), Some(delay)) => {
+            match policy.admission.next_look(&refusal, left, host.dice()?) {
+                Some(look) => {
+                    host.tell(&Event::Opened { refusal: &refusal });
+                    return Ok(Settled::Again(delay.max(look)));
+                }
+                None => Exhausted::BreakerOpen { refusal, deadline },
+            }
+        }
+        (Settlement::Open(refusal), Some(_)) => Exhausted::BreakerOpen { refusal, deadline },
+        (Settlement::Spent, Some(_)) => Exhausted::BudgetSpent,
     };
     let (outcome, rule) = (attempt.outcome.clone(), verdict.rule().clone());
-    Settled::Over(Finish::GaveUp { outcome, rule, why })
+    Ok(Settled::Over(Finish::GaveUp { outcome, rule, why }))
+}
+
+/// Between two looks whether a breaker that is waited for has been closed.
+const GLANCE: Duration = Duration::from_secs(5);
+
+/// Waits until a time. A wait for a breaker ends earlier where that is closed meanwhile, as by a reset: spread
+/// over half a cooldown as any other.
+fn pause(
+    policy: &Policy,
+    host: &mut impl Host,
+    mut until: Duration,
+    for_breaker: bool,
+) -> Result<Option<Signal>, Error> {
+    let mut watched = for_breaker;
+    loop {
+        let now = host.now();
+        let slice = if watched { until.min(now.saturating_add(GLANCE)) } else { until };
+        if let Some(signal) = host.pause(slice)? {
+            return Ok(Some(signal));
+        }
+        if slice >= until {
+            return Ok(None);
+        }
+        if watched && host.is_closed() {
+            let spread = policy.admission.spread(host.dice()?);
+            (watched, until) = (false, until.min(host.now().saturating_add(spread)));
+        }
+    }
 }
 
 /// What an attempt shows of the service.
 fn shown(policy: &Policy, attempt: &Attempt, verdict: &Verdict) -> Shown {
-    let failure =
-        || Shown::Failure { what: ending(&attempt.outcome), asked: attempt.asked.map(|asked| asked.wait) };
+    let failure = || Shown::Failure { what: told(attempt), asked: attempt.asked.map(|asked| asked.wait) };
+    let worked = attempt.outcome == Outcome::Exited(0) && matches!(verdict, Verdict::Success(_));
+    let healthy = policy.schedule.healthy_after.is_some_and(|healthy| attempt.ran >= healthy);
     match (&attempt.outcome, verdict) {
-        (outcome, _) if attempt.interrupted.is_some() && outcome.is_failure() => Shown::Nothing,
+        // The user wanted its end.
+        _ if attempt.interrupted.is_some() && !worked => Shown::Nothing,
         (Outcome::NotStarted(_), _) => Shown::Nothing,
         (_, Verdict::Success(_)) => Shown::Success,
+        // It works, and what `--until` waits for is another question.
+        (_, Verdict::Retryable(Rule::NotYet)) => Shown::Success,
         (Outcome::TimedOut(Cut { limit: Limit::Timeout(_), .. }), _) => failure(),
-        // It did not have its time.
-        (Outcome::TimedOut(Cut { limit: Limit::Deadline(_), .. }), _) if policy.limits.timeout.is_some() => {
+        // It did not have its time: that is the timeout's or, for want of one, most of the deadline's.
+        (Outcome::TimedOut(Cut { limit: Limit::Deadline(length), .. }), _)
+            if policy.limits.timeout.is_some() || attempt.ran < *length / 2 =>
+        {
             Shown::Nothing
         }
+        // It worked for so long.
+        (_, Verdict::Retryable(_)) if healthy => Shown::Success,
         (_, Verdict::Retryable(_)) => failure(),
         (_, Verdict::Fatal(_)) => Shown::Nothing,
     }
@@ -256,6 +328,8 @@ mod tests {
         /// Comes while the record is waited for.
         interrupt_after_admission: Option<Signal>,
         admitted: bool,
+        /// When somebody closes the breaker.
+        closed_at: Option<Duration>,
         /// What the breaker says before each attempt; after these, yes.
         refusals: Vec<Option<Refusal>>,
         /// What is said to each report; after these, go.
@@ -274,6 +348,7 @@ mod tests {
                 interrupt_attempt: None,
                 interrupt_after_admission: None,
                 admitted: false,
+                closed_at: None,
                 refusals: Vec::new(),
                 settlements: Vec::new(),
                 log: Vec::new(),
@@ -312,6 +387,14 @@ mod tests {
             Ok(self.interrupt_pause)
         }
 
+        fn dice(&mut self) -> Result<&mut Self::Random, Error> {
+            Ok(&mut self.random)
+        }
+
+        fn is_closed(&mut self) -> bool {
+            self.closed_at.is_some_and(|at| self.now >= at)
+        }
+
         fn admit(&mut self, _: Duration) -> Option<Refusal> {
             self.admitted = true;
             if self.refusals.is_empty() { None } else { self.refusals.remove(0) }
@@ -331,7 +414,13 @@ mod tests {
             Ok(())
         }
 
-        fn tell(&mut self, _: &Event<'_>) {}
+        fn tell(&mut self, event: &Event<'_>) {
+            match event {
+                Event::Opened { .. } => self.log.push("is open now".to_owned()),
+                Event::Waiting { again: false, .. } => self.log.push("waits".to_owned()),
+                Event::Waiting { again: true, .. } | Event::Retry { .. } | Event::Finish { .. } => {}
+            }
+        }
     }
 
     fn policy(rules: Rules) -> Policy {
@@ -473,6 +562,12 @@ mod tests {
         host.settlements = vec![Settlement::Open(refusal(30))];
         assert_eq!(run(&policy(Rules::default()), &mut host).unwrap(), gave_up);
         assert_eq!(host.log, ["attempt 1 after None", "exited 1, asks for a retry"]);
+        // The last of its attempts opens it: that is said.
+        let mut host = Scripted::new(&[failed(1)]);
+        host.settlements = vec![Settlement::Go, Settlement::Go, Settlement::Open(refusal(30))];
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        assert!(matches!(finish, Finish::GaveUp { why: Exhausted::Attempts, .. }));
+        assert_eq!(host.log.last().map(String::as_str), Some("is open now"));
         // Another's failure opens it meanwhile.
         let mut host = Scripted::new(&[failed(1)]);
         host.refusals = vec![None, Some(refusal(30))];
@@ -504,9 +599,35 @@ mod tests {
         assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
         let waited = host.now.saturating_sub(Duration::from_secs(1000));
         assert!((Duration::from_secs(20)..=Duration::from_secs(35)).contains(&waited), "{waited:?}");
+        // Said once, while nothing changes.
+        let mut host = Scripted::new(&[failed(0)]);
+        host.refusals = vec![Some(refusal(2)), Some(refusal(1)), Some(refusal(1))];
+        assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
+        assert_eq!(host.log.iter().filter(|line| *line == "waits").count(), 1);
+        // Closed by hand it is not waited for to the end.
+        policy.schedule.deadline = Some(Duration::from_secs(9000));
+        let mut host = Scripted::new(&[failed(0)]);
+        host.refusals = vec![Some(refusal(3600))];
+        host.closed_at = Some(host.now + Duration::from_secs(60));
+        assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
+        let waited = host.now.saturating_sub(Duration::from_secs(1000));
+        assert!((Duration::from_secs(60)..=Duration::from_secs(80)).contains(&waited), "{waited:?}");
+        policy.schedule.deadline = Some(Duration::from_secs(60));
+        // The deadline passes while retry is stopped: nothing was run, for the breaker's sake.
+        let mut host = Scripted::new(&[failed(0)]);
+        host.refusals = vec![Some(refusal(3))];
+        host.stopped = Duration::from_secs(100);
+        let deadline = policy.schedule.deadline;
+        assert_eq!(run(&policy, &mut host).unwrap(), Finish::NotRun { refusal: refusal(3), deadline });
+        // Its own failure opens it: one wait, for both.
+        let mut host = Scripted::new(&[failed(1), failed(0)]);
+        host.settlements = vec![Settlement::Wait(refusal(20))];
+        assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
+        assert_eq!(host.log[2], "is open now");
+        let waited = host.now.saturating_sub(Duration::from_secs(1000));
+        assert!((Duration::from_secs(20)..=Duration::from_secs(35)).contains(&waited), "{waited:?}");
         let mut host = Scripted::new(&[failed(0)]);
         host.refusals = vec![Some(refusal(61))];
-        let deadline = policy.schedule.deadline;
         assert_eq!(run(&policy, &mut host).unwrap(), Finish::NotRun { refusal: refusal(61), deadline });
         assert!(host.log.is_empty());
     }
@@ -532,31 +653,44 @@ mod tests {
         let not_found = Outcome::NotStarted(crate::policy::verdict::outcome::NotStarted::NotFound);
         let cut = |limit| Outcome::TimedOut(Cut { limit, ended_by: Signal::TERM, left: Vec::new() });
         let (time, second) = (Limit::Timeout(Duration::from_secs(1)), Duration::from_secs(1));
-        let fatal = |text: &str| vec![Condition::parse(text).unwrap()];
-        for (outcome, timeout, fatal_on, interrupted, counts) in [
-            (Outcome::Exited(1), None, vec![], false, "failure"),
-            (Outcome::Exited(0), None, vec![], false, "success"),
-            (Outcome::Exited(1), None, fatal("1"), false, "nothing"),
-            (Outcome::Exited(1), None, vec![], true, "nothing"),
-            (Outcome::Exited(0), None, vec![], true, "success"),
-            (Outcome::Signaled(Signal::INT), None, vec![], false, "nothing"),
-            (not_found, None, vec![], false, "nothing"),
-            (cut(time), Some(second), vec![], false, "failure"),
-            (cut(time), Some(second), fatal("timeout"), false, "failure"),
-            (cut(Limit::Deadline(second)), None, vec![], false, "failure"),
-            (cut(Limit::Deadline(second)), Some(second), vec![], false, "nothing"),
+        let fatal_list = |text: &str| match text {
+            "" => Vec::new(),
+            text => vec![Condition::parse(text).unwrap()],
+        };
+        let rules = |fatal: &str| Rules { fatal_on: fatal_list(fatal), ..Rules::default() };
+        let until = Rules { until: Some(Condition::parse("failure").unwrap()), ..Rules::default() };
+        for (outcome, ran, timeout, rules, interrupted, counts) in [
+            (Outcome::Exited(1), 0, None, rules(""), false, "failure"),
+            (Outcome::Exited(0), 0, None, rules(""), false, "success"),
+            (Outcome::Exited(1), 0, None, rules("1"), false, "nothing"),
+            (Outcome::Exited(1), 0, None, rules(""), true, "nothing"),
+            (Outcome::Exited(0), 0, None, rules(""), true, "success"),
+            (Outcome::Signaled(Signal::INT), 0, None, rules(""), false, "nothing"),
+            (not_found, 0, None, rules(""), false, "nothing"),
+            (cut(time), 1, Some(second), rules(""), false, "failure"),
+            (cut(time), 1, Some(second), rules("timeout"), false, "failure"),
+            (cut(Limit::Deadline(second)), 1, None, rules(""), false, "failure"),
+            (cut(Limit::Deadline(second)), 0, None, rules(""), false, "nothing"),
+            (cut(Limit::Deadline(second)), 1, Some(second), rules(""), false, "nothing"),
+            // Not yet what is waited for, and it works.
+            (Outcome::Exited(0), 0, None, until.clone(), false, "success"),
+            (Outcome::Exited(0), 0, None, until, true, "nothing"),
+            // It ran for as long as is healthy.
+            (Outcome::Exited(1), 9, None, rules(""), false, "success"),
+            (Outcome::Exited(1), 9, None, rules("1"), false, "nothing"),
         ] {
-            let mut policy = policy(Rules { fatal_on, ..Rules::default() });
+            let mut policy = policy(rules);
             policy.limits.timeout = timeout;
-            let interrupted = interrupted.then_some(Signal::TERM);
-            let attempt = Attempt { interrupted, ..Attempt::ended(outcome.clone()) };
+            policy.schedule.healthy_after = Some(Duration::from_secs(9));
+            let (interrupted, ran) = (interrupted.then_some(Signal::TERM), Duration::from_secs(ran));
+            let attempt = Attempt { ran, interrupted, ..Attempt::ended(outcome.clone()) };
             let verdict = policy.rules.classify(&attempt);
             let got = match shown(&policy, &attempt, &verdict) {
                 Shown::Failure { .. } => "failure",
                 Shown::Success => "success",
                 Shown::Nothing => "nothing",
             };
-            assert_eq!(got, counts, "{outcome:?}");
+            assert_eq!(got, counts, "{outcome:?} {interrupted:?} {ran:?}");
         }
     }
 

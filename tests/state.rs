@@ -263,6 +263,57 @@ fn where_it_cannot_be_used_the_command_runs_and_one_line_says_so() {
 }
 
 #[test]
+fn what_is_in_trouble_is_left_out_alone() {
+    let records = Records::new();
+    let _ = SPOILT[9].1(&records);
+    fs::rename(records.path("b.json"), records.path("c.json")).unwrap();
+    let both = |budget: &str| {
+        let options = ["-n9", "-d0", "--breaker", "a", "--breaker-failures", "99", "--budget", budget];
+        records.retry().args(options).sh("exit 7").run()
+    };
+    // The budget cannot be used: the breaker counts.
+    both("c=2/h").code(7).stderr_contains("runs without budget c: ").stderr_contains("after 9 attempts");
+    assert_eq!(records.failures("a"), 9);
+    // And the other way round.
+    fs::rename(records.path("c.json"), records.path("a.json")).unwrap();
+    both("d=2/h").code(7).stderr_contains("runs without breaker a: ").stderr_contains("budget d is spent");
+}
+
+#[test]
+fn what_was_never_a_record_is_nobody_s_to_move() {
+    let scratch = Scratch::new();
+    for content in ["#!/bin/sh\necho deployed\n", "{\"version\": \"1.0.0\"}", "x"] {
+        let path = scratch.file("deploy", content);
+        let run =
+            Retry::new(BINARY).args(["-n1", "--breaker", "./deploy"]).sh("exit 7").dir(scratch.path()).run();
+        run.code(7).stderr_contains("runs without breaker ./deploy: ");
+        run.stderr_contains("/deploy is something else than a record of retry");
+        for option in ["--breaker-reset=./deploy", "--breaker-trip=./deploy"] {
+            Retry::new(BINARY).arg(option).dir(scratch.path()).run().code(125).stdout("");
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        let _ = fs::remove_file(scratch.join("deploy.lock"));
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+    }
+    // A lock file of somebody else is not signed.
+    fs::remove_file(scratch.join("deploy")).unwrap();
+    let lock = scratch.file("deploy.lock", "mine");
+    Retry::new(BINARY).args(["-n1", "--breaker", "./deploy"]).sh("exit 7").dir(scratch.path()).run().code(7);
+    assert_eq!(fs::read_to_string(lock).unwrap(), "mine");
+    // What is damaged time and again is kept each time.
+    let records = Records::new();
+    for n in 1..=12 {
+        once(&records, 7).code(7);
+        fs::write(records.path("b.json"), format!("damaged {n}")).unwrap();
+    }
+    let kept = records.files().iter().filter(|name| name.contains("corrupt")).count();
+    assert_eq!(
+        (kept, fs::read_to_string(records.path("b.json.corrupt")).unwrap().as_str()),
+        (9, "damaged 1")
+    );
+}
+
+#[test]
 fn a_newer_version_is_left_alone_and_shown_as_unusable() {
     let records = Records::new();
     let path = SPOILT[9].1(&records);
@@ -356,6 +407,44 @@ fn on_a_full_disk_the_command_runs() {
     run.check(text.contains("\"failures\": 2"), "what could be counted was");
 }
 
+#[test]
+fn a_lock_that_is_held_turns_no_success_into_a_failure() {
+    let records = Records::new();
+    once(&records, 7).code(7);
+    let _lock = locked(&records, "b");
+    let options = ["--breaker", "b", "--deadline", "3", "-n1"];
+    let run = records.retry().args(options).sh("exit 0").run();
+    run.code(0).stderr_contains(WITHOUT);
+    run.check(run.took < Duration::from_secs(3), "within the deadline");
+}
+
+#[test]
+fn an_odd_umask_leaves_what_the_next_run_can_use() {
+    for umask in ["0777", "0277", "000"] {
+        let records = Records::new();
+        let run = |umask: &str| {
+            let script = format!("umask {umask}; exec {BINARY} -n1 --breaker b -- sh -c 'exit 7'");
+            let shell = Retry::new("sh").args(["-c", &script]);
+            shell
+                .env("RETRY_STATE", records.path("deep/er"))
+                .run()
+                .code(7)
+                .check_stderr(|text| !text.contains(WITHOUT));
+        };
+        run(umask);
+        run("022");
+        let mode = |name: &str| fs::metadata(records.path(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("deep"), mode("deep/er"), mode("deep/er/b.json")), (0o700, 0o700, 0o600), "{umask}");
+    }
+}
+
+impl Run {
+    #[track_caller]
+    fn check_stderr(&self, holds: impl FnOnce(&str) -> bool) {
+        self.check(holds(&self.stderr), "another stderr");
+    }
+}
+
 // Users.
 
 /// The binary for a user without any power, where this is run by root.
@@ -407,6 +496,15 @@ fn another_user_s_directory_is_no_place_and_root_leaves_its_owner_in_charge() {
     records.retry().arg("--breaker-reset").arg(&path).run().code(0);
     run().code(7);
     assert_eq!(records.failures("b"), 1);
+    // Nor does it take the directories that it makes in another's home.
+    let home = records.scratch.join("home");
+    fs::create_dir(&home).unwrap();
+    owned(&home);
+    let as_root = crate::support::retry().env("HOME", &home).args(["-n1", "--breaker", "b"]);
+    as_root.sh("exit 7").run().code(7);
+    for name in [".local", ".local/state", ".local/state/retry", ".local/state/retry/b.json"] {
+        assert_eq!(fs::metadata(home.join(name)).unwrap().uid(), 65534, "{name}");
+    }
     // A file that cannot be read.
     fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     run().code(7).stderr_contains("runs without breaker b: cannot read ");
@@ -463,6 +561,25 @@ fn no_jump_of_a_clock_opens_it_for_longer_or_closes_it() {
             assert_eq!(records.read("b")["breaker"]["length_ms"], 60_000, "{what}");
         }
     }
+}
+
+#[test]
+fn after_a_reboot_with_the_clock_set_back_it_does_not_stick() {
+    let records = Records::new();
+    let options = ["-n1", "--breaker", "b", "--breaker-failures", "1", "--breaker-cooldown", "1"];
+    records.retry().args(options).sh("exit 7").run().code(7);
+    records.retry().args(["-n2", "-d0", "--budget", "b=1/1s"]).sh("exit 7").run().code(7);
+    records.edit("b", |record| {
+        record["clock"]["boot_id"] = "another".into();
+        record["clock"]["unix_ms"] = (record["clock"]["unix_ms"].as_i64().unwrap() + 3_600_000).into();
+    });
+    // The look at it writes down what is left: it gets less.
+    records.retry().args(options).sh("exit 0").run().code(75);
+    process::wait_until("the cooldown is over", || {
+        records.retry().args(options).sh("exit 0").run().status.code() == Some(0)
+    });
+    let run = records.retry().args(["-n2", "-d0", "--budget", "b=1/1s"]).sh("exit 7").run();
+    run.code(7).stderr_contains("gave up after 2 attempts");
 }
 
 #[test]

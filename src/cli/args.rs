@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::builder::TypedValueParser as _;
 use clap::{ArgAction, Parser, ValueHint};
 
-use super::shared::{Budget, budget, failures, name, trip};
+use super::shared::{Budget, budget, failures, name, some_time, trip};
 use super::values::{
     BackoffName, Delays, JitterName, MaxAttempts, condition, delays, duration, factor, file, label,
     max_attempts, positive_duration, seed, signal, state,
@@ -148,7 +148,7 @@ pub(crate) struct Args {
     /// Keep a circuit breaker under NAME between runs
     ///
     /// While it is open nothing is run, and the exit status is 75.
-    #[arg(long, value_name = "NAME", value_parser = name, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
+    #[arg(long, value_name = "NAME", value_parser = name, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) breaker: Option<String>,
 
     /// Failures in a row that open it [default: 5]
@@ -158,7 +158,7 @@ pub(crate) struct Args {
     /// How long it stays open before one probe [default: 30s]
     ///
     /// It doubles with every failed probe, up to 16 times.
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
+    #[arg(long, value_name = "DURATION", value_parser = some_time, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) breaker_cooldown: Option<Duration>,
 
     /// Wait for the probe instead of failing fast; needs --deadline
@@ -168,13 +168,13 @@ pub(crate) struct Args {
     /// Limit retries over all runs that share NAME, else the breaker's name
     ///
     /// `10/s`, `100/m`, or `20%` of first attempts.
-    #[arg(long, value_name = "[NAME=]RATE", value_parser = budget, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
+    #[arg(long, value_name = "[NAME=]RATE", value_parser = budget, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) budget: Option<Budget>,
 
     /// Where shared state is kept [default: $XDG_STATE_HOME/retry]
     ///
     /// Also by the variable RETRY_STATE.
-    #[arg(long, value_name = "DIR", value_parser = clap::builder::OsStringValueParser::new().try_map(state), allow_hyphen_values = true, value_hint = ValueHint::DirPath, help_heading = "Shared state", hide_short_help = true)]
+    #[arg(long, value_name = "DIR", value_parser = clap::builder::OsStringValueParser::new().try_map(state), value_hint = ValueHint::DirPath, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) state: Option<PathBuf>,
 
     /// Instead of a COMMAND: show all breakers and budgets, or one
@@ -187,18 +187,18 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 
     /// Instead of a COMMAND: close a breaker
-    #[arg(long, value_name = "NAME", value_parser = name, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
+    #[arg(long, value_name = "NAME", value_parser = name, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) breaker_reset: Option<String>,
 
     /// Instead of a COMMAND: hold a breaker open, for 1h or DURATION
-    #[arg(long, value_name = "NAME[=DURATION]", value_parser = trip, allow_hyphen_values = true, help_heading = "Shared state", hide_short_help = true)]
+    #[arg(long, value_name = "NAME[=DURATION]", value_parser = trip, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) breaker_trip: Option<(String, Duration)>,
 
     /// Only the last line, why it failed; twice: nothing
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output", hide_short_help = true)]
     pub(crate) quiet: u8,
 
-    /// Which rule decided, what was signalled
+    /// Which rule decided, what was signalled, where state is
     #[arg(short, long, conflicts_with = "quiet", help_heading = "Output")]
     pub(crate) verbose: bool,
 

@@ -43,7 +43,9 @@ struct Entry {
     group: String,
     /// `-n`, `--max`: with dashes, the short one first.
     names: Vec<String>,
-    /// What its value is called.
+    /// Its value, a name, may be left out, and stands behind `=`.
+    optional: bool,
+    /// What its value is called, where it has to have one.
     value: Option<String>,
     /// The values that it takes, with their meaning, where they are few.
     values: Vec<(String, String)>,
@@ -89,10 +91,12 @@ fn entry(arg: &Arg) -> Entry {
         None => (first, None),
     };
     let takes_value = arg.get_action().takes_values();
+    let optional = arg.is_require_equals_set();
     Entry {
         group: arg.get_help_heading().unwrap_or_default().to_owned(),
         names: names.chain(arg.get_long().map(|name| format!("--{name}"))).collect(),
-        value: arg.get_value_names().filter(|_| takes_value).map(<[_]>::concat),
+        optional,
+        value: arg.get_value_names().filter(|_| takes_value && !optional).map(<[_]>::concat),
         values: if takes_value { values.collect() } else { Vec::new() },
         meaning: if more.is_empty() { first.to_owned() } else { format!("{first}. {more}") }
             .trim_end_matches('.')
@@ -109,6 +113,7 @@ pub fn option_table() -> String {
     for entry in entries(&definition()) {
         let listed: Vec<&str> = entry.values.iter().map(|(name, _)| name.as_str()).collect();
         let value = match (entry.value, listed.is_empty()) {
+            (None, _) if entry.optional => "[=NAME]".to_owned(),
             (None, _) => String::new(),
             // Values that have a meaning each are all there are: they stand for the name.
             (Some(_), false) if entry.values.iter().all(|(_, meaning)| !meaning.is_empty()) => {

@@ -9,7 +9,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::args::Args;
-use super::values::{ValueError, decimal_times, duration, positive_duration};
+use super::values::{ValueError, decimal_times, duration};
 use crate::error::Error;
 use crate::policy::Limits;
 use crate::policy::admission::Admission;
@@ -131,13 +131,30 @@ pub(crate) fn failures(text: &str) -> Result<NonZeroU32, ValueError> {
     }
 }
 
+/// Reads a duration that is more than nothing.
+///
+/// # Errors
+/// As [`duration`], and zero.
+pub(crate) fn some_time(text: &str) -> Result<Duration, ValueError> {
+    match duration(text)? {
+        Duration::ZERO => Err(ValueError::new("it must be more than 0", "write a time, as 30s or 5m")),
+        time => Ok(time),
+    }
+}
+
 /// Reads `NAME` or `NAME=DURATION`.
 ///
 /// # Errors
 /// Where name or duration cannot be read.
 pub(crate) fn trip(text: &str) -> Result<(String, Duration), ValueError> {
     match text.rsplit_once('=') {
-        Some((named, time)) => Ok((name(named)?, positive_duration(time)?)),
+        Some((named, time)) => {
+            let time = some_time(time).map_err(|error| ValueError {
+                hint: format!("what stands behind the last = is a time, as in {named}=2h or {text}=2h"),
+                ..error
+            });
+            Ok((name(named)?, time?))
+        }
         None => Ok((name(text)?, TRIP)),
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn explain(error: &clap::Error) -> Error {
     };
     let option = text(ContextKind::InvalidArg).unwrap_or_default();
     // `--max <N>`, `--delay <DURATION[,DURATION]...>`: the name alone.
-    let bare = |text: &str| text.split([' ', '=', '.']).next().unwrap_or_default().to_owned();
+    let bare = |text: &str| text.split([' ', '=', '.', '[']).next().unwrap_or_default().to_owned();
     let name = bare(&option);
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     match error.kind() {

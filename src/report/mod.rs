@@ -44,7 +44,10 @@ pub(crate) enum Event<'a> {
     /// An attempt failed and another follows.
     Retry { progress: &'a Progress, attempt: &'a Attempt, verdict: &'a Verdict, delay: Duration },
     /// The breaker is open, and is looked at again after this time.
-    Waiting { refusal: &'a Refusal, look: Duration },
+    /// Once more (`again`) where it has been said already.
+    Waiting { refusal: &'a Refusal, look: Duration, again: bool },
+    /// The breaker has opened.
+    Opened { refusal: &'a Refusal },
     /// The run is over; `last` is its last attempt.
     Finish { progress: &'a Progress, last: Option<&'a Attempt>, finish: &'a Finish, elapsed: Duration },
 }
@@ -226,9 +229,11 @@ impl Phrases {
                 let delay = duration(*delay);
                 (Volume::Normal, format!("attempt {number} {outcome}; next in {delay}"))
             }
-            Event::Waiting { refusal, look } => {
+            Event::Opened { refusal } => (Volume::Normal, self.refusal(refusal)),
+            Event::Waiting { refusal, look, again } => {
                 let breaker = self.refusal(refusal);
-                (Volume::Normal, format!("{breaker}; looks again in {}", duration(*look)))
+                let least = if *again { Volume::Verbose } else { Volume::Normal };
+                (least, format!("{breaker}; looks again in {}", duration(*look)))
             }
             Event::Finish { progress, last, finish, elapsed } => {
                 self.finish(progress, *last, finish, *elapsed)?
@@ -311,7 +316,7 @@ impl Phrases {
             }
         };
         let next = match refusal.prober {
-            Some(pid) => format!("process {pid} probes"),
+            Some(pid) => format!("process {pid} probes, for {} at most", duration(refusal.left)),
             None => format!("next probe in {}", duration(refusal.left)),
         };
         format!("breaker {name} is open since {} ({why}), {next}", local(refusal.age))
@@ -321,8 +326,13 @@ impl Phrases {
     fn open(&self, refusal: &Refusal, deadline: Option<Duration>) -> String {
         let path = self.shared.breaker.as_ref().map(|place| place.path.to_string_lossy());
         let path = path.as_deref().map(shell_word).unwrap_or_default();
-        let past = deadline.map(|time| format!(", past the deadline of {}", duration(time)));
-        let past = past.unwrap_or_default();
+        let past = match deadline {
+            Some(time) if refusal.prober.is_some() => {
+                format!("; the deadline of {} comes first", duration(time))
+            }
+            Some(time) => format!(", past the deadline of {}", duration(time)),
+            None => String::new(),
+        };
         let refusal = self.refusal(refusal);
         format!("{refusal}{past}; to close it: retry --breaker-reset={}", printable(&path))
     }
@@ -451,8 +461,16 @@ impl Phrases {
     }
 }
 
+/// How an attempt ended, and what a server said.
+pub(crate) fn told(attempt: &Attempt) -> String {
+    let status = attempt.evidence.response.status().map(|status| format!("HTTP {status}"));
+    let said: Vec<String> = status.into_iter().chain(asked(attempt)).collect();
+    let ending = ending(&attempt.outcome);
+    if said.is_empty() { ending } else { format!("{ending}, {}", said.join(", ")) }
+}
+
 /// How an attempt ended.
-pub(crate) fn ending(outcome: &Outcome) -> String {
+fn ending(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Exited(status) => format!("exited {status}"),
         Outcome::Signaled(signal) => format!("killed by {signal}"),

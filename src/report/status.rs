@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::text::{duration, printable};
 use crate::policy::admission::Moment;
-use crate::policy::admission::breaker::{Refusal, State};
+use crate::policy::admission::breaker::{Cause, Open, Refusal, State};
 use crate::state::place::Place;
 use crate::state::record::Record;
 use crate::state::store::Trouble;
@@ -49,6 +49,15 @@ impl Seen {
             State::Closed(closed) => closed.last.as_deref(),
             State::Open(open) => open.last.as_deref(),
             State::HalfOpen(half) => half.open.last.as_deref(),
+        }
+    }
+
+    /// Why it is not closed.
+    fn open(&self) -> Option<&Open> {
+        match &self.record.breaker.state {
+            State::Closed(_) => None,
+            State::Open(open) => Some(open),
+            State::HalfOpen(half) => Some(&half.open),
         }
     }
 
@@ -132,8 +141,13 @@ struct Whole<'a> {
     since: Option<String>,
     /// Until the next probe; 0: the next run probes.
     next_probe_seconds: Option<f64>,
-    /// The pid of the run that probes.
+    /// The pid of the run that probes, and how long it may at most.
     prober: Option<u32>,
+    probe_left_seconds: Option<f64>,
+    /// Probes that failed since it opened.
+    failed_probes: u32,
+    /// Why it opened: `failures` or `tripped`.
+    cause: Option<&'static str>,
     budget: Option<Budget>,
 }
 
@@ -182,6 +196,15 @@ impl Serialize for Row {
                 refusal => Some(refusal.as_ref().map_or(0.0, |refusal| refusal.left.as_secs_f64())),
             },
             prober: refusal.as_ref().and_then(|refusal| refusal.prober),
+            probe_left_seconds: refusal
+                .as_ref()
+                .filter(|refusal| refusal.prober.is_some())
+                .map(|refusal| refusal.left.as_secs_f64()),
+            failed_probes: seen.open().map_or(0, |open| open.probes),
+            cause: seen.open().map(|open| match open.cause {
+                Cause::Failures => "failures",
+                Cause::Tripped => "tripped",
+            }),
             budget: seen.budget().map(|(tokens, size)| Budget { tokens, size }),
         }
         .serialize(serializer)

@@ -59,6 +59,8 @@ enum StateFile {
         since_ms: Option<i64>,
         failures: u32,
         last: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before_ms: Option<i64>,
     },
     Open(OpenFile),
     HalfOpen {
@@ -105,12 +107,12 @@ struct BudgetFile {
     returns_in_ms: u64,
 }
 
-/// Whether bytes may once have been a record: empty, as after a power failure, or beginning like one.
+/// Whether bytes may once have been a record: empty or all NUL, as after a power failure, or with a record's
+/// beginning, as far as they go.
 pub(crate) fn looks_like_one(bytes: &[u8]) -> bool {
-    let begins = bytes.trim_ascii_start();
-    begins.is_empty()
-        || (begins.starts_with(b"{") && b"\"version\"".starts_with(begins[1..].trim_ascii_start()))
-        || (begins.starts_with(b"{") && begins[1..].trim_ascii_start().starts_with(b"\"version\""))
+    const BEGINNING: &[u8] = br#"{"version":1,"clock":{"#;
+    let text: Vec<u8> = bytes.iter().take(200).copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    bytes.iter().all(|byte| *byte == 0) || BEGINNING.starts_with(&text) || text.starts_with(BEGINNING)
 }
 
 /// In milliseconds, as many as they count.
@@ -192,9 +194,12 @@ impl StateFile {
             last: open.last,
         };
         match self {
-            Self::Closed { since_ms, failures, last } => {
-                State::Closed(Closed { since: since_ms.map(&moment), failures, last })
-            }
+            Self::Closed { since_ms, failures, last, not_before_ms } => State::Closed(Closed {
+                since: since_ms.map(&moment),
+                failures,
+                last,
+                not_before: not_before_ms.map(&moment),
+            }),
             Self::Open(open) => State::Open(opened(open)),
             Self::HalfOpen { open, probe } => State::HalfOpen(HalfOpen {
                 open: opened(open),
@@ -225,6 +230,7 @@ impl StateFile {
                 since_ms: closed.since.map(|since| since.0),
                 failures: closed.failures,
                 last: closed.last.clone(),
+                not_before_ms: closed.not_before.map(|until| until.0),
             },
             State::Open(open) => Self::Open(opened(open)),
             State::HalfOpen(half) => Self::HalfOpen {
@@ -273,7 +279,12 @@ mod tests {
 
     fn records() -> Vec<Record> {
         let lease = Lease { owner: 17, since: Moment(450_000), length: Duration::from_secs(300) };
-        let closed = Closed { since: Some(Moment(-5)), failures: 2, last: Some("killed by \"TERM\"".into()) };
+        let closed = Closed {
+            since: Some(Moment(-5)),
+            failures: 2,
+            last: Some("killed by \"TERM\"".into()),
+            not_before: Some(Moment(600_000)),
+        };
         let tripped = Open { cause: Cause::Tripped, last: None, ..open() };
         let states = [
             State::Closed(Closed::default()),
@@ -305,6 +316,18 @@ mod tests {
                 "{}",
                 String::from_utf8_lossy(&bytes)
             );
+        }
+    }
+
+    #[test]
+    fn a_torn_record_is_told_from_something_else() {
+        let whole = records().remove(4).write(now());
+        for end in 0..whole.len() {
+            assert!(looks_like_one(&whole[..end]), "{end}");
+        }
+        assert!(looks_like_one(&[0; 999]));
+        for other in [&b"#!/bin/sh\n"[..], b"{\"a\": 1}", b"{\"version\": \"1.0.0\"}", b"x", b"\0x", b"[1]"] {
+            assert!(!looks_like_one(other), "{other:?}");
         }
     }
 

@@ -112,9 +112,16 @@ impl Shared {
     }
 
     /// Reports what the attempt has shown, and takes a token where another is wanted (`retry`), within `most`.
-    /// With `through` that is so also where the breaker has opened: the run will wait for it.
-    pub(crate) fn settle(&mut self, shown: &Shown, retry: bool, through: bool, most: Duration) -> Settlement {
+    /// Where the breaker has opened and a probe is due in less than `through`, the run will wait for it.
+    pub(crate) fn settle(
+        &mut self,
+        shown: &Shown,
+        retry: bool,
+        through: Option<Duration>,
+        most: Duration,
+    ) -> Settlement {
         let together = self.together().filter(|_| retry);
+        let mut answer = Settlement::Go;
         if let Some((store, settings)) = &mut self.breaker
             && let Some(pass) = self.pass.take()
             && !is_known(store, pass, shown)
@@ -123,20 +130,23 @@ impl Shared {
                 record.breaker.record(pass, shown, access.now, settings);
                 let open =
                     record.breaker.refusal(access.now, |generation, owner| lives(access, generation, owner));
-                if let Some(refusal) = open
-                    && !through
-                {
-                    return Ok(Settlement::Open(refusal));
-                }
-                let granted = together.is_none_or(|rate| withdraw(record, rate, access.now));
-                Ok(if granted { Settlement::Go } else { Settlement::Spent })
+                let granted = match open {
+                    Some(refusal) if !retry || !through.is_some_and(|most| refusal.is_over_in(most)) => {
+                        return Ok(Settlement::Open(refusal));
+                    }
+                    Some(refusal) => Settlement::Wait(refusal),
+                    None => Settlement::Go,
+                };
+                let spent = together.is_some_and(|rate| !withdraw(record, rate, access.now));
+                Ok(if spent { Settlement::Spent } else { granted })
             });
             if pass.probe {
                 store.give_up(pass.generation);
             }
             match self.by_breaker(settled) {
-                None | Some(Settlement::Go) => {}
-                Some(settled) => return settled,
+                None => {}
+                Some(settled @ (Settlement::Go | Settlement::Wait(_))) => answer = settled,
+                Some(settled @ (Settlement::Open(_) | Settlement::Spent)) => return settled,
             }
         }
         if let Some((rate, Tokens::Own(store))) = &mut self.budget
@@ -147,7 +157,16 @@ impl Shared {
                 return Settlement::Spent;
             }
         }
-        Settlement::Go
+        answer
+    }
+
+    /// Whether the breaker is closed now. Only a look; where that fails, the transaction will say why.
+    pub(crate) fn is_closed(&self) -> bool {
+        let closed = |(store, _): &(Store, Settings)| {
+            let read = store.read(&Stamp::now());
+            read.is_ok_and(|record| matches!(record.unwrap_or_default().breaker.state, State::Closed(_)))
+        };
+        self.breaker.as_ref().is_none_or(closed)
     }
 
     /// What is to be told, once.

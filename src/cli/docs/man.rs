@@ -81,7 +81,11 @@ fn row_text(row: &Profile) -> String {
 
 fn option(entry: &Entry) -> String {
     let names: Vec<String> = entry.names.iter().map(|name| format!("`{name}`")).collect();
-    let value = entry.value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
+    let value = match &entry.value {
+        Some(value) => format!(" {value}"),
+        None if entry.optional => "[=NAME]".to_owned(),
+        None => String::new(),
+    };
     let default = entry.default.as_ref().map(|default| format!("\nDefault: {default}.")).unwrap_or_default();
     let mut text = item(&format!("{}{value}", names.join(", ")), &format!("{}.{default}", entry.meaning));
     if entry.values.iter().any(|(_, meaning)| !meaning.is_empty()) {
@@ -304,10 +308,12 @@ The settings are those of the run that reports; how long it is open holds for al
 
 Failures are those that would be retried, and timeouts.
 A success sets the count to nothing.
-Failures that are not retried, an attempt that a signal to `retry` ended, one that the deadline cut before its timeout, and
-a command that cannot be started count as neither.
+Exit status 0 is a success, also where `--until` waits for more, and so is an attempt that ran for `--healthy-after`.
+Failures that are not retried, an attempt that a signal to `retry` ended, one that the deadline cut before its timeout or,
+without one, before half of the deadline, and a command that cannot be started count as neither.
 
-With `--breaker-wait` a run waits for the probe, as long as `--deadline` allows.
+With `--breaker-wait` a run waits for the probe, as long as `--deadline` allows; it notices within seconds that somebody
+has closed the breaker.
 Those who wait look again spread over half a cooldown after the probe is due.
 
 A budget is asked before the wait for a retry, and never before a first attempt.
@@ -317,6 +323,7 @@ A new budget is full.
 Where it is spent the run ends with the status of its command.
 
 `--breaker-trip` holds a breaker open whatever happens, for a maintenance window; then one run probes.
+What stands behind the last `=` is the time, so a name with `=` in it needs one: `--breaker-trip=a=b=1h`.
 `--breaker-reset` closes it.
 Both take, like `--breaker-status`, the path of the file in place of a name, so that root can close another user's.
 # ENVIRONMENT
@@ -338,10 +345,10 @@ the directory `retry` in it; ignored where it is not absolute
 # FILES
 : `NAME.json`
 what is kept under NAME, in the directory above; mode 0600 in a directory of mode 0700.
-It is replaced as a whole, by rename(2), so that it may be read without a lock.
+It is replaced as a whole, by rename(2), so that it may be read without a lock; it is not there before something happened.
 : `NAME.json.lock`
-locked (its first byte, `F_OFD_SETLK` of fcntl(2)) by who changes the other, for about a millisecond, and never while a
-command runs; its other bytes are locked by those who probe.
+locked (its first byte, `F_OFD_SETLK` of fcntl(2)) and signed by who changes the other, for about a millisecond, and
+never while a command runs; its other bytes are locked by those who probe.
 It is never removed, and must not be while runs use it.
 : `NAME.json.retry-tmp`
 is there while the file is written; one that is left is removed by the next run that changes it
@@ -355,16 +362,18 @@ included, `unix_ms` since 1970.
 All other times are milliseconds since that boot; in another boot they are shifted by the wall clock, and none lies ahead
 of now.
 `breaker` has `generation`, which rises with every change of state, and `state`.
-`closed` has `since_ms` or null, `failures` in a row, and `last`, how the last ended, or null.
+`closed` has `since_ms` or null, `failures` in a row, `last`, how the last ended, or null, and `not_before_ms` where a
+server asked to be left alone until then.
 `open` has `first_ms`, when it opened, `since_ms`, when it opened last, `length_ms`, for how long, `cause` (`failures` or
 `tripped`), `probes` that failed, `failures` and `last`.
 `half-open` has the same and `probe`, with the `pid` of the `retry` that probes, `since_ms` and `length_ms`.
 `budget`, if there is one, has `billionths` of a retry that were left at `at_ms`, the `size` that it may reach, and that
 `returns` retries come back in `returns_in_ms`.
 
-Where a file cannot be used (no permission, a full disk, a lock that is held for a second), `retry` says so once and goes
-on without it; it never follows a symbolic link.
-A file that root makes in another user's directory belongs to that user.
+Where a file cannot be used (no permission, a full disk, a lock that one process holds for a second), `retry` says so once
+and goes on without it; it never follows a symbolic link.
+A file at a path that was never a record is left alone.
+A file or directory that root makes below another user's directory belongs to that user.
 # EXAMPLES
 Wait for a server to come up, two minutes at most:
 

@@ -51,6 +51,8 @@ pub(crate) struct Closed {
     pub(crate) failures: u32,
     /// What the last of them was.
     pub(crate) last: Option<String>,
+    /// A server has asked to be left alone until then.
+    pub(crate) not_before: Option<Moment>,
 }
 
 /// No attempt is made before the cooldown is over.
@@ -137,6 +139,19 @@ pub(crate) enum Shown {
     Nothing,
 }
 
+impl Refusal {
+    /// Whether another says the same, but for the time.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let what = |refusal: &Self| (refusal.cause, refusal.failures, refusal.prober.is_some());
+        what(self) == what(other)
+    }
+
+    /// Whether a probe may be made in less than this time; one that runs may end at any.
+    pub(crate) fn is_over_in(&self, time: Duration) -> bool {
+        self.prober.is_some() || self.left < time
+    }
+}
+
 impl Settings {
     /// How long it stays open after so many failed probes. Saturating.
     fn open_for(&self, probes: u32, asked: Option<Duration>) -> Duration {
@@ -183,17 +198,18 @@ impl Breaker {
         }
         match (&mut self.state, shown) {
             (State::Closed(closed), Shown::Success) => {
-                closed.failures = 0;
-                closed.last = None;
+                *closed = Closed { since: closed.since, ..Closed::default() };
             }
             (State::Closed(closed), Shown::Failure { what, asked }) => {
                 closed.failures = closed.failures.saturating_add(1);
                 closed.last = Some(what.clone());
+                let until = asked.map(|asked| now.plus(asked.min(LONGEST_ASKED)));
+                closed.not_before = closed.not_before.max(until);
                 if closed.failures >= settings.failures.get() {
                     let open = Open {
                         first: now,
                         since: now,
-                        length: settings.open_for(0, *asked),
+                        length: settings.open_for(0, closed.not_before.map(|until| until.since(now))),
                         cause: Cause::Failures,
                         probes: 0,
                         failures: closed.failures,
@@ -260,6 +276,8 @@ impl Breaker {
         let open = match &mut self.state {
             State::Closed(closed) => {
                 closed.since = closed.since.map(|since| since.min(now));
+                let latest = now.plus(LONGEST_ASKED);
+                closed.not_before = closed.not_before.map(|until| until.min(latest));
                 return;
             }
             State::Open(open) => open,
@@ -445,37 +463,87 @@ mod tests {
         }
     }
 
+    #[test]
+    fn it_is_told_since_when_why_and_for_how_long() {
+        let mut breaker = opened(at(0));
+        let probe = pass(&mut breaker, at(30));
+        let what = Shown::Failure { what: "exited 9".into(), asked: Some(secs(100)) };
+        breaker.record(probe, &what, at(31), &settings());
+        // Since it opened first; for as long as the server asks.
+        let refusal = breaker.refusal(at(41), |_, _| true).unwrap();
+        let Refusal { age, left, failures, last, cause, prober } = refusal;
+        assert_eq!((age, left, failures, last.as_deref()), (secs(41), secs(90), 4, Some("exited 9")));
+        assert_eq!((cause, prober), (Cause::Failures, None));
+        // What a probe that shows nothing leaves behind is as it was, and the doubling goes on.
+        let probe = pass(&mut breaker, at(131));
+        breaker.record(probe, &Shown::Nothing, at(132), &settings());
+        let probe = pass(&mut breaker, at(132));
+        breaker.record(probe, &failure(), at(132), &settings());
+        let refusal = breaker.refusal(at(132), |_, _| true).unwrap();
+        assert_eq!((refusal.age, refusal.left, refusal.failures), (secs(132), secs(120), 5));
+        let probe = pass(&mut breaker, at(252));
+        breaker.record(probe, &Shown::Success, at(253), &settings());
+        assert_eq!(breaker.state, State::Closed(Closed { since: Some(at(253)), ..Closed::default() }));
+        let first = pass(&mut breaker, at(260));
+        breaker.record(first, &failure(), at(260), &settings());
+        breaker.record(first, &Shown::Success, at(261), &settings());
+        assert_eq!(breaker.state, State::Closed(Closed { since: Some(at(253)), ..Closed::default() }));
+        breaker.not_after(at(200));
+        assert_eq!(breaker.state, State::Closed(Closed { since: Some(at(200)), ..Closed::default() }));
+        breaker.trip(at(300), secs(60));
+        assert_eq!(breaker.refusal(at(300), |_, _| true).unwrap().cause, Cause::Tripped);
+        breaker.not_after(at(100));
+        assert_eq!(breaker.refusal(at(110), |_, _| true).unwrap().age, secs(10));
+    }
+
+    #[test]
+    fn what_a_server_asked_at_an_earlier_failure_counts() {
+        let mut breaker = Breaker::default();
+        for asked in [Some(secs(1000)), None, None] {
+            let pass = pass(&mut breaker, at(0));
+            breaker.record(pass, &Shown::Failure { what: String::new(), asked }, at(0), &settings());
+        }
+        assert_eq!(breaker.refusal(at(0), |_, _| true).unwrap().left, secs(1000));
+    }
+
     /// What may happen to a breaker that several runs share.
     #[derive(Debug, Clone)]
     enum Step {
         /// A run asks for an attempt.
         Ask,
-        /// A run that was admitted reports.
+        /// One of the last runs that were admitted reports, with settings of its own.
         Report {
-            run: usize,
+            back: usize,
             shown: Shown,
+            threshold: u32,
+            cooldown: u64,
         },
-        /// A run dies.
+        /// One of the last runs dies.
         Die {
-            run: usize,
+            back: usize,
         },
         Pass(u64),
+        /// The clock is set back.
+        Back(u64),
         Reset,
         Trip(u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         let shown = prop_oneof![
-            3 => Just(failure()),
-            1 => (0u64..200).prop_map(|s| Shown::Failure { what: String::new(), asked: Some(secs(s)) }),
-            2 => Just(Shown::Success),
+            4 => Just(failure()),
+            1 => (0u64..200).prop_map(|s| Shown::Failure { what: s.to_string(), asked: Some(secs(s)) }),
+            1 => Just(Shown::Success),
             1 => Just(Shown::Nothing),
         ];
         prop_oneof![
-            6 => Just(Step::Ask),
-            6 => (0usize..8, shown).prop_map(|(run, shown)| Step::Report { run, shown }),
-            1 => (0usize..8).prop_map(|run| Step::Die { run }),
-            3 => (0u64..40).prop_map(Step::Pass),
+            8 => Just(Step::Ask),
+            8 => (0usize..3, shown, 1u32..4, 1u64..40).prop_map(|(back, shown, threshold, cooldown)| {
+                Step::Report { back, shown, threshold, cooldown }
+            }),
+            1 => (0usize..3).prop_map(|back| Step::Die { back }),
+            6 => (0u64..100).prop_map(Step::Pass),
+            1 => (0u64..100).prop_map(Step::Back),
             1 => Just(Step::Reset),
             1 => (1u64..100).prop_map(Step::Trip),
         ]
@@ -489,114 +557,163 @@ mod tests {
         reported: bool,
     }
 
+    /// What the history says of an opening.
+    #[derive(Clone)]
+    struct Opened {
+        first: Moment,
+        since: Moment,
+        length: Duration,
+        cause: Cause,
+        probes: u32,
+        failures: u32,
+        last: Option<String>,
+    }
+
     /// What the history alone says of now: nothing of the breaker's own.
     #[derive(Default)]
     struct History {
         runs: Vec<Run>,
-        /// When and until when it was opened last, if it has not been closed since.
-        open: Option<(Moment, Moment)>,
+        /// Not closed since.
+        open: Option<Opened>,
         /// Failures since the last success or change, of runs admitted since the last change.
         failures: u32,
-        probes: u32,
+        not_before: Option<Moment>,
         /// Runs with a lower index were admitted before the last change of state.
         changed: usize,
     }
 
     impl History {
         /// The run whose probe counts now.
-        fn probing(&self, now: Moment) -> Option<usize> {
-            let live =
-                |run: &Run| run.pass.probe && run.alive && !run.reported && now < run.asked_at.plus(secs(20));
-            (self.changed..self.runs.len()).rev().take(1).find(|i| live(&self.runs[*i]))
+        fn probing(&self, now: Moment) -> Option<&Run> {
+            let live = |run: &&Run| {
+                run.pass.probe && run.alive && !run.reported && now < run.asked_at.plus(secs(20))
+            };
+            self.runs[self.changed..].last().filter(live)
+        }
+
+        fn close(&mut self) {
+            (self.open, self.failures, self.not_before) = (None, 0, None);
+            self.changed = self.runs.len();
+        }
+
+        fn reopen(&mut self, open: Opened) {
+            self.open = Some(open);
+            (self.failures, self.not_before) = (0, None);
+            self.changed = self.runs.len();
         }
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
         /// Against a naive history: nothing is admitted while it is open, there is one live probe at most,
         /// it closes only by a success or a reset, late reports change nothing, and it never sticks.
         #[test]
-        fn any_history_keeps_the_promises(steps in prop::collection::vec(step(), 1..60)) {
-            let settings = settings();
-            let (mut breaker, mut history, mut now) = (Breaker::default(), History::default(), at(1000));
+        fn any_history_keeps_the_promises(steps in prop::collection::vec(step(), 1..80)) {
+            let (mut breaker, mut history, mut now) = (Breaker::default(), History::default(), at(100_000));
             for step in steps {
                 match step {
                     Step::Pass(seconds) => now = now.plus(secs(seconds)),
+                    Step::Back(seconds) => {
+                        now = Moment(now.0 - i64::try_from(seconds).unwrap() * 1000);
+                        breaker.not_after(now);
+                        if let Some(open) = &mut history.open {
+                            (open.first, open.since) = (open.first.min(now), open.since.min(now));
+                        }
+                        for run in &mut history.runs {
+                            run.asked_at = run.asked_at.min(now);
+                        }
+                    }
                     Step::Reset => {
                         breaker.reset(now);
-                        (history.open, history.failures, history.probes) = (None, 0, 0);
-                        history.changed = history.runs.len();
+                        history.close();
                     }
                     Step::Trip(seconds) => {
                         breaker.trip(now, secs(seconds));
-                        history.open = Some((now, now.plus(secs(seconds))));
-                        (history.failures, history.probes) = (0, 0);
-                        history.changed = history.runs.len();
+                        let (length, cause) = (secs(seconds), Cause::Tripped);
+                        history.reopen(Opened { first: now, since: now, length, cause, probes: 0, failures: 0, last: None });
                     }
-                    Step::Die { run } => {
-                        if let Some(run) = history.runs.get_mut(run) {
+                    Step::Die { back } => {
+                        if let Some(run) = history.runs.iter_mut().nth_back(back) {
                             run.alive = false;
                         }
                     }
                     Step::Ask => {
-                        let probing = history.probing(now);
-                        let lives = history.runs.last().is_some_and(|run| run.alive);
-                        let admitted = breaker.admit(now, settings.lease, 0, |_, _| lives);
-                        let expected = match history.open {
-                            None => Some(false),
-                            Some((_, until)) if now < until || probing.is_some() => None,
-                            Some(_) => Some(true),
+                        let probing = history.probing(now).map(|run| run.pass.generation);
+                        let alive = |generation: u64| {
+                            history.runs.iter().any(|run| run.pass.generation == generation && run.pass.probe && run.alive)
                         };
+                        let admitted = breaker.admit(now, secs(20), 7, |generation, owner| owner == 7 && alive(generation));
+                        let expected = history.open.clone().filter(|open| {
+                            now < open.since.plus(open.length) || probing.is_some()
+                        });
                         match (admitted, expected) {
-                            (Admitted::Yes(pass), Some(probe)) => {
-                                prop_assert_eq!(pass.probe, probe);
-                                if probe {
+                            (Admitted::Yes(pass), None) => {
+                                prop_assert_eq!(pass.probe, history.open.is_some());
+                                if pass.probe {
+                                    // Never used before.
+                                    prop_assert!(history.runs.iter().all(|run| run.pass.generation != pass.generation));
                                     history.changed = history.runs.len();
+                                    // Once due, it is so whatever the clock.
+                                    history.open.iter_mut().for_each(|open| open.length = Duration::ZERO);
                                 }
                                 history.runs.push(Run { pass, asked_at: now, alive: true, reported: false });
                             }
-                            (Admitted::No(refusal), None) => {
+                            (Admitted::No(refusal), Some(open)) => {
                                 prop_assert_eq!(refusal.prober.is_some(), probing.is_some());
                                 prop_assert!(refusal.left > Duration::ZERO);
+                                prop_assert!(refusal.left <= open.length.max(secs(20)));
+                                prop_assert_eq!(refusal.age, now.since(open.first));
+                                prop_assert_eq!(
+                                    (refusal.cause, refusal.failures, refusal.last),
+                                    (open.cause, open.failures, open.last)
+                                );
                             }
-                            (admitted, expected) => prop_assert!(false, "{admitted:?}, not {expected:?}"),
+                            (admitted, _) => prop_assert!(false, "{admitted:?}, not what was expected"),
                         }
                     }
-                    Step::Report { run: index, shown } => {
-                        let Some(run) = history.runs.get_mut(index).filter(|run| run.alive && !run.reported) else {
+                    Step::Report { back, shown, threshold, cooldown } => {
+                        let Some(index) = history.runs.len().checked_sub(back + 1) else { continue };
+                        let run = &mut history.runs[index];
+                        if !run.alive || run.reported {
                             continue;
-                        };
+                        }
                         run.reported = true;
                         let (pass, late) = (run.pass, index < history.changed);
                         let before = breaker.clone();
+                        let failures = NonZeroU32::new(threshold).unwrap();
+                        let settings = Settings { failures, cooldown: secs(cooldown), lease: secs(20) };
                         breaker.record(pass, &shown, now, &settings);
                         if late {
                             prop_assert_eq!(&breaker, &before);
                             continue;
                         }
-                        let doubled = |probes: u32| secs(30) * 2u32.pow(probes.min(4));
-                        let open_for = |probes, asked: Option<Duration>| doubled(probes).max(asked.unwrap_or_default());
-                        let next = history.runs.len();
-                        match (shown, pass.probe) {
-                            (Shown::Success, true) => {
-                                (history.open, history.failures, history.probes, history.changed) = (None, 0, 0, next);
+                        let open_for = |probes: u32, asked: Option<Duration>| {
+                            (secs(cooldown) * 2u32.pow(probes.min(4))).max(asked.unwrap_or_default())
+                        };
+                        match (shown, pass.probe, history.open.clone()) {
+                            (Shown::Success, true, _) => history.close(),
+                            (Shown::Success, false, _) => (history.failures, history.not_before) = (0, None),
+                            (Shown::Failure { what, asked }, true, Some(open)) => {
+                                let (probes, failures) = (open.probes + 1, open.failures + 1);
+                                let length = open_for(probes, asked);
+                                history.reopen(Opened { since: now, length, probes, failures, last: Some(what), ..open });
                             }
-                            (Shown::Success, false) => history.failures = 0,
-                            (Shown::Failure { asked, .. }, true) => {
-                                history.probes += 1;
-                                history.open = Some((now, now.plus(open_for(history.probes, asked))));
-                                history.changed = next;
-                            }
-                            (Shown::Failure { asked, .. }, false) => {
+                            (Shown::Failure { what, asked }, _, _) => {
                                 history.failures += 1;
-                                if history.failures == 3 {
-                                    history.open = Some((now, now.plus(open_for(0, asked))));
-                                    (history.failures, history.changed) = (0, next);
+                                history.not_before = history.not_before.max(asked.map(|asked| now.plus(asked)));
+                                if history.failures >= threshold {
+                                    let length = open_for(0, history.not_before.map(|until| until.since(now)));
+                                    let (cause, failures) = (Cause::Failures, history.failures);
+                                    let last = Some(what);
+                                    history.reopen(Opened { first: now, since: now, length, cause, probes: 0, failures, last });
                                 }
                             }
-                            (Shown::Nothing, true) => history.changed = next,
-                            (Shown::Nothing, false) => {}
+                            (Shown::Nothing, true, Some(open)) => {
+                                history.open = Some(Opened { since: now, length: Duration::ZERO, ..open });
+                                history.changed = history.runs.len();
+                            }
+                            (Shown::Nothing, _, _) => {}
                         }
                     }
                 }

@@ -159,6 +159,21 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_what_was_asked_for() {
+        for (percent, most) in [(10, 10), (50, 50), (150, 150)] {
+            let share = Rate::Share { billionths: TOKEN / 100 * percent };
+            let mut bucket = Bucket::full(share, at(0));
+            assert_eq!(withdrawals(&mut bucket, share, at(0)), 10);
+            let mut retries = 0;
+            for _ in 0..100 {
+                bucket.deposit(share, at(0));
+                retries += withdrawals(&mut bucket, share, at(0));
+            }
+            assert_eq!(retries, most, "{percent}%");
+        }
+    }
+
+    #[test]
     fn a_full_bucket_is_left_as_it_was() {
         let full = Bucket::full(FIFTH, at(0));
         let mut bucket = full;

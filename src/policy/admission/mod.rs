@@ -29,8 +29,10 @@ pub(crate) struct Admission {
 pub(crate) enum Settlement {
     /// The retry that was asked for may be made, as far as is known now.
     Go,
-    /// The breaker is open now.
+    /// The breaker is open now, and ends the run.
     Open(breaker::Refusal),
+    /// The breaker is open now, and will be waited for: then the retry may be made.
+    Wait(breaker::Refusal),
     /// The budget has no token for a retry.
     Spent,
 }
@@ -45,6 +47,11 @@ impl Admission {
     /// Whether there is anything that the run shares.
     pub(crate) fn is_shared(&self) -> bool {
         self.breaker.is_some() || self.budget.is_some()
+    }
+
+    /// How long one of those who wait stays behind the first.
+    pub(crate) fn spread(&self, rng: &mut impl Rng) -> Duration {
+        uniform(Duration::ZERO, self.breaker.map_or(Duration::ZERO, |settings| settings.cooldown / 2), rng)
     }
 
     /// How long to wait until the next look at a breaker that is open, `left` before the deadline; none where
@@ -115,6 +122,27 @@ mod tests {
         assert_eq!(admission(false).next_look(&refusal(1, None), Duration::MAX, &mut rng), None);
         let long = refusal(60, None);
         assert_eq!(admission(true).next_look(&long, Duration::from_secs(60), &mut rng), None);
+    }
+
+    #[test]
+    fn those_who_wait_come_back_spread_over_half_a_cooldown() {
+        let (admission, refusal) = (admission(true), refusal(20, None));
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
+        let look = |rng: &mut _| admission.next_look(&refusal, Duration::from_secs(100), rng).unwrap();
+        let looks: Vec<Duration> = (0..300).map(|_| look(&mut rng)).collect();
+        let within = |from, to| {
+            let range = Duration::from_millis(from)..Duration::from_millis(to);
+            looks.iter().filter(|look| range.contains(look)).count()
+        };
+        // Of 300, 20 in each second of the fifteen.
+        for second in 0..15 {
+            let there = within(20_000 + second * 1000, 21_000 + second * 1000);
+            assert!((5..=40).contains(&there), "{there} in second {second}");
+        }
+        let spreads: Vec<Duration> = (0..300).map(|_| admission.spread(&mut rng)).collect();
+        assert!(spreads.iter().min() < Some(&Duration::from_secs(1)));
+        assert!(spreads.iter().max() > Some(&Duration::from_secs(14)));
+        assert!(spreads.iter().max() <= Some(&Duration::from_secs(15)));
     }
 
     proptest! {
