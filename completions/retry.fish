@@ -4,7 +4,7 @@
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= breaker-status json breaker-reset= breaker-trip= q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
+    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= breaker-status=? json breaker-reset= breaker-trip= q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
     or return 1
     set -q argv[1]
     or return 1
@@ -92,7 +92,7 @@ complete -c retry -n 'not __retry_command' -l breaker-failures -d 'Failures in a
 complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'How long it stays open before one probe [default: 30s]' -r -f
 complete -c retry -n 'not __retry_command' -l budget -d 'Limit retries over all runs that share NAME, else the breaker\'s name' -r -f
 complete -c retry -n 'not __retry_command' -l state -d 'Where shared state is kept [default: $XDG_STATE_HOME/retry]' -r -f -a "(__fish_complete_directories)"
-complete -c retry -n 'not __retry_command' -l breaker-status -d 'Instead of a COMMAND: show all breakers and budgets, or one' -r -f
+complete -c retry -n 'not __retry_command' -l breaker-status -d 'Instead of a COMMAND: show all breakers and budgets, or one' -f
 complete -c retry -n 'not __retry_command' -l breaker-reset -d 'Instead of a COMMAND: close a breaker' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-trip -d 'Instead of a COMMAND: hold a breaker open, for 1h or DURATION' -r -f
 complete -c retry -n 'not __retry_command' -l label -d 'The command\'s name in messages [default: its base name]' -r -f

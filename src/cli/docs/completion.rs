@@ -175,11 +175,24 @@ fn fish(script: &str, entries: &[Entry]) -> String {
     let specification = |entry: &Entry| {
         let short = entry.short().and_then(|name| name.strip_prefix('-')).map(|letter| format!("{letter}/"));
         let long = entry.long().and_then(|name| name.strip_prefix("--")).unwrap_or_default();
-        let value = if entry.value.is_some() { "=" } else { "" };
+        let value = match entry.value {
+            Some(_) => "=",
+            None if entry.optional => "=?",
+            None => "",
+        };
         format!("{}{long}{value}", short.unwrap_or_default())
     };
     let options: Vec<String> = entries.iter().map(specification).collect();
-    let script = script.replace("complete -c retry ", "complete -c retry -n 'not __retry_command' ");
+    let mut script = script.replace("complete -c retry ", "complete -c retry -n 'not __retry_command' ");
+    // A value that may be left out is no word of its own.
+    for entry in entries.iter().filter(|entry| entry.optional) {
+        let name = entry.long().and_then(|name| name.strip_prefix("--")).unwrap_or_default();
+        let lines = script.lines().map(|line| match line.contains(&format!(" -l {name} ")) {
+            true => line.trim_end_matches(" -r -f").to_owned() + " -f\n",
+            false => format!("{line}\n"),
+        });
+        script = lines.collect();
+    }
     FISH.replace("@OPTIONS@", &options.join(" ")).replace("@SCRIPT@\n", &script)
 }
 
