@@ -4,7 +4,7 @@
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= breaker-status=? json breaker-reset= breaker-trip= q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
+    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
     or return 1
     set -q argv[1]
     or return 1

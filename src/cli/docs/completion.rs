@@ -180,7 +180,9 @@ fn fish(script: &str, entries: &[Entry]) -> String {
             None if entry.optional => "=?",
             None => "",
         };
-        format!("{}{long}{value}", short.unwrap_or_default())
+        let option = format!("{}{long}{value}", short.unwrap_or_default());
+        // A bare ? is a wildcard in older ones.
+        if entry.optional { format!("'{option}'") } else { option }
     };
     let options: Vec<String> = entries.iter().map(specification).collect();
     let mut script = script.replace("complete -c retry ", "complete -c retry -n 'not __retry_command' ");
