@@ -17,18 +17,20 @@ use nix::sys::stat::{FileStat, fstat, lstat};
 use nix::sys::uio::{pread, pwrite};
 
 use super::files::{PRIVATE, SAFE, belongs_to, is_file, owner_of};
+use crate::process::descendants::Process;
 use crate::process::wait;
 use crate::streams::descriptor::lift;
 
-/// How long one holder is waited for: so long, and so many looks, as a busy machine may let retry look seldom.
+/// How long one holder is waited for that is stopped, dead or unknown: so long, and so many looks, as a busy
+/// machine may let retry look seldom.
 const PATIENCE: Duration = Duration::from_secs(1);
-const LOOKS: u32 = 50;
+const LOOKS: u32 = 20;
 
-/// How long is waited in all, while the lock goes from hand to hand.
+/// How long is waited in all, while the lock goes from hand to hand or its holder only waits for a core.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
 /// Between two looks, at most.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a holder writes into the file: its pid, and when it took the lock.
 type Signature = [u8; SIGNED];
@@ -108,9 +110,11 @@ impl Lock {
             }
             looks += 1;
             let waited = now.saturating_sub(began);
-            if (now.saturating_sub(since) >= PATIENCE && looks >= LOOKS) || waited >= most {
-                let text = std::str::from_utf8(&signed).unwrap_or_default();
-                return Err(Refused::Held(text.split_whitespace().next().and_then(|pid| pid.parse().ok())));
+            let text = std::str::from_utf8(&signed).unwrap_or_default();
+            let by = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
+            let stuck = now.saturating_sub(since) >= PATIENCE && looks >= LOOKS && !by.is_some_and(is_busy);
+            if stuck || waited >= most {
+                return Err(Refused::Held(by));
             }
             sleep(pause(waited).min(most.saturating_sub(waited)));
         }
@@ -162,6 +166,12 @@ impl Lock {
         let there = lstat(path).map(identity);
         there.is_ok() && there == fstat(&self.file).map(identity)
     }
+}
+
+/// Whether a process is there and not stopped: it gives the lock up as soon as it gets a core.
+fn is_busy(pid: u32) -> bool {
+    i32::try_from(pid)
+        .is_ok_and(|pid| Path::new(&format!("/proc/{pid}")).exists() && !Process::is_stopped(pid))
 }
 
 /// The byte of a generation's lease: behind the first, in range of an offset.
