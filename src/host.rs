@@ -1,5 +1,6 @@
 //! The real world behind the loop: nothing but wiring.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::time::Duration;
 
@@ -8,15 +9,18 @@ use rand::rngs::{SysRng, Xoshiro256PlusPlus};
 use rand::{SeedableRng as _, TryRng as _};
 
 use crate::cli::resolve::Invocation;
+use crate::cli::values::KeySource;
 use crate::error::Error;
 use crate::policy::admission::Settlement;
 use crate::policy::admission::breaker::{Refusal, Shown};
+use crate::policy::expand::{Tokens, expanded};
 use crate::policy::verdict::outcome::{Attempt, Signal};
 use crate::process::attempt::Supervisor;
 use crate::process::running::Bounds;
 use crate::process::wait;
 use crate::report::{Event, Report};
 use crate::run::Host;
+use crate::state::key;
 use crate::state::shared::Shared;
 
 /// The processes, clock and terminal of this machine.
@@ -31,11 +35,25 @@ pub(crate) struct System<'a> {
     pub(crate) random: Option<Xoshiro256PlusPlus>,
     /// That of looks at a breaker.
     pub(crate) dice: Option<Xoshiro256PlusPlus>,
+    /// The idempotency key, once there was an attempt.
+    pub(crate) key: Option<String>,
+}
+
+const NO_RANDOMNESS: Error = Error::System { what: "cannot get random numbers", errno: Errno::EIO };
+
+/// A key file that cannot be used, with what to do about it.
+pub(crate) fn key_error(why: &key::Unusable) -> Error {
+    let hint = match why {
+        key::Unusable::Old { .. } => Some("look whether the request was carried out, then remove the file"),
+        key::Unusable::NoKey { .. } => Some("remove it, or put one line with the key in it"),
+        key::Unusable::System { .. } | key::Unusable::NoFile { .. } => None,
+    };
+    Error::State { cause: why.to_string(), hint: hint.map(ToOwned::to_owned) }
 }
 
 /// A random number of the system's.
 fn from_system() -> Result<u64, Error> {
-    SysRng.try_next_u64().map_err(|_| Error::System { what: "cannot get random numbers", errno: Errno::EIO })
+    SysRng.try_next_u64().map_err(|_| NO_RANDOMNESS)
 }
 
 impl System<'_> {
@@ -46,10 +64,44 @@ impl System<'_> {
         }
     }
 
+    /// The key of this run: taken at the first attempt, as before it no request can have been sent.
+    fn key(&mut self) -> Result<String, Error> {
+        if let Some(key) = &self.key {
+            return Ok(key.clone());
+        }
+        let fresh = || {
+            let mut bytes = [0; 16];
+            SysRng.try_fill_bytes(&mut bytes).map_err(|_| NO_RANDOMNESS)?;
+            Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
+        };
+        let key = match &self.invocation.key {
+            KeySource::Fresh => fresh()?,
+            KeySource::Given(key) => key.clone(),
+            KeySource::File(path) => {
+                let (key, age) = key::obtain(path, &fresh()?).map_err(|why| key_error(&why))?;
+                if let Some(age) = age {
+                    self.report.repeats(path, age);
+                }
+                key
+            }
+        };
+        Ok(self.key.insert(key).clone())
+    }
+
+    /// The run has succeeded: the next is another request.
+    pub(crate) fn forget_key(&mut self) {
+        if let (KeySource::File(path), Some(key)) = (&self.invocation.key, &self.key)
+            && let Err(why) = key::remove(path, key)
+        {
+            self.report.keeps(&why);
+        }
+    }
+
     /// retry's environment with the variables of this attempt.
-    fn environment(&self, number: u32, last: Option<u8>) -> Vec<CString> {
+    fn environment(&self, number: u32, last: Option<u8>, key: &str) -> Vec<CString> {
         let max = self.invocation.policy.schedule.max_attempts;
         let own = [
+            ("RETRY_IDEMPOTENCY_KEY=", key.to_owned()),
             ("RETRY_ATTEMPT=", number.to_string()),
             ("RETRY_MAX_ATTEMPTS=", max.map(|max| max.to_string()).unwrap_or_default()),
             ("RETRY_LAST_STATUS=", last.map(|last| last.to_string()).unwrap_or_default()),
@@ -93,8 +145,15 @@ impl Host for System<'_> {
             deadline: deadline.zip(policy.schedule.deadline),
             timed: policy.schedule.healthy_after.is_some(),
         };
-        let environment = self.environment(number, last);
-        self.supervisor.attempt(&self.invocation.command, &environment, bounds, &mut self.report)
+        let key = self.key()?;
+        let environment = self.environment(number, last, &key);
+        let mut command = Cow::Borrowed(&self.invocation.command);
+        if self.invocation.expand {
+            let max = policy.schedule.max_attempts;
+            let tokens = Tokens { key: &key, attempt: number, max };
+            command = Cow::Owned(command.with_arguments(|argument| expanded(argument, tokens)));
+        }
+        self.supervisor.attempt(&command, &environment, bounds, &mut self.report)
     }
 
     fn dice(&mut self) -> Result<&mut Self::Random, Error> {

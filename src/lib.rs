@@ -42,8 +42,10 @@ use nix::errno::Errno;
 use crate::cli::args::Args;
 use crate::cli::resolve::{Invocation, resolve};
 use crate::cli::shared::{Manage, manage, stands_alone};
+use crate::cli::values::KeySource;
 use crate::error::Error;
 use crate::exit::{Exit, FAILED};
+use crate::policy::verdict::outcome::Finish;
 use crate::process::attempt::Supervisor;
 use crate::report::text::printable;
 use crate::report::{Names, Report};
@@ -176,6 +178,10 @@ fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
 /// Where nothing could be run.
 fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
     let policy = &invocation.policy;
+    if let KeySource::File(path) = &invocation.key {
+        // What is wrong with it is said before anything is waited for.
+        let _ = state::key::read(path).map_err(|why| host::key_error(&why))?;
+    }
     let wanted = Arc::new(policy.rules.wanted(invocation.reach));
     let headers = invocation.headers.as_deref().map(HeadersFile::new).transpose()?;
     let sharing = &invocation.sharing;
@@ -193,8 +199,13 @@ fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
     );
     let (finish, mut report) = match Supervisor::new(wanted, headers) {
         Ok(supervisor) => {
-            let mut host = host::System { supervisor, invocation, report, shared, random: None, dice: None };
-            (run::run(policy, &mut host), host.report)
+            let mut host =
+                host::System { supervisor, invocation, report, shared, random: None, dice: None, key: None };
+            let finish = run::run(policy, &mut host);
+            if matches!(finish, Ok(Finish::Succeeded { .. })) {
+                host.forget_key();
+            }
+            (finish, host.report)
         }
         Err(error) => (Err(error), report),
     };

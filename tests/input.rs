@@ -119,6 +119,8 @@ const BUDGETS: &[&str] = &[
     "x=20",
 ];
 
+const KEYS: &[&str] = &["", "file:"];
+
 const TRIPS: &[&str] = &["", "=1h", "x=", "x=0", "x=-1", "x=soon", "a/b", "x=99999999999999999999h"];
 
 const LABELS: &[&str] = &["", "  "];
@@ -154,12 +156,14 @@ const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
     ("--state", "", &[&[""]], "s"),
     ("--breaker-reset", "", &[NAMES], "x"),
     ("--breaker-trip", "", &[TRIPS], "x"),
+    ("--idempotency-key", "", &[KEYS], "k"),
     ("--label", "", &[LABELS], "x"),
 ];
 
 /// Options that take none.
 const FLAGS: &[(&str, &str)] = &[
     ("--breaker-wait", ""),
+    ("--expand", ""),
     ("--json", ""),
     ("--quiet", "-q"),
     ("--verbose", "-v"),

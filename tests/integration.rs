@@ -21,6 +21,7 @@ mod job_control;
 mod limits;
 mod process;
 mod profiles;
+mod repeats;
 mod retry_after;
 mod state;
 mod stdio;

@@ -11,8 +11,8 @@ use clap::{ArgAction, Parser, ValueHint};
 
 use super::shared::{Budget, budget, failures, name, some_time, trip};
 use super::values::{
-    BackoffName, Delays, JitterName, MaxAttempts, condition, delays, duration, factor, file, label,
-    max_attempts, positive_duration, seed, signal, state,
+    BackoffName, Delays, JitterName, KeySource, MaxAttempts, condition, delays, duration, factor, file, key,
+    label, max_attempts, positive_duration, seed, signal, state,
 };
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::outcome::Signal;
@@ -40,6 +40,7 @@ fn profile_names() -> clap::builder::PossibleValuesParser {
     term_width = 100
 )]
 #[group(skip)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
     /// Attempts, the first included [default: 5; unlimited with --deadline]
     #[arg(short = 'n', long, value_name = "N|unlimited", value_parser = max_attempts, allow_hyphen_values = true, help_heading = "Attempts")]
@@ -193,6 +194,14 @@ pub(crate) struct Args {
     /// Instead of a COMMAND: hold a breaker open, for 1h or DURATION
     #[arg(long, value_name = "NAME[=DURATION]", value_parser = trip, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) breaker_trip: Option<(String, Duration)>,
+
+    /// The key exported to every attempt, or the file that keeps it until a run succeeds [default: a fresh UUID]
+    #[arg(long, value_name = "KEY|file:PATH", value_parser = clap::builder::OsStringValueParser::new().try_map(key), allow_hyphen_values = true, help_heading = "Safe repeats", hide_short_help = true)]
+    pub(crate) idempotency_key: Option<KeySource>,
+
+    /// Replace {key}, {attempt}, {max} in ARGs
+    #[arg(long, help_heading = "Safe repeats", hide_short_help = true)]
+    pub(crate) expand: bool,
 
     /// Only the last line, why it failed; twice: nothing
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output", hide_short_help = true)]

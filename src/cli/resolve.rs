@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::shared::{Sharing, sharing};
-use super::values::{BackoffName, Delays, JitterName, MaxAttempts};
+use super::values::{BackoffName, Delays, JitterName, KeySource, MaxAttempts};
 use crate::error::Error;
 use crate::policy::delay::backoff::Growth;
 use crate::policy::delay::jitter::Jitter;
 use crate::policy::delay::schedule::Schedule;
+use crate::policy::expand::has_key;
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::evidence::Reach;
 use crate::policy::verdict::outcome::Signal;
@@ -42,6 +43,9 @@ pub(crate) struct Invocation {
     pub(crate) headers: Option<PathBuf>,
     /// What it shares with other runs, and where.
     pub(crate) sharing: Sharing,
+    pub(crate) key: KeySource,
+    /// Tokens in the arguments are replaced.
+    pub(crate) expand: bool,
     pub(crate) label: String,
     pub(crate) volume: Volume,
 }
@@ -52,6 +56,13 @@ pub(crate) struct Invocation {
 /// Where two options contradict each other.
 pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocation, Error> {
     let profiles = profiles(&args)?;
+    let key_in_arguments = args.command.iter().skip(1).any(|word| has_key(word.as_bytes()));
+    if args.idempotency_key.is_some() && !args.expand && key_in_arguments {
+        return Err(Error::usage(
+            "--idempotency-key is given, and {key} in an argument is not replaced",
+            "add --expand, which replaces it",
+        ));
+    }
     let limits = limits(&args);
     let (admission, sharing) = sharing(&args, &limits, &environment)?;
     let policy = Policy {
@@ -83,6 +94,8 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
         seed: args.seed,
         reach: profiles.reach,
         headers: args.headers,
+        key: args.idempotency_key.unwrap_or(KeySource::Fresh),
+        expand: args.expand,
         sharing,
         environment,
         policy,

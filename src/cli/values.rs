@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::policy::delay::jitter::Jitter;
 use crate::policy::verdict::condition::{Condition, ConditionError};
 use crate::policy::verdict::outcome::Signal;
 use crate::policy::verdict::text::PatternError;
+use crate::state::key::wrong_with;
 
 /// A value that cannot be read: what is wrong with it, and the form wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,6 +203,36 @@ pub(crate) fn state(name: OsString) -> Result<PathBuf, ValueError> {
     }
 }
 
+/// Where the idempotency key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeySource {
+    /// It is new in every run.
+    Fresh,
+    /// The user has one.
+    Given(String),
+    /// A file keeps it until a run succeeds.
+    File(PathBuf),
+}
+
+/// Reads a key, or `file:PATH`, which may be any bytes.
+///
+/// # Errors
+/// A key that is empty, too long, not UTF-8, or has control characters; a path that is empty.
+pub(crate) fn key(text: OsString) -> Result<KeySource, ValueError> {
+    let hint = "a key is text of 1 to 255 bytes; file:PATH keeps one in a file until a run succeeds";
+    if let Some(path) = text.as_bytes().strip_prefix(b"file:") {
+        return match path {
+            b"" => Err(ValueError::new("the key file has no name", hint)),
+            path => Ok(KeySource::File(OsString::from_vec(path.to_vec()).into())),
+        };
+    }
+    let text = text.into_string().map_err(|_| ValueError::new("the key is not UTF-8", hint))?;
+    match wrong_with(&text) {
+        Some(why) => Err(ValueError::new(format!("the key {why}"), hint)),
+        None => Ok(KeySource::Given(text)),
+    }
+}
+
 /// Reads the growth factor: a number, at least 1.
 ///
 /// # Errors
@@ -357,6 +389,22 @@ mod tests {
         for text in ["0", "00", "", "-1", "4294967296", "1.5", "many", "+3", "NaN"] {
             assert!(max_attempts(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_key_is_text_or_in_a_file() {
+        let read = |text: &str| key(text.into());
+        assert_eq!(read("order 42"), Ok(KeySource::Given("order 42".into())));
+        assert_eq!(read("file:a/b"), Ok(KeySource::File("a/b".into())));
+        assert_eq!(
+            key(OsString::from_vec(b"file:\xff".to_vec())),
+            Ok(KeySource::File(OsString::from_vec(vec![0xff]).into()))
+        );
+        assert!(read(&"k".repeat(255)).is_ok());
+        for text in ["", "file:", "a\tb", "a\n", &"k".repeat(256)] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
+        assert!(key(OsString::from_vec(vec![0xff])).is_err());
     }
 
     #[test]

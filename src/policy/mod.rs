@@ -1,12 +1,13 @@
 //! The decisions of `retry`, and nothing else: pure functions of values, the time and a random source.
 //!
 //! Three wings, one question each: [`verdict`] (again or not?), [`delay`] (when?) and [`admission`] (at all?).
-//! Nothing here reads a clock, a file, a process, the environment, or prints; `now` and the random source are arguments, so
+//! [`expand`] is what `--expand` makes of an argument. Nothing here reads a clock, a file, a process, the environment, or prints; `now` and the random source are arguments, so
 //! that every decision can be tested as a value.
 #![forbid(unsafe_code)]
 
 pub(crate) mod admission;
 pub(crate) mod delay;
+pub(crate) mod expand;
 pub(crate) mod verdict;
 
 use std::time::Duration;

@@ -31,7 +31,7 @@ const SHELL: &CStr = c"/bin/sh";
 const STACK: usize = 32 * 1024;
 
 /// A command line, ready for execve(2) however often.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Command {
     /// Every path at which to try it, in order.
     candidates: Vec<CString>,
@@ -79,6 +79,19 @@ impl Command {
         };
         let rest = arguments.iter().map(|argument| c_string(argument.as_ref().as_bytes()));
         Self { candidates, arguments: std::iter::once(c_string(name)).chain(rest).collect() }
+    }
+
+    /// The same with other arguments: what `change` makes of each, the name aside.
+    pub(crate) fn with_arguments(&self, change: impl Fn(&[u8]) -> Vec<u8>) -> Self {
+        let (name, rest) =
+            self.arguments.split_first().map_or((None, &[][..]), |(name, rest)| (Some(name), rest));
+        // What replaces holds no NUL byte either.
+        let changed =
+            rest.iter().map(|argument| CString::new(change(argument.as_bytes())).unwrap_or_default());
+        Self {
+            candidates: self.candidates.clone(),
+            arguments: name.cloned().into_iter().chain(changed).collect(),
+        }
     }
 
     /// Starts it with this environment.

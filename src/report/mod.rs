@@ -6,6 +6,7 @@ pub(crate) mod status;
 pub(crate) mod text;
 
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Quote};
@@ -17,6 +18,7 @@ use crate::policy::verdict::outcome::{
 };
 use crate::process::clock::local;
 use crate::process::running::{Note, Voice};
+use crate::state::key::Unusable;
 use crate::state::place::Place;
 use crate::state::shared::{Warning, Wrong};
 use crate::streams::messages::Messages;
@@ -128,6 +130,22 @@ impl Report {
         for line in lines {
             self.say(Volume::Verbose, &line);
         }
+    }
+
+    /// Says that an earlier run's key is used, and how old it is.
+    pub(crate) fn repeats(&mut self, path: &Path, age: Duration) {
+        let (path, age) = (path.to_string_lossy(), duration(age));
+        let line = format!(
+            "repeats with the key in {}, {age} old: an earlier run did not succeed",
+            printable(&path)
+        );
+        self.say(Volume::Normal, &line);
+    }
+
+    /// Says that the key of a run that has succeeded is still there.
+    pub(crate) fn keeps(&mut self, why: &Unusable) {
+        let why = why.to_string();
+        self.say(Volume::Quiet, &format!("{}; the next run would repeat with the same key", printable(&why)));
     }
 
     /// Says that the attempt that begins is the breaker's probe.

@@ -326,6 +326,19 @@ Where it is spent the run ends with the status of its command.
 What stands behind the last `=` is the time, so a name with `=` in it needs one: `--breaker-trip=a=b=1h`.
 `--breaker-reset` closes it.
 Both take, like `--breaker-status`, the path of the file in place of a name, so that root can close another user's.
+# SAFE REPEATS
+An attempt that failed may have had its effect: a request was carried out, and only the answer was lost.
+Where that matters, give the server a key by which it knows a repeat.
+All attempts of a run have the same, a fresh UUID or the one of `--idempotency-key`.
+With `--expand` the tokens `{key}`, `{attempt}` and `{max}` (nothing without a limit) in the command's arguments are
+replaced; every other byte, braces included, stays, and there is no escape.
+
+`--idempotency-key file:PATH` keeps the key from the first attempt on until a run succeeds, and then removes the file: what
+failed yesterday is repeated with yesterday's key, and `retry` says so.
+A file older than 24 hours is an error, as servers forget keys: look whether the request was carried out, then remove it.
+Runs at the same time get the same key.
+
+> retry --expand --idempotency-key file:order-42.key -- curl -fsS -H 'Idempotency-Key: {key}' -d @order.json URL
 # ENVIRONMENT
 Every attempt finds these variables.
 : `RETRY_ATTEMPT`
@@ -334,6 +347,8 @@ the number of the attempt, from 1
 how many attempts there are in all; empty where there is no limit
 : `RETRY_LAST_STATUS`
 the exit status of the attempt before: 128+N after a signal, 124 after a timeout; empty at the first
+: `RETRY_IDEMPOTENCY_KEY`
+the key of this run, the same for all its attempts
 
 These say where shared state is, in this order, behind `--state`.
 : `RETRY_STATE`
