@@ -8,7 +8,6 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::thread::sleep;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -19,18 +18,14 @@ use nix::sys::uio::{pread, pwrite};
 use super::files::{PRIVATE, SAFE, belongs_to, is_file, owner_of};
 use crate::process::descendants::Process;
 use crate::process::wait;
+use crate::streams::alarm::interrupted;
 use crate::streams::descriptor::lift;
 
-/// How long one holder is waited for that is stopped, dead or unknown: so long, and so many looks, as a busy
-/// machine may let retry look seldom.
+/// How long one holder is waited for that is stopped, dead or unknown.
 const PATIENCE: Duration = Duration::from_secs(1);
-const LOOKS: u32 = 20;
 
 /// How long is waited in all, while the lock goes from hand to hand or its holder only waits for a core.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
-
-/// Between two looks, at most.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// What a holder writes into the file: its pid, and when it took the lock.
 type Signature = [u8; SIGNED];
@@ -90,9 +85,17 @@ impl Lock {
     /// longer the one at this path: it locks nothing then, and is to be opened anew.
     pub(super) fn acquire(&self, path: &Path, most: Duration) -> Result<bool, Refused> {
         let began = wait::now();
-        let (mut looks, mut holder, mut since) = (0, None, began);
+        let (mut holder, mut since) = (None, began);
+        let mut act = Act::Lock;
         loop {
-            match range(&self.file, Act::Lock, 0) {
+            let waited = wait::now().saturating_sub(began);
+            // In the kernel's queue: five hundred that look again and again would take the core from the holder.
+            let step = PATIENCE.min(most.saturating_sub(waited));
+            let locked = match act {
+                Act::Wait => interrupted(step, || range(&self.file, act, 0)),
+                Act::Lock | Act::Unlock | Act::Ask => range(&self.file, act, 0),
+            };
+            match locked {
                 Ok(true) if !self.is_at(path) => {
                     self.release();
                     return Ok(false);
@@ -101,22 +104,20 @@ impl Lock {
                     self.sign();
                     return Ok(true);
                 }
-                Ok(false) => {}
+                Ok(false) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Refused::System("lock", errno)),
             }
             let (now, signed) = (wait::now(), self.signature());
             if holder != Some(signed) {
-                (looks, holder, since) = (0, Some(signed), now);
+                (holder, since) = (Some(signed), now);
             }
-            looks += 1;
-            let waited = now.saturating_sub(began);
             let text = std::str::from_utf8(&signed).unwrap_or_default();
             let by = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
-            let stuck = now.saturating_sub(since) >= PATIENCE && looks >= LOOKS && !by.is_some_and(is_busy);
-            if stuck || waited >= most {
+            let stuck = now.saturating_sub(since) >= PATIENCE && !by.is_some_and(is_busy);
+            if stuck || now.saturating_sub(began) >= most {
                 return Err(Refused::Held(by));
             }
-            sleep(pause(waited).min(most.saturating_sub(waited)));
+            act = Act::Wait;
         }
     }
 
@@ -183,6 +184,8 @@ fn lease(generation: u64) -> i64 {
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Lock,
+    /// The same, in the queue of those who wait.
+    Wait,
     Unlock,
     /// Whether another has it locked.
     Ask,
@@ -191,7 +194,7 @@ enum Act {
 /// Locks a byte and tells whether that could be done; unlocks it; or asks.
 fn range(file: &OwnedFd, act: Act, byte: i64) -> nix::Result<bool> {
     let kind = match act {
-        Act::Lock | Act::Ask => libc::F_WRLCK,
+        Act::Lock | Act::Wait | Act::Ask => libc::F_WRLCK,
         Act::Unlock => libc::F_UNLCK,
     };
     let mut wanted = libc::flock {
@@ -205,16 +208,13 @@ fn range(file: &OwnedFd, act: Act, byte: i64) -> nix::Result<bool> {
         fcntl(file, FcntlArg::F_OFD_GETLK(&mut wanted))?;
         return Ok(i32::from(wanted.l_type) != libc::F_UNLCK);
     }
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&wanted)) {
+    let how = match act {
+        Act::Wait => FcntlArg::F_OFD_SETLKW(&wanted),
+        Act::Lock | Act::Unlock | Act::Ask => FcntlArg::F_OFD_SETLK(&wanted),
+    };
+    match fcntl(file, how) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
         Err(errno) => Err(errno),
     }
-}
-
-/// How long to sleep before the next look: longer with time, and not in step with others.
-fn pause(waited: Duration) -> Duration {
-    let most = (waited / 10).clamp(Duration::from_millis(1), LOOK);
-    // The last digits of the clock are as good as any die.
-    most / 2 + (most / 2) * (wait::now().subsec_nanos() / 100 % 100) / 100
 }

@@ -1,5 +1,6 @@
 //! Bytes on their way: what retry says, and what it watches of the command's.
 
+pub(crate) mod alarm;
 pub(crate) mod descriptor;
 pub(crate) mod headers;
 pub(crate) mod matcher;

@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,10 +18,14 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::termios::tcgetsid;
 use nix::unistd::{getsid, isatty, write};
 
+use super::alarm::interrupted;
 use super::descriptor::lift;
 
 /// What a pipe takes whole once poll(2) has said that there is room (PIPE_BUF, pipe(7)).
 pub(crate) const ATOMIC: usize = 4096;
+
+/// How long a write to a terminal may take at most.
+const SOON: Duration = Duration::from_millis(20);
 
 /// A standard stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +100,11 @@ impl Sink {
             Way::Socket => send(fd.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
             Way::Polled | Way::Terminal if !has_room(fd) => Err(Errno::EAGAIN),
             Way::Polled => write(fd, &bytes[..bytes.len().min(ATOMIC)]),
-            Way::Terminal => interrupted::write(fd, &bytes[..bytes.len().min(ATOMIC)]),
+            // It ends soon, also where there is too little room for all of it.
+            Way::Terminal => {
+                let written = interrupted(SOON, || write(fd, &bytes[..bytes.len().min(ATOMIC)]));
+                written.map_err(|errno| if errno == Errno::EINTR { Errno::EAGAIN } else { errno })
+            }
             Way::Gone => Err(Errno::EPIPE),
         };
         match written {
@@ -150,49 +159,4 @@ impl Way {
 fn has_room(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
     !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(0))
-}
-
-/// A write that ends soon, also where there is too little room for all of it: an alarm interrupts it.
-mod interrupted {
-    use std::os::fd::BorrowedFd;
-
-    use nix::errno::Errno;
-    use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-
-    /// How long it may take at most, in microseconds.
-    const SOON: libc::suseconds_t = 20_000;
-
-    extern "C" fn nothing(_: libc::c_int) {}
-
-    /// Writes what there is room for.
-    ///
-    /// # Errors
-    /// EAGAIN where there is none, and whatever else write(2) may say.
-    pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
-        let alarm: SigSet = [Signal::SIGALRM].into_iter().collect();
-        let mut mask = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&alarm), Some(&mut mask))?;
-        let tick = libc::timeval { tv_sec: 0, tv_usec: SOON };
-        let timer = libc::itimerval { it_interval: tick, it_value: tick };
-        // SAFETY: an all-zero sigaction is complete: an empty mask and no SA_RESTART, so that write(2) is
-        // interrupted (signal(7)). The handler does nothing. Disposition and timer are given back as they
-        // were, also an alarm that was set before an exec into retry.
-        let written = unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
-            let mut before: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(libc::SIGALRM, &raw const action, &raw mut before);
-            let mut timer_before: libc::itimerval = std::mem::zeroed();
-            libc::setitimer(libc::ITIMER_REAL, &raw const timer, &raw mut timer_before);
-            let written = nix::unistd::write(fd, bytes);
-            libc::setitimer(libc::ITIMER_REAL, &raw const timer_before, std::ptr::null_mut());
-            libc::sigaction(libc::SIGALRM, &raw const before, std::ptr::null_mut());
-            written
-        };
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
-        match written {
-            Err(Errno::EINTR) => Err(Errno::EAGAIN),
-            written => written,
-        }
-    }
 }
