@@ -39,6 +39,9 @@ pub(crate) struct System<'a> {
     pub(crate) key: Option<String>,
 }
 
+/// How long the report of an attempt may take at least, also past the deadline.
+const REPORT: Duration = Duration::from_secs(1);
+
 const NO_RANDOMNESS: Error = Error::System { what: "cannot get random numbers", errno: Errno::EIO };
 
 /// A key file that cannot be used, with what to do about it.
@@ -182,7 +185,8 @@ impl Host for System<'_> {
     fn settle(&mut self, shown: &Shown, retry: bool, left: Duration) -> Settlement {
         let through = self.invocation.policy.admission.wait.then_some(left);
         let Some(shared) = &mut self.shared else { return Settlement::Go };
-        let settled = shared.settle(shown, retry, through, left / 2);
+        // Nothing begins after it: what is known is not lost for want of time.
+        let settled = shared.settle(shown, retry, through, (left / 2).max(REPORT));
         self.warn();
         settled
     }

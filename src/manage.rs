@@ -53,7 +53,7 @@ pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
             Ok((text, aside))
         }
         Manage::Reset(place) => {
-            let mut store = Store::new(place.path.clone(), None);
+            let mut store = Store::new(place.path.clone(), place.directory.clone());
             if matches!(store.read(&Stamp::now()), Ok(None)) {
                 return Ok((format!("breaker {} is closed; {}\n", place.name, missing(place)), Vec::new()));
             }
@@ -87,7 +87,7 @@ pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
 
 /// What a place holds now; none where there is nothing.
 fn row(place: &Place) -> Option<Row> {
-    let store = Store::new(place.path.clone(), None);
+    let store = Store::new(place.path.clone(), place.directory.clone());
     let now = Stamp::now();
     let seen = match store.read(&now) {
         Ok(None) => return None,
@@ -122,8 +122,10 @@ fn unusable(trouble: &Trouble) -> Error {
         Trouble::Foreign { .. } => Some("a name that begins with /, ./ or ../ is a file's path".to_owned()),
         Trouble::System { .. }
         | Trouble::NoFile { .. }
+        | Trouble::NoLock { .. }
         | Trouble::Corrupt { .. }
-        | Trouble::Locked { .. } => None,
+        | Trouble::Locked { .. }
+        | Trouble::Interrupted => None,
     };
     Error::State { cause: trouble.to_string(), hint }
 }

@@ -86,12 +86,14 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         _ => schedule.draw_splay(host.random()?),
     };
     let mut rule = Rule::AnyFailure;
-    // Of the breaker, while it is waited for.
+    // Of the breaker, while it is waited for; and what is waited for in any case.
     let mut refused: Option<Refusal> = None;
+    let mut least = start;
     let finish = loop {
         // Also where there is nothing to wait for: a signal that has come must not meet a new attempt.
         let until = host.now().saturating_add(wait);
-        if let Some(signal) = pause(policy, host, until, refused.is_some())? {
+        let sooner = refused.is_some().then_some(least);
+        if let Some(signal) = pause(policy, host, until, sooner)? {
             break Finish::InterruptedWait { signal };
         }
         if let Some(length) = schedule.deadline.filter(|_| deadline.is_some_and(|at| at <= host.now())) {
@@ -114,7 +116,7 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
             {
                 let again = refused.as_ref().is_some_and(|last| last.is_like(&refusal));
                 host.tell(&Event::Waiting { refusal: &refusal, look, again });
-                (wait, refused) = (look, Some(refusal));
+                (wait, refused, least) = (look, Some(refusal), host.now());
                 continue;
             }
             let deadline = schedule.deadline.filter(|_| policy.admission.wait);
@@ -146,6 +148,13 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
                 rule = verdict.rule().clone();
                 wait = delay;
             }
+            Settled::Await { delay, look, refusal } => {
+                let wait_for = delay.max(look);
+                host.tell(&Event::Retry { progress: &progress, attempt, verdict: &verdict, delay: wait_for });
+                rule = verdict.rule().clone();
+                least = host.now().saturating_add(delay);
+                (wait, refused) = (wait_for, Some(refusal));
+            }
             Settled::Over(finish) => break finish,
         }
     };
@@ -169,6 +178,12 @@ fn left(host: &impl Host, deadline: Option<Duration>) -> Duration {
 
 enum Settled {
     Again(Duration),
+    /// After this delay, and after the breaker that has opened.
+    Await {
+        delay: Duration,
+        look: Duration,
+        refusal: Refusal,
+    },
     Over(Finish),
 }
 
@@ -184,7 +199,7 @@ fn settle(
     let shown = shown(policy, attempt, verdict);
     let wish = match next {
         Settled::Again(delay) => Some(delay),
-        Settled::Over(_) => None,
+        Settled::Over(_) | Settled::Await { .. } => None,
     };
     let deadline = policy.schedule.deadline.filter(|_| policy.admission.wait);
     let why = match (host.settle(&shown, wish.is_some(), left), wish) {
@@ -199,7 +214,7 @@ fn settle(
             match policy.admission.next_look(&refusal, left, host.dice()?) {
                 Some(look) => {
                     host.tell(&Event::Opened { refusal: &refusal });
-                    return Ok(Settled::Again(delay.max(look)));
+                    return Ok(Settled::Await { delay, look, refusal });
                 }
                 None => Exhausted::BreakerOpen { refusal, deadline },
             }
@@ -214,27 +229,29 @@ fn settle(
 /// Between two looks whether a breaker that is waited for has been closed.
 const GLANCE: Duration = Duration::from_secs(5);
 
-/// Waits until a time. A wait for a breaker ends earlier where that is closed meanwhile, as by a reset: spread
-/// over half a cooldown as any other.
+/// Waits until a time. A wait for a breaker may end `sooner` where that is closed meanwhile, as by a reset:
+/// spread over half a cooldown as any other.
 fn pause(
     policy: &Policy,
     host: &mut impl Host,
     mut until: Duration,
-    for_breaker: bool,
+    sooner: Option<Duration>,
 ) -> Result<Option<Signal>, Error> {
-    let mut watched = for_breaker;
+    let mut watched = sooner;
     loop {
         let now = host.now();
-        let slice = if watched { until.min(now.saturating_add(GLANCE)) } else { until };
+        let slice = if watched.is_some() { until.min(now.saturating_add(GLANCE)) } else { until };
         if let Some(signal) = host.pause(slice)? {
             return Ok(Some(signal));
         }
         if slice >= until {
             return Ok(None);
         }
-        if watched && host.is_closed() {
+        if let Some(least) = watched
+            && host.is_closed()
+        {
             let spread = policy.admission.spread(host.dice()?);
-            (watched, until) = (false, until.min(host.now().saturating_add(spread)));
+            (watched, until) = (None, until.min(host.now().max(least).saturating_add(spread)));
         }
     }
 }
@@ -620,6 +637,11 @@ mod tests {
         let deadline = policy.schedule.deadline;
         assert_eq!(run(&policy, &mut host).unwrap(), Finish::NotRun { refusal: refusal(3), deadline });
         // Its own failure opens it: one wait, for both.
+        let mut host = Scripted::new(&[failed(1), failed(0)]);
+        host.settlements = vec![Settlement::Wait(refusal(40))];
+        host.closed_at = Some(host.now + Duration::from_secs(5));
+        assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
+        assert!(host.now <= Duration::from_secs(1000 + 20), "it notices a reset");
         let mut host = Scripted::new(&[failed(1), failed(0)]);
         host.settlements = vec![Settlement::Wait(refusal(20))];
         assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));

@@ -269,6 +269,27 @@ fn polling_is_no_failure_of_the_service() {
 }
 
 #[test]
+fn what_the_deadline_cut_is_counted_by_all_at_once() {
+    let records = Records::new();
+    let options = ["--breaker", "b", "--breaker-failures", "99", "--deadline", "1", "--signal", "KILL"];
+    let start = |_| records.retry().args(options).sh("exec sleep 300").limit(SOON).spawn();
+    let running: Vec<_> = (0..20).map(start).collect();
+    for run in running {
+        run.wait_bounded().code(124);
+    }
+    assert_eq!(records.failures("b"), 20);
+}
+
+#[test]
+fn polling_takes_from_the_budget_whatever_its_name() {
+    for options in [&["--budget", "b=2/1d"][..], &["--breaker", "b", "--budget", "2/1d"]] {
+        let records = Records::new();
+        let run = records.retry().args(options).args(["-n9", "-d0", "-u", "failure", "true"]).run();
+        run.code(1).stderr_contains("gave up after 3 attempts").stderr_contains("budget b is spent");
+    }
+}
+
+#[test]
 fn a_run_within_the_probe_is_the_probe() {
     let records = Records::opened(1);
     records.age("b", HOUR);

@@ -157,6 +157,13 @@ pub(crate) fn pending() -> SigSet {
     }
 }
 
+/// Whether an INT, TERM, HUP or QUIT has come, and was not read yet.
+pub(crate) fn end_is_pending() -> bool {
+    let pending = pending();
+    let ends = [Name::SIGINT, Name::SIGTERM, Name::SIGHUP, Name::SIGQUIT];
+    ends.into_iter().any(|name| pending.contains(name) && !is_ignored(name as i32))
+}
+
 /// Whether a signal's disposition is to ignore it. Asked when one arrives: retry changes none but CHLD's.
 fn is_ignored(number: i32) -> bool {
     if number == SIGCHLD {

@@ -1,14 +1,12 @@
 //! Files and directories for their owner alone, also where root makes them for another.
 
-use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, stat};
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, mkdirat, stat};
 use nix::unistd::{Gid, Uid, fchown, geteuid};
 
 /// Only its owner may read and write it.
@@ -40,28 +38,38 @@ pub(super) fn belongs_to(file: impl AsFd, owner: Option<Owner>) {
     }
 }
 
-/// Makes a directory and those above it that are missing, for their owner alone: who has the one above.
+/// Makes a directory and those above it that are missing, for their owner alone: who has the one above. Each is
+/// made and opened below the one before, so that nobody can put a link between.
 ///
 /// # Errors
 /// Where one cannot be made.
-pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+pub(super) fn make_directory(path: &Path) -> nix::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
+    let Some(first) = missing.last().and_then(|first| first.parent()) else { return Ok(()) };
+    let first = if first.as_os_str().is_empty() { Path::new(".") } else { first };
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut above = open(first, OFlag::O_PATH | flags, Mode::empty())?;
     for directory in missing.into_iter().rev() {
-        let owner = owner_of(directory.parent());
-        match fs::DirBuilder::new().mode(0o700).create(directory) {
-            // Another was faster.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            made => made?,
+        let Some(name) = directory.file_name() else { return Err(Errno::EINVAL) };
+        let made = mkdirat(&above, name, Mode::S_IRWXU);
+        if made.is_err() && made != Err(Errno::EEXIST) {
+            return made;
         }
-        // A strict umask may have left it unreadable.
-        let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
-        let Some((user, group)) = owner.filter(|(user, _)| !user.is_root()) else { continue };
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        if let Ok(opened) = open(directory, flags, Mode::empty())
-            && fstat(&opened).is_ok_and(|stat| stat.st_uid == 0)
-        {
-            let _ = fchown(&opened, Some(user), Some(group));
+        let root = geteuid().is_root();
+        if made.is_ok() && !root {
+            // A strict umask may have left it unusable, and only to oneself.
+            let _ = fchmodat(&above, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink);
         }
+        let kind = if root { OFlag::O_RDONLY } else { OFlag::O_PATH };
+        let below = openat(&above, name, kind | OFlag::O_NOFOLLOW | flags, Mode::empty())?;
+        if made.is_ok() && root && fstat(&below)?.st_uid == 0 {
+            let _ = fchmod(&below, Mode::S_IRWXU);
+            let owner = fstat(&above)?;
+            if owner.st_uid != 0 {
+                let _ = fchown(&below, Some(Uid::from_raw(owner.st_uid)), Some(Gid::from_raw(owner.st_gid)));
+            }
+        }
+        above = below;
     }
     Ok(())
 }

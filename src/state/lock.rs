@@ -6,7 +6,9 @@
 //! as it lives, and no longer. The file is never removed. Its descriptor is close-on-exec, so the command has
 //! no part in either.
 
+use std::fs::{self, DirEntry};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use nix::sys::uio::{pread, pwrite};
 
 use super::files::{PRIVATE, SAFE, belongs_to, is_file, owner_of};
 use crate::process::descendants::Process;
+use crate::process::signal::end_is_pending;
 use crate::process::wait;
 use crate::streams::alarm::interrupted;
 use crate::streams::descriptor::lift;
@@ -24,8 +27,11 @@ use crate::streams::descriptor::lift;
 /// How long one holder is waited for that is stopped, dead or unknown.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long is waited in all, while the lock goes from hand to hand or its holder only waits for a core.
-pub(super) const LONGEST: Duration = Duration::from_secs(10);
+/// How long one is waited for that is there and not stopped: it may only want for a core.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// How long is waited in all, while the lock goes from hand to hand.
+pub(super) const LONGEST: Duration = Duration::from_secs(30);
 
 /// What a holder writes into the file: its pid, and when it took the lock.
 type Signature = [u8; SIGNED];
@@ -40,8 +46,12 @@ pub(super) struct Lock {
 /// Why there is no lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// Something else than a lock file is there.
+    /// Something else than a file is there.
     NoFile,
+    /// A file with something else in it.
+    NoLock,
+    /// A signal that ends the run has come.
+    Interrupted,
     /// It cannot be opened or locked.
     System(&'static str, Errno),
     /// Somebody holds it: this process, where it has signed.
@@ -76,9 +86,15 @@ impl Lock {
         };
         let file = file.and_then(lift).map_err(refused)?;
         let stat = fstat(&file).map_err(refused)?;
-        // Empty, or signed: into nothing else is signed.
-        let ours = is_file(&stat) && matches!(usize::try_from(stat.st_size), Ok(0 | SIGNED));
-        if ours { Ok(Self { file }) } else { Err(Refused::NoFile.into()) }
+        if !is_file(&stat) {
+            return Err(Refused::NoFile.into());
+        }
+        let lock = Self { file };
+        // Empty, or signed, if only in part: into nothing else is signed.
+        let blank = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b' ' | b'\n' | 0);
+        let ours =
+            matches!(usize::try_from(stat.st_size), Ok(0..=SIGNED)) && lock.signature().iter().all(blank);
+        if ours { Ok(lock) } else { Err(Refused::NoLock.into()) }
     }
 
     /// Locks the first byte, within `most` and as long as one holder is waited for. False where the file is no
@@ -107,13 +123,17 @@ impl Lock {
                 Ok(false) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Refused::System("lock", errno)),
             }
+            if end_is_pending() {
+                return Err(Refused::Interrupted);
+            }
             let (now, signed) = (wait::now(), self.signature());
             if holder != Some(signed) {
                 (holder, since) = (Some(signed), now);
             }
             let text = std::str::from_utf8(&signed).unwrap_or_default();
             let by = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
-            let stuck = now.saturating_sub(since) >= PATIENCE && !by.is_some_and(is_busy);
+            let held = now.saturating_sub(since);
+            let stuck = held >= BUSY || (held >= PATIENCE && !by.is_some_and(is_busy));
             if stuck || now.saturating_sub(began) >= most {
                 return Err(Refused::Held(by));
             }
@@ -146,6 +166,16 @@ impl Lock {
     pub(super) fn lives(&self, generation: u64) -> bool {
         // Where that cannot be seen it counts until its time is over.
         range(&self.file, Act::Ask, lease(generation)).unwrap_or(true)
+    }
+
+    /// Whether a process has this file open.
+    pub(super) fn is_open_in(&self, pid: u32) -> bool {
+        let Ok(own) = fstat(&self.file) else { return false };
+        let same = |entry: std::io::Result<DirEntry>| {
+            let there = entry.and_then(|entry| fs::metadata(entry.path()));
+            there.is_ok_and(|there| (there.dev(), there.ino()) == (own.st_dev, own.st_ino))
+        };
+        fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|mut entries| entries.any(same))
     }
 
     /// Signs as the holder. Where that cannot be written holders are not told apart.

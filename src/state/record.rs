@@ -107,12 +107,26 @@ struct BudgetFile {
     returns_in_ms: u64,
 }
 
-/// Whether bytes may once have been a record: empty or all NUL, as after a power failure, or with a record's
-/// beginning, as far as they go.
+/// Whether bytes may once have been a record, of whatever version: empty or all NUL, as after a power failure,
+/// or with a record's beginning, as far as they go.
 pub(crate) fn looks_like_one(bytes: &[u8]) -> bool {
-    const BEGINNING: &[u8] = br#"{"version":1,"clock":{"#;
-    let text: Vec<u8> = bytes.iter().take(200).copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    bytes.iter().all(|byte| *byte == 0) || BEGINNING.starts_with(&text) || text.starts_with(BEGINNING)
+    const BEGINNING: [&[u8]; 2] = [br#"{"version":"#, br#","clock":{"#];
+    let mut text =
+        bytes.trim_ascii_start().iter().copied().filter(|byte| !byte.is_ascii_whitespace()).peekable();
+    if text.peek().is_none() {
+        return bytes.is_empty();
+    }
+    for (n, part) in BEGINNING.into_iter().enumerate() {
+        for expected in part {
+            match text.next() {
+                None => return true,
+                Some(byte) if byte == *expected => {}
+                Some(_) => return bytes.iter().all(|byte| *byte == 0),
+            }
+        }
+        while n == 0 && text.next_if(u8::is_ascii_digit).is_some() {}
+    }
+    true
 }
 
 /// In milliseconds, as many as they count.
@@ -326,7 +340,17 @@ mod tests {
             assert!(looks_like_one(&whole[..end]), "{end}");
         }
         assert!(looks_like_one(&[0; 999]));
-        for other in [&b"#!/bin/sh\n"[..], b"{\"a\": 1}", b"{\"version\": \"1.0.0\"}", b"x", b"\0x", b"[1]"] {
+        for other in [
+            &b"#!/bin/sh\n"[..],
+            b"{\"a\": 1}",
+            b"{\"version\": \"1.0.0\"}",
+            b"{\"version\": 2, \"a\": 1}",
+            b"x",
+            b"\0x",
+            b"[1]",
+            b"\n",
+            b"  <html>",
+        ] {
             assert!(!looks_like_one(other), "{other:?}");
         }
     }

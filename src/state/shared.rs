@@ -124,7 +124,7 @@ impl Shared {
         let mut answer = Settlement::Go;
         if let Some((store, settings)) = &mut self.breaker
             && let Some(pass) = self.pass.take()
-            && !is_known(store, pass, shown)
+            && (together.is_some() || !is_known(store, pass, shown))
         {
             let settled = store.transact(most, |record, access| {
                 record.breaker.record(pass, shown, access.now, settings);
@@ -190,7 +190,9 @@ impl Shared {
         self.warnings.extend(aside.map(|path| warn(Wrong::SetAside(path))));
         result
             .map_err(|trouble| {
-                self.warnings.push(warn(Wrong::Unusable(trouble)));
+                if trouble != Trouble::Interrupted {
+                    self.warnings.push(warn(Wrong::Unusable(trouble)));
+                }
                 (self.breaker, self.pass) = (None, None);
                 self.budget.take_if(|_| budget);
             })
@@ -207,7 +209,9 @@ impl Shared {
         self.warnings.extend(aside.map(|path| warn(Wrong::SetAside(path))));
         result
             .map_err(|trouble| {
-                self.warnings.push(warn(Wrong::Unusable(trouble)));
+                if trouble != Trouble::Interrupted {
+                    self.warnings.push(warn(Wrong::Unusable(trouble)));
+                }
                 self.budget = None;
             })
             .ok()
@@ -270,7 +274,7 @@ fn admit(
 
 /// Whether the holder of a lease lives, and is not waiting for this very run: then the probe is this one's.
 fn lives(access: &Access<'_>, generation: u64, owner: u32) -> bool {
-    access.lives(generation) && !is_ancestor(owner)
+    access.lives(generation) && !(is_ancestor(owner) && access.is_open_in(owner))
 }
 
 /// A bucket that is not there is full.

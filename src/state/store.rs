@@ -64,6 +64,12 @@ pub(crate) enum Trouble {
     Corrupt {
         path: PathBuf,
     },
+    /// A signal that ends the run came while the lock was waited for.
+    Interrupted,
+    /// It is no lock file.
+    NoLock {
+        path: PathBuf,
+    },
     /// Nor has it ever been one.
     Foreign {
         path: PathBuf,
@@ -86,6 +92,8 @@ impl fmt::Display for Trouble {
                 write!(f, "{} has version {version} of the format, of a newer retry", path.display())
             }
             Self::Corrupt { path } => write!(f, "{} is damaged", path.display()),
+            Self::Interrupted => f.write_str("interrupted by a signal"),
+            Self::NoLock { path } => write!(f, "{} is not a lock file of retry", path.display()),
             Self::Foreign { path } => {
                 write!(f, "{} is something else than a record of retry", path.display())
             }
@@ -130,6 +138,13 @@ impl Store {
     ) -> Result<T, Trouble> {
         // Read beforehand: the lock is held for no longer than it must be.
         let _ = boot_id();
+        if self.lock.is_none() {
+            // No lock file is made beside what cannot be used anyhow.
+            match self.read(&Stamp::now()) {
+                Ok(_) | Err(Trouble::Corrupt { .. }) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
         let lock = self.lock(most)?;
         let result = self.change(&lock, change);
         lock.release();
@@ -151,11 +166,11 @@ impl Store {
         let path = || self.path.clone();
         match Record::read(&bytes, now) {
             Ok(read) => Ok(Some(read)),
-            Err(Unreadable::Newer(version)) => Err(Trouble::Newer { path: path(), version }),
             // A name in retry's own directory is retry's; a path may be anybody's.
-            Err(Unreadable::Corrupt) if self.directory.is_none() && !looks_like_one(&bytes) => {
+            Err(_) if self.directory.is_none() && !looks_like_one(&bytes) => {
                 Err(Trouble::Foreign { path: path() })
             }
+            Err(Unreadable::Newer(version)) => Err(Trouble::Newer { path: path(), version }),
             Err(Unreadable::Corrupt) => Err(Trouble::Corrupt { path: path() }),
         }
     }
@@ -249,7 +264,16 @@ impl Store {
         let new = self.beside(NEW);
         let trouble = |errno| self.system("write", NEW, errno);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | SAFE;
-        let mut file = open(&new, flags, PRIVATE).map(File::from).map_err(trouble)?;
+        let mut file = match open(&new, flags, PRIVATE) {
+            Err(Errno::EEXIST) => {
+                // The lock is ours, so whoever wrote this is dead.
+                fs::remove_file(&new).map_err(|error| trouble(errno(&error)))?;
+                open(&new, flags, PRIVATE)
+            }
+            opened => opened,
+        }
+        .map(File::from)
+        .map_err(trouble)?;
         belongs_to(&file, owner_of(Some(&self.path)).or_else(|| owner_of(self.path.parent())));
         let written = file.write_all(bytes).and_then(|()| fs::rename(&new, &self.path));
         written.map_err(|error| {
@@ -263,6 +287,8 @@ impl Store {
         let path = self.beside(LOCK);
         let refused = |refused| match refused {
             Refused::NoFile => Trouble::NoFile { path: path.clone() },
+            Refused::NoLock => Trouble::NoLock { path: path.clone() },
+            Refused::Interrupted => Trouble::Interrupted,
             Refused::System(doing, errno) => Trouble::System { doing, path: path.clone(), errno },
             Refused::Held(by) => Trouble::Locked { path: path.clone(), by },
         };
@@ -274,9 +300,7 @@ impl Store {
         // Who removes it again and again locks everybody out.
         for _ in 0..9 {
             let make = || match &self.directory {
-                Some(directory) => {
-                    make_directory(directory).map_err(|error| Failed::Directory(errno(&error)))
-                }
+                Some(directory) => make_directory(directory).map_err(Failed::Directory),
                 None => Ok(()),
             };
             let lock = Lock::open(&path, make).map_err(|failed| match failed {
@@ -329,12 +353,19 @@ impl Access<'_> {
         let path = || self.path.clone();
         self.lock.hold(generation).map_err(|refused| match refused {
             Refused::System(doing, errno) => Trouble::System { doing, path: path(), errno },
-            Refused::NoFile | Refused::Held(_) => Trouble::Locked { path: path(), by: None },
+            Refused::NoFile | Refused::NoLock | Refused::Interrupted | Refused::Held(_) => {
+                Trouble::Locked { path: path(), by: None }
+            }
         })
     }
 
     /// Whether another process holds the lease of this generation.
     pub(crate) fn lives(&self, generation: u64) -> bool {
         self.lock.lives(generation)
+    }
+
+    /// Whether a process has the lock file open: one with this pid that has not may be another container's.
+    pub(crate) fn is_open_in(&self, pid: u32) -> bool {
+        self.lock.is_open_in(pid)
     }
 }

@@ -385,7 +385,7 @@ server asked to be left alone until then.
 `budget`, if there is one, has `billionths` of a retry that were left at `at_ms`, the `size` that it may reach, and that
 `returns` retries come back in `returns_in_ms`.
 
-Where a file cannot be used (no permission, a full disk, a lock that one process holds for a second), `retry` says so once
+Where a file cannot be used (no permission, a full disk, a lock that one process holds for a second, ten where it is only slow), `retry` says so once
 and goes on without it; it never follows a symbolic link.
 A file at a path that was never a record is left alone.
 A file or directory that root makes below another user's directory belongs to that user.
