@@ -62,6 +62,7 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--breaker-wait', '--breaker-wait', [CompletionResultType]::ParameterName, 'Wait for the probe instead of failing fast; needs --deadline')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Show them as JSON')
             [CompletionResult]::new('--expand', '--expand', [CompletionResultType]::ParameterName, 'Replace {key}, {attempt}, {max} in ARGs')
+            [CompletionResult]::new('--not-idempotent', '--not-idempotent', [CompletionResultType]::ParameterName, 'Retry only failures that prove that nothing was sent')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Only the last line, why it failed; twice: nothing')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Only the last line, why it failed; twice: nothing')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Which rule decided, what was signalled, where state is')

@@ -59,6 +59,7 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --breaker-wait 'Wait for the probe instead of failing fast; needs --deadline'
             cand --json 'Show them as JSON'
             cand --expand 'Replace {key}, {attempt}, {max} in ARGs'
+            cand --not-idempotent 'Retry only failures that prove that nothing was sent'
             cand -q 'Only the last line, why it failed; twice: nothing'
             cand --quiet 'Only the last line, why it failed; twice: nothing'
             cand -v 'Which rule decided, what was signalled, where state is'

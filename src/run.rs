@@ -277,7 +277,8 @@ fn shown(policy: &Policy, attempt: &Attempt, verdict: &Verdict) -> Shown {
         }
         // It worked for so long.
         (_, Verdict::Retryable(_)) if healthy => Shown::Success,
-        (_, Verdict::Retryable(_)) => failure(),
+        (Outcome::Exited(0), Verdict::Fatal(Rule::MaybeSent)) => Shown::Success,
+        (_, Verdict::Retryable(_) | Verdict::Fatal(Rule::MaybeSent)) => failure(),
         (_, Verdict::Fatal(_)) => Shown::Nothing,
     }
 }

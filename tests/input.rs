@@ -164,6 +164,7 @@ const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
 const FLAGS: &[(&str, &str)] = &[
     ("--breaker-wait", ""),
     ("--expand", ""),
+    ("--not-idempotent", ""),
     ("--json", ""),
     ("--quiet", "-q"),
     ("--verbose", "-v"),

@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::support::scratch::quoted;
-use crate::support::{Run, Scratch, retry};
+use crate::support::{Reply, Run, Scratch, Server, refused_port, retry};
 
 /// What each attempt found as its key.
 const KEY: &str = "$RETRY_IDEMPOTENCY_KEY";
@@ -175,4 +175,38 @@ fn a_key_of_another_run_is_not_removed() {
     let path = scratch.join("key");
     with_file(&path, &format!("echo another >{}", path.display())).code(0);
     assert_eq!(fs::read_to_string(&path).unwrap(), "another\n");
+}
+
+#[test]
+fn what_may_have_had_its_effect_is_not_repeated() {
+    let curl = |options: &[&str], url: &str| {
+        let run = retry().args(["-n2", "-d0", "-jnone", "--not-idempotent"]).args(options);
+        run.args(["--", "curl", "-fsSi", "-X", "POST", url]).run()
+    };
+    let refused = refused_port();
+    curl(&[], &refused.url("/")).code(7).stderr_contains("gave up after 2 attempts");
+    for (reply, requests) in [
+        (Reply::status(429), 2),
+        (Reply::status(503).header("Retry-After", "1"), 2),
+        (Reply::status(503), 1),
+        (Reply::status(500), 1),
+        (Reply::status(504), 1),
+    ] {
+        let server = Server::new([reply.clone(), reply]);
+        let run = curl(&[], &server.url("/order"));
+        run.code(22);
+        assert_eq!(server.requests().len(), requests, "{}", run.stderr);
+        if requests == 1 {
+            run.stderr_contains("it may have had its effect: --not-idempotent; -r failure retries it)");
+        }
+    }
+    // By hand all the same.
+    let server = Server::new([Reply::status(500), Reply::status(500)]);
+    curl(&["-r", "http:500"], &server.url("/")).code(22);
+    assert_eq!(server.requests().len(), 2);
+    // A timeout, an unknown failure.
+    let run = retry().args(["--not-idempotent", "-d0"]).sh("exit 3").run();
+    run.code(3).says(&["retry: sh: not retried: exited 3 (it may have had its effect: --not-idempotent; -r failure retries it)"]);
+    let run = retry().args(["--not-idempotent", "-d0", "--timeout", "0.2"]).sh("exec sleep 300").run();
+    run.code(124).stderr_contains("not retried: timed out");
 }

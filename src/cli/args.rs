@@ -203,6 +203,10 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Safe repeats", hide_short_help = true)]
     pub(crate) expand: bool,
 
+    /// Retry only failures that prove that nothing was sent
+    #[arg(long, help_heading = "Safe repeats", hide_short_help = true)]
+    pub(crate) not_idempotent: bool,
+
     /// Only the last line, why it failed; twice: nothing
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output", hide_short_help = true)]
     pub(crate) quiet: u8,

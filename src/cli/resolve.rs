@@ -69,6 +69,7 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
         rules: Rules {
             profiles: profiles.rows,
             named: profiles.named,
+            not_idempotent: args.not_idempotent,
             headers: args.headers.is_some(),
             fatal_on: args.fatal_on.clone(),
             success_on: args.success_on.clone(),

@@ -468,6 +468,9 @@ impl Phrases {
             }
             Rule::Stopped(_) => format!("somebody wants it to end; -r {term} retries it"),
             Rule::ReaderGone => "what read its output has gone; -r failure retries it".to_owned(),
+            Rule::MaybeSent => {
+                format!("{reason}it may have had its effect: --not-idempotent; -r {all} retries it")
+            }
             Rule::SuccessOn(_)
             | Rule::Until(_)
             | Rule::RetryOn(_)
@@ -550,6 +553,7 @@ fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
         Rule::CannotRun => "could not run".to_owned(),
         Rule::Stopped(signal) => format!("killed by {signal}"),
         Rule::ReaderGone => "what read its output has gone".to_owned(),
+        Rule::MaybeSent => "it may have had its effect".to_owned(),
         Rule::AnyFailure => "any failure is retryable".to_owned(),
     }
 }

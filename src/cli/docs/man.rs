@@ -338,6 +338,10 @@ failed yesterday is repeated with yesterday's key, and `retry` says so.
 A file older than 24 hours is an error, as servers forget keys: look whether the request was carried out, then remove it.
 Runs at the same time get the same key.
 
+Where the server knows no keys, `--not-idempotent` retries only what proves that nothing was sent: a refused connection, a
+name that cannot be resolved, HTTP status 429, and 503 with `Retry-After`; the first two only where no response was seen.
+A timeout, a broken connection, any other status or an unknown failure is not retried then, unless `--retry-on` names it.
+
 > retry --expand --idempotency-key file:order-42.key -- curl -fsS -H 'Idempotency-Key: {key}' -d @order.json URL
 # ENVIRONMENT
 Every attempt finds these variables.

@@ -21,6 +21,8 @@ pub(crate) struct Rules {
     pub(crate) profiles: Vec<&'static Profile>,
     /// They were named by the user, and judge exit 0 too.
     pub(crate) named: bool,
+    /// `--not-idempotent`: what may have had its effect is not retried.
+    pub(crate) not_idempotent: bool,
     /// `--headers` was given: HTTP statuses count, whatever the program.
     pub(crate) headers: bool,
 }
@@ -56,6 +58,8 @@ pub(crate) enum Rule {
     Stopped(Signal),
     /// It failed, and nobody reads its output any more.
     ReaderGone,
+    /// It would be retried, but may have had its effect (`--not-idempotent`).
+    MaybeSent,
     /// Any other failure.
     AnyFailure,
 }
@@ -113,8 +117,48 @@ impl Rules {
         line.or_else(|| self.profiles.iter().find_map(|row| row.status(status)).map(|(_, reason)| reason))
     }
 
-    /// The rules behind the user's conditions: profile, then defaults.
+    /// The rules behind the user's conditions: profile, then defaults; and no repeat of what may have had its
+    /// effect, where that is not wanted.
     fn behind_conditions(&self, attempt: &Attempt) -> Verdict {
+        match self.known(attempt) {
+            Verdict::Retryable(rule) if self.not_idempotent && !Self::is_unsent(attempt, &rule) => {
+                Verdict::Fatal(Rule::MaybeSent)
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// Whether what a rule says proves that the request was not carried out: the server refused it, or there
+    /// was no connection and no other response.
+    fn is_unsent(attempt: &Attempt, rule: &Rule) -> bool {
+        let status = |status: u16| status == 429 || (status == 503 && attempt.asked.is_some());
+        let answered = attempt.evidence.response.status().is_some();
+        match rule {
+            Rule::Http { status: answer, .. } => status(*answer),
+            Rule::Line { name, words } => {
+                !answered && Profile::named(name).is_some_and(|row| row.line_is_unsent(words))
+            }
+            Rule::Profile { name, .. } => {
+                let unsent = Profile::named(name).map(|row| row.unsent).unwrap_or_default();
+                !answered && unsent.contains(&attempt.outcome.status())
+            }
+            Rule::LeftAlive
+            | Rule::FatalOn(_)
+            | Rule::SuccessOn(_)
+            | Rule::Until(_)
+            | Rule::RetryOn(_)
+            | Rule::NotInRetryOn
+            | Rule::ExitZero
+            | Rule::NotYet
+            | Rule::CannotRun
+            | Rule::Stopped(_)
+            | Rule::ReaderGone
+            | Rule::MaybeSent
+            | Rule::AnyFailure => false,
+        }
+    }
+
+    fn known(&self, attempt: &Attempt) -> Verdict {
         if let Outcome::Exited(status) = attempt.outcome
             && (status != 0 || self.named)
             && let Some((class, rule)) = self.profile(attempt, status)
@@ -245,6 +289,43 @@ mod tests {
         assert_eq!(verdict(4), Verdict::Retryable(Rule::RetryOn("1-4".into())));
         assert_eq!(verdict(5), Verdict::Fatal(Rule::NotInRetryOn));
         assert_eq!(verdict(0), Verdict::Retryable(Rule::NotYet));
+    }
+
+    #[test]
+    fn what_may_have_had_its_effect_is_not_retried_where_that_is_not_wanted() {
+        let profiles = vec![Profile::named("curl").unwrap()];
+        let rules = Rules { profiles, not_idempotent: true, ..Rules::default() };
+        let retried =
+            |rules: &Rules, attempt: &Attempt| matches!(rules.classify(attempt), Verdict::Retryable(_));
+        let answered = |status, asked: Option<u64>| {
+            let asked = asked
+                .map(|s| super::super::http::Asked { wait: Duration::from_secs(s), field: "Retry-After" });
+            Attempt { evidence: Evidence::of_status(status), asked, ..attempt(Outcome::Exited(22)) }
+        };
+        for (attempt, expected) in [
+            (attempt(Outcome::Exited(7)), true),
+            (attempt(Outcome::Exited(6)), true),
+            (attempt(Outcome::Exited(28)), false),
+            (attempt(Outcome::Exited(56)), false),
+            (attempt(Outcome::Exited(1)), false),
+            (attempt(Outcome::Signaled(Signal::KILL)), false),
+            (attempt(timed_out(vec![])), false),
+            (answered(429, None), true),
+            (answered(503, Some(3)), true),
+            (answered(503, None), false),
+            (answered(502, Some(3)), false),
+            (answered(500, None), false),
+            // After a redirect, say: something was sent.
+            (Attempt { evidence: Evidence::of_status(302), ..attempt(Outcome::Exited(7)) }, false),
+        ] {
+            assert_eq!(retried(&rules, &attempt), expected, "{attempt:?}");
+            let by_hand = Rules { retry_on: vec![condition("failure")], ..rules.clone() };
+            assert!(retried(&by_hand, &attempt));
+            let transient = Rules { retry_on: vec![condition("transient")], ..rules.clone() };
+            assert_eq!(retried(&transient, &attempt), expected);
+        }
+        let until = Rules { until: Some(condition("9")), ..rules };
+        assert_eq!(until.classify(&attempt(Outcome::Exited(0))), Verdict::Fatal(Rule::MaybeSent));
     }
 
     #[test]

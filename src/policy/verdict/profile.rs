@@ -40,6 +40,8 @@ pub(crate) struct Profile {
     pub(crate) statuses: &'static [(RangeInclusive<u8>, Class, &'static str)],
     /// Lines of its stderr that tell more than its status. A fatal one outranks a retryable one.
     pub(crate) patterns: &'static [Pattern],
+    /// Exit statuses that prove that nothing was sent.
+    pub(crate) unsent: &'static [u8],
     /// Whether status lines and header fields in its watched streams are read.
     pub(crate) http: bool,
     /// Whether its stdout is watched too: for HTTP headers, and for its patterns.
@@ -144,6 +146,8 @@ pub(crate) struct Pattern {
     pub(crate) regex: &'static str,
     /// Matches in every line that `regex` matches, and is faster to search for.
     pub(crate) found_by: Option<&'static str>,
+    /// It proves that nothing was sent: no connection, no name.
+    pub(crate) unsent: bool,
     pub(crate) says: Says,
 }
 
@@ -172,6 +176,12 @@ impl Profile {
         self.http || self.patterns.iter().any(|pattern| pattern.says == Says::HttpStatus)
     }
 
+    /// Whether a line with these telling words proves that nothing was sent.
+    pub(crate) fn line_is_unsent(&self, words: &str) -> bool {
+        let tells = |pattern: &Pattern| matches!(pattern.says, Says::Class(_, said) if said == words);
+        self.patterns.iter().any(|pattern| pattern.unsent && tells(pattern))
+    }
+
     /// Class and reason of a status, where it is documented.
     pub(crate) fn status(&self, status: u8) -> Option<(Class, &'static str)> {
         let row = self.statuses.iter().find(|(range, ..)| range.contains(&status));
@@ -181,23 +191,28 @@ impl Profile {
 
 /// A line after which it fails the same way every time.
 const fn fatal(regex: &'static str, words: &'static str) -> Pattern {
-    Pattern { statuses: &[], regex, found_by: None, says: Says::Class(Fatal, words) }
+    Pattern { statuses: &[], regex, found_by: None, unsent: false, says: Says::Class(Fatal, words) }
 }
 
 /// A line after which it may well succeed later.
 const fn retryable(regex: &'static str, words: &'static str) -> Pattern {
-    Pattern { statuses: &[], regex, found_by: None, says: Says::Class(Retryable, words) }
+    Pattern { statuses: &[], regex, found_by: None, unsent: false, says: Says::Class(Retryable, words) }
 }
 
 /// A line with an HTTP status in its first group.
 const fn http_status(regex: &'static str) -> Pattern {
-    Pattern { statuses: &[], regex, found_by: None, says: Says::HttpStatus }
+    Pattern { statuses: &[], regex, found_by: None, unsent: false, says: Says::HttpStatus }
 }
 
 impl Pattern {
     /// The same for these exit statuses only.
     const fn only(self, statuses: &'static [RangeInclusive<u8>]) -> Self {
         Self { statuses, ..self }
+    }
+
+    /// The same, and nothing was sent.
+    const fn unsent(self) -> Self {
+        Self { unsent: true, ..self }
     }
 
     /// The same, found by a pattern that a literal begins.

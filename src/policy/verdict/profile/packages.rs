@@ -25,7 +25,7 @@ pub(super) const APT: Profile = Profile {
         fatal(r"^E: The repository '.*' does not have a Release file", "does not have a Release file"),
         fatal(r"^[EW]: .*NO_PUBKEY ", "NO_PUBKEY"),
         retryable(r"^E: Could not get lock ", "Could not get lock"),
-        retryable(r"^[EW]: Failed to fetch .*  Could not resolve ", "Could not resolve"),
+        retryable(r"^[EW]: Failed to fetch .*  Could not resolve ", "Could not resolve").unsent(),
         retryable(r"^[EW]: Failed to fetch .*  Temporary failure resolving ", "Temporary failure resolving"),
         retryable(
             r"^[EW]: Failed to fetch .*  (?:Could not|Cannot initiate the) connect",
@@ -36,6 +36,7 @@ pub(super) const APT: Profile = Profile {
         retryable(r"^[EW]: Failed to fetch .*  File has unexpected size ", "File has unexpected size"),
         retryable(r"^[EW]: Failed to fetch ", "Failed to fetch"),
     ],
+    unsent: &[],
     http: false,
     stdout: Stdout::Never,
     pager: Pager::Unless(&[
@@ -90,6 +91,7 @@ pub(super) const PIP: Profile = Profile {
         retryable(r"^error: connection-timeout", "connection-timeout"),
         retryable(r"^error: incomplete-download", "incomplete-download"),
     ],
+    unsent: &[],
     http: false,
     stdout: Stdout::Never,
     pager: Pager::Never,
@@ -132,6 +134,7 @@ pub(super) const NPM: Profile = Profile {
         // Of what was fetched, most often: the next fetch may be whole.
         retryable(npm!("EINTEGRITY"), "EINTEGRITY"),
     ],
+    unsent: &[],
     http: false,
     stdout: Stdout::Never,
     pager: Pager::Unless(&["install", "i", "ci", "update", "publish", "pack", "audit"]),

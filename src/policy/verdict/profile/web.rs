@@ -64,6 +64,7 @@ pub(super) const CURL: Profile = Profile {
         http_status(r"^curl: \(56\) (?:CONNECT tunnel failed, response|Received HTTP code) ([0-9]{3})"),
         fatal(r"^curl: \(35\) .*wrong version number", "wrong version number"),
     ],
+    unsent: &[5, 6, 7],
     http: true,
     stdout: Stdout::With {
         options: &[
@@ -105,6 +106,7 @@ pub(super) const WGET: Profile = Profile {
         fatal(r"^.+: No such file or directory$", "No such file or directory").only(&[1..=1, 3..=3]),
     ],
     // --server-response
+    unsent: &[],
     http: true,
     stdout: Stdout::Never,
     pager: Pager::Never,
@@ -124,6 +126,7 @@ pub(super) const HTTP: Profile = Profile {
         ))
         .found_by(r"HTTP(?:/[0-9.]+)?(?: (?i:error|status|code|response))*:? \(?[1-5][0-9]{2}"),
     ],
+    unsent: &[],
     http: true,
     stdout: Stdout::Always,
     pager: Pager::Never,
@@ -157,13 +160,14 @@ pub(super) const HTTPIE: Profile = Profile {
         fatal(httpie!("InvalidSchema: "), "InvalidSchema"),
         fatal(httpie!("InvalidURL: "), "InvalidURL"),
         fatal(r"^usage:$", "usage").only(&[1..=1]),
-        retryable(httpie!(".*Connection refused"), "Connection refused"),
+        retryable(httpie!(".*Connection refused"), "Connection refused").unsent(),
         retryable(httpie!(".*Connection reset"), "Connection reset"),
         retryable(httpie!("ConnectionError: "), "ConnectionError"),
         retryable(httpie!("gaierror: "), "gaierror"),
         retryable(httpie!(".*IncompleteRead"), "IncompleteRead"),
         retryable(httpie!("Request timed out"), "Request timed out"),
     ],
+    unsent: &[],
     http: true,
     // On a terminal it writes headers without being asked; its warning on stderr tells the status too.
     stdout: Stdout::With {
