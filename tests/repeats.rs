@@ -85,7 +85,7 @@ fn a_key_file_outlives_failed_runs_and_goes_with_success() {
     let hours = Duration::from_secs(3 * 3600);
     File::open(&path).unwrap().set_modified(SystemTime::now() - hours).unwrap();
     with_file(&path, &works).code(0).says(&[&format!(
-        "retry: sh: repeats with the key in {}, 3h old: an earlier run did not succeed",
+        "retry: sh: repeats with the key in {}, 3h old: it was kept by an earlier run",
         path.display()
     )]);
     assert_eq!(log.lines(), [key.as_str(); 3]);
@@ -122,6 +122,7 @@ fn a_key_file_that_is_none_is_refused_before_anything_runs() {
         (b"\xff\n", "holds no text"),
         (&[b'k'; 256], "holds more than 255 bytes"),
         (&[b'k'; 9999], "holds more than 255 bytes"),
+        ("é".repeat(200).as_bytes(), "holds more than 255 bytes"),
     ] {
         fs::write(&path, content).unwrap();
         refused(cause);
@@ -175,6 +176,40 @@ fn a_key_of_another_run_is_not_removed() {
     let path = scratch.join("key");
     with_file(&path, &format!("echo another >{}", path.display())).code(0);
     assert_eq!(fs::read_to_string(&path).unwrap(), "another\n");
+    // Whatever it has become meanwhile, nothing is waited for, and that it stays is said.
+    fs::remove_file(&path).unwrap();
+    let run = with_file(&path, &format!("rm {0}; mkfifo {0}", path.display()));
+    run.code(0).stderr_contains("is not a regular file; the next run would repeat with the same key");
+    // A link to nothing is no place for one.
+    let link = scratch.join("link");
+    std::os::unix::fs::symlink(scratch.join("none"), &link).unwrap();
+    with_file(&link, "exit 0").code(125).stderr_contains("is not a regular file");
+}
+
+#[test]
+fn whenever_it_is_killed_the_key_file_is_whole_and_nothing_else_is_left() {
+    let scratch = Scratch::new();
+    let path = scratch.join("key");
+    let option = format!("file:{}", path.display());
+    for n in 0..300u64 {
+        let running = retry().args(["-n1", "--idempotency-key", &option]).sh("exit 0").spawn();
+        std::thread::sleep(Duration::from_micros(n * 7919 % 9000));
+        running.signal(nix::sys::signal::Signal::SIGKILL);
+        drop(running);
+        if let Ok(text) = fs::read_to_string(&path) {
+            assert_eq!(text.len(), 37, "{text:?}");
+        }
+    }
+    let left = fs::read_dir(scratch.path()).unwrap().count();
+    assert!(left <= 1, "{left}");
+    // Whatever the umask, its owner can read it.
+    let _ = fs::remove_file(&path);
+    let script = format!(
+        "umask 0777; exec {} -n1 --idempotency-key {option} -- sh -c 'exit 7'",
+        crate::support::retry::BINARY
+    );
+    crate::support::Retry::new("sh").args(["-c", &script]).run().code(7);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

@@ -135,10 +135,8 @@ impl Report {
     /// Says that an earlier run's key is used, and how old it is.
     pub(crate) fn repeats(&mut self, path: &Path, age: Duration) {
         let (path, age) = (path.to_string_lossy(), duration(age));
-        let line = format!(
-            "repeats with the key in {}, {age} old: an earlier run did not succeed",
-            printable(&path)
-        );
+        let line =
+            format!("repeats with the key in {}, {age} old: it was kept by an earlier run", printable(&path));
         self.say(Volume::Normal, &line);
     }
 

@@ -5,11 +5,17 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
+use nix::unistd::linkat;
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+
+use super::files::{belongs_to, owner_of};
 
 /// Longest key, in bytes: what servers take.
 pub(crate) const LONGEST: usize = 255;
@@ -73,6 +79,15 @@ impl fmt::Display for Unusable {
 /// # Errors
 /// Where it cannot be read, is no key, or is too old.
 pub(crate) fn read(path: &Path) -> Result<Option<Kept>, Unusable> {
+    let kept = held(path)?;
+    match kept {
+        Some(Kept { age, .. }) if age > OLD => Err(Unusable::Old { path: path.to_owned(), age }),
+        kept => Ok(kept),
+    }
+}
+
+/// The same, however old.
+fn held(path: &Path) -> Result<Option<Kept>, Unusable> {
     let path_of = || path.to_owned();
     let system = |error| Unusable::System { doing: "read", path: path_of(), error };
     let file = match fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
@@ -84,27 +99,24 @@ pub(crate) fn read(path: &Path) -> Result<Option<Kept>, Unusable> {
         return Err(Unusable::NoFile { path: path_of() });
     }
     let no_key = |why| Unusable::NoKey { path: path_of(), why };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     // One more for the line's end, and one to see that it is too long.
     let most = u64::try_from(LONGEST + 2).unwrap_or(u64::MAX);
-    file.take(most).read_to_string(&mut text).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => no_key("holds no text"),
-        _ => system(error),
-    })?;
-    let key = text.strip_suffix('\n').unwrap_or(&text);
+    file.take(most).read_to_end(&mut bytes).map_err(system)?;
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    if bytes.len() > LONGEST {
+        return Err(no_key("holds more than 255 bytes"));
+    }
+    let key = std::str::from_utf8(bytes).map_err(|_| no_key("holds no text"))?;
     match wrong_with(key) {
         Some("is empty") => return Err(no_key("is empty")),
-        Some("is longer than 255 bytes") => return Err(no_key("holds more than 255 bytes")),
         Some(_) => return Err(no_key("holds control characters")),
         None => {}
     }
-    let written =
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(stat.mtime()).unwrap_or(0)));
+    let seconds = Duration::from_secs(u64::try_from(stat.mtime()).unwrap_or(0));
     // One from the future was written just now, by another clock.
+    let written = SystemTime::UNIX_EPOCH.checked_add(seconds);
     let age = written.and_then(|written| SystemTime::now().duration_since(written).ok()).unwrap_or_default();
-    if age > OLD {
-        return Err(Unusable::Old { path: path_of(), age });
-    }
     Ok(Some(Kept { key: key.to_owned(), age }))
 }
 
@@ -118,7 +130,7 @@ pub(crate) fn wrong_with(key: &str) -> Option<&'static str> {
     }
 }
 
-/// The key in a file, or else `fresh`, which is then in it.
+/// The key in a file, with its age, or else `fresh`, which is then in it.
 ///
 /// # Errors
 /// As [`read`], and where the file cannot be made.
@@ -129,45 +141,73 @@ pub(crate) fn obtain(path: &Path, fresh: &str) -> Result<(String, Option<Duratio
         if let Some(kept) = read(path)? {
             return Ok((kept.key, Some(kept.age)));
         }
-        let mut new = path.to_owned().into_os_string();
-        new.push(format!(".{}.retry-tmp", std::process::id()));
-        let new = PathBuf::from(new);
-        let _ = fs::remove_file(&new);
-        let made = private(&new).and_then(|mut file| {
-            file.write_all(format!("{fresh}\n").as_bytes())?;
-            // The key must not be lost once a request with it may have been sent.
-            file.sync_all()?;
-            // Where the file system knows no links (link(2), EPERM), a rename that replaces nothing.
-            fs::hard_link(&new, path).or_else(|error| match error.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => {
-                    renameat2(AT_FDCWD, &new, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE)
-                        .map_err(|errno| io::Error::from_raw_os_error(errno as i32))
-                }
-                _ => Err(error),
-            })
-        });
-        let _ = fs::remove_file(&new);
-        match made {
+        if path.is_symlink() {
+            // To nothing.
+            return Err(Unusable::NoFile { path: path.to_owned() });
+        }
+        match make(path, fresh) {
             Ok(()) => return Ok((fresh.to_owned(), None)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(system(error)),
         }
     }
-    Err(system(io::ErrorKind::AlreadyExists.into()))
+    Err(system(io::Error::from_raw_os_error(libc::EEXIST)))
+}
+
+/// Makes the file, whole and never over another.
+fn make(path: &Path, key: &str) -> io::Result<()> {
+    let directory =
+        path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let line = format!("{key}\n");
+    let fill = |file: &mut File| {
+        belongs_to(&*file, owner_of(Some(directory)));
+        file.write_all(line.as_bytes())?;
+        file.sync_all()
+    };
+    let mut options = fs::OpenOptions::new();
+    options.write(true).mode(0o600);
+    // Without a name nothing is left of it if retry is killed (open(2), O_TMPFILE).
+    match options.clone().custom_flags(libc::O_TMPFILE).open(directory) {
+        Ok(mut file) => {
+            fill(&mut file)?;
+            let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+            linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?;
+        }
+        // Not every file system can.
+        Err(error)
+            if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) =>
+        {
+            let mut random = [0; 8];
+            SysRng.try_fill_bytes(&mut random).map_err(|_| io::Error::from_raw_os_error(libc::EIO))?;
+            let new = directory.join(format!(".{:016x}.retry-tmp", u64::from_ne_bytes(random)));
+            let mut file = options.create_new(true).open(&new)?;
+            let named = fill(&mut file).and_then(|()| {
+                renameat2(AT_FDCWD, &new, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE)
+                    .or_else(|_| linkat(AT_FDCWD, &new, AT_FDCWD, path, AtFlags::empty()))
+                    .map_err(io::Error::from)
+            });
+            let _ = fs::remove_file(&new);
+            named?;
+        }
+        Err(error) => return Err(error),
+    }
+    // The name, too, must not be lost once a request with the key may have been sent.
+    File::open(directory).and_then(|directory| directory.sync_all())
 }
 
 /// Removes a file that still holds this key: the run with it has succeeded.
 ///
 /// # Errors
-/// Where it cannot be removed.
+/// Where it cannot be seen or removed.
 pub(crate) fn remove(path: &Path, key: &str) -> Result<(), Unusable> {
-    let held = fs::read(path).unwrap_or_default();
-    if held.strip_suffix(b"\n").unwrap_or(&held) != key.as_bytes() {
+    if held(path)?.is_none_or(|kept| kept.key != key) {
         return Ok(());
     }
-    fs::remove_file(path).map_err(|error| Unusable::System { doing: "remove", path: path.to_owned(), error })
-}
-
-fn private(path: &Path) -> io::Result<File> {
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    // Where it is a link, what holds the key goes.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    fs::remove_file(target).map_err(|error| Unusable::System {
+        doing: "remove",
+        path: path.to_owned(),
+        error,
+    })
 }

@@ -329,7 +329,7 @@ Both take, like `--breaker-status`, the path of the file in place of a name, so 
 # SAFE REPEATS
 An attempt that failed may have had its effect: a request was carried out, and only the answer was lost.
 Where that matters, give the server a key by which it knows a repeat.
-All attempts of a run have the same, a fresh UUID or the one of `--idempotency-key`.
+All attempts of a run have the same, a fresh UUID or the one of `--idempotency-key`; a `retry` within `retry` has its own.
 With `--expand` the tokens `{key}`, `{attempt}` and `{max}` (nothing without a limit) in the command's arguments are
 replaced; every other byte, braces included, stays, and there is no escape.
 
