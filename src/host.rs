@@ -54,9 +54,17 @@ pub(crate) fn key_error(why: &key::Unusable) -> Error {
     Error::State { cause: why.to_string(), hint: hint.map(ToOwned::to_owned) }
 }
 
-/// A random number of the system's.
-fn from_system() -> Result<u64, Error> {
-    SysRng.try_next_u64().map_err(|_| NO_RANDOMNESS)
+/// A random source, made when first asked for; without a seed the system's randomness is one.
+fn source(
+    made: &mut Option<Xoshiro256PlusPlus>,
+    seed: Option<u64>,
+) -> Result<&mut Xoshiro256PlusPlus, Error> {
+    let random = match (made.take(), seed) {
+        (Some(random), _) => random,
+        (None, Some(seed)) => Xoshiro256PlusPlus::seed_from_u64(seed),
+        (None, None) => Xoshiro256PlusPlus::seed_from_u64(SysRng.try_next_u64().map_err(|_| NO_RANDOMNESS)?),
+    };
+    Ok(made.insert(random))
 }
 
 impl System<'_> {
@@ -126,14 +134,7 @@ impl Host for System<'_> {
     }
 
     fn random(&mut self) -> Result<&mut Self::Random, Error> {
-        let random = match self.random.take() {
-            Some(random) => random,
-            None => Xoshiro256PlusPlus::seed_from_u64(match self.invocation.seed {
-                Some(seed) => seed,
-                None => from_system()?,
-            }),
-        };
-        Ok(self.random.insert(random))
+        source(&mut self.random, self.invocation.seed)
     }
 
     fn attempt(
@@ -160,11 +161,7 @@ impl Host for System<'_> {
     }
 
     fn dice(&mut self) -> Result<&mut Self::Random, Error> {
-        let dice = match self.dice.take() {
-            Some(dice) => dice,
-            None => Xoshiro256PlusPlus::seed_from_u64(from_system()?),
-        };
-        Ok(self.dice.insert(dice))
+        source(&mut self.dice, None)
     }
 
     fn is_closed(&mut self) -> bool {

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use nix::errno::Errno;
-
 use crate::cli::shared::Manage;
 use crate::error::Error;
-use crate::policy::admission::breaker::State;
 use crate::process::clock::local_in;
 use crate::report::status::{Row, Seen, json, table};
 use crate::report::text::duration;
@@ -32,15 +29,7 @@ pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
             Ok((if *as_json { json(&row) } else { table(&[row]) }, aside))
         }
         Manage::Status { place: None, directory, json: as_json } => {
-            let places = listed(directory).map_err(|error| Error::State {
-                cause: match error.raw_os_error() {
-                    Some(errno) => {
-                        format!("cannot read {}: {}", directory.display(), Errno::from_raw(errno).desc())
-                    }
-                    None => format!("cannot read {}: {error}", directory.display()),
-                },
-                hint: None,
-            })?;
+            let places = listed(directory).map_err(|trouble| unusable(&trouble))?;
             // One may have gone meanwhile.
             let rows: Vec<Row> = places.iter().filter_map(row).collect();
             let troubles = rows.iter().filter_map(|row| row.seen.as_ref().err());
@@ -58,15 +47,13 @@ pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
                 return Ok((format!("breaker {} is closed; {}\n", place.name, missing(place)), Vec::new()));
             }
             let before = store.transact(Duration::MAX, |record, access| {
-                let before = record.breaker.state.clone();
+                let open_for = record.breaker.opening().map(|open| access.now.since(open.first));
                 record.breaker.reset(access.now);
-                Ok((before, access.now))
+                Ok(open_for)
             });
-            let (before, now) = before.map_err(|trouble| unusable(&trouble))?;
-            let was = match before {
-                State::Closed(_) => "it was closed before".to_owned(),
-                State::Open(open) => format!("it was open for {}", duration(now.since(open.first))),
-                State::HalfOpen(half) => format!("it was open for {}", duration(now.since(half.open.first))),
+            let was = match before.map_err(|trouble| unusable(&trouble))? {
+                None => "it was closed before".to_owned(),
+                Some(time) => format!("it was open for {}", duration(time)),
             };
             Ok((format!("breaker {} is closed; {was}\n", place.name), aside(&mut store)))
         }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::text::{duration, printable};
 use crate::policy::admission::Moment;
-use crate::policy::admission::breaker::{Cause, Open, Refusal, State};
+use crate::policy::admission::breaker::{Cause, HalfOpen, Refusal, State};
 use crate::state::place::Place;
 use crate::state::record::Record;
 use crate::state::store::Trouble;
@@ -39,33 +39,21 @@ impl Seen {
     fn failures(&self) -> u32 {
         match &self.record.breaker.state {
             State::Closed(closed) => closed.failures,
-            State::Open(open) => open.failures,
-            State::HalfOpen(half) => half.open.failures,
+            State::Open(open) | State::HalfOpen(HalfOpen { open, .. }) => open.failures,
         }
     }
 
     fn last(&self) -> Option<&str> {
         match &self.record.breaker.state {
             State::Closed(closed) => closed.last.as_deref(),
-            State::Open(open) => open.last.as_deref(),
-            State::HalfOpen(half) => half.open.last.as_deref(),
-        }
-    }
-
-    /// Why it is not closed.
-    fn open(&self) -> Option<&Open> {
-        match &self.record.breaker.state {
-            State::Closed(_) => None,
-            State::Open(open) => Some(open),
-            State::HalfOpen(half) => Some(&half.open),
+            State::Open(open) | State::HalfOpen(HalfOpen { open, .. }) => open.last.as_deref(),
         }
     }
 
     fn since(&self) -> Option<Moment> {
         match &self.record.breaker.state {
             State::Closed(closed) => closed.since,
-            State::Open(open) => Some(open.first),
-            State::HalfOpen(half) => Some(half.open.first),
+            State::Open(open) | State::HalfOpen(HalfOpen { open, .. }) => Some(open.first),
         }
     }
 
@@ -200,8 +188,8 @@ impl Serialize for Row {
                 .as_ref()
                 .filter(|refusal| refusal.prober.is_some())
                 .map(|refusal| refusal.left.as_secs_f64()),
-            failed_probes: seen.open().map_or(0, |open| open.probes),
-            cause: seen.open().map(|open| match open.cause {
+            failed_probes: seen.record.breaker.opening().map_or(0, |open| open.probes),
+            cause: seen.record.breaker.opening().map(|open| match open.cause {
                 Cause::Failures => "failures",
                 Cause::Tripped => "tripped",
             }),

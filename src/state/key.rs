@@ -15,7 +15,7 @@ use nix::unistd::linkat;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
-use super::files::{belongs_to, owner_of};
+use super::files::{belongs_to, errno, owner_of};
 
 /// Longest key, in bytes: what servers take.
 pub(crate) const LONGEST: usize = 255;
@@ -58,9 +58,7 @@ impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System { doing, path, error } => {
-                let why = error.raw_os_error().map(nix::errno::Errno::from_raw);
-                let why = why.map_or_else(|| error.to_string(), |errno| errno.desc().to_owned());
-                write!(f, "cannot {doing} the key file {}: {why}", path.display())
+                write!(f, "cannot {doing} the key file {}: {}", path.display(), errno(error).desc())
             }
             Self::NoFile { path } => write!(f, "the key file {} is not a regular file", path.display()),
             Self::NoKey { path, why } => write!(f, "the key file {} {why}", path.display()),

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf, absolute};
 
 use nix::unistd::{User, getuid};
 
+use super::files::errno;
+use super::store::Trouble;
+
 /// How the file of a name ends.
 const ENDING: &str = ".json";
 
@@ -16,7 +19,7 @@ const ENDING: &str = ".json";
 pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
-    /// The directory, where it may be made.
+    /// retry's own directory, where the name is in it: it may be made. None where the name is a path.
     pub(crate) directory: Option<PathBuf>,
 }
 
@@ -66,14 +69,18 @@ pub(crate) fn directory(given: Option<&Path>, environment: &[CString]) -> PathBu
 ///
 /// # Errors
 /// Where it cannot be read.
-pub(crate) fn listed(directory: &Path) -> io::Result<Vec<Place>> {
+pub(crate) fn listed(directory: &Path) -> Result<Vec<Place>, Trouble> {
+    let trouble = |error: io::Error| {
+        let path = directory.to_owned();
+        Trouble::System { doing: "read", path, errno: errno(&error) }
+    };
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
+        entries => entries.map_err(trouble)?,
     };
     let mut places = Vec::new();
     for entry in entries {
-        let name = entry?.file_name();
+        let name = entry.map_err(trouble)?.file_name();
         if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(ENDING)) {
             places.push(Place::new(name, directory));
         }

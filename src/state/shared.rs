@@ -11,7 +11,7 @@ use super::clock::Stamp;
 use super::place::Place;
 use super::record::Record;
 use super::store::{Access, Store, Trouble};
-use crate::policy::admission::breaker::{Admitted, Breaker, Pass, Refusal, Settings, Shown, State};
+use crate::policy::admission::breaker::{Admitted, Pass, Refusal, Settings, Shown, State};
 use crate::policy::admission::budget::{Bucket, Rate};
 use crate::policy::admission::{Moment, Settlement};
 use crate::process::descendants::is_ancestor;
@@ -94,7 +94,7 @@ impl Shared {
         }
         if let Some((rate, Tokens::Own(store))) = &mut self.budget
             && first
-            && !is_full(store, *rate)
+            && !look(store).is_some_and(|(record, now)| takes_nothing(&record, *rate, now))
         {
             let deposited = store.transact(most, |record, access| {
                 deposit(record, *rate, access.now);
@@ -162,11 +162,8 @@ impl Shared {
 
     /// Whether the breaker is closed now. Only a look; where that fails, the transaction will say why.
     pub(crate) fn is_closed(&self) -> bool {
-        let closed = |(store, _): &(Store, Settings)| {
-            let read = store.read(&Stamp::now());
-            read.is_ok_and(|record| matches!(record.unwrap_or_default().breaker.state, State::Closed(_)))
-        };
-        self.breaker.as_ref().is_none_or(closed)
+        let closed = |(record, _): (Record, Moment)| matches!(record.breaker.state, State::Closed(_));
+        self.breaker.as_ref().is_none_or(|(store, _)| look(store).is_some_and(closed))
     }
 
     /// What is to be told, once.
@@ -186,17 +183,12 @@ impl Shared {
     fn by_breaker<T>(&mut self, result: Result<T, Trouble>) -> Option<T> {
         let aside = self.breaker.as_mut().and_then(|(store, _)| store.take_set_aside());
         let budget = matches!(self.budget, Some((_, Tokens::WithBreaker)));
-        let warn = |what| Warning { breaker: true, budget, what };
-        self.warnings.extend(aside.map(|path| warn(Wrong::SetAside(path))));
-        result
-            .map_err(|trouble| {
-                if trouble != Trouble::Interrupted {
-                    self.warnings.push(warn(Wrong::Unusable(trouble)));
-                }
-                (self.breaker, self.pass) = (None, None);
-                self.budget.take_if(|_| budget);
-            })
-            .ok()
+        let used = self.used(result, aside, |what| Warning { breaker: true, budget, what });
+        if used.is_none() {
+            (self.breaker, self.pass) = (None, None);
+            self.budget.take_if(|_| budget);
+        }
+        used
     }
 
     /// The result of a transaction on the budget's own record; none where that is given up.
@@ -205,52 +197,59 @@ impl Shared {
             Some((_, Tokens::Own(store))) => store.take_set_aside(),
             Some((_, Tokens::WithBreaker)) | None => None,
         };
-        let warn = |what| Warning { breaker: false, budget: true, what };
+        let used = self.used(result, aside, |what| Warning { breaker: false, budget: true, what });
+        if used.is_none() {
+            self.budget = None;
+        }
+        used
+    }
+
+    /// Notes what is to be told of a transaction. A signal that ends the run is told by the run.
+    fn used<T>(
+        &mut self,
+        result: Result<T, Trouble>,
+        aside: Option<PathBuf>,
+        warn: impl Fn(Wrong) -> Warning,
+    ) -> Option<T> {
         self.warnings.extend(aside.map(|path| warn(Wrong::SetAside(path))));
-        result
-            .map_err(|trouble| {
-                if trouble != Trouble::Interrupted {
-                    self.warnings.push(warn(Wrong::Unusable(trouble)));
-                }
-                self.budget = None;
-            })
-            .ok()
+        match result {
+            Ok(value) => return Some(value),
+            Err(Trouble::Interrupted) => {}
+            Err(trouble) => self.warnings.push(warn(Wrong::Unusable(trouble))),
+        }
+        None
     }
 }
 
-/// The pass for an attempt where that changes nothing: the breaker is closed, and the budget full. A look is
-/// enough for that, as the file is replaced as a whole.
-fn glance(store: &Store, rate: Option<Rate>) -> Option<Pass> {
+/// What a record holds, and when. A look is enough where nothing is to be changed, as the file is replaced as a
+/// whole; where it fails, the transaction will say why.
+fn look(store: &Store) -> Option<(Record, Moment)> {
     let now = Stamp::now();
-    let record = store.read(&now).ok()?.unwrap_or_default();
-    let mut changed = record.clone();
-    if let Some(rate) = rate {
-        deposit(&mut changed, rate, now.moment());
-    }
-    let Breaker { generation, state } = &record.breaker;
-    (matches!(state, State::Closed(_)) && changed == record)
-        .then_some(Pass { generation: *generation, probe: false })
+    Some((store.read(&now).ok()?.unwrap_or_default(), now.moment()))
+}
+
+/// The pass for an attempt where that changes nothing: the breaker is closed, and the budget full.
+fn glance(store: &Store, rate: Option<Rate>) -> Option<Pass> {
+    let (record, now) = look(store)?;
+    let pass = Pass { generation: record.breaker.generation, probe: false };
+    let closed = matches!(record.breaker.state, State::Closed(_));
+    (closed && rate.is_none_or(|rate| takes_nothing(&record, rate, now))).then_some(pass)
 }
 
 /// Whether a report changes nothing: a success where there is no failure.
 fn is_known(store: &Store, pass: Pass, shown: &Shown) -> bool {
-    let closed = |record: Record| match record.breaker.state {
+    let clean = |(record, _): (Record, Moment)| match record.breaker.state {
         State::Closed(closed) => record.breaker.generation == pass.generation && closed.failures == 0,
         State::Open(_) | State::HalfOpen(_) => false,
     };
-    let read = || store.read(&Stamp::now()).is_ok_and(|record| closed(record.unwrap_or_default()));
-    *shown == Shown::Success && read()
+    *shown == Shown::Success && look(store).is_some_and(clean)
 }
 
-/// Whether a deposit changes nothing.
-fn is_full(store: &Store, rate: Rate) -> bool {
-    let now = Stamp::now();
-    store.read(&now).is_ok_and(|record| {
-        let record = record.unwrap_or_default();
-        let mut changed = record.clone();
-        deposit(&mut changed, rate, now.moment());
-        changed == record
-    })
+/// Whether a deposit would change nothing: the budget is full.
+fn takes_nothing(record: &Record, rate: Rate, now: Moment) -> bool {
+    let mut changed = record.clone();
+    deposit(&mut changed, rate, now);
+    changed == *record
 }
 
 fn admit(

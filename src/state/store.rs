@@ -36,7 +36,7 @@ const KEPT: u32 = 9;
 #[derive(Debug)]
 pub(crate) struct Store {
     path: PathBuf,
-    /// The directory, where it may be made.
+    /// retry's own directory, where the name is in it: it may be made, and what is there is retry's.
     directory: Option<PathBuf>,
     lock: Option<Lock>,
     /// Where a file that is no record was put.
@@ -220,21 +220,16 @@ impl Store {
             let aside = self.beside(&name);
             let replace = n + 1 == KEPT as usize;
             let flags = if replace { RenameFlags::empty() } else { RenameFlags::RENAME_NOREPLACE };
-            last = renameat2(AT_FDCWD, &self.path, AT_FDCWD, &aside, flags);
-            match last {
-                Err(Errno::EEXIST) => {}
+            last = match renameat2(AT_FDCWD, &self.path, AT_FDCWD, &aside, flags) {
                 // Not every file system can (renameat2(2)).
                 Err(Errno::EINVAL | Errno::ENOSYS) if !aside.exists() => {
-                    let renamed = fs::rename(&self.path, &aside).map_err(|error| errno(&error));
-                    renamed.map_err(|errno| self.system("set aside", "", errno))?;
-                    self.set_aside = Some(aside);
-                    return Ok(());
+                    fs::rename(&self.path, &aside).map_err(|error| errno(&error))
                 }
-                Err(_) => break,
-                Ok(()) => {
-                    self.set_aside = Some(aside);
-                    return Ok(());
-                }
+                renamed => renamed,
+            };
+            if last != Err(Errno::EEXIST) {
+                self.set_aside = last.is_ok().then_some(aside);
+                break;
             }
         }
         last.map_err(|errno| self.system("set aside", "", errno))

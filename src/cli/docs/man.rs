@@ -339,7 +339,8 @@ A file older than 24 hours is an error, as servers forget keys: look whether the
 Runs at the same time get the same key.
 
 Where the server knows no keys, `--not-idempotent` retries only what proves that nothing was sent: a refused connection, a
-name that cannot be resolved, HTTP status 429, and 503 with `Retry-After`; the first two only where no response was seen.
+name that cannot be resolved, HTTP status 429, and 503 with `Retry-After`, as far as the program's profile tells them; the
+first two only where no response was seen.
 A timeout, a broken connection, any other status or an unknown failure is not retried then, unless `--retry-on` names it.
 
 > retry --expand --idempotency-key file:order-42.key -- curl -fsS -H 'Idempotency-Key: {key}' -d @order.json URL

@@ -251,6 +251,14 @@ impl Breaker {
         }
     }
 
+    /// Its opening, unless it is closed.
+    pub(crate) fn opening(&self) -> Option<&Open> {
+        match &self.state {
+            State::Closed(_) => None,
+            State::Open(open) | State::HalfOpen(HalfOpen { open, .. }) => Some(open),
+        }
+    }
+
     /// Closes it, whatever it was.
     pub(crate) fn reset(&mut self, now: Moment) {
         self.enter(State::Closed(Closed { since: Some(now), ..Closed::default() }), now);
