@@ -148,6 +148,7 @@ impl Host for System<'_> {
             limits: policy.limits,
             deadline: deadline.zip(policy.schedule.deadline),
             timed: policy.schedule.healthy_after.is_some(),
+            last: policy.schedule.is_last(number),
         };
         let key = self.key()?;
         let environment = self.environment(number, last, &key);

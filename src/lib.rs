@@ -197,11 +197,12 @@ fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
         sharing.breaker.as_ref().zip(policy.admission.breaker),
         sharing.budget.as_ref().zip(policy.admission.budget),
     );
-    let (finish, mut report) = match Supervisor::new(wanted, headers) {
+    let (finish, mut report) = match Supervisor::new(wanted, headers, invocation.stdin) {
         Ok(supervisor) => {
             let mut host =
                 host::System { supervisor, invocation, report, shared, random: None, dice: None, key: None };
             let finish = run::run(policy, &mut host);
+            host.supervisor.leave();
             if matches!(finish, Ok(Finish::Succeeded { .. })) {
                 host.forget_key();
             }

@@ -310,7 +310,13 @@ fn next(
         (Verdict::Retryable(_), ..) => {
             let elapsed = host.now().saturating_sub(start);
             match policy.schedule.next(progress, elapsed, attempt.asked, host.random()?) {
-                Next::Wait(delay) => Settled::Again(delay),
+                Next::Wait(delay) => match &attempt.unkept {
+                    None => Settled::Again(delay),
+                    Some(unkept) => {
+                        let why = Exhausted::InputUnkept(unkept.clone());
+                        Settled::Over(Finish::GaveUp { outcome, rule, why })
+                    }
+                },
                 Next::Stop(why) => Settled::Over(Finish::GaveUp { outcome, rule, why }),
             }
         }

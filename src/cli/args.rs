@@ -11,8 +11,8 @@ use clap::{ArgAction, Parser, ValueHint};
 
 use super::shared::{Budget, budget, failures, name, some_time, trip};
 use super::values::{
-    BackoffName, Delays, JitterName, KeySource, MaxAttempts, condition, delays, duration, factor, file, key,
-    label, max_attempts, positive_duration, seed, signal, state,
+    BackoffName, Delays, JitterName, KeySource, MaxAttempts, StdinName, condition, delays, duration, factor,
+    file, key, label, max_attempts, positive_duration, seed, signal, size, state,
 };
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::outcome::Signal;
@@ -194,6 +194,25 @@ pub(crate) struct Args {
     /// Instead of a COMMAND: hold a breaker open, for 1h or DURATION
     #[arg(long, value_name = "NAME[=DURATION]", value_parser = trip, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) breaker_trip: Option<(String, Duration)>,
+
+    /// What every attempt reads [default: replay]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        long_help = super::docs::with_values::<StdinName>("What every attempt reads [default: replay]"),
+        value_name = "STDIN",
+        allow_hyphen_values = true,
+        help_heading = "Streams",
+        hide_short_help = true
+    )]
+    pub(crate) stdin: Option<StdinName>,
+
+    /// Most that replay keeps, in bytes [default: 1GiB]
+    ///
+    /// A failure after more than that is not retried.
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true, help_heading = "Streams", hide_short_help = true)]
+    pub(crate) stdin_limit: Option<u64>,
 
     /// The key exported to every attempt, or the file that keeps it until a run succeeds [default: a fresh UUID]
     #[arg(long, value_name = "KEY|file:PATH", value_parser = clap::builder::OsStringValueParser::new().try_map(key), allow_hyphen_values = true, help_heading = "Safe repeats", hide_short_help = true)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::shared::{Sharing, sharing};
-use super::values::{BackoffName, Delays, JitterName, KeySource, MaxAttempts};
+use super::values::{BackoffName, Delays, JitterName, KeySource, MaxAttempts, StdinName};
 use crate::error::Error;
 use crate::policy::delay::backoff::Growth;
 use crate::policy::delay::jitter::Jitter;
@@ -21,6 +21,7 @@ use crate::policy::verdict::program::{self, look_through};
 use crate::policy::{Limits, Policy};
 use crate::process::child::Command;
 use crate::report::Volume;
+use crate::streams::stdin::Stdin;
 
 const MAX_ATTEMPTS: std::num::NonZeroU32 = std::num::NonZeroU32::new(5).expect("5 is not 0");
 const DELAY: Duration = Duration::from_secs(1);
@@ -28,6 +29,7 @@ const CAP: Duration = Duration::from_secs(60);
 const KILL_AFTER: Duration = Duration::from_secs(5);
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 const FACTOR: f64 = 2.0;
+const STDIN_LIMIT: u64 = 1 << 30;
 
 /// All that was asked for, made whole.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub(crate) struct Invocation {
     pub(crate) seed: Option<u64>,
     /// Where the profile looks.
     pub(crate) reach: Reach,
+    /// What attempts read.
+    pub(crate) stdin: Stdin,
     /// The file that the command writes headers to.
     pub(crate) headers: Option<PathBuf>,
     /// What it shares with other runs, and where.
@@ -63,6 +67,7 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
             "add --expand, which replaces it",
         ));
     }
+    let stdin = stdin(&args)?;
     let limits = limits(&args);
     let (admission, sharing) = sharing(&args, &limits, &environment)?;
     let policy = Policy {
@@ -94,6 +99,7 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
         },
         seed: args.seed,
         reach: profiles.reach,
+        stdin,
         headers: args.headers,
         key: args.idempotency_key.unwrap_or(KeySource::Fresh),
         expand: args.expand,
@@ -151,6 +157,23 @@ fn auto(words: &[&[u8]]) -> Vec<&'static Profile> {
     let programs = look_through(words);
     let row = |at: usize| Profile::for_program(std::str::from_utf8(program::base_name(words.get(at)?)).ok()?);
     programs.program.into_iter().chain(programs.wrappers).filter_map(row).collect()
+}
+
+/// # Errors
+/// Where a limit is given to what has none.
+fn stdin(args: &Args) -> Result<Stdin, Error> {
+    let stdin = match args.stdin.unwrap_or(StdinName::Replay) {
+        StdinName::Replay => Stdin::Replay { limit: args.stdin_limit.unwrap_or(STDIN_LIMIT) },
+        StdinName::Inherit => Stdin::Inherit,
+        StdinName::Null => Stdin::Null,
+    };
+    if args.stdin_limit.is_some() && !matches!(stdin, Stdin::Replay { .. }) {
+        return Err(Error::usage(
+            "--stdin-limit is for --stdin replay only",
+            "leave it out: nothing is kept of an input that is not replayed",
+        ));
+    }
+    Ok(stdin)
 }
 
 fn limits(args: &Args) -> Limits {

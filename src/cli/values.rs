@@ -233,6 +233,41 @@ pub(crate) fn key(text: OsString) -> Result<KeySource, ValueError> {
     }
 }
 
+/// Reads a size in bytes: `4096`, `64KiB`, `1.5G`. K, M, G and T are powers of 1024, with `B` of 1000, as in dd(1).
+///
+/// # Errors
+/// No number, an unknown unit, or more than fits into 64 bits.
+pub(crate) fn size(text: &str) -> Result<u64, ValueError> {
+    let wrong = |what: &str| {
+        ValueError::new(what, "a size is a number of bytes (4096), or has a unit (64KiB, 1G; 1GB is 1000MB)")
+    };
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let base: u128 = if unit.len() == 2 && unit.ends_with('b') { 1000 } else { 1024 };
+    let power = match unit.as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        _ if number.is_empty() => return Err(wrong("not a size")),
+        _ => return Err(wrong("unknown unit")),
+    };
+    let unit = base.pow(power);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let fraction = &fraction[..fraction.len().min(12)];
+    let number = |digits: &str| match digits.bytes().all(|b| b.is_ascii_digit()) && !digits.is_empty() {
+        true => digits.parse::<u64>().map(u128::from).map_err(|_| wrong("too large")),
+        false => Err(wrong("not a size")),
+    };
+    let (whole, part) = (number(whole)?, number(fraction)?);
+    let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
+    let bytes = whole.checked_mul(unit).map(|bytes| bytes + part * unit / scale);
+    bytes.and_then(|bytes| u64::try_from(bytes).ok()).ok_or_else(|| wrong("too large"))
+}
+
 /// Reads the growth factor: a number, at least 1.
 ///
 /// # Errors
@@ -285,6 +320,17 @@ pub(crate) fn condition(text: &str) -> Result<Condition, ValueError> {
         };
         ValueError { quote, ..ValueError::new(error.to_string(), hint) }
     })
+}
+
+/// What every attempt reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StdinName {
+    /// the same, from the beginning
+    Replay,
+    /// what the attempt before has left
+    Inherit,
+    /// nothing
+    Null,
 }
 
 /// How the delay is spread.
@@ -405,6 +451,41 @@ mod tests {
             assert!(read(text).is_err(), "{text:?}");
         }
         assert!(key(OsString::from_vec(vec![0xff])).is_err());
+    }
+
+    #[test]
+    fn sizes_have_units_of_1024_and_of_1000() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("4096B", 4096),
+            (" 64KiB ", 65536),
+            ("64k", 65536),
+            ("1G", 1 << 30),
+            ("1 GiB", 1 << 30),
+            ("1.5gib", 3 << 29),
+            ("1GB", 1_000_000_000),
+            ("0.1kB", 100),
+            ("16777215T", 16_777_215 << 40),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for (text, cause) in [
+            ("", "not a size"),
+            ("-1", "not a size"),
+            ("+1", "not a size"),
+            ("G", "not a size"),
+            (".5G", "not a size"),
+            ("1.G", "not a size"),
+            ("1.2.3", "not a size"),
+            ("1X", "unknown unit"),
+            ("1e9", "unknown unit"),
+            ("1GiBs", "unknown unit"),
+            ("16777216T", "too large"),
+            ("99999999999999999999", "too large"),
+        ] {
+            assert_eq!(size(text).unwrap_err().cause, cause, "{text}");
+        }
     }
 
     #[test]

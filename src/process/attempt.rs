@@ -19,6 +19,7 @@ use crate::policy::verdict::outcome::{Attempt, Outcome, Signal};
 use crate::streams::headers::{HeadersFile, Mark};
 use crate::streams::matcher::Matcher;
 use crate::streams::sink::Stream;
+use crate::streams::stdin::{Input, Stdin};
 use crate::streams::watch::Watch;
 
 /// How long a reader of watched streams may take nothing, once the run is over.
@@ -33,6 +34,7 @@ pub(crate) struct Supervisor {
     wanted: Arc<Wanted>,
     headers: Option<HeadersFile>,
     watch: Watch,
+    input: Input,
     signals: Signals,
     waiter: Waiter,
     group: Group,
@@ -42,14 +44,20 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Takes the signals of this process. `wanted` says what to watch; `headers` is the file of `--headers`.
+    /// Takes the signals of this process. `wanted` says what to watch, `stdin` what attempts read; `headers` is
+    /// the file of `--headers`.
     ///
     /// # Errors
     /// When the system refuses a descriptor.
-    pub(crate) fn new(wanted: Arc<Wanted>, headers: Option<HeadersFile>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        wanted: Arc<Wanted>,
+        headers: Option<HeadersFile>,
+        stdin: Stdin,
+    ) -> Result<Self, Error> {
         let signals = Signals::take()?;
         Ok(Self {
             watch: Watch::new(&wanted),
+            input: Input::new(stdin),
             wanted,
             headers,
             signals,
@@ -80,7 +88,13 @@ impl Supervisor {
             if now() >= until {
                 return Ok(None);
             }
-            self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, Some(until))?;
+            self.waiter.wait(
+                &self.signals,
+                voice.messages(),
+                &mut self.watch,
+                &mut self.input,
+                Some(until),
+            )?;
             self.pass(None, voice);
         }
     }
@@ -112,13 +126,20 @@ impl Supervisor {
             if ends {
                 return if self.watch.owes_stdout() { Err(Error::Unread) } else { Ok(()) };
             }
-            self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, Some(until))?;
+            self.waiter.wait(
+                &self.signals,
+                voice.messages(),
+                &mut self.watch,
+                &mut self.input,
+                Some(until),
+            )?;
         }
     }
 
     /// Moves what can be moved on the watched streams; lines of retry's own wait behind it.
     fn pass(&mut self, matcher: Option<&mut Matcher>, voice: &mut impl Voice) {
         self.watch.turn(matcher);
+        self.input.turn(now);
         voice.messages().hold(self.watch.holds_stderr());
     }
 
@@ -140,7 +161,8 @@ impl Supervisor {
         }
         let before = if limited { Before::now() } else { Before::default() };
         let mark = self.headers.as_ref().map(HeadersFile::mark);
-        let ends = self.watch.open()?;
+        let mut ends = self.watch.open()?;
+        ends.extend(self.input.open(bounds.last)?.map(|end| (end, &[0][..])));
         let mut matcher = Matcher::new(Scanner::new(Arc::clone(&self.wanted)));
         let terminal = if self.group == Group::Shared { Terminal::held() } else { None };
         let started = now();
@@ -157,6 +179,7 @@ impl Supervisor {
             Ok(child) => child,
             Err(failure) => {
                 self.pass(None, voice);
+                self.input.attempt_over()?;
                 self.watch.attempt_over(true)?;
                 return Ok(Attempt::ended(Outcome::NotStarted(failure)));
             }
@@ -167,7 +190,7 @@ impl Supervisor {
         loop {
             let beat = self.watch.has_terminal().then(|| from.saturating_add(BEAT));
             let until = running.wake_at(from).into_iter().chain(beat).min();
-            self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, until)?;
+            self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, &mut self.input, until)?;
             self.pass(Some(&mut matcher), voice);
             let mut children = false;
             while let Some(received) = self.signals.next() {
@@ -230,11 +253,13 @@ impl Supervisor {
         matcher: Matcher,
         mark: Option<&Mark>,
     ) -> Result<Attempt, Error> {
-        match self.watch.attempt_over(running.is_over() && !running.asked_to_end) {
+        let whole = running.is_over() && !running.asked_to_end;
+        let over = self.watch.attempt_over(whole).and(self.input.attempt_over());
+        let unkept = match over {
             // It ends by the signal all the same.
-            Err(_) if running.interrupted.is_some() => {}
+            Err(_) if running.interrupted.is_some() => None,
             over => over?,
-        }
+        };
         let headers =
             self.headers.as_ref().zip(mark).map(|(file, mark)| file.since(mark)).unwrap_or_default();
         let evidence =
@@ -246,6 +271,12 @@ impl Supervisor {
             interrupted: running.interrupted,
             asked: evidence.response.asked(SystemTime::now()),
             evidence,
+            unkept,
         })
+    }
+
+    /// No attempt follows: gives back what was shared with others.
+    pub(crate) fn leave(&mut self) {
+        self.input.leave();
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Bounds {
     pub(crate) deadline: Option<(Duration, Duration)>,
     /// How long it runs matters even without a timeout.
     pub(crate) timed: bool,
+    /// No attempt can follow.
+    pub(crate) last: bool,
 }
 
 /// What is being done about an attempt.

@@ -13,6 +13,7 @@ use crate::error::{Doing as _, Error};
 use crate::streams::descriptor::above_standard;
 use crate::streams::messages::Messages;
 use crate::streams::sink::Stream;
+use crate::streams::stdin::Input;
 use crate::streams::watch::Watch;
 
 /// Longest single sleep. A timer of more is of no use to anybody and near the kernel's own limit.
@@ -32,7 +33,7 @@ pub(crate) struct Waiter {
 impl Waiter {
     /// Returns when a signal has arrived, the time `until` (since boot) has come, or for no reason; meanwhile
     /// passes on `messages` as stderr takes them. Also returns when something can be moved on a watched
-    /// stream; moving it is the caller's.
+    /// stream or of the command's input; moving it is the caller's.
     ///
     /// # Errors
     /// When poll(2) fails.
@@ -41,8 +42,10 @@ impl Waiter {
         signals: impl AsFd,
         messages: &mut Messages,
         watch: &mut Watch,
+        input: &mut Input,
         until: Option<Duration>,
     ) -> Result<(), Error> {
+        let until = until.into_iter().chain(input.wake_at()).min();
         // Without a descriptor for the timer, poll's own clock serves: it only misses suspended time.
         let timed = until.is_none_or(|until| self.set(until).is_ok());
         let timeout = match until {
@@ -58,6 +61,10 @@ impl Waiter {
         let spoken = messages.pending_on().map(|fd| {
             fds.push(PollFd::new(fd, PollFlags::POLLOUT));
             fds.len() - 1
+        });
+        let fed = input.interest().map(|(fd, flags, is_the_commands)| {
+            fds.push(PollFd::new(fd, flags));
+            (fds.len() - 1, is_the_commands)
         });
         // Rounded up: a wait may end late, not early.
         let timeout = match timeout {
@@ -79,8 +86,12 @@ impl Waiter {
             .collect();
         let spoken =
             spoken.is_some_and(|i| fds.get(i).and_then(PollFd::revents).is_some_and(|r| !r.is_empty()));
+        let unfed = fed.is_some_and(|(i, is_the_commands)| is_the_commands && fds.get(i).is_some_and(lost));
         drop(fds);
         drop(watched);
+        if unfed {
+            input.reader_gone();
+        }
         for stream in gone {
             watch.reader_gone(stream);
         }

@@ -14,7 +14,7 @@ use crate::policy::admission::breaker::{Cause, Refusal};
 use crate::policy::delay::schedule::Progress;
 use crate::policy::verdict::classify::{Rule, Rules};
 use crate::policy::verdict::outcome::{
-    Alive, Attempt, Cut, Exhausted, Finish, Limit, NotStarted, Outcome, Signal, Verdict,
+    Alive, Attempt, Cut, Exhausted, Finish, Limit, NotStarted, Outcome, Signal, Unkept, Verdict,
 };
 use crate::process::clock::local;
 use crate::process::running::{Note, Voice};
@@ -22,7 +22,7 @@ use crate::state::key::Unusable;
 use crate::state::place::Place;
 use crate::state::shared::{Warning, Wrong};
 use crate::streams::messages::Messages;
-use text::{count, duration, printable, shell_word, shortened};
+use text::{count, duration, printable, shell_word, shortened, size};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -288,7 +288,10 @@ impl Phrases {
                     }
                     (why, _) => format!("{}; {outcome}", self.exhausted(why)),
                 };
-                (Volume::Quiet, format!("gave up after {}: {text}", after()))
+                match why {
+                    Exhausted::InputUnkept(_) => (Volume::Quiet, format!("not retried: {text}")),
+                    _ => (Volume::Quiet, format!("gave up after {}: {text}", after())),
+                }
             }
             Finish::NotRetried { rule, .. } => {
                 // A pipe whose reader has had enough is the normal end of many a pipeline.
@@ -374,6 +377,13 @@ impl Phrases {
                 duration(*deadline)
             ),
             Exhausted::BreakerOpen { refusal, deadline } => self.open(refusal, *deadline),
+            Exhausted::InputUnkept(Unkept::TooLong { limit }) => {
+                format!("stdin is longer than --stdin-limit {}; a higher limit retries it", size(*limit))
+            }
+            Exhausted::InputUnkept(Unkept::NoRoom { directory, why }) => format!(
+                "stdin could not be kept in {} ({why}); TMPDIR names another directory",
+                printable(directory)
+            ),
             Exhausted::BudgetSpent => {
                 let name = self.shared.budget.as_ref().map(|place| printable(&place.name));
                 format!("budget {} is spent", name.unwrap_or_default())

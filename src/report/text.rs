@@ -27,6 +27,19 @@ fn pair(large: u128, large_unit: &str, small: u128, small_unit: &str) -> String 
     }
 }
 
+/// A number of bytes as a person says it: `17 bytes`, `4KiB`, `1.5MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let unit = UNITS.iter().zip(1..).take_while(|(_, power)| bytes >> (10 * power) > 0).last();
+    let Some((name, power)) = unit else { return count(bytes, "byte") };
+    // In tenths, rounded down.
+    let tenths = u128::from(bytes) * 10 >> (10 * power);
+    match tenths % 10 {
+        0 => format!("{}{name}", tenths / 10),
+        tenth => format!("{}.{tenth}{name}", tenths / 10),
+    }
+}
+
 /// `1 attempt`, `3 attempts`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })

@@ -1,10 +1,14 @@
-//! Bytes on their way: what retry says, and what it watches of the command's.
+//! Bytes on their way: what retry says, what the command reads, and what is watched or held of what it writes.
 
 pub(crate) mod alarm;
 pub(crate) mod descriptor;
+pub(crate) mod feed;
 pub(crate) mod headers;
 pub(crate) mod matcher;
 pub(crate) mod messages;
 pub(crate) mod pseudoterminal;
 pub(crate) mod sink;
+pub(crate) mod source;
+pub(crate) mod spool;
+pub(crate) mod stdin;
 pub(crate) mod watch;

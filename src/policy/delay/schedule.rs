@@ -83,6 +83,16 @@ impl Schedule {
         Progress { attempts: 0, in_all: 0, previous: self.growth.first() }
     }
 
+    /// Whether no attempt can follow the one of this number, however it ends. One that proves healthy is the
+    /// first of a new series.
+    #[must_use]
+    pub(crate) fn is_last(&self, number: u32) -> bool {
+        self.max_attempts.is_some_and(|max| match self.healthy_after {
+            None => number >= max.get(),
+            Some(_) => max.get() == 1,
+        })
+    }
+
     /// The wait before the first attempt.
     #[must_use]
     pub(crate) fn draw_splay(&self, rng: &mut impl Rng) -> Duration {

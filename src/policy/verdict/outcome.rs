@@ -189,6 +189,17 @@ pub(crate) struct Attempt {
     pub(crate) evidence: Evidence,
     /// How long the server asks to wait, counted from the attempt's end.
     pub(crate) asked: Option<Asked>,
+    /// Another attempt could not read the same input.
+    pub(crate) unkept: Option<Unkept>,
+}
+
+/// Why the input of an attempt could not be kept for the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unkept {
+    /// It is longer than `--stdin-limit`, in bytes.
+    TooLong { limit: u64 },
+    /// The file that was to hold it cannot be made or written, in this directory and for this reason.
+    NoRoom { directory: String, why: String },
 }
 
 impl Attempt {
@@ -201,6 +212,7 @@ impl Attempt {
             reader_gone: false,
             evidence: Evidence::default(),
             asked: None,
+            unkept: None,
         }
     }
 }
@@ -240,6 +252,8 @@ pub(crate) enum Exhausted {
     BreakerOpen { refusal: Refusal, deadline: Option<Duration> },
     /// The budget has no token for a retry.
     BudgetSpent,
+    /// Another attempt could not read the same input.
+    InputUnkept(Unkept),
 }
 
 /// How a run ends.

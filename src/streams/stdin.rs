@@ -1,0 +1,216 @@
+//! What every attempt reads as its standard input.
+//!
+//! `--stdin replay` gives every attempt the same bytes, each kind of input in its own way: a file by a
+//! description of the attempt's own, a pipe or a stream socket by [`feed`](super::feed). All else is inherited:
+//! a terminal and other devices, a socket of messages, one that is standard output too, a directory, nothing.
+
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::poll::PollFlags;
+use nix::sys::socket::sockopt::{AcceptConn, SockType};
+use nix::sys::socket::{SockType as Type, getsockopt};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{Whence, lseek};
+
+use super::descriptor::lift;
+use super::feed::Feed;
+use super::sink::Stream;
+use super::source::Source;
+use crate::error::{Doing as _, Error};
+use crate::policy::verdict::outcome::Unkept;
+
+/// What attempts read (`--stdin`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stdin {
+    /// All the same, of which at most so many bytes are kept.
+    Replay { limit: u64 },
+    /// retry's own, one after the other.
+    Inherit,
+    /// Nothing.
+    Null,
+}
+
+/// The input of all attempts.
+#[derive(Debug)]
+pub(crate) struct Input {
+    stdin: Stdin,
+    kind: Option<Kind>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// retry's own.
+    Inherited,
+    Seekable(Seekable),
+    Feed(Box<Feed>),
+}
+
+/// A file, or a block device.
+#[derive(Debug)]
+struct Seekable {
+    /// Where it stood at the start.
+    start: i64,
+    /// How it was opened.
+    flags: OFlag,
+    /// The last attempt's description, where it had one of its own.
+    own: Option<OwnedFd>,
+}
+
+impl Input {
+    pub(crate) fn new(stdin: Stdin) -> Self {
+        Self { stdin, kind: None }
+    }
+
+    /// What the next attempt gets in place of retry's own standard input, if anything. Another attempt may
+    /// follow it where it is not the `last`.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub(crate) fn open(&mut self, last: bool) -> Result<Option<OwnedFd>, Error> {
+        let limit = match self.stdin {
+            Stdin::Inherit => return Ok(None),
+            Stdin::Null => return null(OFlag::O_RDONLY).map(Some).doing("cannot open /dev/null"),
+            Stdin::Replay { limit } => limit,
+        };
+        if last && self.kind.is_none() {
+            return Ok(None);
+        }
+        match self.kind.get_or_insert_with(|| Kind::find(limit)) {
+            Kind::Inherited => Ok(None),
+            Kind::Seekable(file) => file.open(last).doing("cannot set stdin back to where it was"),
+            Kind::Feed(feed) if last && feed.is_untouched() => Ok(None),
+            Kind::Feed(feed) => feed.open(!last).map(Some).doing("cannot open a pipe"),
+        }
+    }
+
+    fn feed(&mut self) -> Option<&mut Feed> {
+        match &mut self.kind {
+            Some(Kind::Feed(feed)) => Some(feed),
+            Some(Kind::Inherited | Kind::Seekable(_)) | None => None,
+        }
+    }
+
+    /// What to poll(2) for; whether it is the command's pipe, which may lose its reader.
+    pub(crate) fn interest(&self) -> Option<(std::os::fd::BorrowedFd<'_>, PollFlags, bool)> {
+        match &self.kind {
+            Some(Kind::Feed(feed)) => feed.interest(),
+            Some(Kind::Inherited | Kind::Seekable(_)) | None => None,
+        }
+    }
+
+    /// When to move something although nothing happens (time since boot).
+    pub(crate) fn wake_at(&self) -> Option<Duration> {
+        match &self.kind {
+            Some(Kind::Feed(feed)) => feed.wake_at(),
+            Some(Kind::Inherited | Kind::Seekable(_)) | None => None,
+        }
+    }
+
+    /// Moves what can be moved at a time since boot.
+    pub(crate) fn turn(&mut self, now: impl FnOnce() -> Duration) {
+        if let Some(feed) = self.feed() {
+            feed.turn(now());
+        }
+    }
+
+    /// Nobody reads the command's pipe any more.
+    pub(crate) fn reader_gone(&mut self) {
+        if let Some(feed) = self.feed() {
+            feed.reader_gone();
+        }
+    }
+
+    /// The attempt is over. Why another cannot have the same input, if so.
+    ///
+    /// # Errors
+    /// Where the input could not be read to its end.
+    pub(crate) fn attempt_over(&mut self) -> Result<Option<Unkept>, Error> {
+        self.feed().map_or(Ok(None), Feed::attempt_over).doing("cannot read stdin")
+    }
+
+    /// The run is over: who shares a file with retry reads on where the last attempt stopped.
+    pub(crate) fn leave(&mut self) {
+        match &mut self.kind {
+            Some(Kind::Seekable(Seekable { own: Some(own), .. })) => {
+                if let Ok(end) = lseek(own, 0, Whence::SeekCur) {
+                    // Where it cannot be set it cannot be helped.
+                    let _ = lseek(Stream::Stdin.fd(), end, Whence::SeekSet);
+                }
+            }
+            Some(Kind::Feed(feed)) => feed.leave(),
+            Some(Kind::Inherited | Kind::Seekable(_)) | None => {}
+        }
+    }
+}
+
+/// `/dev/null`, above the standard streams and close-on-exec.
+///
+/// # Errors
+/// What open(2) says.
+pub(crate) fn null(mode: OFlag) -> nix::Result<OwnedFd> {
+    lift(open("/dev/null", mode | OFlag::O_CLOEXEC, Mode::empty())?)
+}
+
+impl Kind {
+    fn find(limit: u64) -> Self {
+        let fd = Stream::Stdin.fd();
+        let Ok(stat) = fstat(fd) else { return Self::Inherited };
+        let flags = fcntl(fd, FcntlArg::F_GETFL).map_or(OFlag::O_PATH, OFlag::from_bits_retain);
+        if flags.contains(OFlag::O_PATH) || flags & OFlag::O_ACCMODE == OFlag::O_WRONLY {
+            return Self::Inherited;
+        }
+        match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFREG | SFlag::S_IFBLK => match lseek(fd, 0, Whence::SeekCur) {
+                Ok(start) => Self::Seekable(Seekable { start, flags, own: None }),
+                Err(_) => Self::Inherited,
+            },
+            SFlag::S_IFIFO => Self::Feed(Box::new(Feed::new(Source::pipe(), limit))),
+            SFlag::S_IFSOCK if is_one_way_stream(fd) => {
+                Self::Feed(Box::new(Feed::new(Source::socket(), limit)))
+            }
+            _ => Self::Inherited,
+        }
+    }
+}
+
+/// Whether a socket is a connected stream, and not the standard output too: a command that has it as both may
+/// want it whole.
+fn is_one_way_stream(fd: impl AsFd) -> bool {
+    let identity = |fd: &dyn AsFd| fstat(fd.as_fd()).ok().map(|stat| (stat.st_dev, stat.st_ino));
+    getsockopt(&fd, SockType) == Ok(Type::Stream)
+        && getsockopt(&fd, AcceptConn) == Ok(false)
+        && identity(&fd) != identity(&Stream::Stdout.fd())
+}
+
+impl Seekable {
+    /// A description of the attempt's own, at the start. Where the system refuses one (a file that this user
+    /// may not open, no /proc) the shared one is set back; the last attempt has that in any case.
+    ///
+    /// # Errors
+    /// Where the shared one cannot be set back.
+    fn open(&mut self, last: bool) -> nix::Result<Option<OwnedFd>> {
+        self.own = None;
+        if !last && let Ok((theirs, ours)) = self.reopen() {
+            self.own = Some(ours);
+            return Ok(Some(theirs));
+        }
+        lseek(Stream::Stdin.fd(), self.start, Whence::SeekSet)?;
+        Ok(None)
+    }
+
+    /// A new description, twice.
+    fn reopen(&self) -> nix::Result<(OwnedFd, OwnedFd)> {
+        let kept = OFlag::O_ACCMODE | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_DIRECT;
+        let flags = (self.flags & kept) | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+        let path = format!("/proc/self/fd/{}", Stream::Stdin.fd().as_raw_fd());
+        let theirs = lift(open(path.as_str(), flags, Mode::empty())?)?;
+        lseek(&theirs, self.start, Whence::SeekSet)?;
+        let ours = theirs
+            .try_clone()
+            .map_err(|error| error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw))?;
+        Ok((theirs, ours))
+    }
+}
