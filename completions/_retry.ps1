@@ -57,6 +57,8 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--breaker-status', '--breaker-status', [CompletionResultType]::ParameterName, 'Instead of a COMMAND: show all breakers and budgets, or one')
             [CompletionResult]::new('--breaker-reset', '--breaker-reset', [CompletionResultType]::ParameterName, 'Instead of a COMMAND: close a breaker')
             [CompletionResult]::new('--breaker-trip', '--breaker-trip', [CompletionResultType]::ParameterName, 'Instead of a COMMAND: hold a breaker open, for 1h or DURATION')
+            [CompletionResult]::new('--stdin', '--stdin', [CompletionResultType]::ParameterName, 'What every attempt reads [default: replay]')
+            [CompletionResult]::new('--stdin-limit', '--stdin-limit', [CompletionResultType]::ParameterName, 'Most that replay keeps, in bytes [default: 1GiB]')
             [CompletionResult]::new('--idempotency-key', '--idempotency-key', [CompletionResultType]::ParameterName, 'The key exported to every attempt, or the file that keeps it until a run succeeds [default: a fresh UUID]')
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'The command''s name in messages [default: its base name]')
             [CompletionResult]::new('--breaker-wait', '--breaker-wait', [CompletionResultType]::ParameterName, 'Wait for the probe instead of failing fast; needs --deadline')

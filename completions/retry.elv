@@ -54,6 +54,8 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --breaker-status 'Instead of a COMMAND: show all breakers and budgets, or one'
             cand --breaker-reset 'Instead of a COMMAND: close a breaker'
             cand --breaker-trip 'Instead of a COMMAND: hold a breaker open, for 1h or DURATION'
+            cand --stdin 'What every attempt reads [default: replay]'
+            cand --stdin-limit 'Most that replay keeps, in bytes [default: 1GiB]'
             cand --idempotency-key 'The key exported to every attempt, or the file that keeps it until a run succeeds [default: a fresh UUID]'
             cand --label 'The command''s name in messages [default: its base name]'
             cand --breaker-wait 'Wait for the probe instead of failing fast; needs --deadline'

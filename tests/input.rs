@@ -87,6 +87,22 @@ const FILES: &[&str] = &["", ".", "/dev/null"];
 
 const WORDS: &[&str] = &["", " ", "-1", "NaN", "99999999999999999999999", "fulll", "full,none"];
 
+const SIZES: &[&str] = &[
+    "",
+    " ",
+    "-1",
+    "+1",
+    "NaN",
+    "inf",
+    "1e9",
+    "G",
+    "1X",
+    ".5k",
+    "1.2.3",
+    "99999999999999999999999",
+    "16777216T",
+];
+
 const PROFILES: &[&str] = &["", "-1", "NaN", "curll", "curl,none", "none,curl", "auto,none"];
 
 /// Names of breakers that are none.
@@ -156,6 +172,8 @@ const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
     ("--state", "", &[&[""]], "s"),
     ("--breaker-reset", "", &[NAMES], "x"),
     ("--breaker-trip", "", &[TRIPS], "x"),
+    ("--stdin", "", &[WORDS], "null"),
+    ("--stdin-limit", "", &[SIZES], "4k"),
     ("--idempotency-key", "", &[KEYS], "k"),
     ("--label", "", &[LABELS], "x"),
 ];

@@ -22,6 +22,7 @@ mod limits;
 mod process;
 mod profiles;
 mod repeats;
+mod replay;
 mod retry_after;
 mod state;
 mod stdio;

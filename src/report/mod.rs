@@ -22,7 +22,7 @@ use crate::state::key::Unusable;
 use crate::state::place::Place;
 use crate::state::shared::{Warning, Wrong};
 use crate::streams::messages::Messages;
-use text::{count, duration, printable, shell_word, shortened, size};
+use text::{count, duration, printable, shell_word, shortened, size_in_full};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -378,7 +378,10 @@ impl Phrases {
             ),
             Exhausted::BreakerOpen { refusal, deadline } => self.open(refusal, *deadline),
             Exhausted::InputUnkept(Unkept::TooLong { limit }) => {
-                format!("stdin is longer than --stdin-limit {}; a higher limit retries it", size(*limit))
+                format!(
+                    "stdin is longer than --stdin-limit {}; a higher limit retries it",
+                    size_in_full(*limit)
+                )
             }
             Exhausted::InputUnkept(Unkept::NoRoom { directory, why }) => format!(
                 "stdin could not be kept in {} ({why}); TMPDIR names another directory",

@@ -33,10 +33,19 @@ pub(crate) fn size(bytes: u64) -> String {
     let unit = UNITS.iter().zip(1..).take_while(|(_, power)| bytes >> (10 * power) > 0).last();
     let Some((name, power)) = unit else { return count(bytes, "byte") };
     // In tenths, rounded down.
-    let tenths = u128::from(bytes) * 10 >> (10 * power);
+    let tenths = (u128::from(bytes) * 10) >> (10 * power);
     match tenths % 10 {
         0 => format!("{}{name}", tenths / 10),
         tenth => format!("{}.{tenth}{name}", tenths / 10),
+    }
+}
+
+/// The same where it says all, else the number itself: what was typed, or something like it.
+pub(crate) fn size_in_full(bytes: u64) -> String {
+    let whole = |power: &u32| bytes >> (10 * power) > 0 && bytes.trailing_zeros() >= 10 * power;
+    match (1..=4).rev().find(whole) {
+        Some(_) => size(bytes),
+        None => bytes.to_string(),
     }
 }
 
@@ -82,6 +91,22 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_read_as_a_person_says_them() {
+        for (bytes, text, in_full) in [
+            (0, "0 bytes", "0"),
+            (1, "1 byte", "1"),
+            (1023, "1023 bytes", "1023"),
+            (1024, "1KiB", "1KiB"),
+            (1999, "1.9KiB", "1999"),
+            (1536 << 10, "1.5MiB", "1.5MiB"),
+            (1 << 30, "1GiB", "1GiB"),
+            (u64::MAX, "16777215.9TiB", "18446744073709551615"),
+        ] {
+            assert_eq!((size(bytes).as_str(), size_in_full(bytes).as_str()), (text, in_full));
+        }
+    }
 
     #[test]
     fn times_read_as_a_person_says_them() {

@@ -130,6 +130,11 @@ impl Feed {
         let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
         let (theirs, ours) = (lift(theirs)?, lift(ours)?);
         fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_WRONLY | OFlag::O_NONBLOCK))?;
+        // The command finds its own as it would have found the shared one.
+        let shared = OFlag::from_bits_retain(fcntl(Source::fd(), FcntlArg::F_GETFL)?);
+        if shared.contains(OFlag::O_NONBLOCK) {
+            fcntl(&theirs, FcntlArg::F_SETFL(OFlag::O_RDONLY | OFlag::O_NONBLOCK))?;
+        }
         self.end = Some(ours);
         self.keeps = keeps;
         (self.position, self.given, self.waits) = (0, 0, Waits::Room);
@@ -325,5 +330,37 @@ fn take_back(pipe: BorrowedFd<'_>) -> usize {
             Err(Errno::EINTR) => {}
             Err(_) => return count.max(unread(pipe)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn micros(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
+    #[test]
+    fn looks_are_as_often_as_the_command_is_fast() {
+        let start = micros(1_000_000);
+        let after = |unread, since_start: u64, changed_before: u64| {
+            let mut look = Look::new(64_000, start);
+            let now = start + micros(since_start);
+            look.see(unread, now.saturating_sub(micros(changed_before)));
+            look.see(unread, now);
+            look.again.unwrap().checked_sub(now).unwrap()
+        };
+        // Nothing yet: soon, and less often the longer it stands.
+        assert_eq!(after(64_000, 0, 0), LOOKS.0);
+        assert_eq!(after(64_000, 8000, 0), micros(1000));
+        assert_eq!(after(64_000, 80_000_000, 0), LOOKS.1);
+        // Half of the time that the rest takes at this speed.
+        assert_eq!(after(32_000, 1000, 0), micros(500));
+        assert_eq!(after(48_000, 1000, 0), micros(1500));
+        assert_eq!(after(1, 1000, 0), LOOKS.0);
+        // Most is read, and then it stands.
+        assert_eq!(after(1, 801_000, 800_000), LOOKS.1);
+        assert_eq!(after(1, 9000, 8000), micros(1000));
     }
 }

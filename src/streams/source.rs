@@ -140,8 +140,8 @@ impl Source {
 pub(crate) struct Pipe {
     /// A pipe of retry's own: from a shared one only splice(2) reads without ever waiting there.
     way: Option<(OwnedFd, OwnedFd)>,
-    /// `/dev/null`, which takes pages without looking at them, once it was asked for, if there is one.
-    void: Option<Option<File>>,
+    /// `/dev/null`, which takes pages without looking at them, where it was needed and is there.
+    void: Option<File>,
     /// How much is in that pipe, in bytes.
     held: usize,
     part: Vec<u8>,
@@ -182,8 +182,10 @@ impl Pipe {
     fn take(&mut self, count: usize, for_good: bool) -> nix::Result<()> {
         self.prepare()?;
         let Some((_, to)) = &self.way else { return Err(Errno::EBADF) };
-        let open = || above_standard(|| OpenOptions::new().write(true).open("/dev/null")).ok();
-        let void = if for_good { self.void.get_or_insert_with(open).as_ref() } else { None };
+        if for_good && self.void.is_none() {
+            self.void = above_standard(|| OpenOptions::new().write(true).open("/dev/null")).ok();
+        }
+        let void = self.void.as_ref().filter(|_| for_good);
         let to = void.map_or(to.as_fd(), |void| void.as_fd());
         let mut left = count;
         while left > 0 {

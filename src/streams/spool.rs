@@ -45,9 +45,11 @@ impl Spool {
             None if self.memory.len() + bytes.len() <= IN_MEMORY => self.memory.extend_from_slice(bytes),
             None => {
                 let end = self.length;
-                self.move_out().and_then(|file| file.write_all_at(bytes, end)).map_err(not_kept)?;
+                self.move_out()
+                    .and_then(|file| file.write_all_at(bytes, end))
+                    .map_err(|error| not_kept(&error))?;
             }
-            Some(file) => file.write_all_at(bytes, self.length).map_err(not_kept)?,
+            Some(file) => file.write_all_at(bytes, self.length).map_err(|error| not_kept(&error))?,
         }
         self.length = length;
         Ok(())
@@ -70,18 +72,19 @@ impl Spool {
         let most = usize::try_from(self.length.saturating_sub(position)).unwrap_or(usize::MAX);
         let most = most.min(part.len());
         let part = part.get_mut(..most).unwrap_or_default();
-        match &self.file {
-            Some(file) => file.read_at(part, position),
-            None => {
-                let start = usize::try_from(position).unwrap_or(usize::MAX);
-                part.copy_from_slice(self.memory.get(start..start + most).unwrap_or_default());
-                Ok(most)
-            }
+        if most == 0 {
+            return Ok(0);
         }
+        if let Some(file) = &self.file {
+            return file.read_at(part, position);
+        }
+        let start = usize::try_from(position).unwrap_or(usize::MAX);
+        part.copy_from_slice(self.memory.get(start..start.saturating_add(most)).unwrap_or_default());
+        Ok(most)
     }
 }
 
-fn not_kept(error: io::Error) -> NotKept {
+fn not_kept(error: &io::Error) -> NotKept {
     NotKept {
         directory: std::env::temp_dir(),
         errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),

@@ -9,7 +9,7 @@ use crate::exit::TABLE;
 use crate::policy::verdict::profile::{self, Class, Profile};
 
 /// When the text below was last changed in more than its wording.
-const DATE: &str = "2026-11-24";
+const DATE: &str = "2026-11-25";
 
 /// The page of retry(1), in roff with the macros of man(7).
 #[doc(hidden)]
@@ -326,6 +326,26 @@ Where it is spent the run ends with the status of its command.
 What stands behind the last `=` is the time, so a name with `=` in it needs one: `--breaker-trip=a=b=1h`.
 `--breaker-reset` closes it.
 Both take, like `--breaker-status`, the path of the file in place of a name, so that root can close another user's.
+# STANDARD INPUT
+With `--stdin replay`, the default, every attempt reads the same bytes.
+What the command reads of a pipe, FIFO or stream socket is kept for the next attempt: up to 1 MiB in memory, beyond that in
+a file without a name in `$TMPDIR` (else /tmp).
+What no attempt has read stays where it was, for whoever reads after `retry`: a command that reads nothing takes nothing
+from the input of a `while read` loop around it.
+The command itself has a pipe, which ends with the attempt.
+Of a file, each attempt has a description of its own that begins where `retry` found it; when `retry` ends, whoever
+shares the file reads on where the last attempt stopped.
+All else is handed to every attempt as it is: a terminal, another device, a socket of messages, one that is standard
+output too.
+
+An attempt that none can follow, as with `--max 1`, has the input itself.
+Past `--stdin-limit`, or where the file cannot be written, the attempt goes on, and reads all there is; only, if it fails,
+it is not retried.
+Where tee(2) is not to be had (some sandboxes), up to 64 KiB more than the command wants are read of a pipe, and are lost
+to others.
+
+> pg_dump db | retry -- ssh backup 'cat >dump'
+> kubectl get pods -o name | while read p; do retry -- kubectl delete "$p"; done
 # SAFE REPEATS
 An attempt that failed may have had its effect: a request was carried out, and only the answer was lost.
 Where that matters, give the server a key by which it knows a repeat.
@@ -354,6 +374,8 @@ how many attempts there are in all; empty where there is no limit
 the exit status of the attempt before: 128+N after a signal, 124 after a timeout; empty at the first
 : `RETRY_IDEMPOTENCY_KEY`
 the key of this run, the same for all its attempts
+
+`TMPDIR` is where what does not fit into memory is kept, in files without a name; /tmp without it.
 
 These say where shared state is, in this order, behind `--state`.
 : `RETRY_STATE`
@@ -438,9 +460,6 @@ attempt runs may be taken for that one's.
 Time that `retry` itself spends stopped does not count against the timeout: to the millisecond after ^Z, to about a
 second after a SIGSTOP.
 If `retry` is killed by KILL, the command is sent `--signal`, but not what it started, and not a set-uid command.
-
-Every attempt has the same standard input, and reads on where the last one stopped.
-Where that matters, let a shell open it for each attempt: `retry -- sh -c 'load <dump'`.
 
 Debian's package retry installs another program of the same name with other options.
 Its `-t` is `--max` here, and its `-m` is `--label`; here `-t` and `-m` are errors.
