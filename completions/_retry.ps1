@@ -63,6 +63,7 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'The command''s name in messages [default: its base name]')
             [CompletionResult]::new('--breaker-wait', '--breaker-wait', [CompletionResultType]::ParameterName, 'Wait for the probe instead of failing fast; needs --deadline')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Show them as JSON')
+            [CompletionResult]::new('--hold', '--hold', [CompletionResultType]::ParameterName, 'Pass on only the stdout of the attempt that succeeds')
             [CompletionResult]::new('--expand', '--expand', [CompletionResultType]::ParameterName, 'Replace {key}, {attempt}, {max} in ARGs')
             [CompletionResult]::new('--not-idempotent', '--not-idempotent', [CompletionResultType]::ParameterName, 'Retry only failures that prove that nothing was sent')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Only the last line, why it failed; twice: nothing')

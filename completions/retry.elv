@@ -60,6 +60,7 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --label 'The command''s name in messages [default: its base name]'
             cand --breaker-wait 'Wait for the probe instead of failing fast; needs --deadline'
             cand --json 'Show them as JSON'
+            cand --hold 'Pass on only the stdout of the attempt that succeeds'
             cand --expand 'Replace {key}, {attempt}, {max} in ARGs'
             cand --not-idempotent 'Retry only failures that prove that nothing was sent'
             cand -q 'Only the last line, why it failed; twice: nothing'

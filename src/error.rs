@@ -2,6 +2,7 @@
 //! one line of hint; the exit status is 125 whatever the cause.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// What made retry itself fail.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(crate) enum Error {
     State { cause: String, hint: Option<String> },
     /// Output of a command that succeeded did not reach a reader.
     Unread,
+    /// Output of a command that succeeded could not be held whole: where, and why.
+    Unkept { directory: PathBuf, errno: nix::errno::Errno },
 }
 
 /// A text and a place in it, in bytes, for a caret.
@@ -32,7 +35,7 @@ impl Error {
     pub(crate) fn quote(&self) -> Option<&Quote> {
         match self {
             Self::Usage { quote, .. } => quote.as_ref(),
-            Self::System { .. } | Self::State { .. } | Self::Unread => None,
+            Self::System { .. } | Self::State { .. } | Self::Unread | Self::Unkept { .. } => None,
         }
     }
 
@@ -41,6 +44,7 @@ impl Error {
         match self {
             Self::Usage { hint, .. } => Some(hint),
             Self::State { hint, .. } => hint.as_deref(),
+            Self::Unkept { .. } => Some("TMPDIR names another directory"),
             Self::System { .. } | Self::Unread => None,
         }
     }
@@ -51,6 +55,12 @@ impl fmt::Display for Error {
         match self {
             Self::Usage { cause, .. } | Self::State { cause, .. } => f.write_str(cause),
             Self::Unread => f.write_str("the command has ended, and its stdout was not read to the end"),
+            Self::Unkept { directory, errno } => write!(
+                f,
+                "the command has ended, and its stdout could not be held in {}: {}",
+                directory.display(),
+                errno.desc()
+            ),
             Self::System { what, errno } => write!(f, "{what}: {}", errno.desc()),
         }
     }

@@ -45,7 +45,9 @@ impl Exit {
             Finish::GaveUp { outcome, .. } | Finish::NotRetried { outcome, .. } => failed(outcome),
             Finish::InterruptedAttempt { outcome: Outcome::Signaled(signal), .. } => Self::Signal(*signal),
             Finish::InterruptedAttempt { outcome, .. } => failed(outcome),
-            Finish::InterruptedWait { signal } => Self::Signal(*signal),
+            Finish::InterruptedWait { signal } | Finish::InterruptedOutput { signal } => {
+                Self::Signal(*signal)
+            }
             Finish::NotRun { .. } => Self::Status(REFUSED),
             Finish::NeverStarted { .. } => Self::Status(TIMED_OUT),
         }

@@ -193,7 +193,17 @@ impl Host for System<'_> {
         self.supervisor.pause(until, &mut self.report)
     }
 
-    fn finish(&mut self, deadline: Option<Duration>) -> Result<(), Error> {
+    fn judged(&mut self, number: u32, success: bool) -> Result<(), Error> {
+        if success {
+            return self.supervisor.release();
+        }
+        if let Some(held) = self.supervisor.reject() {
+            self.report.held_back(number, &held);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, deadline: Option<Duration>) -> Result<Option<Signal>, Error> {
         self.supervisor.finish(deadline, &mut self.report)
     }
 

@@ -46,7 +46,7 @@ use crate::cli::values::KeySource;
 use crate::error::Error;
 use crate::exit::{Exit, FAILED};
 use crate::policy::verdict::outcome::Finish;
-use crate::process::attempt::Supervisor;
+use crate::process::attempt::{Between, Supervisor};
 use crate::report::text::printable;
 use crate::report::{Names, Report};
 use crate::state::shared::Shared;
@@ -197,7 +197,8 @@ fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
         sharing.breaker.as_ref().zip(policy.admission.breaker),
         sharing.budget.as_ref().zip(policy.admission.budget),
     );
-    let (finish, mut report) = match Supervisor::new(wanted, headers, invocation.stdin) {
+    let between = Between { wanted, headers, stdin: invocation.stdin, hold: invocation.hold };
+    let (finish, mut report) = match Supervisor::new(between) {
         Ok(supervisor) => {
             let mut host =
                 host::System { supervisor, invocation, report, shared, random: None, dice: None, key: None };

@@ -55,17 +55,24 @@ pub(crate) trait Host {
     /// Reports what an attempt has shown, `left` before the deadline, and asks for a retry if one is wanted.
     fn settle(&mut self, shown: &Shown, retry: bool, left: Duration) -> Settlement;
 
+    /// The verdict on the attempt of this number is known: what was held of its output may pass, or not.
+    ///
+    /// # Errors
+    /// Where what may pass is not all there.
+    fn judged(&mut self, number: u32, success: bool) -> Result<(), Error>;
+
     /// Waits until a time. A signal that ends the run ends the wait and is returned.
     ///
     /// # Errors
     /// Where retry itself fails.
     fn pause(&mut self, until: Duration) -> Result<Option<Signal>, Error>;
 
-    /// Passes on what the commands have written and nobody has read yet, while that is taken.
+    /// Passes on what the commands have written and nobody has read yet, while that is taken. The signal that
+    /// ended that, PIPE where nobody reads any more.
     ///
     /// # Errors
     /// Where it was not taken, and must have been.
-    fn finish(&mut self, deadline: Option<Duration>) -> Result<(), Error>;
+    fn finish(&mut self, deadline: Option<Duration>) -> Result<Option<Signal>, Error>;
 
     /// Tells the user.
     fn tell(&mut self, event: &Event<'_>);
@@ -140,9 +147,13 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         schedule.count(&mut progress, attempt.ran);
         let verdict = policy.rules.classify(attempt);
         let next = next(policy, host, &mut progress, start, attempt, &verdict)?;
+        let success = matches!(next, Settled::Over(Finish::Succeeded { .. }));
+        let kept = host.judged(progress.attempts(), success);
         let left = left(host, deadline);
         refused = None;
-        match settle(policy, host, attempt, &verdict, next, left)? {
+        let settled = settle(policy, host, attempt, &verdict, next, left)?;
+        kept?;
+        match settled {
             Settled::Again(delay) => {
                 host.tell(&Event::Retry { progress: &progress, attempt, verdict: &verdict, delay });
                 rule = verdict.rule().clone();
@@ -159,9 +170,13 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         }
     };
     let passed = host.finish(deadline);
-    if matches!(finish, Finish::Succeeded { .. }) {
-        passed?;
-    }
+    let finish = match finish {
+        Finish::Succeeded { outcome, rule } => match passed? {
+            Some(signal) => Finish::InterruptedOutput { signal },
+            None => Finish::Succeeded { outcome, rule },
+        },
+        finish => finish,
+    };
     host.tell(&Event::Finish {
         progress: &progress,
         last: last.as_ref(),
@@ -339,6 +354,7 @@ mod tests {
     use crate::policy::delay::schedule::Schedule;
     use crate::policy::verdict::classify::Rules;
     use crate::policy::verdict::condition::Condition;
+    use crate::policy::verdict::outcome::Unkept;
 
     /// A world whose attempts end as scripted and whose clock moves only by what is done.
     struct Scripted {
@@ -358,7 +374,12 @@ mod tests {
         refusals: Vec<Option<Refusal>>,
         /// What is said to each report; after these, go.
         settlements: Vec<Settlement>,
+        /// Comes while held output is passed on.
+        interrupt_output: Option<Signal>,
+        /// Why the input of an attempt is not kept.
+        unkept: Option<Unkept>,
         log: Vec<String>,
+        judged: Vec<(u32, bool)>,
         random: Xoshiro256PlusPlus,
     }
 
@@ -376,6 +397,9 @@ mod tests {
                 refusals: Vec::new(),
                 settlements: Vec::new(),
                 log: Vec::new(),
+                interrupt_output: None,
+                unkept: None,
+                judged: Vec::new(),
                 random: Xoshiro256PlusPlus::seed_from_u64(0),
             }
         }
@@ -399,7 +423,8 @@ mod tests {
             };
             self.now += ran;
             self.log.push(format!("attempt {number} after {last:?}"));
-            Ok(Attempt { ran, interrupted: self.interrupt_attempt, ..Attempt::ended(outcome) })
+            let (interrupted, unkept) = (self.interrupt_attempt, self.unkept.clone());
+            Ok(Attempt { ran, interrupted, unkept, ..Attempt::ended(outcome) })
         }
 
         fn pause(&mut self, until: Duration) -> Result<Option<Signal>, Error> {
@@ -434,8 +459,13 @@ mod tests {
             if self.settlements.is_empty() { Settlement::Go } else { self.settlements.remove(0) }
         }
 
-        fn finish(&mut self, _: Option<Duration>) -> Result<(), Error> {
+        fn judged(&mut self, number: u32, success: bool) -> Result<(), Error> {
+            self.judged.push((number, success));
             Ok(())
+        }
+
+        fn finish(&mut self, _: Option<Duration>) -> Result<Option<Signal>, Error> {
+            Ok(self.interrupt_output)
         }
 
         fn tell(&mut self, event: &Event<'_>) {
@@ -488,6 +518,30 @@ mod tests {
                 "works"
             ]
         );
+        assert_eq!(host.judged, [(1, false), (2, false), (3, true)]);
+    }
+
+    #[test]
+    fn output_that_is_not_passed_on_is_no_success() {
+        let mut host = Scripted::new(&[failed(0)]);
+        host.interrupt_output = Some(Signal::PIPE);
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        assert_eq!(finish, Finish::InterruptedOutput { signal: Signal::PIPE });
+        // Of a failure nothing is.
+        let mut host = Scripted::new(&[failed(3)]);
+        host.interrupt_output = Some(Signal::PIPE);
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        assert!(matches!(finish, Finish::GaveUp { .. }));
+    }
+
+    #[test]
+    fn without_its_input_no_attempt_follows() {
+        let mut host = Scripted::new(&[failed(3)]);
+        host.unkept = Some(Unkept::TooLong { limit: 7 });
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        let why = Exhausted::InputUnkept(Unkept::TooLong { limit: 7 });
+        assert_eq!(finish, Finish::GaveUp { outcome: Outcome::Exited(3), rule: Rule::AnyFailure, why });
+        assert_eq!(host.log, ["attempt 1 after None", "exited 3"]);
     }
 
     #[test]

@@ -182,6 +182,7 @@ const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
 const FLAGS: &[(&str, &str)] = &[
     ("--breaker-wait", ""),
     ("--expand", ""),
+    ("--hold", ""),
     ("--not-idempotent", ""),
     ("--json", ""),
     ("--quiet", "-q"),

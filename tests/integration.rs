@@ -15,6 +15,7 @@ mod architecture;
 mod breaker;
 mod completion;
 mod generated;
+mod hold;
 mod http;
 mod input;
 mod job_control;

@@ -214,6 +214,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true, help_heading = "Streams", hide_short_help = true)]
     pub(crate) stdin_limit: Option<u64>,
 
+    /// Pass on only the stdout of the attempt that succeeds
+    ///
+    /// Of a failed one the last 64 KiB go to stderr.
+    #[arg(long, help_heading = "Streams", hide_short_help = true)]
+    pub(crate) hold: bool,
+
     /// The key exported to every attempt, or the file that keeps it until a run succeeds [default: a fresh UUID]
     #[arg(long, value_name = "KEY|file:PATH", value_parser = clap::builder::OsStringValueParser::new().try_map(key), allow_hyphen_values = true, help_heading = "Safe repeats", hide_short_help = true)]
     pub(crate) idempotency_key: Option<KeySource>,

@@ -43,6 +43,8 @@ pub(crate) struct Invocation {
     pub(crate) reach: Reach,
     /// What attempts read.
     pub(crate) stdin: Stdin,
+    /// Only the stdout of the attempt that succeeds is passed on.
+    pub(crate) hold: bool,
     /// The file that the command writes headers to.
     pub(crate) headers: Option<PathBuf>,
     /// What it shares with other runs, and where.
@@ -100,6 +102,7 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
         seed: args.seed,
         reach: profiles.reach,
         stdin,
+        hold: args.hold,
         headers: args.headers,
         key: args.idempotency_key.unwrap_or(KeySource::Fresh),
         expand: args.expand,

@@ -5,20 +5,23 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 
 use super::child::{Command, Start, next_change};
 use super::descendants::Before;
 use super::running::{BEAT, Bounds, Running, Voice};
-use super::signal::{Kind, Signals, stop_self};
+use super::signal::{Kind, Signals, is_ignored, stop_self};
 use super::terminal::{Group, Terminal, group};
 use super::wait::{Waiter, now, reader_gone};
 use crate::error::{Doing as _, Error};
 use crate::policy::verdict::evidence::{Scanner, Wanted};
 use crate::policy::verdict::outcome::{Attempt, Outcome, Signal};
 use crate::streams::headers::{HeadersFile, Mark};
+use crate::streams::hold::HeldBack;
 use crate::streams::matcher::Matcher;
 use crate::streams::sink::Stream;
+use crate::streams::spool::NotKept;
 use crate::streams::stdin::{Input, Stdin};
 use crate::streams::watch::Watch;
 
@@ -43,23 +46,31 @@ pub(crate) struct Supervisor {
     late: Option<Signal>,
 }
 
+/// What is between the command and retry's own streams.
+#[derive(Debug)]
+pub(crate) struct Between {
+    /// What to watch.
+    pub(crate) wanted: Arc<Wanted>,
+    /// The file of `--headers`.
+    pub(crate) headers: Option<HeadersFile>,
+    /// What attempts read.
+    pub(crate) stdin: Stdin,
+    /// Only the stdout of the attempt that succeeds is passed on.
+    pub(crate) hold: bool,
+}
+
 impl Supervisor {
-    /// Takes the signals of this process. `wanted` says what to watch, `stdin` what attempts read; `headers` is
-    /// the file of `--headers`.
+    /// Takes the signals of this process.
     ///
     /// # Errors
     /// When the system refuses a descriptor.
-    pub(crate) fn new(
-        wanted: Arc<Wanted>,
-        headers: Option<HeadersFile>,
-        stdin: Stdin,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(between: Between) -> Result<Self, Error> {
         let signals = Signals::take()?;
         Ok(Self {
-            watch: Watch::new(&wanted),
-            input: Input::new(stdin),
-            wanted,
-            headers,
+            watch: Watch::new(&between.wanted, between.hold),
+            input: Input::new(between.stdin),
+            wanted: between.wanted,
+            headers: between.headers,
             signals,
             waiter: Waiter::default(),
             group: group(),
@@ -100,13 +111,18 @@ impl Supervisor {
     }
 
     /// Passes on what watched commands have written, as long as that is taken: the run is over. A reader that
-    /// takes nothing for a second, a signal, or the deadline ends it.
+    /// takes nothing for a second, a signal, or the deadline ends it. For what was held only the latter two do:
+    /// the command would have waited as long. The signal that ended that, PIPE where nobody reads any more.
     ///
     /// # Errors
     /// When output of a command that ended by itself was not taken.
-    pub(crate) fn finish(&mut self, deadline: Option<Duration>, voice: &mut impl Voice) -> Result<(), Error> {
+    pub(crate) fn finish(
+        &mut self,
+        deadline: Option<Duration>,
+        voice: &mut impl Voice,
+    ) -> Result<Option<Signal>, Error> {
         let mut moved_at = now();
-        let mut owed = usize::MAX;
+        let mut owed = u64::MAX;
         loop {
             self.pass(None, voice);
             let now = now();
@@ -114,26 +130,48 @@ impl Supervisor {
             if left < owed {
                 (owed, moved_at) = (left, now);
             }
-            if self.watch.is_drained() {
-                return Ok(());
+            if let Some(errno) = self.watch.take_failure() {
+                return Err(errno).doing("cannot write to stdout");
             }
-            let until = moved_at.saturating_add(READER_PATIENCE);
-            let until = deadline.map_or(until, |deadline| until.min(deadline));
-            let mut ends = now >= until;
+            if self.watch.lost_held() {
+                return match is_ignored(Signal::PIPE.number()) {
+                    true => Err(Errno::EPIPE).doing("cannot write to stdout"),
+                    false => Ok(Some(Signal::PIPE)),
+                };
+            }
+            if self.watch.is_drained() {
+                return Ok(None);
+            }
+            let patience = (!self.watch.passes_held()).then(|| moved_at.saturating_add(READER_PATIENCE));
+            let until = patience.into_iter().chain(deadline).min();
+            let mut ends = until.is_some_and(|until| now >= until);
             while let Some(received) = self.signals.next() {
-                ends |= received.kind == Kind::End;
+                match received.kind {
+                    Kind::End if self.watch.passes_held() => return Ok(Some(received.signal)),
+                    Kind::End => ends = true,
+                    Kind::Stop => stop_self(received.signal, || true),
+                    Kind::Child => while next_change().is_some() {},
+                    Kind::Notice | Kind::Continue => {}
+                }
             }
             if ends {
-                return if self.watch.owes_stdout() { Err(Error::Unread) } else { Ok(()) };
+                return if self.watch.owes_stdout() { Err(Error::Unread) } else { Ok(None) };
             }
-            self.waiter.wait(
-                &self.signals,
-                voice.messages(),
-                &mut self.watch,
-                &mut self.input,
-                Some(until),
-            )?;
+            self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, &mut self.input, until)?;
         }
+    }
+
+    /// The attempt has succeeded: what was held of it may pass.
+    ///
+    /// # Errors
+    /// Where not all of it could be kept.
+    pub(crate) fn release(&mut self) -> Result<(), Error> {
+        self.watch.release().map_err(|NotKept { directory, errno }| Error::Unkept { directory, errno })
+    }
+
+    /// The attempt has failed: what was held of it, if it was anything.
+    pub(crate) fn reject(&mut self) -> Option<HeldBack> {
+        self.watch.reject()
     }
 
     /// Moves what can be moved on the watched streams; lines of retry's own wait behind it.

@@ -165,7 +165,7 @@ pub(crate) fn end_is_pending() -> bool {
 }
 
 /// Whether a signal's disposition is to ignore it. Asked when one arrives: retry changes none but CHLD's.
-fn is_ignored(number: i32) -> bool {
+pub(crate) fn is_ignored(number: i32) -> bool {
     if number == SIGCHLD {
         return false;
     }

@@ -21,8 +21,9 @@ use crate::process::running::{Note, Voice};
 use crate::state::key::Unusable;
 use crate::state::place::Place;
 use crate::state::shared::{Warning, Wrong};
+use crate::streams::hold::HeldBack;
 use crate::streams::messages::Messages;
-use text::{count, duration, printable, shell_word, shortened, size_in_full};
+use text::{count, duration, is_text, printable, shell_word, shortened, size, size_in_full};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,6 +145,23 @@ impl Report {
     pub(crate) fn keeps(&mut self, why: &Unusable) {
         let why = why.to_string();
         self.say(Volume::Quiet, &format!("{}; the next run would repeat with the same key", printable(&why)));
+    }
+
+    /// Shows what a failed attempt wrote to stdout, of which nothing was passed on.
+    pub(crate) fn held_back(&mut self, number: u32, held: &HeldBack) {
+        let wrote = size(held.length);
+        let left_out = held.length.saturating_sub(u64::try_from(held.end.len()).unwrap_or(0));
+        let shown = if is_text(&held.end) { Some(held.end.as_slice()) } else { None };
+        let what = match (shown, left_out) {
+            (None, _) => ": it is binary, and not shown".to_owned(),
+            (Some(_), 0) => ":".to_owned(),
+            (Some(_), left_out) => format!("; without the first {}:", size(left_out)),
+        };
+        let number = self.phrases.number(number);
+        self.say(Volume::Normal, &format!("attempt {number} wrote {wrote} to stdout, held back{what}"));
+        if let Some(shown) = shown.filter(|_| self.volume >= Volume::Normal) {
+            self.messages.show(shown);
+        }
     }
 
     /// Says that the attempt that begins is the breaker's probe.
@@ -312,6 +330,17 @@ impl Phrases {
                     Volume::Quiet,
                     format!("gave up before the first attempt: the deadline of {deadline} has passed"),
                 )
+            }
+            Finish::InterruptedOutput { signal } => {
+                let success = format!("succeeded at attempt {} in {}", number(), duration(elapsed));
+                match *signal {
+                    // The normal end of many a pipeline.
+                    Signal::PIPE => (Volume::Verbose, format!("{success}; what read its output has gone")),
+                    signal => (
+                        Volume::Quiet,
+                        format!("{success}; interrupted by {signal} while its output was passed on"),
+                    ),
+                }
             }
             Finish::InterruptedWait { signal } => {
                 let when = match progress.in_all() {

@@ -54,6 +54,24 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// Whether bytes, perhaps cut at both ends, are text: UTF-8 and no control characters but those of lines,
+/// tabs, overstrikes and colours.
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
+    // A character is up to four bytes long.
+    let starts = bytes.iter().take(3).take_while(|b| (0x80..0xc0).contains(*b)).count();
+    let bytes = bytes.get(starts..).unwrap_or_default();
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => {
+            let whole = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            std::str::from_utf8(whole).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    let usual = ['\n', '\r', '\t', '\x08', '\x0c', '\x1b'];
+    text.chars().all(|c| !c.is_control() || usual.contains(&c))
+}
+
 /// Longest text from outside within a line, in characters.
 const LONGEST: usize = 200;
 
@@ -105,6 +123,23 @@ mod tests {
             (u64::MAX, "16777215.9TiB", "18446744073709551615"),
         ] {
             assert_eq!((size(bytes).as_str(), size_in_full(bytes).as_str()), (text, in_full));
+        }
+    }
+
+    #[test]
+    fn text_is_told_from_what_is_binary() {
+        for text in ["", "a\tb\r\n", "\x1b[31mred\x1b[0m", "größer ☃\n"] {
+            assert!(is_text(text.as_bytes()), "{text:?}");
+            // Cut anywhere.
+            for end in 0..text.len() {
+                assert!(
+                    is_text(&text.as_bytes()[..end]) && is_text(&text.as_bytes()[end..]),
+                    "{text:?} {end}"
+                );
+            }
+        }
+        for bytes in [&b"a\0b"[..], b"\x7fELF", b"caf\xe9 au lait", b"\x80\x80\x80\x80\x80"] {
+            assert!(!is_text(bytes), "{bytes:?}");
         }
     }
 

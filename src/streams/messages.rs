@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::sink::{ATOMIC, Sink, Stream};
 
-/// How much waits at most: further lines are dropped.
+/// How much waits until further lines are dropped, in bytes.
 const MOST: usize = 64 * 1024;
 
 /// How long the last lines may take when the run is over.
@@ -36,6 +36,17 @@ impl Messages {
         if self.queue.len() + line.len() < MOST {
             self.queue.extend_from_slice(line.as_bytes());
             self.queue.push(b'\n');
+        }
+        self.flush();
+    }
+
+    /// Shows output of the command's, up to [`MOST`] of it, and ends its last line.
+    pub(crate) fn show(&mut self, output: &[u8]) {
+        if self.queue.len() < MOST {
+            self.queue.extend_from_slice(output.get(..output.len().min(MOST)).unwrap_or_default());
+            if !output.ends_with(b"\n") {
+                self.queue.push(b'\n');
+            }
         }
         self.flush();
     }

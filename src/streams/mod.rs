@@ -4,6 +4,7 @@ pub(crate) mod alarm;
 pub(crate) mod descriptor;
 pub(crate) mod feed;
 pub(crate) mod headers;
+pub(crate) mod hold;
 pub(crate) mod matcher;
 pub(crate) mod messages;
 pub(crate) mod pseudoterminal;

@@ -5,6 +5,8 @@
 //! the command feels a slow reader as it would without retry. When the reader is gone, retry closes its
 //! end, and the command gets SIGPIPE as it would without retry.
 //!
+//! With `--hold` what it writes to stdout goes to [`hold`](super::hold) instead of on.
+//!
 //! A background process that the command leaves behind may hold its end open. The attempt does not wait for
 //! it; what it writes is passed on for as long as retry runs, and counts for no verdict.
 
@@ -19,9 +21,11 @@ use nix::sys::stat::fstat;
 use nix::unistd::{isatty, pipe2, read};
 
 use super::descriptor::lift;
+use super::hold::{HeldBack, Hold};
 use super::matcher::Matcher;
 use super::pseudoterminal::{self, set_size, size};
 use super::sink::{Sink, Stream};
+use super::spool::NotKept;
 use crate::error::{Doing as _, Error};
 use crate::policy::verdict::evidence::{Carries, Need, Wanted};
 
@@ -38,6 +42,8 @@ pub(crate) struct Watch {
     sinks: [Sink; 2],
     sources: Vec<Source>,
     part: Vec<u8>,
+    /// What the attempt has written to stdout, where that is held.
+    hold: Option<Hold>,
     /// Why stdout could not be written to, if not for want of a reader.
     failed: Option<Errno>,
 }
@@ -49,8 +55,10 @@ struct Planned {
     /// Where what it writes goes.
     to: Stream,
     terminal: bool,
-    /// A condition needs it: without it nothing is run.
+    /// A condition needs it, or `--hold`: without it nothing is run.
     required: bool,
+    /// It is held until the verdict.
+    held: bool,
 }
 
 /// The command's ends of what it writes to, and which of its descriptors each becomes.
@@ -81,6 +89,8 @@ enum Of {
     Ended,
     /// A command that was cut, or ended by a signal to retry.
     Cut,
+    /// One whose output was held and is not wanted.
+    Rejected,
 }
 
 /// What to poll(2) for.
@@ -101,10 +111,12 @@ fn place(stream: Stream) -> usize {
 }
 
 impl Watch {
-    /// Sees which streams there are to watch.
-    pub(crate) fn new(wanted: &Wanted) -> Self {
+    /// Sees which streams there are to watch; with `hold` stdout is held.
+    pub(crate) fn new(wanted: &Wanted, hold: bool) -> Self {
+        let plan = plan(wanted, hold);
         Self {
-            plan: plan(wanted),
+            hold: plan.iter().any(|planned| planned.held).then(Hold::default),
+            plan,
             sinks: [Sink::new(Stream::Stdout), Sink::new(Stream::Stderr)],
             sources: Vec::new(),
             part: Vec::new(),
@@ -124,6 +136,9 @@ impl Watch {
     /// When the system has no descriptor or no pseudo-terminal left.
     pub(crate) fn open(&mut self) -> Result<Ends, Error> {
         let mut ends = Vec::new();
+        if let Some(hold) = &mut self.hold {
+            hold.begin();
+        }
         for planned in self.plan.clone() {
             match self.open_one(planned) {
                 Ok(end) => ends.push(end),
@@ -169,17 +184,18 @@ impl Watch {
     /// What to wait for.
     pub(crate) fn interests(&mut self) -> Vec<Interest<'_>> {
         let mut all = Vec::new();
-        if self.sources.is_empty() {
+        let left = self.hold.as_ref().is_some_and(|hold| hold.left() > 0);
+        if self.sources.is_empty() && !left {
             return all;
         }
-        let mut full = [false; 2];
-        let mut used = [false; 2];
+        let mut full = [left, false];
+        let mut used = [left, false];
         for source in &self.sources {
             let to = place(source.planned.to);
             used[to] = true;
             full[to] |= !source.pending.is_empty();
             // What stands behind bytes that wait is not read either.
-            if !full[to] {
+            if !full[to] || source.planned.held {
                 all.push(Interest { fd: source.fd.as_fd(), flags: PollFlags::POLLIN, sink: None });
             }
         }
@@ -194,10 +210,10 @@ impl Watch {
 
     /// Moves what can be moved now. What passes of the attempt that runs is shown to `matcher`.
     pub(crate) fn turn(&mut self, mut matcher: Option<&mut Matcher>) {
-        if self.sources.is_empty() {
+        let Self { sinks, sources, part, hold, failed, .. } = self;
+        if sources.is_empty() && hold.is_none() {
             return;
         }
-        let Self { sinks, sources, part, failed, .. } = self;
         let mut lost = [false; 2];
         let mut blocked = [false; 2];
         for source in sources.iter_mut() {
@@ -207,7 +223,12 @@ impl Watch {
                 continue;
             }
             let matcher = matcher.as_deref_mut().filter(|_| source.of == Of::Current);
-            if let Err(errno) = source.move_on(&mut sinks[to], part, matcher) {
+            let goal = match (&mut *hold, source.of) {
+                (Some(hold), Of::Current | Of::Ended | Of::Cut) if source.planned.held => Goal::Hold(hold),
+                (_, Of::Rejected) => Goal::Nowhere,
+                (_, Of::Current | Of::Ended | Of::Cut) => Goal::Sink(&mut sinks[to]),
+            };
+            if let Err(errno) = source.move_on(goal, part, matcher) {
                 lost[to] = true;
                 // A terminal that was hung up gives EIO (tty_ioctl(4), TIOCVHANGUP).
                 let gone = errno == Errno::EPIPE || (errno == Errno::EIO && source.planned.terminal);
@@ -217,6 +238,13 @@ impl Watch {
             }
             blocked[to] |= !source.pending.is_empty();
         }
+        if let Some(hold) = hold {
+            match hold.pass(&mut sinks[0]) {
+                Ok(()) => {}
+                Err(Errno::EPIPE) => hold.reader_gone(),
+                Err(errno) => drop(failed.get_or_insert(errno)),
+            }
+        }
         sources.retain(|source| {
             !lost[place(source.planned.to)] && (!source.ended || !source.pending.is_empty())
         });
@@ -225,7 +253,7 @@ impl Watch {
     /// Whether bytes of a command that ended by itself have not reached stdout.
     pub(crate) fn owes_stdout(&self) -> bool {
         let owes = |source: &&Source| source.of == Of::Ended && source.planned.to == Stream::Stdout;
-        self.sources.iter().filter(owes).any(|source| !source.is_drained())
+        self.passes_held() || self.sources.iter().filter(owes).any(|source| !source.is_drained())
     }
 
     /// Whether bytes wait that must reach stderr before anything else does.
@@ -242,13 +270,54 @@ impl Watch {
 
     /// The reader of a stream has gone: so it has for the command.
     pub(crate) fn reader_gone(&mut self, stream: Stream) {
+        if let Some(hold) = self.hold.as_mut().filter(|_| stream == Stream::Stdout) {
+            hold.reader_gone();
+            // What has been written would have met nobody: that it was is known by this.
+            for source in self.sources.iter_mut().filter(|source| source.planned.held) {
+                if source.of == Of::Current {
+                    let _ = source.move_on(Goal::Hold(hold), &mut self.part, None);
+                }
+            }
+        }
         self.sources.retain(|source| source.planned.to != stream);
     }
 
     /// Whether all that the commands wrote has been passed on. Asked after their end, and after a
     /// [`turn`](Self::turn).
     pub(crate) fn is_drained(&self) -> bool {
-        self.sources.iter().all(Source::is_drained)
+        !self.passes_held() && self.sources.iter().all(Source::is_drained)
+    }
+
+    /// Whether held bytes are on their way to stdout.
+    pub(crate) fn passes_held(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.left() > 0)
+    }
+
+    /// Whether held bytes cannot reach stdout, as nobody reads it any more.
+    pub(crate) fn lost_held(&self) -> bool {
+        self.hold.as_ref().is_some_and(Hold::is_lost)
+    }
+
+    /// The attempt has succeeded: what was held of it may pass.
+    ///
+    /// # Errors
+    /// Where not all of it could be kept.
+    pub(crate) fn release(&mut self) -> Result<(), NotKept> {
+        self.hold.as_mut().map_or(Ok(()), Hold::release)
+    }
+
+    /// The attempt has failed: what was held of it, if it was anything. What it left behind writes for nobody.
+    pub(crate) fn reject(&mut self) -> Option<HeldBack> {
+        let hold = self.hold.as_mut()?;
+        for source in self.sources.iter_mut().filter(|source| source.planned.held) {
+            source.of = Of::Rejected;
+        }
+        hold.reject()
+    }
+
+    /// Why something could not be written to stdout since this was asked last.
+    pub(crate) fn take_failure(&mut self) -> Option<Errno> {
+        self.failed.take()
     }
 
     /// The command has ended: what is on the way now is all that it wrote.
@@ -261,8 +330,10 @@ impl Watch {
     }
 
     /// How many bytes of commands that have ended may not have been passed on.
-    pub(crate) fn owed(&self) -> usize {
-        self.sources.iter().filter_map(|source| source.owed).sum()
+    pub(crate) fn owed(&self) -> u64 {
+        let sources: usize = self.sources.iter().filter_map(|source| source.owed).sum();
+        let held = self.hold.as_ref().map_or(0, Hold::left);
+        held.saturating_add(u64::try_from(sources).unwrap_or(u64::MAX))
     }
 
     /// The attempt is over: what still comes belongs to what it left behind. `whole` tells that the command
@@ -274,10 +345,7 @@ impl Watch {
         for source in self.sources.iter_mut().filter(|source| source.of == Of::Current) {
             source.of = if whole { Of::Ended } else { Of::Cut };
         }
-        match self.failed.take() {
-            Some(errno) => Err(errno).doing("cannot write to stdout"),
-            None => Ok(()),
-        }
+        self.take_failure().map_or(Ok(()), Err).doing("cannot write to stdout")
     }
 
     /// Gives pseudo-terminals the size of the terminal. Tells whether any had another.
@@ -290,6 +358,30 @@ impl Watch {
             changed |= now != before && set_size(source.fd.as_fd(), now);
         }
         changed
+    }
+}
+
+/// Where bytes go.
+enum Goal<'a> {
+    Sink(&'a mut Sink),
+    Hold(&'a mut Hold),
+    Nowhere,
+}
+
+impl Goal<'_> {
+    /// Writes as much as there is room for; 0 where there is none.
+    ///
+    /// # Errors
+    /// Where it takes nothing any more.
+    fn take(&mut self, to: Stream, bytes: &[u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Sink(sink) => pass(sink, to, bytes),
+            Self::Hold(hold) => {
+                hold.push(bytes);
+                Ok(bytes.len())
+            }
+            Self::Nowhere => Ok(bytes.len()),
+        }
     }
 }
 
@@ -315,13 +407,13 @@ impl Source {
     /// Where the sink takes nothing any more.
     fn move_on(
         &mut self,
-        sink: &mut Sink,
+        mut goal: Goal<'_>,
         part: &mut Vec<u8>,
         mut matcher: Option<&mut Matcher>,
     ) -> Result<(), Errno> {
         for _ in 0..ROUNDS {
             while !self.pending.is_empty() {
-                match pass(sink, self.planned.to, &self.pending)? {
+                match goal.take(self.planned.to, &self.pending)? {
                     0 => return Ok(()),
                     written => {
                         self.passed(written);
@@ -347,7 +439,7 @@ impl Source {
                 }
                 Ok(length) => length,
             };
-            let passed = self.pass_on(sink, part.get(..length).unwrap_or_default());
+            let passed = self.pass_on(&mut goal, part.get(..length).unwrap_or_default());
             if let Some(matcher) = &mut matcher {
                 matcher.push(self.planned.carries, part, length);
             }
@@ -360,10 +452,10 @@ impl Source {
     ///
     /// # Errors
     /// Where the sink takes nothing any more.
-    fn pass_on(&mut self, sink: &mut Sink, bytes: &[u8]) -> Result<(), Errno> {
+    fn pass_on(&mut self, goal: &mut Goal<'_>, bytes: &[u8]) -> Result<(), Errno> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            match pass(sink, self.planned.to, rest)? {
+            match goal.take(self.planned.to, rest)? {
                 0 => break,
                 written => rest = &rest[written..],
             }
@@ -389,8 +481,8 @@ fn pass(sink: &mut Sink, to: Stream, bytes: &[u8]) -> Result<usize, Errno> {
 
 /// Which streams are watched, and how: each by itself, or both as one where they are the same file, so that
 /// they keep their order.
-fn plan(wanted: &Wanted) -> Vec<Planned> {
-    if (wanted.stdout, wanted.stderr) == (Need::None, Need::None) {
+fn plan(wanted: &Wanted, hold: bool) -> Vec<Planned> {
+    if (wanted.stdout, wanted.stderr, hold) == (Need::None, Need::None, false) {
         return Vec::new();
     }
     let identity =
@@ -409,7 +501,19 @@ fn plan(wanted: &Wanted) -> Vec<Planned> {
         to,
         terminal: terminal(to),
         required: need == Need::Condition,
+        held: false,
     };
+    if hold && is_writable(Stream::Stdout) {
+        // A pipe also for a terminal, and stderr by itself.
+        let stdout = Planned {
+            terminal: false,
+            required: true,
+            held: true,
+            ..planned(Carries::Stdout, Stream::Stdout, Need::None)
+        };
+        let stderr = stderr.then(|| planned(Carries::Stderr, Stream::Stderr, wanted.stderr));
+        return std::iter::once(stdout).chain(stderr).collect();
+    }
     // Of a terminal only what is needed is taken, also where the order suffers.
     let same = out == err && out.is_some();
     if same && (if terminal(Stream::Stdout) { stdout && stderr } else { stdout || stderr }) {
@@ -429,11 +533,15 @@ fn plan(wanted: &Wanted) -> Vec<Planned> {
 /// Whether it can be written to as a stream of bytes: not closed, not open for reading only, and no socket
 /// that keeps messages apart.
 fn takes_a_stream(stream: Stream) -> bool {
-    let Ok(flags) = fcntl(stream.fd(), FcntlArg::F_GETFL) else { return false };
-    let reads_only = OFlag::from_bits_retain(flags) & OFlag::O_ACCMODE == OFlag::O_RDONLY;
     let messages =
         getsockopt(&stream.fd(), SockType).is_ok_and(|kind| kind != nix::sys::socket::SockType::Stream);
-    !reads_only && !messages
+    is_writable(stream) && !messages
+}
+
+/// Whether it is open for writing.
+fn is_writable(stream: Stream) -> bool {
+    fcntl(stream.fd(), FcntlArg::F_GETFL)
+        .is_ok_and(|flags| OFlag::from_bits_retain(flags) & OFlag::O_ACCMODE != OFlag::O_RDONLY)
 }
 
 impl Planned {

@@ -346,6 +346,20 @@ to others.
 
 > pg_dump db | retry -- ssh backup 'cat >dump'
 > kubectl get pods -o name | while read p; do retry -- kubectl delete "$p"; done
+# HELD OUTPUT
+With `--hold` the command writes its standard output to a pipe, and none of it is passed on before the attempt has
+succeeded; then all of it is, once.
+It is kept like standard input, in memory up to 1 MiB and beyond that in a file without a name in `$TMPDIR`.
+Of a failed attempt's the last 64 KiB go to standard error, behind a line that says how much it was; not what is binary,
+and nothing with `--quiet`.
+Standard error passes at once, so the order between the two is not kept.
+
+What a background process writes until the command ends belongs to it; what one of a failed attempt writes later is dropped.
+Where the reader has gone, the command, or `retry` in its place, dies of PIPE, as without `--hold`.
+Where the output cannot be kept, or cannot be passed on whole (a full disk, the deadline), `retry` fails with 125, although the
+command succeeded.
+
+> retry --hold -- curl -fsS URL | jq .
 # SAFE REPEATS
 An attempt that failed may have had its effect: a request was carried out, and only the answer was lost.
 Where that matters, give the server a key by which it knows a repeat.

@@ -268,6 +268,8 @@ pub(crate) enum Finish {
     NotRetried { outcome: Outcome, rule: Rule },
     /// INT, TERM, HUP or QUIT came while an attempt ran.
     InterruptedAttempt { signal: Signal, outcome: Outcome, rule: Rule },
+    /// INT, TERM, HUP or QUIT came while the held output of a success was passed on, or (PIPE) nobody reads it.
+    InterruptedOutput { signal: Signal },
     /// INT, TERM, HUP or QUIT came while no attempt ran.
     InterruptedWait { signal: Signal },
     /// The breaker was open before there was an attempt; with a deadline it was waited for, and that comes first.

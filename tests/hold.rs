@@ -1,0 +1,317 @@
+//! Hold: of the attempt that succeeds stdout passes whole and once, of a failed one nothing.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::pipe::{fill, full_pipe, set_nonblocking};
+use crate::support::retry::BINARY;
+use crate::support::scratch::quoted;
+use crate::support::{Retry, Scratch, Terminal, retry};
+
+/// Bytes that tell where in them something was lost, among them all values.
+fn bytes(length: usize) -> Vec<u8> {
+    (0_u32..).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_ne_bytes()).take(length).collect()
+}
+
+#[test]
+fn only_the_attempt_that_succeeds_is_passed_on() {
+    let run = retry().args(["--hold", "-d0"]).sh("echo half $RETRY_ATTEMPT; [ $RETRY_ATTEMPT = 3 ]").run();
+    run.code(0).stdout("half 3\n").stderr_is(
+        &predicates::str::is_match(
+            "^retry: sh: attempt 1 of 5 wrote 7 bytes to stdout, held back:\nhalf 1\n\
+         retry: sh: attempt 1 of 5 exited 1; next in 0s\n\
+         retry: sh: attempt 2 of 5 wrote 7 bytes to stdout, held back:\nhalf 2\n\
+         retry: sh: attempt 2 of 5 exited 1; next in 0s\n\
+         retry: sh: succeeded at attempt 3 of 5 in [0-9.]+m?s\n$",
+        )
+        .unwrap(),
+    );
+    let run = retry().args(["--hold", "-n2", "-d0", "-q"]).sh("echo half; exit 3").run();
+    run.code(3).stdout("").says(&["{*}gave up after 2 attempts{*}"]);
+    run.check(!run.stderr.contains("half"), "quiet");
+    retry().args(["--hold", "-n2", "-d0", "-qq"]).sh("echo half; exit 3").run().code(3).stdout("").silent();
+    // An exit 0 that is no success, and an exit 3 that is one.
+    let run = retry().args(["--hold", "-n2", "-d0", "-u", "stdout~^ready"]);
+    run.sh("[ $RETRY_ATTEMPT = 2 ] && echo ready; echo more").run().code(0).stdout("ready\nmore\n");
+    retry().args(["--hold", "--success-on", "3"]).sh("echo it; exit 3").run().code(3).stdout("it\n");
+    retry().args(["--hold", "true"]).run().code(0).stdout("").silent();
+}
+
+#[test]
+fn it_passes_whole_at_any_size_in_little_memory() {
+    let scratch = Scratch::new();
+    for length in [0, 1, 65_536, 1_048_576, 1_048_577, 20_000_001] {
+        let bytes = bytes(length);
+        let file = scratch.file("bytes", &bytes);
+        let directory = scratch.join("tmp");
+        let _ = fs::create_dir(&directory);
+        let script =
+            format!("cat {}; grep VmHWM /proc/$PPID/status >&2; [ $RETRY_ATTEMPT = 2 ]", quoted(&file));
+        let run = retry().args(["--hold", "-q", "-d0"]).sh(script).env("TMPDIR", &directory).run();
+        run.code(0).check(run.stdout == bytes, "these bytes");
+        let peaks = run.stderr.lines().map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap());
+        let peaks: Vec<u64> = peaks.collect();
+        run.check(
+            peaks.len() == 2 && peaks.iter().all(|peak| *peak < 16 * 1024),
+            "under 16 MiB, unoptimised",
+        );
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn several_writers_are_all_kept() {
+    let run = retry().arg("--hold").sh("echo a; echo b >/dev/stdout; echo c >>/dev/stdout; echo d").run();
+    run.code(0).stdout("a\nb\nc\nd\n");
+    // Each block arrives whole, wherever it begins (PIPE_BUF, pipe(7)).
+    let run = retry().arg("--hold").sh("for n in a b c; do yes $n$n$n | head -c 400000 & done; wait").run();
+    let mut counts = [0; 3];
+    for line in run.code(0).stdout.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        counts[usize::from(line[0] - b'a')] += 1;
+    }
+    assert_eq!(counts, [100_000; 3]);
+}
+
+#[test]
+fn of_a_failed_attempt_the_end_goes_to_stderr() {
+    let with = |script: &str| retry().args(["--hold", "-n1"]).sh(script).run();
+    let lines: Vec<String> = (1..=20_000).map(|n| format!("{n:05}\n")).collect();
+    let run = with("seq -f %05g 20000; exit 3");
+    run.code(3).stdout("");
+    let (first, rest) = run.stderr.split_once('\n').unwrap();
+    assert_eq!(
+        first,
+        "retry: sh: attempt 1 of 1 wrote 117.1KiB to stdout, held back; without the first 53.1KiB:"
+    );
+    let (end, last) = rest.split_at(64 * 1024);
+    run.check(end == &lines.concat()[120_000 - 64 * 1024..], "the last 64 KiB");
+    run.check(last.starts_with("retry: sh: gave up"), "and the line after it");
+    // A line without an end gets one; nothing is said of nothing; what is binary is not shown.
+    with("printf abc; exit 3").stderr_contains("held back:\nabc\nretry: sh: gave up");
+    with("exit 3").says(&["{*} gave up {*}"]);
+    let run = with("printf 'a\\0b'; exit 3");
+    run.says(&[
+        "retry: sh: attempt 1 of 1 wrote 3 bytes to stdout, held back: it is binary, and not shown",
+        "{*} gave up {*}",
+    ]);
+    run.check(!run.stderr.contains('\0'), "no byte of it");
+    // A stderr that nobody reads stops nothing.
+    let (_reader, writer) = full_pipe();
+    let run = retry().args(["--hold", "-n3", "-d0"]).sh("seq 20000; exit 3").stderr(writer).run();
+    run.code(3).stdout("");
+}
+
+#[test]
+fn stderr_passes_at_once_and_by_itself() {
+    let scratch = Scratch::new();
+    let gate = scratch.join("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let script = format!("echo out; echo err >&2; read go <{}", quoted(&gate));
+    // The second option watches stderr too.
+    for options in [&["--hold"][..], &["--hold", "-r", "stderr~never"]] {
+        let running = retry().args(options).sh(&script).spawn();
+        running.wait_for_stderr("err\n");
+        assert_eq!(running.stdout_so_far(), b"");
+        fs::write(&gate, "\n").unwrap();
+        running.wait_bounded().code(0).stdout("out\n").stderr("err\n");
+    }
+    // Both in one file: what is held comes behind.
+    let both = scratch.join("both");
+    let file = File::create(&both).unwrap();
+    let run = retry().arg("--hold").sh("echo out; echo err >&2").stdout(file.try_clone().unwrap());
+    run.stderr(file).run().code(0);
+    assert_eq!(fs::read_to_string(both).unwrap(), "err\nout\n");
+}
+
+#[test]
+fn what_stays_in_the_background_holds_up_nothing() {
+    let scratch = Scratch::new();
+    let (gate, log) = (scratch.join("gate"), scratch.log("log"));
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // What the background of a failed attempt writes later is nobody's, and does not kill it while retry runs.
+    let script = format!(
+        "if [ $RETRY_ATTEMPT = 1 ]; then
+             (read go <{gate}; echo late || exit; {logs}) & exit 3
+         fi
+         echo go >{gate}; until [ -s {log} ]; do sleep 0.01; done; echo done",
+        gate = quoted(&gate),
+        log = quoted(log.path()),
+        logs = log.echo("written")
+    );
+    let run = retry().args(["--hold", "-d0", "-q"]).sh(script).run();
+    run.code(0).stdout("done\n").silent();
+    // What has been written before the command ends is in it, whoever wrote it.
+    let script = format!(
+        "(echo early; {}; sleep 600) & until [ -s {} ]; do sleep 0.01; done; echo end",
+        log.echo("x"),
+        quoted(log.path())
+    );
+    fs::write(log.path(), "").unwrap();
+    retry().arg("--hold").sh(script).run().code(0).stdout("early\nend\n");
+}
+
+#[test]
+fn a_broken_pipe_downstream_ends_as_without_retry() {
+    let bash = |command: &str| {
+        Retry::new("bash").args(["-c", &format!("{command} | head -n1; echo ${{PIPESTATUS[0]}}")]).run()
+    };
+    let plain = bash("seq 1000000");
+    plain.code(0).stdout("1\n141\n").silent();
+    bash(&format!("{BINARY} --hold -- seq 1000000")).code(0).stdout("1\n141\n").silent();
+    let run = bash(&format!("{BINARY} -v --hold -- seq 1000000"));
+    run.code(0).says(&["retry: seq: succeeded at attempt 1 of 5 in {T}; what read its output has gone"]);
+    // It has gone before: the command notices when it writes, and is not run again.
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let run = retry().args(["--hold", "-d0"]).sh("while :; do echo x; done").stdout(writer).run();
+    run.code(141).silent();
+    // With PIPE ignored it is an error, as it is for the command.
+    let run = bash(&format!("(trap '' PIPE; exec {BINARY} --hold -- seq 1000000)"));
+    run.code(0).stdout("1\n125\n").says(&["retry: cannot write to stdout: Broken pipe"]);
+}
+
+#[test]
+fn a_slow_reader_gets_all() {
+    let bytes = bytes(300_000);
+    let scratch = Scratch::new();
+    let file = scratch.file("bytes", &bytes);
+    let (mut reader, writer) = io::pipe().unwrap();
+    let running = retry().args(["--hold", "cat"]).arg(&file).stdout(writer).spawn();
+    // Longer than retry waits for a reader of what it watches.
+    thread::sleep(Duration::from_millis(1500));
+    assert!(!running.ended());
+    let mut read = Vec::new();
+    reader.read_to_end(&mut read).unwrap();
+    assert!(read == bytes);
+    running.wait_bounded().code(0).silent();
+}
+
+#[test]
+fn what_cannot_be_passed_on_whole_is_no_success() {
+    let unread = |options: &[&str]| {
+        let (reader, mut writer) = io::pipe().unwrap();
+        fill(&mut writer);
+        (reader, retry().args(options).args(["--hold", "echo", "x"]).stdout(writer))
+    };
+    let (_reader, run) = unread(&["--deadline", "0.5"]);
+    run.run().code(125).says(&["retry: the command has ended, and its stdout was not read to the end"]);
+    for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT")] {
+        let (_reader, run) = unread(&["-v"]);
+        let running = run.spawn();
+        crate::support::process::wait_until("the command to have ended", || {
+            crate::support::process::children_of(running.pid()).is_empty() && in_poll(running.pid())
+        });
+        running.signal(signal);
+        let run = running.wait_bounded();
+        run.signal(signal).says(&[&format!(
+            "retry: echo: succeeded at attempt 1 of 5 in {{T}}; interrupted by {name} while its output was passed on"
+        )]);
+    }
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let run = retry().args(["--hold", "echo", "x"]).stdout(full).run();
+    run.code(125).says(&["retry: cannot write to stdout: No space left on device"]);
+    // An idempotency key outlives it: the answer has reached nobody.
+    let scratch = Scratch::new();
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let option = format!("--idempotency-key=file:{}", scratch.join("key").display());
+    retry().args(["--hold", &option, "echo", "x"]).stdout(full).run().code(125);
+    assert!(scratch.join("key").exists());
+}
+
+/// Whether a process waits in poll(2), and has been there for a while.
+fn in_poll(pid: i32) -> bool {
+    let waits = || fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|place| place.contains("poll"));
+    waits()
+        && (0..20).all(|_| {
+            thread::sleep(Duration::from_millis(2));
+            waits()
+        })
+}
+
+#[test]
+fn without_room_it_is_a_failure_of_retry() {
+    let scratch = Scratch::new();
+    let said = |place: &str, why: &str| {
+        [
+            format!("retry: the command has ended, and its stdout could not be held in {place}: {why}"),
+            "retry: hint: TMPDIR names another directory".to_owned(),
+        ]
+    };
+    let large = "head -c 3000000 /dev/zero";
+    let run = retry().arg("--hold").sh(large).env("TMPDIR", "/nonexistent").run();
+    run.code(125)
+        .stdout("")
+        .says(&said("/nonexistent", "No such file or directory").each_ref().map(String::as_str));
+    // One that fails is judged as ever, and its end is shown.
+    let script = "[ $RETRY_ATTEMPT = 2 ] || { seq 1000000; exit 3; }; echo done";
+    let run = retry().args(["--hold", "-d0"]).sh(script).env("TMPDIR", "/nonexistent").run();
+    run.code(0).stdout("done\n").stderr_contains("999999\n1000000\nretry: sh: attempt 1 of 5 exited 3");
+    let script = format!(
+        "mount -t tmpfs -o size=2m tmpfs {directory} || exit 99
+         TMPDIR={directory} {BINARY} --hold -- {large}",
+        directory = scratch.path().display()
+    );
+    let run = Retry::new("unshare").args(["--mount", "sh", "-c", &script]).run();
+    if run.status.code() == Some(99) || run.stderr.contains("unshare") {
+        // Not permitted here.
+        return;
+    }
+    let place = scratch.path().to_str().unwrap();
+    run.code(125).stdout("").says(&said(place, "No space left on device").each_ref().map(String::as_str));
+}
+
+#[test]
+fn a_timeout_passes_nothing_on() {
+    let script = "echo $RETRY_ATTEMPT; [ $RETRY_ATTEMPT = 2 ] || sleep 600";
+    let run = retry().args(["--hold", "-d0", "--timeout", "1"]).sh(script).run();
+    run.code(0).stdout("2\n").stderr_contains("held back:\n1\n");
+    let run = retry().args(["--hold", "--deadline", "1"]).sh("echo 1; sleep 600").run();
+    run.code(124).stdout("").stderr_contains("held back:\n1\n");
+    // A signal to retry, too.
+    let running = retry().args(["--hold"]).sh("echo 1; echo err >&2; sleep 600").spawn();
+    running.wait_for_stderr("err\n");
+    running.signal(Signal::SIGTERM);
+    running.wait_bounded().signal(Signal::SIGTERM).stdout("").stderr_contains("held back:\n1\n");
+}
+
+#[test]
+fn a_terminal_a_closed_stdout_and_one_that_does_not_block() {
+    let mut terminal = Terminal::shell();
+    let seen = terminal.command(
+        "retry -q --hold -d0 -- sh -c 'test -t 1 || echo no-$RETRY_ATTEMPT; [ $RETRY_ATTEMPT = 2 ]'",
+    );
+    assert!(seen.contains("no-2") && !seen.contains("no-1"), "{seen}");
+    // Closed it stays closed.
+    let run = Retry::new("sh").args(["-c", &format!("{BINARY} --hold -n1 -- sh -c 'echo x || exit 9' >&-")]);
+    run.run().code(9);
+    let (mut reader, writer) = io::pipe().unwrap();
+    set_nonblocking(&writer, true);
+    let running = retry().args(["--hold"]).sh("seq 100000").stdout(writer).spawn();
+    let mut read = String::new();
+    reader.read_to_string(&mut read).unwrap();
+    running.wait_bounded().code(0).silent();
+    assert_eq!(read.lines().count(), 100_000);
+}
+
+#[test]
+fn conditions_see_what_is_held() {
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let script = format!("{}; echo busy; exit 1", log.echo("x"));
+    let run = retry().args(["--hold", "-d0", "-n3", "-r", "stdout~^busy$"]).sh(&script).run();
+    run.code(1).stdout("");
+    assert_eq!(log.lines().len(), 3);
+    let run = retry().args(["--hold", "-d0", "-x", "output~^busy$"]).sh(&script).run();
+    run.code(1).stdout("").stderr_contains("not retried: exited 1 (fatal by --fatal-on output~^busy$");
+    assert_eq!(log.lines().len(), 4);
+    let mut writer = File::create(scratch.join("many")).unwrap();
+    for n in 0..400_000 {
+        writeln!(writer, "line {n}").unwrap();
+    }
+    let run = retry().args(["--hold", "-u", "stdout~^line 399999$", "cat"]).arg(scratch.join("many")).run();
+    run.code(0).check(run.stdout == fs::read(scratch.join("many")).unwrap(), "all of it");
+}
