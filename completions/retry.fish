@@ -4,7 +4,7 @@
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= hold idempotency-key= expand not-idempotent q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
+    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= hold idempotency-key= expand check= not-idempotent q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
     or return 1
     set -q argv[1]
     or return 1
@@ -100,6 +100,7 @@ inherit\t'what the attempt before has left'
 null\t'nothing'"
 complete -c retry -n 'not __retry_command' -l stdin-limit -d 'Most that replay keeps, in bytes [default: 1GiB]' -r -f
 complete -c retry -n 'not __retry_command' -l idempotency-key -d 'The key exported to every attempt, or the file that keeps it until a run succeeds [default: a fresh UUID]' -r -f
+complete -c retry -n 'not __retry_command' -l check -d 'Before every attempt: is it done already?' -r -f -a "(__fish_complete_command)"
 complete -c retry -n 'not __retry_command' -l label -d 'The command\'s name in messages [default: its base name]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the probe instead of failing fast; needs --deadline'
 complete -c retry -n 'not __retry_command' -l json -d 'Show them as JSON'

@@ -14,12 +14,12 @@ use crate::error::Error;
 use crate::policy::admission::Settlement;
 use crate::policy::admission::breaker::{Refusal, Shown};
 use crate::policy::expand::{Tokens, expanded};
-use crate::policy::verdict::outcome::{Attempt, Signal};
+use crate::policy::verdict::outcome::{Attempt, Outcome, Signal};
 use crate::process::attempt::Supervisor;
 use crate::process::running::Bounds;
 use crate::process::wait;
 use crate::report::{Event, Report};
-use crate::run::Host;
+use crate::run::{Checked, Host};
 use crate::state::key;
 use crate::state::shared::Shared;
 
@@ -108,6 +108,17 @@ impl System<'_> {
         }
     }
 
+    /// The limits of an attempt.
+    fn bounds(&self, number: u32, deadline: Option<Duration>) -> Bounds {
+        let policy = &self.invocation.policy;
+        Bounds {
+            limits: policy.limits,
+            deadline: deadline.zip(policy.schedule.deadline),
+            timed: policy.schedule.healthy_after.is_some(),
+            last: policy.schedule.is_last(number),
+        }
+    }
+
     /// retry's environment with the variables of this attempt.
     fn environment(&self, number: u32, last: Option<u8>, key: &str) -> Vec<CString> {
         let max = self.invocation.policy.schedule.max_attempts;
@@ -137,6 +148,18 @@ impl Host for System<'_> {
         source(&mut self.random, self.invocation.seed)
     }
 
+    fn check(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Checked, Error> {
+        let Some(check) = &self.invocation.check else { return Ok(Checked::NotAsked) };
+        let key = self.key()?;
+        let environment = self.environment(number, last, &key);
+        let bounds = self.bounds(number, deadline);
+        let attempt = self.supervisor.check(check, &environment, bounds, &mut self.report)?;
+        Ok(match (&attempt.outcome, attempt.interrupted) {
+            (Outcome::Exited(1), None) => Checked::NotDone,
+            _ => Checked::Instead(Box::new(attempt)),
+        })
+    }
+
     fn attempt(
         &mut self,
         number: u32,
@@ -144,12 +167,7 @@ impl Host for System<'_> {
         deadline: Option<Duration>,
     ) -> Result<Attempt, Error> {
         let policy = &self.invocation.policy;
-        let bounds = Bounds {
-            limits: policy.limits,
-            deadline: deadline.zip(policy.schedule.deadline),
-            timed: policy.schedule.healthy_after.is_some(),
-            last: policy.schedule.is_last(number),
-        };
+        let bounds = self.bounds(number, deadline);
         let key = self.key()?;
         let environment = self.environment(number, last, &key);
         let mut command = Cow::Borrowed(&self.invocation.command);

@@ -27,6 +27,13 @@ pub(crate) trait Host {
     /// When the system has no randomness to seed it.
     fn random(&mut self) -> Result<&mut Self::Random, Error>;
 
+    /// Asks `--check`, if there is one, whether an attempt is needed; the arguments are those of
+    /// [`attempt`](Self::attempt).
+    ///
+    /// # Errors
+    /// Where retry itself fails; a failing check is an outcome.
+    fn check(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Checked, Error>;
+
     /// Runs the command once. `number` is from 1, `last` the status of the attempt before; the run's
     /// deadline is at `deadline`.
     ///
@@ -78,6 +85,17 @@ pub(crate) trait Host {
     fn tell(&mut self, event: &Event<'_>);
 }
 
+/// What `--check` says.
+#[derive(Debug)]
+pub(crate) enum Checked {
+    /// There is none.
+    NotAsked,
+    /// The attempt is to be made.
+    NotDone,
+    /// It is done, or that cannot be told, or somebody wants the end: this stands for the attempt.
+    Instead(Box<Attempt>),
+}
+
 /// Runs attempts until one succeeds, or none can, or none is left.
 ///
 /// # Errors
@@ -105,16 +123,7 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         }
         if let Some(length) = schedule.deadline.filter(|_| deadline.is_some_and(|at| at <= host.now())) {
             // retry was stopped meanwhile, or the machine was very slow.
-            break match &last {
-                Some(attempt) => {
-                    let outcome = attempt.outcome.clone();
-                    Finish::GaveUp { outcome, rule, why: Exhausted::Deadline(length) }
-                }
-                None => match refused {
-                    Some(refusal) => Finish::NotRun { refusal, deadline: Some(length) },
-                    None => Finish::NeverStarted { deadline: length },
-                },
-            };
+            break past(length, last.as_ref(), rule, refused);
         }
         if let Some(refusal) = host.admit(left(host, deadline)) {
             let left = left(host, deadline);
@@ -143,7 +152,16 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
             break Finish::InterruptedWait { signal };
         }
         let status = last.as_ref().map(|attempt| attempt.outcome.status());
-        let attempt = &*last.insert(host.attempt(progress.next_attempt(), status, deadline)?);
+        let attempt = match attempt(host, progress.next_attempt(), status, deadline)? {
+            Ok(attempt) => &*last.insert(attempt),
+            Err(halt) => {
+                let _ = host.settle(&Shown::Nothing, false, left(host, deadline));
+                break match halt {
+                    Halt::Late => past(schedule.deadline.unwrap_or_default(), last.as_ref(), rule, None),
+                    Halt::Signal(signal) => Finish::InterruptedWait { signal },
+                };
+            }
+        };
         schedule.count(&mut progress, attempt.ran);
         let verdict = policy.rules.classify(attempt);
         let next = next(policy, host, &mut progress, start, attempt, &verdict)?;
@@ -184,6 +202,50 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         elapsed: host.now().saturating_sub(start),
     });
     Ok(finish)
+}
+
+/// What forbids an attempt after its check.
+enum Halt {
+    Signal(Signal),
+    /// The deadline has passed.
+    Late,
+}
+
+/// Makes an attempt, unless `--check` says that it is not to be made: that stands for it then.
+///
+/// # Errors
+/// Where retry itself fails.
+fn attempt(
+    host: &mut impl Host,
+    number: u32,
+    status: Option<u8>,
+    deadline: Option<Duration>,
+) -> Result<Result<Attempt, Halt>, Error> {
+    match host.check(number, status, deadline)? {
+        Checked::Instead(attempt) => return Ok(Ok(*attempt)),
+        Checked::NotAsked => {}
+        Checked::NotDone => {
+            if let Some(signal) = host.pause(host.now())? {
+                return Ok(Err(Halt::Signal(signal)));
+            }
+            if deadline.is_some_and(|at| at <= host.now()) {
+                return Ok(Err(Halt::Late));
+            }
+        }
+    }
+    host.attempt(number, status, deadline).map(Ok)
+}
+
+/// The end of a run whose deadline of this length has passed between two attempts.
+fn past(length: Duration, last: Option<&Attempt>, rule: Rule, refused: Option<Refusal>) -> Finish {
+    match (last, refused) {
+        (Some(attempt), _) => {
+            let outcome = attempt.outcome.clone();
+            Finish::GaveUp { outcome, rule, why: Exhausted::Deadline(length) }
+        }
+        (None, Some(refusal)) => Finish::NotRun { refusal, deadline: Some(length) },
+        (None, None) => Finish::NeverStarted { deadline: length },
+    }
 }
 
 /// The time until the deadline.
@@ -354,7 +416,7 @@ mod tests {
     use crate::policy::delay::schedule::Schedule;
     use crate::policy::verdict::classify::Rules;
     use crate::policy::verdict::condition::Condition;
-    use crate::policy::verdict::outcome::Unkept;
+    use crate::policy::verdict::outcome::{By, Unkept};
 
     /// A world whose attempts end as scripted and whose clock moves only by what is done.
     struct Scripted {
@@ -374,6 +436,8 @@ mod tests {
         refusals: Vec<Option<Refusal>>,
         /// What is said to each report; after these, go.
         settlements: Vec<Settlement>,
+        /// Status and length of each check, while there are any.
+        checks: Vec<(u8, u64)>,
         /// Comes while held output is passed on.
         interrupt_output: Option<Signal>,
         /// Why the input of an attempt is not kept.
@@ -397,6 +461,7 @@ mod tests {
                 refusals: Vec::new(),
                 settlements: Vec::new(),
                 log: Vec::new(),
+                checks: Vec::new(),
                 interrupt_output: None,
                 unkept: None,
                 judged: Vec::new(),
@@ -457,6 +522,20 @@ mod tests {
                 (Shown::Nothing, _) => "shows nothing".to_owned(),
             });
             if self.settlements.is_empty() { Settlement::Go } else { self.settlements.remove(0) }
+        }
+
+        fn check(&mut self, number: u32, _: Option<u8>, _: Option<Duration>) -> Result<Checked, Error> {
+            if self.checks.is_empty() {
+                return Ok(Checked::NotAsked);
+            }
+            let (status, ran) = self.checks.remove(0);
+            self.now += Duration::from_secs(ran);
+            self.log.push(format!("check {number}"));
+            if status == 1 {
+                return Ok(Checked::NotDone);
+            }
+            let attempt = Attempt { by: By::Check, ..Attempt::ended(Outcome::Exited(status)) };
+            Ok(Checked::Instead(Box::new(attempt)))
         }
 
         fn judged(&mut self, number: u32, success: bool) -> Result<(), Error> {
@@ -532,6 +611,51 @@ mod tests {
         host.interrupt_output = Some(Signal::PIPE);
         let finish = run(&policy(Rules::default()), &mut host).unwrap();
         assert!(matches!(finish, Finish::GaveUp { .. }));
+    }
+
+    #[test]
+    fn a_check_comes_before_every_attempt() {
+        let mut host = Scripted::new(&[failed(7)]);
+        host.checks = vec![(1, 0), (2, 0), (0, 0)];
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        assert_eq!(finish, Finish::Succeeded { outcome: Outcome::Exited(0), rule: Rule::Done });
+        assert_eq!(
+            host.log,
+            [
+                "check 1",
+                "attempt 1 after None",
+                "exited 7, asks for a retry",
+                "wait 1s",
+                "check 2",
+                "--check exited 2, asks for a retry",
+                "wait 2s",
+                "check 3",
+                "works"
+            ]
+        );
+        // It cannot tell until the end.
+        let mut host = Scripted::new(&[failed(7)]);
+        host.checks = vec![(2, 0), (3, 0), (9, 0)];
+        let finish = run(&policy(Rules::default()), &mut host).unwrap();
+        let outcome = Outcome::Exited(9);
+        assert_eq!(finish, Finish::GaveUp { outcome, rule: Rule::CannotTell, why: Exhausted::Attempts });
+    }
+
+    #[test]
+    fn no_attempt_begins_when_the_check_has_used_the_time_up() {
+        let mut policy = policy(Rules::default());
+        policy.schedule.deadline = Some(Duration::from_secs(5));
+        let mut host = Scripted::new(&[failed(0)]);
+        host.checks = vec![(1, 5)];
+        let finish = run(&policy, &mut host).unwrap();
+        assert_eq!(finish, Finish::NeverStarted { deadline: Duration::from_secs(5) });
+        assert_eq!(host.log, ["check 1", "shows nothing"]);
+        // Nor where a signal has come meanwhile.
+        let mut host = Scripted::new(&[failed(0)]);
+        host.checks = vec![(1, 0)];
+        host.interrupt_after_admission = Some(Signal::TERM);
+        let finish = run(&policy, &mut host).unwrap();
+        assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM });
     }
 
     #[test]

@@ -175,6 +175,7 @@ const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
     ("--stdin", "", &[WORDS], "null"),
     ("--stdin-limit", "", &[SIZES], "4k"),
     ("--idempotency-key", "", &[KEYS], "k"),
+    ("--check", "", &[&["", " "]], "false"),
     ("--label", "", &[LABELS], "x"),
 ];
 
@@ -424,8 +425,10 @@ fn the_table_above_has_every_option() {
 #[test]
 fn what_is_not_utf8_is_refused_in_an_option() {
     let mut refusals = Refusals::new();
-    // The name of a file may be any bytes.
-    for (long, short, ..) in OPTIONS.iter().filter(|(long, ..)| !["--headers", "--state"].contains(long)) {
+    // The name of a file may be any bytes, and so may a command.
+    for (long, short, ..) in
+        OPTIONS.iter().filter(|(long, ..)| !["--headers", "--state", "--check"].contains(long))
+    {
         for name in [long, short].into_iter().filter(|name| !name.is_empty()) {
             let run = refusals.run(&[OsStr::new(name), OsStr::from_bytes(b"\xff1")]);
             refusals.refused(&run, name, |cause| cause.contains("UTF-8") || names(cause, long, "\u{fffd}1"));

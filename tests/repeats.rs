@@ -1,15 +1,20 @@
 //! Safe repeats: one key for all attempts, and for the next run where this one fails.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
+use crate::support::records::Records;
 use crate::support::scratch::quoted;
-use crate::support::{Reply, Run, Scratch, Server, refused_port, retry};
+use crate::support::{Reply, Retry, Run, Scratch, Server, process, refused_port, retry};
 
 /// What each attempt found as its key.
 const KEY: &str = "$RETRY_IDEMPOTENCY_KEY";
@@ -244,4 +249,174 @@ fn what_may_have_had_its_effect_is_not_repeated() {
     run.code(3).says(&["retry: sh: not retried: exited 3 (it may have had its effect: --not-idempotent; -r failure retries it)"]);
     let run = retry().args(["--not-idempotent", "-d0", "--timeout", "0.2"]).sh("exec sleep 300").run();
     run.code(124).stderr_contains("not retried: timed out");
+}
+
+/// The orders of a shop by key, with what was ordered, and how often it acted.
+type Orders = (BTreeMap<String, Vec<u8>>, usize);
+
+/// A server that knows orders by their key, and breaks the first two connections after it has acted.
+fn shop() -> (Server, Arc<Mutex<Orders>>) {
+    let table = Arc::new(Mutex::new((BTreeMap::new(), 0)));
+    let of_server = Arc::clone(&table);
+    let server = Server::acting(move |number, request| {
+        let mut table = of_server.lock().unwrap();
+        // Without a key every request is another order.
+        let key = request.header("Idempotency-Key").map_or_else(|| format!("none-{number}"), str::to_owned);
+        if !table.0.contains_key(&key) {
+            table.0.insert(key.clone(), request.body.clone());
+            table.1 += 1;
+        }
+        match number {
+            0 | 1 => Reply::Reset,
+            _ => Reply::status(201).body(format!("order {}\n", table.1)),
+        }
+    });
+    (server, table)
+}
+
+#[test]
+fn with_a_key_three_attempts_make_one_order() {
+    let scratch = Scratch::new();
+    let order = scratch.file("order.json", r#"{"item":"{max}","max":3}"#);
+    let curl = |options: &[&str], server: &Server| {
+        let data = format!("@{}", order.display());
+        let run = retry().args(["-d0", "-n3"]).args(options).args(["--", "curl", "-fsS"]);
+        let header = if options.is_empty() { "X: y" } else { "Idempotency-Key: {key}" };
+        run.args(["-H", header, "-d", &data, &server.url("/orders")]).run()
+    };
+    let key = format!("file:{}", scratch.join("order.key").display());
+    let (server, table) = shop();
+    curl(&["--expand", "--idempotency-key", &key], &server).code(0).stdout("order 1\n");
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    let (orders, acted) = &*table.lock().unwrap();
+    assert_eq!(*acted, 1);
+    let (key_seen, body) = orders.first_key_value().unwrap();
+    assert_eq!(key_seen.len(), 36);
+    assert_eq!(body.as_slice(), fs::read(&order).unwrap(), "the body is no argument");
+    assert!(!scratch.join("order.key").exists());
+    // What would have been without.
+    let (server, table) = shop();
+    curl(&[], &server).code(0);
+    assert_eq!(table.lock().unwrap().1, 3);
+    // A run that fails, and the next day's.
+    let (server, table) = shop();
+    curl(&["--expand", "--idempotency-key", &key], &server).code(0);
+    assert_eq!(table.lock().unwrap().1, 1);
+    let (server, table) = shop();
+    let data = format!("@{}", order.display());
+    let once = || {
+        let run = retry().args(["-n2", "-d0", "--expand", "--idempotency-key", &key, "--", "curl", "-fsS"]);
+        run.args(["-H", "Idempotency-Key: {key}", "-d", &data, &server.url("/orders")]).run()
+    };
+    once().code(56).stderr_contains("gave up after 2 attempts");
+    once().code(0).stdout("order 1\n").stderr_contains("repeats with the key in");
+    assert_eq!((server.requests().len(), table.lock().unwrap().1), (3, 1));
+}
+
+#[test]
+fn a_check_before_every_attempt_says_whether_it_is_needed() {
+    let scratch = Scratch::new();
+    let (log, done) = (scratch.log("log"), scratch.join("done"));
+    // The effect is there, and only the answer was lost.
+    let script = format!(
+        "{}; [ $RETRY_ATTEMPT = 2 ] && : >{}; exit 56",
+        log.echo("attempt $RETRY_ATTEMPT"),
+        quoted(&done)
+    );
+    let words = "check $RETRY_ATTEMPT/$RETRY_MAX_ATTEMPTS after $RETRY_LAST_STATUS";
+    let check = format!("{}; test -e {}", log.echo(words), quoted(&done));
+    let run = || retry().args(["-d0", "--check", &check]).sh(&script).run();
+    run().code(0).stdout("").says(&[
+        "retry: sh: attempt 1 of 5 exited 56; next in 0s",
+        "retry: sh: attempt 2 of 5 exited 56; next in 0s",
+        "retry: sh: succeeded before attempt 3 of 5 in {T}: --check says that it is done",
+    ]);
+    let lines = ["check 1/5 after ", "attempt 1", "check 2/5 after 56", "attempt 2", "check 3/5 after 56"];
+    assert_eq!(log.lines(), lines);
+    run().code(0).says(&["retry: sh: not run: --check says that it is done"]);
+    assert_eq!(log.lines()[5..], ["check 1/5 after "]);
+    // The key is the attempt's, and goes with success.
+    let option = format!("file:{}", scratch.join("key").display());
+    let script = log.echo(KEY);
+    let run =
+        retry().args(["--idempotency-key", &option, "--check", &format!("{script}; false")]).sh(&script);
+    run.run().code(0);
+    assert_eq!(log.lines()[6], log.lines()[7]);
+    assert!(!scratch.join("key").exists());
+}
+
+#[test]
+fn a_check_that_cannot_tell_is_a_failed_attempt_that_is_not_made() {
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let with = |check: &str| {
+        // Conditions are the command's.
+        let options = ["-n2", "-d0", "-x", "any", "-p", "curl", "--not-idempotent", "--check", check];
+        retry().args(options).sh(log.echo("ran")).run()
+    };
+    for (check, status, how) in [
+        ("exit 2", 2, "exited 2"),
+        ("exit 22", 22, "exited 22"),
+        ("nonsuch 2>/dev/null", 127, "exited 127"),
+        ("kill -USR1 $$", 138, "killed by USR1"),
+    ] {
+        with(check).code(status).says(&[
+            &format!("retry: sh: attempt 1 of 2 was not made: --check {how}; next in 0s"),
+            &format!("retry: sh: gave up after 2 attempts in {{T}}: --check {how}"),
+        ]);
+    }
+    assert!(log.lines().is_empty());
+    // Its timeout is the attempt's, and nothing of it survives.
+    let check = format!("{}; sleep 600 & sleep 600", log.echo("$$"));
+    let run = retry().args(["-n1", "--timeout", "0.5", "--check", &check]).sh("exit 0").run();
+    run.code(124).says(&["{*}gave up after 1 attempt in {T}: --check timed out after 0.5s, ended by TERM"]);
+    let pid = log.lines()[0].parse().unwrap();
+    assert!(!process::alive(pid) && process::session(pid).is_empty());
+    // It can tell later.
+    let check = "[ $RETRY_ATTEMPT = 2 ] && exit 1; exit 3";
+    retry().args(["-q", "-d0", "--check", check]).sh("echo $RETRY_ATTEMPT").run().code(0).stdout("2\n");
+    // A breaker counts it like any other failure.
+    let records = Records::new();
+    let run = retry().args(["-n2", "-d0", "--breaker", "b", "--check", "exit 3", "true"]);
+    run.env("RETRY_STATE", records.directory()).run().code(3);
+    assert_eq!(records.failures("b"), 2);
+}
+
+#[test]
+fn a_check_reads_nothing_and_writes_to_stderr() {
+    let check = "cat; echo looked; echo so >&2; exit 1";
+    for options in [&[][..], &["--hold"], &["-r", "stdout~looked", "-d0"]] {
+        let run = retry().args(options).args(["--check", check, "cat"]).stdin("in\n").run();
+        run.code(0).stdout("in\n").stderr("looked\nso\n");
+    }
+    // Also where there is none.
+    let script = format!("{} --check 'echo x; exit 1' -- echo y 2>&-", crate::support::retry::BINARY);
+    Retry::new("sh").args(["-c", &script]).run().code(0).stdout("y\n");
+    // A line of input for the command, and none for the check.
+    let (reader, mut writer) = io::pipe().unwrap();
+    writer.write_all(b"a\nb\n").unwrap();
+    let run = retry().args(["--check", "read x && exit 7; exit 1", "-d0", "-q"]);
+    let run = run.sh("read x; echo $x; [ $RETRY_ATTEMPT = 2 ]").stdin(reader).run();
+    run.code(0).stdout("a\na\n");
+}
+
+#[test]
+fn a_signal_during_a_check_meets_no_attempt() {
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let check = format!("{}; exec sleep 600", log.echo("looks"));
+    let running = retry().args(["--check", &check]).sh(log.echo("ran")).spawn();
+    log.wait_for(1);
+    running.signal(Signal::SIGTERM);
+    let run = running.wait_bounded();
+    run.signal(Signal::SIGTERM);
+    run.says(&["retry: sh: interrupted by TERM during attempt 1 of 5; --check killed by TERM"]);
+    // One that answers all the same.
+    let check = format!("trap 'exit 1' TERM; {}; while :; do sleep 0.02; done", log.echo("looks"));
+    let running = retry().args(["--check", &check]).sh(log.echo("ran")).spawn();
+    log.wait_for(2);
+    running.signal(Signal::SIGTERM);
+    running.wait_bounded().code(1).says(&["{*}interrupted by TERM during attempt 1 of 5; --check exited 1"]);
+    assert_eq!(log.lines(), ["looks"; 2]);
 }

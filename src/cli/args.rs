@@ -11,8 +11,8 @@ use clap::{ArgAction, Parser, ValueHint};
 
 use super::shared::{Budget, budget, failures, name, some_time, trip};
 use super::values::{
-    BackoffName, Delays, JitterName, KeySource, MaxAttempts, StdinName, condition, delays, duration, factor,
-    file, key, label, max_attempts, positive_duration, seed, signal, size, state,
+    BackoffName, Delays, JitterName, KeySource, MaxAttempts, StdinName, check, condition, delays, duration,
+    factor, file, key, label, max_attempts, positive_duration, seed, signal, size, state,
 };
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::outcome::Signal;
@@ -227,6 +227,13 @@ pub(crate) struct Args {
     /// Replace {key}, {attempt}, {max} in ARGs
     #[arg(long, help_heading = "Safe repeats", hide_short_help = true)]
     pub(crate) expand: bool,
+
+    /// Before every attempt: is it done already?
+    ///
+    /// Exit status 0: it is, and retry succeeds; 1: it is not; any other: cannot tell, which counts as a failed
+    /// attempt.
+    #[arg(long, value_name = "SHELL COMMAND", value_parser = clap::builder::OsStringValueParser::new().try_map(check), allow_hyphen_values = true, value_hint = ValueHint::CommandString, help_heading = "Safe repeats", hide_short_help = true)]
+    pub(crate) check: Option<OsString>,
 
     /// Retry only failures that prove that nothing was sent
     #[arg(long, help_heading = "Safe repeats", hide_short_help = true)]

@@ -41,6 +41,8 @@ pub(crate) struct Invocation {
     pub(crate) seed: Option<u64>,
     /// Where the profile looks.
     pub(crate) reach: Reach,
+    /// What asks before every attempt whether it is needed.
+    pub(crate) check: Option<Command>,
     /// What attempts read.
     pub(crate) stdin: Stdin,
     /// Only the stdout of the attempt that succeeds is passed on.
@@ -102,6 +104,7 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
         seed: args.seed,
         reach: profiles.reach,
         stdin,
+        check: args.check.map(|check| Command::new(OsStr::new("/bin/sh"), &[OsStr::new("-c"), &check], None)),
         hold: args.hold,
         headers: args.headers,
         key: args.idempotency_key.unwrap_or(KeySource::Fresh),

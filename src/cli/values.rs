@@ -179,6 +179,20 @@ pub(crate) fn label(text: &str) -> Result<String, ValueError> {
     }
 }
 
+/// Reads a command for the shell, which may be any bytes.
+///
+/// # Errors
+/// Where it is empty or blank.
+pub(crate) fn check(text: OsString) -> Result<OsString, ValueError> {
+    match text.as_bytes().iter().all(u8::is_ascii_whitespace) {
+        true => Err(ValueError::new(
+            "the command is empty",
+            "it is run as sh -c COMMAND; 0 says done, 1 not done",
+        )),
+        false => Ok(text),
+    }
+}
+
 /// Reads a file's name, which may be any bytes.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::prctl;
 
 use super::child::{Command, Start, next_change};
@@ -16,14 +17,14 @@ use super::terminal::{Group, Terminal, group};
 use super::wait::{Waiter, now, reader_gone};
 use crate::error::{Doing as _, Error};
 use crate::policy::verdict::evidence::{Scanner, Wanted};
-use crate::policy::verdict::outcome::{Attempt, Outcome, Signal};
+use crate::policy::verdict::outcome::{Attempt, By, NotStarted, Outcome, Signal};
 use crate::streams::headers::{HeadersFile, Mark};
 use crate::streams::hold::HeldBack;
 use crate::streams::matcher::Matcher;
 use crate::streams::sink::Stream;
 use crate::streams::spool::NotKept;
-use crate::streams::stdin::{Input, Stdin};
-use crate::streams::watch::Watch;
+use crate::streams::stdin::{Input, Stdin, null};
+use crate::streams::watch::{Ends, Watch};
 
 /// How long a reader of watched streams may take nothing, once the run is over.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
@@ -44,6 +45,14 @@ pub(crate) struct Supervisor {
     subreaper: bool,
     /// An INT, TERM, HUP or QUIT that came when the command had just ended: it belongs to the wait.
     late: Option<Signal>,
+}
+
+/// A command that has ended.
+struct Ended {
+    outcome: Outcome,
+    /// How long it ran, time stopped not counted.
+    ran: Duration,
+    running: Running,
 }
 
 /// What is between the command and retry's own streams.
@@ -192,16 +201,66 @@ impl Supervisor {
         bounds: Bounds,
         voice: &mut impl Voice,
     ) -> Result<Attempt, Error> {
+        let mark = self.headers.as_ref().map(HeadersFile::mark);
+        let mut ends = self.watch.open()?;
+        ends.extend(self.input.open(bounds.last)?.map(|end| (end, &[0][..])));
+        let mut matcher = Matcher::new(Scanner::new(Arc::clone(&self.wanted)));
+        match self.supervise(command, environment, bounds, ends, Some(&mut matcher), voice)? {
+            Ok(ended) => self.over(ended, matcher, mark.as_ref()),
+            Err(failure) => {
+                self.pass(None, voice);
+                self.input.attempt_over()?;
+                self.watch.attempt_over(true)?;
+                Ok(Attempt::ended(Outcome::NotStarted(failure)))
+            }
+        }
+    }
+
+    /// Runs a command that says whether an attempt is needed: what it reads is nothing, and what it writes to
+    /// stdout goes to stderr.
+    ///
+    /// # Errors
+    /// As [`attempt`](Self::attempt).
+    pub(crate) fn check(
+        &mut self,
+        command: &Command,
+        environment: &[CString],
+        bounds: Bounds,
+        voice: &mut impl Voice,
+    ) -> Result<Attempt, Error> {
+        let nothing = null(OFlag::O_RDONLY).doing("cannot open /dev/null")?;
+        let stderr = match Stream::Stderr.fd().try_clone_to_owned() {
+            Ok(stderr) => stderr,
+            // It is closed.
+            Err(_) => null(OFlag::O_WRONLY).doing("cannot open /dev/null")?,
+        };
+        let ends: Ends = vec![(nothing, &[0]), (stderr, &[1])];
+        let (outcome, interrupted) = match self.supervise(command, environment, bounds, ends, None, voice)? {
+            Ok(Ended { outcome, running, .. }) => (outcome, running.interrupted),
+            Err(failure) => (Outcome::NotStarted(failure), None),
+        };
+        Ok(Attempt { by: By::Check, interrupted, ..Attempt::ended(outcome) })
+    }
+
+    /// Starts a command that has these `ends`, and stays with it.
+    ///
+    /// # Errors
+    /// When the system refuses what supervision needs.
+    fn supervise(
+        &mut self,
+        command: &Command,
+        environment: &[CString],
+        bounds: Bounds,
+        ends: Ends,
+        mut matcher: Option<&mut Matcher>,
+        voice: &mut impl Voice,
+    ) -> Result<Result<Ended, NotStarted>, Error> {
         let limited = bounds.limits.timeout.is_some() || bounds.deadline.is_some();
         if limited && !self.subreaper {
             prctl::set_child_subreaper(true).doing("cannot adopt orphans")?;
             self.subreaper = true;
         }
         let before = if limited { Before::now() } else { Before::default() };
-        let mark = self.headers.as_ref().map(HeadersFile::mark);
-        let mut ends = self.watch.open()?;
-        ends.extend(self.input.open(bounds.last)?.map(|end| (end, &[0][..])));
-        let mut matcher = Matcher::new(Scanner::new(Arc::clone(&self.wanted)));
         let terminal = if self.group == Group::Shared { Terminal::held() } else { None };
         let started = now();
         let start = Start {
@@ -215,12 +274,7 @@ impl Supervisor {
         drop(ends);
         let child = match child {
             Ok(child) => child,
-            Err(failure) => {
-                self.pass(None, voice);
-                self.input.attempt_over()?;
-                self.watch.attempt_over(true)?;
-                return Ok(Attempt::ended(Outcome::NotStarted(failure)));
-            }
+            Err(failure) => return Ok(Err(failure)),
         };
         let mut running = Running::new(&child, self.group, bounds, before, started);
         // Of the last look at the clock: a stop may come at any moment, not in the wait alone.
@@ -229,7 +283,7 @@ impl Supervisor {
             let beat = self.watch.has_terminal().then(|| from.saturating_add(BEAT));
             let until = running.wake_at(from).into_iter().chain(beat).min();
             self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, &mut self.input, until)?;
-            self.pass(Some(&mut matcher), voice);
+            self.pass(matcher.as_deref_mut(), voice);
             let mut children = false;
             while let Some(received) = self.signals.next() {
                 if received.kind == Kind::Continue
@@ -257,7 +311,7 @@ impl Supervisor {
             from = now();
             running.on_time(from, voice);
             if let Some(outcome) = running.finished(from) {
-                self.pass(Some(&mut matcher), voice);
+                self.pass(matcher.as_deref_mut(), voice);
                 if running.waits_for_output() && !self.watch.is_drained() {
                     continue;
                 }
@@ -277,20 +331,15 @@ impl Supervisor {
                 }
                 self.late = running.late;
                 let ran = running.limit_at.unwrap_or(from).saturating_sub(started);
-                return self.over(&running, outcome, ran, matcher, mark.as_ref());
+                let ran = ran.saturating_sub(running.stopped);
+                return Ok(Ok(Ended { outcome, ran, running }));
             }
         }
     }
 
     /// What there is to say of an attempt that has ended so.
-    fn over(
-        &mut self,
-        running: &Running,
-        outcome: Outcome,
-        ran: Duration,
-        matcher: Matcher,
-        mark: Option<&Mark>,
-    ) -> Result<Attempt, Error> {
+    fn over(&mut self, ended: Ended, matcher: Matcher, mark: Option<&Mark>) -> Result<Attempt, Error> {
+        let Ended { outcome, ran, running } = ended;
         let whole = running.is_over() && !running.asked_to_end;
         let over = self.watch.attempt_over(whole).and(self.input.attempt_over());
         let unkept = match over {
@@ -305,7 +354,8 @@ impl Supervisor {
         Ok(Attempt {
             reader_gone: outcome.is_failure() && reader_gone(Stream::Stdout.fd()),
             outcome,
-            ran: ran.saturating_sub(running.stopped),
+            ran,
+            by: By::Command,
             interrupted: running.interrupted,
             asked: evidence.response.asked(SystemTime::now()),
             evidence,

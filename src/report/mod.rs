@@ -14,7 +14,7 @@ use crate::policy::admission::breaker::{Cause, Refusal};
 use crate::policy::delay::schedule::Progress;
 use crate::policy::verdict::classify::{Rule, Rules};
 use crate::policy::verdict::outcome::{
-    Alive, Attempt, Cut, Exhausted, Finish, Limit, NotStarted, Outcome, Signal, Unkept, Verdict,
+    Alive, Attempt, By, Cut, Exhausted, Finish, Limit, NotStarted, Outcome, Signal, Unkept, Verdict,
 };
 use crate::process::clock::local;
 use crate::process::running::{Note, Voice};
@@ -258,10 +258,11 @@ impl Phrases {
     fn event(&self, event: &Event<'_>) -> Option<(Volume, String)> {
         let (volume, text) = match event {
             Event::Retry { progress, attempt, verdict, delay } => {
+                let not_made = if attempt.by == By::Check { "was not made: " } else { "" };
                 let outcome = self.outcome(attempt, self.verbose.then(|| verdict.rule()));
                 let number = self.number(progress.attempts());
                 let delay = duration(*delay);
-                (Volume::Normal, format!("attempt {number} {outcome}; next in {delay}"))
+                (Volume::Normal, format!("attempt {number} {not_made}{outcome}; next in {delay}"))
             }
             Event::Opened { refusal } => (Volume::Normal, self.refusal(refusal)),
             Event::Waiting { refusal, look, again } => {
@@ -288,6 +289,13 @@ impl Phrases {
         let outcome = |rule| last.map(|attempt| self.outcome(attempt, rule)).unwrap_or_default();
         Some(match finish {
             Finish::Succeeded { rule: Rule::ExitZero, .. } if progress.in_all() == 1 => return None,
+            Finish::Succeeded { rule: Rule::Done, .. } => {
+                let done = match progress.in_all() {
+                    1 => "not run".to_owned(),
+                    _ => format!("succeeded before attempt {} in {}", number(), duration(elapsed)),
+                };
+                (Volume::Normal, format!("{done}: --check says that it is done"))
+            }
             Finish::Succeeded { rule, .. } => {
                 let least = if progress.in_all() == 1 { Volume::Verbose } else { Volume::Normal };
                 let rule = match rule {
@@ -433,7 +441,7 @@ impl Phrases {
 
     /// How an attempt ended, with what is known of the reason and, if asked for, the rule in brackets.
     fn outcome(&self, attempt: &Attempt, rule: Option<&Rule>) -> String {
-        let text = ending(&attempt.outcome);
+        let text = ending(attempt);
         let rule_text = rule.map(|rule| rule_name(rule, &attempt.outcome));
         // A line that decided is quoted with its rule.
         let reason = match rule {
@@ -462,7 +470,7 @@ impl Phrases {
     /// How an attempt ended, the rule that forbids another, and how to have one all the same.
     fn not_retried(&self, attempt: &Attempt, rule: &Rule) -> String {
         let outcome = &attempt.outcome;
-        let ending = ending(outcome);
+        let ending = ending(attempt);
         let term = match outcome {
             Outcome::Exited(status) => status.to_string(),
             Outcome::Signaled(signal) if Signal::parse(&signal.to_string()).is_none() => {
@@ -512,6 +520,8 @@ impl Phrases {
                 format!("{reason}it may have had its effect: --not-idempotent; -r {all} retries it")
             }
             Rule::SuccessOn(_)
+            | Rule::Done
+            | Rule::CannotTell
             | Rule::Until(_)
             | Rule::RetryOn(_)
             | Rule::ExitZero
@@ -526,13 +536,13 @@ impl Phrases {
 pub(crate) fn told(attempt: &Attempt) -> String {
     let status = attempt.evidence.response.status().map(|status| format!("HTTP {status}"));
     let said: Vec<String> = status.into_iter().chain(asked(attempt)).collect();
-    let ending = ending(&attempt.outcome);
+    let ending = ending(attempt);
     if said.is_empty() { ending } else { format!("{ending}, {}", said.join(", ")) }
 }
 
-/// How an attempt ended.
-fn ending(outcome: &Outcome) -> String {
-    match outcome {
+/// How an attempt, or what was asked before it, ended.
+fn ending(attempt: &Attempt) -> String {
+    let ending = match &attempt.outcome {
         Outcome::Exited(status) => format!("exited {status}"),
         Outcome::Signaled(signal) => format!("killed by {signal}"),
         Outcome::TimedOut(cut) => match cut.limit {
@@ -544,6 +554,10 @@ fn ending(outcome: &Outcome) -> String {
         Outcome::NotStarted(NotStarted::NotFound) => "command not found".to_owned(),
         Outcome::NotStarted(NotStarted::CannotRun(why)) => format!("could not run: {why}"),
         Outcome::NotStarted(NotStarted::NoProcess(why)) => format!("could not be started: {why}"),
+    };
+    match attempt.by {
+        By::Command => ending,
+        By::Check => format!("--check {ending}"),
     }
 }
 
@@ -576,6 +590,8 @@ fn left(cut: &Cut) -> String {
 fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
     match rule {
         Rule::LeftAlive => "its processes are still alive".to_owned(),
+        Rule::Done => "--check says that it is done".to_owned(),
+        Rule::CannotTell => "whether it is done is not known".to_owned(),
         Rule::FatalOn(text) => format!("--fatal-on {}", printable(&shortened(text))),
         Rule::SuccessOn(text) => format!("--success-on {}", printable(&shortened(text))),
         Rule::Until(text) => format!("--until {}", printable(&shortened(text))),

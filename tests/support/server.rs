@@ -98,10 +98,21 @@ pub(crate) struct Server {
 
 #[derive(Debug)]
 struct Shared {
-    script: Vec<Reply>,
+    act: Act,
     stopping: AtomicBool,
     log: Mutex<Vec<Request>>,
     stalled: Mutex<Vec<Arc<TcpStream>>>,
+}
+
+/// What becomes of a request.
+struct Act(Box<Does>);
+
+type Does = dyn Fn(usize, &Request) -> Reply + Send + Sync;
+
+impl std::fmt::Debug for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Act")
+    }
 }
 
 /// No client of a test takes longer than this over a request.
@@ -113,10 +124,16 @@ impl Server {
     pub(crate) fn new(script: impl IntoIterator<Item = Reply>) -> Self {
         let script: Vec<Reply> = script.into_iter().collect();
         assert!(!script.is_empty(), "a server without a script has nothing to say");
+        Self::acting(move |number, _| script.get(number).or(script.last()).unwrap().clone())
+    }
+
+    /// Starts one that does `act` for each request, of which so many have come before.
+    #[must_use]
+    pub(crate) fn acting(act: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            script,
+            act: Act(Box::new(act)),
             stopping: AtomicBool::new(false),
             log: Mutex::new(Vec::new()),
             stalled: Mutex::new(Vec::new()),
@@ -198,11 +215,11 @@ fn converse(connection: Arc<TcpStream>, shared: &Shared) -> io::Result<()> {
     let head_only = request.method == "HEAD";
     let reply = {
         let mut log = shared.log.lock().unwrap();
-        let reply = shared.script.get(log.len()).or(shared.script.last()).cloned();
+        let reply = (shared.act.0)(log.len(), &request);
         log.push(request);
         reply
     };
-    match reply.ok_or(io::ErrorKind::NotFound)? {
+    match reply {
         Reply::Answer(answer) => stream.write_all(&answer.bytes(head_only)),
         Reply::Truncate => {
             let mut answer = Answer { status: 200, headers: Vec::new(), body: PARTIAL.into() }.bytes(false);

@@ -377,7 +377,15 @@ name that cannot be resolved, HTTP status 429, and 503 with `Retry-After`, as fa
 first two only where no response was seen.
 A timeout, a broken connection, any other status or an unknown failure is not retried then, unless `--retry-on` names it.
 
+Where the effect can be seen, `--check` asks before every attempt, the first included, whether it is there: `sh -c` runs
+its argument, with the attempt's timeout and environment, standard input empty, standard output to standard error.
+Exit status 0: it is done, and `retry` ends with 0.
+1: it is not, and the attempt is made.
+Any other, a signal or a timeout: that cannot be told; the attempt is not made, and counts as one that failed so and may be
+retried, whatever the conditions.
+
 > retry --expand --idempotency-key file:order-42.key -- curl -fsS -H 'Idempotency-Key: {key}' -d @order.json URL
+> retry --check './is-uploaded x' -- ./upload x
 # ENVIRONMENT
 Every attempt finds these variables.
 : `RETRY_ATTEMPT`

@@ -2,7 +2,7 @@
 
 use super::condition::Condition;
 use super::evidence::{Reach, Wanted};
-use super::outcome::{Attempt, NotStarted, Outcome, Signal, Verdict};
+use super::outcome::{Attempt, By, NotStarted, Outcome, Signal, Verdict};
 use super::profile::{Class, Pattern, Profile, Says};
 use super::text::Text;
 
@@ -32,6 +32,10 @@ pub(crate) struct Rules {
 pub(crate) enum Rule {
     /// Processes of the attempt are still alive: a next attempt would run beside them.
     LeftAlive,
+    /// `--check` says that there is nothing to do.
+    Done,
+    /// `--check` cannot tell whether there is.
+    CannotTell,
     /// `--fatal-on`, with the condition as written.
     FatalOn(String),
     /// `--success-on`, with the condition as written.
@@ -73,6 +77,12 @@ impl Rules {
         {
             return Verdict::Fatal(Rule::LeftAlive);
         }
+        if attempt.by == By::Check {
+            return match outcome {
+                Outcome::Exited(0) => Verdict::Success(Rule::Done),
+                _ => Verdict::Retryable(Rule::CannotTell),
+            };
+        }
         let transient = || matches!(self.behind_conditions(attempt), Verdict::Retryable(_));
         let first = |conditions: &[Condition]| {
             conditions.iter().find(|c| c.matches(attempt, transient)).map(ToString::to_string)
@@ -113,6 +123,9 @@ impl Rules {
     /// What is known of why the attempt ended as it did, in a few words: for a message.
     pub(crate) fn reason(&self, attempt: &Attempt) -> Option<&'static str> {
         let Outcome::Exited(status) = attempt.outcome else { return None };
+        if attempt.by == By::Check {
+            return None;
+        }
         let line = Self::line(attempt, status).map(|(_, _, words)| words);
         line.or_else(|| self.profiles.iter().find_map(|row| row.status(status)).map(|(_, reason)| reason))
     }
@@ -143,6 +156,8 @@ impl Rules {
                 !answered && unsent.contains(&attempt.outcome.status())
             }
             Rule::LeftAlive
+            | Rule::Done
+            | Rule::CannotTell
             | Rule::FatalOn(_)
             | Rule::SuccessOn(_)
             | Rule::Until(_)
@@ -326,6 +341,30 @@ mod tests {
         }
         let until = Rules { until: Some(condition("9")), ..rules };
         assert_eq!(until.classify(&attempt(Outcome::Exited(0))), Verdict::Fatal(Rule::MaybeSent));
+    }
+
+    #[test]
+    fn a_check_says_done_or_cannot_tell_whatever_the_conditions() {
+        let all = || vec![condition("any")];
+        for rules in [
+            Rules::default(),
+            Rules { fatal_on: all(), success_on: all(), not_idempotent: true, ..Rules::default() },
+            Rules { retry_on: vec![condition("9")], until: Some(condition("9")), ..Rules::default() },
+        ] {
+            let verdict = |outcome| rules.classify(&Attempt { by: By::Check, ..attempt(outcome) });
+            assert_eq!(verdict(Outcome::Exited(0)), Verdict::Success(Rule::Done));
+            for outcome in [
+                Outcome::Exited(2),
+                Outcome::Exited(127),
+                Outcome::Signaled(Signal::QUIT),
+                Outcome::NotStarted(NotStarted::NotFound),
+                timed_out(vec![]),
+            ] {
+                assert_eq!(verdict(outcome), Verdict::Retryable(Rule::CannotTell));
+            }
+            let left = vec![Survivor { pid: Some(1), why: Alive::Unkillable }];
+            assert_eq!(verdict(timed_out(left)), Verdict::Fatal(Rule::LeftAlive));
+        }
     }
 
     #[test]

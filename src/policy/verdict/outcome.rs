@@ -179,6 +179,8 @@ impl NotStarted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attempt {
     pub(crate) outcome: Outcome,
+    /// Whose outcome it is.
+    pub(crate) by: By,
     /// How long it ran, time stopped not counted.
     pub(crate) ran: Duration,
     /// The first of INT, TERM, HUP, QUIT that reached retry meanwhile.
@@ -191,6 +193,14 @@ pub(crate) struct Attempt {
     pub(crate) asked: Option<Asked>,
     /// Another attempt could not read the same input.
     pub(crate) unkept: Option<Unkept>,
+}
+
+/// What an attempt came to: the command, or not so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Command,
+    /// `--check`, which says that it is done, or cannot tell.
+    Check,
 }
 
 /// Why the input of an attempt could not be kept for the next.
@@ -207,6 +217,7 @@ impl Attempt {
     pub(crate) fn ended(outcome: Outcome) -> Self {
         Self {
             outcome,
+            by: By::Command,
             ran: Duration::ZERO,
             interrupted: None,
             reader_gone: false,
