@@ -89,7 +89,7 @@ impl Hold {
         end
     }
 
-    /// The attempt has failed: what it wrote, if anything. Nothing is kept any more.
+    /// The attempt has failed: what it wrote, if anything, and if it is for somebody. Nothing is kept any more.
     pub(crate) fn reject(&mut self) -> Option<HeldBack> {
         let (length, mut end) = match &self.failed {
             None => (self.length, self.kept_end()),
@@ -97,7 +97,7 @@ impl Hold {
         };
         drop(end.drain(..end.len().saturating_sub(SHOWN)));
         self.begin();
-        (length > 0).then_some(HeldBack { length, end })
+        (length > 0 && !self.gone).then_some(HeldBack { length, end })
     }
 
     /// The attempt has succeeded: what it wrote may be passed on.
@@ -175,5 +175,9 @@ mod tests {
             assert!(end == bytes[2_500_000 - SHOWN..], "{size} {fails}");
             assert_eq!(hold.reject(), None);
         }
+        // Who has stopped reading has seen enough.
+        hold.push(b"a");
+        hold.reader_gone();
+        assert_eq!(hold.reject(), None);
     }
 }
