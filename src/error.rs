@@ -16,7 +16,7 @@ pub(crate) enum Error {
     /// Output of a command that succeeded did not reach a reader.
     Unread,
     /// Output of a command that succeeded could not be held whole: where, and why.
-    Unkept { directory: PathBuf, errno: nix::errno::Errno },
+    Unkept { directory: PathBuf, errno: nix::errno::Errno, hint: bool },
 }
 
 /// A text and a place in it, in bytes, for a caret.
@@ -44,8 +44,8 @@ impl Error {
         match self {
             Self::Usage { hint, .. } => Some(hint),
             Self::State { hint, .. } => hint.as_deref(),
-            Self::Unkept { .. } => Some("TMPDIR names another directory"),
-            Self::System { .. } | Self::Unread => None,
+            Self::Unkept { hint: true, .. } => Some("TMPDIR names another directory"),
+            Self::Unkept { hint: false, .. } | Self::System { .. } | Self::Unread => None,
         }
     }
 }
@@ -55,7 +55,7 @@ impl fmt::Display for Error {
         match self {
             Self::Usage { cause, .. } | Self::State { cause, .. } => f.write_str(cause),
             Self::Unread => f.write_str("the command has ended, and its stdout was not read to the end"),
-            Self::Unkept { directory, errno } => write!(
+            Self::Unkept { directory, errno, .. } => write!(
                 f,
                 "the command has ended, and its stdout could not be held in {}: {}",
                 directory.display(),

@@ -22,7 +22,6 @@ use crate::streams::headers::{HeadersFile, Mark};
 use crate::streams::hold::HeldBack;
 use crate::streams::matcher::Matcher;
 use crate::streams::sink::Stream;
-use crate::streams::spool::NotKept;
 use crate::streams::stdin::{Input, Stdin, null};
 use crate::streams::watch::{Ends, Watch};
 
@@ -175,7 +174,11 @@ impl Supervisor {
     /// # Errors
     /// Where not all of it could be kept.
     pub(crate) fn release(&mut self) -> Result<(), Error> {
-        self.watch.release().map_err(|NotKept { directory, errno }| Error::Unkept { directory, errno })
+        self.watch.release().map_err(|why| Error::Unkept {
+            hint: why.is_of_the_place(),
+            directory: why.directory,
+            errno: why.errno,
+        })
     }
 
     /// The attempt has failed: what was held of it, if it was anything.
@@ -205,6 +208,8 @@ impl Supervisor {
         let mut ends = self.watch.open()?;
         ends.extend(self.input.open(bounds.last)?.map(|end| (end, &[0][..])));
         let mut matcher = Matcher::new(Scanner::new(Arc::clone(&self.wanted)));
+        // What is there is there for the command's first look.
+        self.input.turn(now);
         match self.supervise(command, environment, bounds, ends, Some(&mut matcher), voice)? {
             Ok(ended) => self.over(ended, matcher, mark.as_ref()),
             Err(failure) => {

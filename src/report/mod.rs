@@ -420,10 +420,14 @@ impl Phrases {
                     size_in_full(*limit)
                 )
             }
-            Exhausted::InputUnkept(Unkept::NoRoom { directory, why }) => format!(
-                "stdin could not be kept in {} ({why}); TMPDIR names another directory",
-                printable(directory)
+            Exhausted::InputUnkept(Unkept::NoRoom { directory, why, hint }) => format!(
+                "stdin could not be kept in {} ({why}){}",
+                printable(directory),
+                if *hint { "; TMPDIR names another directory" } else { "" }
             ),
+            Exhausted::InputUnkept(Unkept::Broken { why }) => {
+                format!("stdin could not be read to its end ({why})")
+            }
             Exhausted::BudgetSpent => {
                 let name = self.shared.budget.as_ref().map(|place| printable(&place.name));
                 format!("budget {} is spent", name.unwrap_or_default())

@@ -7,16 +7,15 @@
 //! only. It does not tell when a pipe has become empty, so that is looked at now and then.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::poll::PollFlags;
-use nix::sys::stat::Mode;
-use nix::unistd::{pipe2, read, write};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::write;
 
-use super::descriptor::lift;
+use super::end::{End, unread};
 use super::source::{PART, Source};
 use super::spool::Spool;
 use crate::policy::verdict::outcome::Unkept;
@@ -39,14 +38,14 @@ pub(crate) struct Feed {
     unkept: Option<Unkept>,
     /// The attempt that runs may be followed by another.
     keeps: bool,
-    /// Our end of its pipe, until it has all, or nobody reads it.
-    end: Option<OwnedFd>,
-    /// How much of what is kept has been put into the pipe.
+    /// Our end of what it reads, until it has all, or nobody reads it.
+    end: Option<End>,
+    /// How much of what is kept has been put there.
     position: u64,
-    /// How much was put into the pipe that the source still has.
+    /// How much was put there that the source still has.
     given: usize,
     waits: Waits,
-    /// What the source said that is not its end.
+    /// What was kept cannot be read back.
     failed: Option<Errno>,
     part: Vec<u8>,
 }
@@ -54,12 +53,14 @@ pub(crate) struct Feed {
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waits {
-    /// Room in the pipe.
+    /// Room in what the command reads.
     Room,
     /// That the command reads something.
     Read(Look),
     /// More from the source.
     More,
+    /// The same where the source says that there is something, and gives nothing: for so long, and until then.
+    Quiet { pause: Duration, until: Duration },
 }
 
 /// How far the command has read what it was given last.
@@ -118,7 +119,7 @@ impl Feed {
 
     /// Whether no attempt has read anything: then one that no other follows may have the source itself.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.spool.length() == 0 && !self.source.reads_ahead()
+        self.spool.length() == 0 && !self.source.reads_ahead() && self.unkept.is_none()
     }
 
     /// What the next attempt reads; another may follow it where it `keeps`.
@@ -126,37 +127,44 @@ impl Feed {
     /// # Errors
     /// When the system has no descriptor left.
     pub(crate) fn open(&mut self, keeps: bool) -> nix::Result<OwnedFd> {
-        self.source.prepare()?;
-        let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
-        let (theirs, ours) = (lift(theirs)?, lift(ours)?);
-        fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_WRONLY | OFlag::O_NONBLOCK))?;
+        if keeps {
+            self.source.prepare()?;
+        }
+        let (theirs, end) = if self.source.is_socket() { End::socket()? } else { End::pipe()? };
         // The command finds its own as it would have found the shared one.
         let shared = OFlag::from_bits_retain(fcntl(Source::fd(), FcntlArg::F_GETFL)?);
         if shared.contains(OFlag::O_NONBLOCK) {
-            fcntl(&theirs, FcntlArg::F_SETFL(OFlag::O_RDONLY | OFlag::O_NONBLOCK))?;
+            let flags = OFlag::from_bits_retain(fcntl(&theirs, FcntlArg::F_GETFL)?);
+            fcntl(&theirs, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         }
-        self.end = Some(ours);
+        self.end = Some(end);
         self.keeps = keeps;
         (self.position, self.given, self.waits) = (0, 0, Waits::Room);
         Ok(theirs)
     }
 
+    /// The next attempt has the source itself, for want of descriptors: none can follow it.
+    pub(crate) fn hand_over(&mut self, errno: Errno) {
+        self.unkept = Some(Unkept::Broken { why: errno.desc().to_owned() });
+    }
+
     /// What to poll(2) for; whether it is the command's pipe, which loses its reader.
     pub(crate) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags, bool)> {
-        let end = self.end.as_ref()?.as_fd();
-        Some(match self.waits {
-            Waits::Room | Waits::Read(Look { again: None, .. }) => (end, PollFlags::POLLOUT, true),
+        let to = self.end.as_ref()?.to()?;
+        match self.waits {
+            Waits::Room | Waits::Read(Look { again: None, .. }) => Some((to, PollFlags::POLLOUT, true)),
             // Without a flag poll still tells that nobody reads it any more.
-            Waits::Read(_) => (end, PollFlags::empty(), true),
-            Waits::More => (Source::fd(), PollFlags::POLLIN, false),
-        })
+            Waits::Read(_) | Waits::Quiet { .. } => Some((to, PollFlags::empty(), true)),
+            Waits::More => Some((Source::fd(), PollFlags::POLLIN, false)),
+        }
     }
 
     /// When to look although nothing happens (time since boot).
     pub(crate) fn wake_at(&self) -> Option<Duration> {
-        self.end.as_ref()?;
+        self.end.as_ref()?.to()?;
         match self.waits {
             Waits::Read(look) => look.again,
+            Waits::Quiet { until, .. } => Some(until),
             Waits::Room | Waits::More => None,
         }
     }
@@ -172,16 +180,20 @@ impl Feed {
 
     /// Moves something. Tells whether there may be more.
     fn step(&mut self, now: Duration) -> bool {
-        let Some(end) = &self.end else { return false };
+        let Some(to) = self.end.as_ref().and_then(End::to) else { return false };
         if self.position < self.spool.length() {
             self.part.resize(PART, 0);
             let length = match self.spool.read_at(self.position, &mut self.part) {
                 Ok(length) if length > 0 => length,
-                Ok(_) => return self.fail(Errno::EIO),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
-                Err(error) => return self.fail(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+                other => {
+                    let errno = other.err().and_then(|error| error.raw_os_error()).map(Errno::from_raw);
+                    self.failed.get_or_insert(errno.unwrap_or(Errno::EIO));
+                    self.end = None;
+                    return false;
+                }
             };
-            match write(end, self.part.get(..length).unwrap_or_default()) {
+            match write(to, self.part.get(..length).unwrap_or_default()) {
                 Ok(written) => self.position += u64::try_from(written).unwrap_or(0),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
@@ -192,88 +204,123 @@ impl Feed {
             }
             return true;
         }
-        let unread = unread(end.as_fd());
+        let unread = self.end.as_ref().map_or(0, End::unread);
         self.settle(unread);
         if unread > 0 {
-            self.keep();
-            match &mut self.waits {
-                Waits::Read(look) => look.see(unread, now),
+            self.waits = match self.waits {
+                Waits::Read(mut look) => {
+                    look.see(unread, now);
+                    Waits::Read(look)
+                }
                 // The end of what was kept.
-                Waits::Room | Waits::More => {
+                Waits::Room | Waits::More | Waits::Quiet { .. } => {
                     let mut look = Look::new(unread, now);
                     look.see(unread, now);
-                    self.waits = Waits::Read(look);
+                    Waits::Read(look)
                 }
-            }
+            };
             return false;
         }
-        let Some(end) = &self.end else { return false };
-        let given = self.source.give(end.as_fd());
-        self.keep();
-        match given {
+        let Some(to) = self.end.as_ref().and_then(End::to) else { return false };
+        match self.source.give(to, self.keeps && self.unkept.is_none()) {
+            Ok(0) => {
+                if let Some(end) = self.end.take() {
+                    end.close();
+                }
+                false
+            }
             // The pipe may be full: then it tells when that ends.
-            Ok(given) if given > 0 => {
+            Ok(given) => {
                 self.given = given;
                 self.waits = Waits::Read(Look::new(given, now));
+                if self.all_is_given()
+                    && let Some(end) = self.end.take()
+                {
+                    self.end = Some(end.whole());
+                }
                 false
             }
             Err(Errno::EAGAIN) => {
-                self.waits = Waits::More;
+                self.waits = match self.waits {
+                    _ if !Source::is_ready() => Waits::More,
+                    Waits::Quiet { pause, .. } => {
+                        let pause = (pause * 2).min(LOOKS.1);
+                        Waits::Quiet { pause, until: now.saturating_add(pause) }
+                    }
+                    Waits::Room | Waits::Read(_) | Waits::More => {
+                        Waits::Quiet { pause: LOOKS.0, until: now.saturating_add(LOOKS.0) }
+                    }
+                };
                 false
             }
             Err(Errno::EINTR) => true,
-            // Its end, or nobody reads.
-            Ok(_) | Err(Errno::EPIPE) => {
+            // Nobody reads.
+            Err(Errno::EPIPE) => {
                 self.end = None;
                 false
             }
-            Err(errno) => self.fail(errno),
+            Err(errno) => {
+                self.break_off(errno);
+                false
+            }
         }
     }
 
-    /// The input cannot be read on: that is not its end, and must not look like it for long.
-    fn fail(&mut self, errno: Errno) -> bool {
-        self.failed.get_or_insert(errno);
-        self.end = None;
-        false
+    /// Whether what was given is all that the source will ever have: nobody writes any more.
+    fn all_is_given(&self) -> bool {
+        if self.source.is_socket() || self.source.reads_ahead() {
+            return false;
+        }
+        let mut hung = [PollFd::new(Source::fd(), PollFlags::empty())];
+        poll(&mut hung, PollTimeout::ZERO) == Ok(1)
+            && hung[0].revents() == Some(PollFlags::POLLHUP)
+            && unread(Source::fd()) == self.given
     }
 
-    /// Takes from the source what the command has read of it: all that was given but the last `unread` bytes.
+    /// The input cannot be read on: the command finds it broken as well, and no other attempt can have it.
+    fn break_off(&mut self, errno: Errno) {
+        self.unkept = Some(Unkept::Broken { why: errno.desc().to_owned() });
+        self.spool = Spool::default();
+        self.position = 0;
+        self.end = None;
+    }
+
+    /// Takes from the source what the command has read of it, all that was given but the last `unread` bytes,
+    /// and keeps it for the next attempt.
     fn settle(&mut self, unread: usize) {
         let read = self.given.saturating_sub(unread);
         if read == 0 {
             return;
         }
         self.given -= read;
-        match self.source.take(read, !self.keeps || self.unkept.is_some()) {
-            // Another process has taken them.
-            Ok(()) | Err(Errno::EAGAIN) => {}
+        let taken = self.source.take(read);
+        if self.keeps && self.unkept.is_none() {
+            self.keep(read);
+        } else {
+            let _ = self.source.kept(read);
+        }
+        if let Err(errno) = taken {
             // It would be given once more.
-            Err(errno) => drop(self.fail(errno)),
+            self.break_off(errno);
         }
     }
 
-    /// Keeps what was taken for the next attempt.
-    fn keep(&mut self) {
+    fn keep(&mut self, count: usize) {
         let Self { source, spool, limit, unkept, .. } = self;
-        let kept = source.keep(|bytes| {
-            let length = spool.length().saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            let why = match unkept {
-                Some(_) => return,
-                None if length > *limit => Some(Unkept::TooLong { limit: *limit }),
-                None => spool.push(bytes).err().map(|why| Unkept::NoRoom {
-                    directory: why.directory.to_string_lossy().into_owned(),
-                    why: why.errno.desc().to_owned(),
-                }),
-            };
-            if why.is_some() {
-                *unkept = why;
-                // Nobody will read it: no attempt follows.
-                *spool = Spool::default();
-            }
-        });
-        if let Err(errno) = kept {
-            self.fail(errno);
+        let bytes = source.kept(count);
+        let length = spool.length().saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        *unkept = if length > *limit {
+            Some(Unkept::TooLong { limit: *limit })
+        } else {
+            spool.push(bytes).err().map(|why| Unkept::NoRoom {
+                hint: why.is_of_the_place(),
+                directory: why.directory.to_string_lossy().into_owned(),
+                why: why.errno.desc().to_owned(),
+            })
+        };
+        if unkept.is_some() {
+            // Nobody will read it: no attempt follows.
+            *spool = Spool::default();
         }
         self.position = self.spool.length();
     }
@@ -281,55 +328,20 @@ impl Feed {
     /// Nobody reads the command's pipe any more.
     pub(crate) fn reader_gone(&mut self) {
         if let Some(end) = self.end.take() {
-            self.settle(unread(end.as_fd()));
-            self.keep();
+            self.settle(end.unread());
         }
-    }
-
-    /// No attempt follows: the source is left to others.
-    pub(crate) fn leave(&mut self) {
-        self.source.leave();
     }
 
     /// The attempt is over: what it has not read stays with the source. Why no other may follow, if so.
     ///
     /// # Errors
-    /// What the source said that was not its end.
+    /// Where what was kept could not be read back.
     pub(crate) fn attempt_over(&mut self) -> nix::Result<Option<Unkept>> {
         if let Some(end) = self.end.take() {
-            self.settle(take_back(end.as_fd()));
-            self.keep();
+            self.settle(end.take_back());
         }
         self.given = 0;
-        match self.failed.take() {
-            Some(errno) => Err(errno),
-            None => Ok(self.unkept.clone()),
-        }
-    }
-}
-
-/// How much a pipe holds, in bytes.
-fn unread(pipe: BorrowedFd<'_>) -> usize {
-    let mut count: libc::c_int = 0;
-    // SAFETY: FIONREAD writes one int (ioctl_tty(2), pipe(7)).
-    let result = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut count) };
-    if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
-}
-
-/// Takes what a pipe holds out of it, so that a background process cannot read it any more, and tells how much
-/// it was, in bytes. `pipe` is the end to write to.
-fn take_back(pipe: BorrowedFd<'_>) -> usize {
-    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let Ok(reader) = open(path.as_str(), flags, Mode::empty()) else { return unread(pipe) };
-    let (mut count, mut part) = (0, vec![0; PART]);
-    loop {
-        match read(&reader, &mut part) {
-            Ok(0) | Err(Errno::EAGAIN) => return count,
-            Ok(length) => count += length,
-            Err(Errno::EINTR) => {}
-            Err(_) => return count.max(unread(pipe)),
-        }
+        self.failed.take().map_or(Ok(self.unkept.clone()), Err)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod alarm;
 pub(crate) mod descriptor;
+pub(crate) mod end;
 pub(crate) mod feed;
 pub(crate) mod headers;
 pub(crate) mod hold;

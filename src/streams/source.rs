@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, tee};
+use nix::fcntl::{OFlag, SpliceFFlags, splice, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::{pipe2, read, write};
@@ -21,33 +21,40 @@ use super::sink::Stream;
 /// How much is moved at a time: what a pipe holds (pipe(7)), in bytes.
 pub(crate) const PART: usize = 64 * 1024;
 
-/// What a pipe holds where nobody has changed that (pipe(7)), in bytes.
-const USUAL: i32 = 64 * 1024;
-
-/// How much passes until it pays to give the shared pipe more room, in bytes.
-const MANY: usize = 1024 * 1024;
-
 /// How long a read may take where poll(2) has said that there is something: another reader may have been faster.
 const SOON: Duration = Duration::from_millis(20);
 
 /// The standard input of retry itself, a pipe or a stream socket.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(crate) struct Source {
+    from: From,
+    /// What was given, or has been read to be given.
+    seen: Vec<u8>,
+    /// How much of that has been taken.
+    taken: usize,
+}
+
+#[derive(Debug)]
+enum From {
     /// A pipe or FIFO: its pages are shared with the command's, and spliced away once it has read them.
     Pipe(Pipe),
-    /// A stream socket.
-    Socket(Socket),
+    /// A stream socket, and room for what is read from it for good.
+    Socket { part: Vec<u8> },
     /// Either, where the kernel has no tee(2).
-    Ahead(Ahead),
+    Ahead,
 }
 
 impl Source {
+    fn new(from: From) -> Self {
+        Self { from, seen: Vec::new(), taken: 0 }
+    }
+
     pub(crate) fn pipe() -> Self {
-        Self::Pipe(Pipe::default())
+        Self::new(From::Pipe(Pipe::default()))
     }
 
     pub(crate) fn socket() -> Self {
-        Self::Socket(Socket::default())
+        Self::new(From::Socket { part: Vec::new() })
     }
 
     /// What tells by POLLIN that there is something to give.
@@ -55,122 +62,131 @@ impl Source {
         Stream::Stdin.fd()
     }
 
-    /// Makes ready what taking needs.
+    /// Whether something has come, or the end.
+    pub(crate) fn is_ready() -> bool {
+        let mut ready = [PollFd::new(Self::fd(), PollFlags::POLLIN)];
+        poll(&mut ready, PollTimeout::ZERO) != Ok(0)
+    }
+
+    /// Makes ready what giving needs where what is given is [kept](Self::kept) too.
     ///
     /// # Errors
     /// When the system has no descriptor left.
     pub(crate) fn prepare(&mut self) -> nix::Result<()> {
-        match self {
-            Self::Pipe(pipe) => pipe.prepare(),
-            Self::Socket(_) | Self::Ahead(_) => Ok(()),
-        }
-    }
-
-    /// Puts the next bytes into an empty pipe whose end `to` does not block, without taking them; returns how
-    /// many, 0 at the end of the input.
-    ///
-    /// # Errors
-    /// EAGAIN where there is nothing yet, EPIPE where nobody reads the pipe, and what the input itself says.
-    pub(crate) fn give(&mut self, to: BorrowedFd<'_>) -> nix::Result<usize> {
-        match self {
-            Self::Pipe(_) => match tee(Self::fd(), to, PART, SpliceFFlags::SPLICE_F_NONBLOCK) {
-                // No such call here (ENOSYS), forbidden (seccomp(2)), or not for this kind of pipe.
-                Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => {
-                    *self = Self::Ahead(Ahead::default());
-                    self.give(to)
-                }
-                given => given,
-            },
-            Self::Socket(socket) => socket.give(to),
-            Self::Ahead(ahead) => ahead.give(to),
-        }
-    }
-
-    /// Takes the first `count` bytes of what was given last, as the command has read them: to be
-    /// [kept](Self::keep), or for good.
-    ///
-    /// # Errors
-    /// What the input says; fewer are taken where another process has taken some.
-    pub(crate) fn take(&mut self, count: usize, for_good: bool) -> nix::Result<()> {
-        match self {
-            Self::Pipe(pipe) => pipe.take(count, for_good),
-            Self::Socket(socket) => socket.take(count, for_good),
-            Self::Ahead(ahead) => {
-                ahead.take(count, for_good);
-                Ok(())
-            }
-        }
-    }
-
-    /// Hands over what was taken to be kept. That may take longer than taking it, so the command has its next
-    /// bytes before.
-    ///
-    /// # Errors
-    /// What reading it back says.
-    pub(crate) fn keep(&mut self, keep: impl FnMut(&[u8])) -> nix::Result<()> {
-        match self {
-            Self::Pipe(pipe) => pipe.keep(keep),
-            Self::Socket(Socket { taken, .. }) | Self::Ahead(Ahead { taken, .. }) => {
-                let mut keep = keep;
-                if !taken.is_empty() {
-                    keep(taken);
-                    taken.clear();
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Nothing more is read by retry: leaves the input as it was.
-    pub(crate) fn leave(&mut self) {
-        match self {
-            Self::Pipe(pipe) => pipe.restore(),
-            Self::Socket(_) | Self::Ahead(_) => {}
+        match &mut self.from {
+            From::Pipe(pipe) => pipe.prepare(),
+            From::Socket { .. } | From::Ahead => Ok(()),
         }
     }
 
     /// Whether it reads more than the command does.
     pub(crate) fn reads_ahead(&self) -> bool {
-        matches!(self, Self::Ahead(_))
+        matches!(self.from, From::Ahead)
+    }
+
+    /// Whether it is a socket.
+    pub(crate) fn is_socket(&self) -> bool {
+        matches!(self.from, From::Socket { .. })
+    }
+
+    /// Puts the next bytes into what the command reads, which is empty and whose end `to` does not block,
+    /// without taking them; returns how many, 0 at the end of the input. With `keeps` they can be
+    /// [kept](Self::kept).
+    ///
+    /// # Errors
+    /// EAGAIN where there is nothing yet, EPIPE where nobody reads, and what the input itself says.
+    pub(crate) fn give(&mut self, to: BorrowedFd<'_>, keeps: bool) -> nix::Result<usize> {
+        match &mut self.from {
+            From::Pipe(pipe) => {
+                self.taken = 0;
+                match pipe.give(to, keeps.then_some(&mut self.seen)) {
+                    // No such call here (ENOSYS), forbidden (seccomp(2)), or not for this kind of pipe.
+                    Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => {
+                        *self = Self::new(From::Ahead);
+                        self.give(to, keeps)
+                    }
+                    given => given,
+                }
+            }
+            From::Socket { .. } => {
+                self.taken = 0;
+                self.seen.resize(PART, 0);
+                let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+                let seen = recv(Self::fd().as_raw_fd(), &mut self.seen, flags);
+                self.seen.truncate(*seen.as_ref().unwrap_or(&0));
+                if seen? == 0 { Ok(0) } else { write(to, &self.seen) }
+            }
+            From::Ahead => {
+                if self.taken >= self.seen.len() {
+                    self.read_ahead()?;
+                }
+                match self.seen.get(self.taken..) {
+                    None | Some([]) => Ok(0),
+                    Some(rest) => write(to, rest),
+                }
+            }
+        }
+    }
+
+    /// Reads what is there now.
+    fn read_ahead(&mut self) -> nix::Result<()> {
+        (self.taken, self.seen) = (0, Vec::new());
+        if !Self::is_ready() {
+            return Err(Errno::EAGAIN);
+        }
+        let mut part = vec![0; PART];
+        let length = interrupted(SOON, || read(Self::fd(), &mut part))
+            .map_err(|errno| if errno == Errno::EINTR { Errno::EAGAIN } else { errno })?;
+        part.truncate(length);
+        self.seen = part;
+        Ok(())
+    }
+
+    /// Takes the next `count` bytes of what was given last, as the command has read them. Where another process
+    /// has taken some, fewer are there.
+    ///
+    /// # Errors
+    /// What the input says.
+    pub(crate) fn take(&mut self, count: usize) -> nix::Result<()> {
+        match &mut self.from {
+            From::Pipe(pipe) => pipe.take(count),
+            From::Socket { part } => {
+                part.resize(PART, 0);
+                let mut left = count;
+                while left > 0 {
+                    let most = left.min(PART);
+                    let part = part.get_mut(..most).unwrap_or_default();
+                    match recv(Self::fd().as_raw_fd(), part, MsgFlags::MSG_DONTWAIT) {
+                        Ok(0) | Err(Errno::EAGAIN) => break,
+                        Err(Errno::EINTR) => {}
+                        length => left -= length?,
+                    }
+                }
+                Ok(())
+            }
+            From::Ahead => Ok(()),
+        }
+    }
+
+    /// The `count` bytes that were taken last, where they were given to be kept. Asked once after each
+    /// [`take`](Self::take).
+    pub(crate) fn kept(&mut self, count: usize) -> &[u8] {
+        let from = self.taken;
+        self.taken = from.saturating_add(count).min(self.seen.len());
+        self.seen.get(from..self.taken).unwrap_or_default()
     }
 }
 
-/// A pipe's bytes on their way to be kept or dropped.
+/// The way of a pipe's bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Pipe {
-    /// A pipe of retry's own: from a shared one only splice(2) reads without ever waiting there.
+struct Pipe {
+    /// A pipe of retry's own, empty but within a call: by it bytes are seen without taking them.
     way: Option<(OwnedFd, OwnedFd)>,
     /// `/dev/null`, which takes pages without looking at them, where it was needed and is there.
     void: Option<File>,
-    /// How much is in that pipe, in bytes.
-    held: usize,
-    part: Vec<u8>,
-    /// How much was taken in all, in bytes; counted up to [`MANY`].
-    taken: usize,
-    /// The shared pipe holds more than it did.
-    grown: bool,
 }
 
 impl Pipe {
-    /// So much more was taken. The command and what writes the pipe cannot both have a pipe of the usual size:
-    /// while the one has it all before it, the other waits. Twice the size, and they run side by side.
-    fn count(&mut self, taken: usize) {
-        let many = self.taken >= MANY;
-        self.taken = self.taken.saturating_add(taken);
-        let usual = || fcntl(Source::fd(), FcntlArg::F_GETPIPE_SZ) == Ok(USUAL);
-        if !many && self.taken >= MANY && usual() {
-            // A user has room for so many (pipe(7), pipe-user-pages-soft).
-            self.grown = fcntl(Source::fd(), FcntlArg::F_SETPIPE_SZ(2 * USUAL)).is_ok();
-        }
-    }
-
-    /// Gives the shared pipe the size that it had, where it does not hold more now.
-    fn restore(&mut self) {
-        if std::mem::take(&mut self.grown) {
-            let _ = fcntl(Source::fd(), FcntlArg::F_SETPIPE_SZ(USUAL));
-        }
-    }
-
     fn prepare(&mut self) -> nix::Result<()> {
         if self.way.is_none() {
             let (from, to) = pipe2(OFlag::O_CLOEXEC)?;
@@ -179,116 +195,61 @@ impl Pipe {
         Ok(())
     }
 
-    fn take(&mut self, count: usize, for_good: bool) -> nix::Result<()> {
+    /// Gives the next bytes, and shows them. They are looked at now, while their writer may not touch them
+    /// (vmsplice(2)): once the command has read them they belong to it again.
+    fn give(&mut self, to: BorrowedFd<'_>, seen: Option<&mut Vec<u8>>) -> nix::Result<usize> {
+        let Some(seen) = seen else { return tee(Source::fd(), to, PART, SpliceFFlags::SPLICE_F_NONBLOCK) };
         self.prepare()?;
-        let Some((_, to)) = &self.way else { return Err(Errno::EBADF) };
-        if for_good && self.void.is_none() {
+        let Some((from, way)) = &self.way else { return Err(Errno::EBADF) };
+        let shown = tee(Source::fd(), way, PART, SpliceFFlags::SPLICE_F_NONBLOCK)?;
+        if shown == 0 {
+            return Ok(0);
+        }
+        // No more than what was shown, also where the command's pipe could hold more.
+        let given = tee(from, to, shown, SpliceFFlags::SPLICE_F_NONBLOCK);
+        seen.resize(shown, 0);
+        let mut filled = 0;
+        while let Some(part) = seen.get_mut(filled..).filter(|part| !part.is_empty()) {
+            match read(from, part) {
+                Ok(0) => return Err(Errno::EIO),
+                Err(Errno::EINTR) => {}
+                length => filled += length?,
+            }
+        }
+        seen.truncate(*given.as_ref().unwrap_or(&0));
+        given
+    }
+
+    fn take(&mut self, count: usize) -> nix::Result<()> {
+        if self.void.is_none() {
             self.void = above_standard(|| OpenOptions::new().write(true).open("/dev/null")).ok();
         }
-        let void = self.void.as_ref().filter(|_| for_good);
-        let to = void.map_or(to.as_fd(), |void| void.as_fd());
+        let mut part = Vec::new();
         let mut left = count;
         while left > 0 {
-            let moved = splice(Source::fd(), None, to, None, left, SpliceFFlags::SPLICE_F_NONBLOCK)?;
-            if moved == 0 {
-                break;
+            let moved = match &self.void {
+                Some(void) => {
+                    splice(Source::fd(), None, void.as_fd(), None, left, SpliceFFlags::SPLICE_F_NONBLOCK)
+                }
+                None => Err(Errno::ENOSYS),
+            };
+            let moved = match moved {
+                // Not to be had, or forbidden: they are there, and a read takes them as well.
+                Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP)
+                    if Source::is_ready() =>
+                {
+                    part.resize(left.min(PART), 0);
+                    interrupted(SOON, || read(Source::fd(), &mut part))
+                }
+                moved => moved,
+            };
+            match moved {
+                Ok(0) | Err(Errno::EAGAIN) => break,
+                Err(Errno::EINTR) if !Source::is_ready() => break,
+                Err(Errno::EINTR) => {}
+                moved => left -= moved?,
             }
-            left -= moved;
-            if void.is_none() {
-                self.held += moved;
-            }
-        }
-        self.count(count);
-        if for_good { self.keep(|_| {}) } else { Ok(()) }
-    }
-
-    fn keep(&mut self, mut keep: impl FnMut(&[u8])) -> nix::Result<()> {
-        let Self { way: Some((from, _)), held, part, .. } = self else { return Ok(()) };
-        part.resize(PART, 0);
-        while *held > 0 {
-            let most = (*held).min(PART);
-            let length = read(&*from, part.get_mut(..most).unwrap_or_default())?;
-            if length == 0 {
-                return Err(Errno::EIO);
-            }
-            keep(part.get(..length).unwrap_or_default());
-            *held -= length;
         }
         Ok(())
-    }
-}
-
-/// A socket's bytes.
-#[derive(Debug, Default)]
-pub(crate) struct Socket {
-    part: Vec<u8>,
-    /// Taken, to be kept.
-    taken: Vec<u8>,
-}
-
-impl Socket {
-    fn give(&mut self, to: BorrowedFd<'_>) -> nix::Result<usize> {
-        self.part.resize(PART, 0);
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        match recv(Source::fd().as_raw_fd(), &mut self.part, flags)? {
-            0 => Ok(0),
-            seen => write(to, self.part.get(..seen).unwrap_or_default()),
-        }
-    }
-
-    fn take(&mut self, count: usize, for_good: bool) -> nix::Result<()> {
-        self.part.resize(PART, 0);
-        let mut left = count;
-        while left > 0 {
-            let most = left.min(PART);
-            let part = self.part.get_mut(..most).unwrap_or_default();
-            let length = recv(Source::fd().as_raw_fd(), part, MsgFlags::MSG_DONTWAIT)?;
-            if length == 0 {
-                return Ok(());
-            }
-            if !for_good {
-                self.taken.extend_from_slice(self.part.get(..length).unwrap_or_default());
-            }
-            left -= length;
-        }
-        Ok(())
-    }
-}
-
-/// Bytes that were read before the command wanted them.
-#[derive(Debug, Default)]
-pub(crate) struct Ahead {
-    /// Read, and not known to have been read by the command.
-    part: Vec<u8>,
-    /// Taken, to be kept.
-    taken: Vec<u8>,
-}
-
-impl Ahead {
-    fn give(&mut self, to: BorrowedFd<'_>) -> nix::Result<usize> {
-        if self.part.is_empty() {
-            let fd = Source::fd();
-            let mut ready = [PollFd::new(fd, PollFlags::POLLIN)];
-            if poll(&mut ready, PollTimeout::ZERO)? == 0 {
-                return Err(Errno::EAGAIN);
-            }
-            self.part.resize(PART, 0);
-            let length = interrupted(SOON, || read(fd, &mut self.part));
-            self.part.truncate(*length.as_ref().unwrap_or(&0));
-            match length {
-                Ok(0) => return Ok(0),
-                Ok(_) => {}
-                Err(Errno::EINTR) => return Err(Errno::EAGAIN),
-                Err(errno) => return Err(errno),
-            }
-        }
-        write(to, &self.part)
-    }
-
-    fn take(&mut self, count: usize, for_good: bool) {
-        let taken = self.part.drain(..count.min(self.part.len()));
-        if !for_good {
-            self.taken.extend(taken);
-        }
     }
 }

@@ -22,11 +22,25 @@ pub(crate) struct Spool {
     length: u64,
 }
 
+/// Where files are kept: `$TMPDIR`, or /tmp where that is not set or empty (mktemp(1)).
+fn directory() -> PathBuf {
+    let set = std::env::var_os("TMPDIR").filter(|name| !name.is_empty());
+    set.map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+}
+
 /// Bytes that could not be kept: where the file would have been, and why there is none or no more of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NotKept {
     pub(crate) directory: PathBuf,
     pub(crate) errno: Errno,
+}
+
+impl NotKept {
+    /// Whether it would be otherwise in another directory.
+    pub(crate) fn is_of_the_place(&self) -> bool {
+        use Errno::{EACCES, EDQUOT, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS};
+        [EACCES, EDQUOT, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS].contains(&self.errno)
+    }
 }
 
 impl Spool {
@@ -57,7 +71,7 @@ impl Spool {
 
     /// Moves all from memory to a file.
     fn move_out(&mut self) -> io::Result<&File> {
-        let directory = std::env::temp_dir();
+        let directory = directory();
         let file = above_standard(|| tempfile::tempfile_in(&directory))?;
         file.write_all_at(&self.memory, 0)?;
         self.memory = Vec::new();
@@ -85,10 +99,7 @@ impl Spool {
 }
 
 fn not_kept(error: &io::Error) -> NotKept {
-    NotKept {
-        directory: std::env::temp_dir(),
-        errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
-    }
+    NotKept { directory: directory(), errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw) }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::PollFlags;
 use nix::sys::socket::sockopt::{AcceptConn, SockType};
-use nix::sys::socket::{SockType as Type, getsockopt};
+use nix::sys::socket::{SockType as Type, SockaddrStorage, getpeername, getsockopt};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Whence, lseek};
 
@@ -55,6 +55,8 @@ struct Seekable {
     start: i64,
     /// How it was opened.
     flags: OFlag,
+    /// A lock is this description's, and the command may count on it (flock(2)).
+    locked: bool,
     /// The last attempt's description, where it had one of its own.
     own: Option<OwnedFd>,
 }
@@ -82,7 +84,13 @@ impl Input {
             Kind::Inherited => Ok(None),
             Kind::Seekable(file) => file.open(last).doing("cannot set stdin back to where it was"),
             Kind::Feed(feed) if last && feed.is_untouched() => Ok(None),
-            Kind::Feed(feed) => feed.open(!last).map(Some).doing("cannot open a pipe"),
+            Kind::Feed(feed) => match feed.open(!last) {
+                Err(errno @ (Errno::EMFILE | Errno::ENFILE)) if feed.is_untouched() => {
+                    feed.hand_over(errno);
+                    Ok(None)
+                }
+                opened => opened.map(Some).doing("cannot open a pipe"),
+            },
         }
     }
 
@@ -126,22 +134,18 @@ impl Input {
     /// The attempt is over. Why another cannot have the same input, if so.
     ///
     /// # Errors
-    /// Where the input could not be read to its end.
+    /// Where what was kept of it could not be read back.
     pub(crate) fn attempt_over(&mut self) -> Result<Option<Unkept>, Error> {
-        self.feed().map_or(Ok(None), Feed::attempt_over).doing("cannot read stdin")
+        self.feed().map_or(Ok(None), Feed::attempt_over).doing("cannot read back what was kept of stdin")
     }
 
     /// The run is over: who shares a file with retry reads on where the last attempt stopped.
     pub(crate) fn leave(&mut self) {
-        match &mut self.kind {
-            Some(Kind::Seekable(Seekable { own: Some(own), .. })) => {
-                if let Ok(end) = lseek(own, 0, Whence::SeekCur) {
-                    // Where it cannot be set it cannot be helped.
-                    let _ = lseek(Stream::Stdin.fd(), end, Whence::SeekSet);
-                }
-            }
-            Some(Kind::Feed(feed)) => feed.leave(),
-            Some(Kind::Inherited | Kind::Seekable(_)) | None => {}
+        if let Some(Kind::Seekable(Seekable { own: Some(own), .. })) = &self.kind
+            && let Ok(end) = lseek(own, 0, Whence::SeekCur)
+        {
+            // Where it cannot be set it cannot be helped.
+            let _ = lseek(Stream::Stdin.fd(), end, Whence::SeekSet);
         }
     }
 }
@@ -164,9 +168,11 @@ impl Kind {
         }
         match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFREG | SFlag::S_IFBLK => match lseek(fd, 0, Whence::SeekCur) {
-                Ok(start) => Self::Seekable(Seekable { start, flags, own: None }),
+                Ok(start) => Self::Seekable(Seekable { start, flags, locked: is_locked(), own: None }),
                 Err(_) => Self::Inherited,
             },
+            // A command may write to it too, or wants its packets (pipe(7), O_DIRECT).
+            SFlag::S_IFIFO if flags.intersects(OFlag::O_RDWR | OFlag::O_DIRECT) => Self::Inherited,
             SFlag::S_IFIFO => Self::Feed(Box::new(Feed::new(Source::pipe(), limit))),
             SFlag::S_IFSOCK if is_one_way_stream(fd) => {
                 Self::Feed(Box::new(Feed::new(Source::socket(), limit)))
@@ -176,12 +182,18 @@ impl Kind {
     }
 }
 
+/// Whether a lock is held by the description of the standard input (proc_pid_fdinfo(5)).
+fn is_locked() -> bool {
+    std::fs::read_to_string("/proc/self/fdinfo/0").is_ok_and(|text| text.contains("\nlock:"))
+}
+
 /// Whether a socket is a connected stream, and not the standard output too: a command that has it as both may
 /// want it whole.
 fn is_one_way_stream(fd: impl AsFd) -> bool {
     let identity = |fd: &dyn AsFd| fstat(fd.as_fd()).ok().map(|stat| (stat.st_dev, stat.st_ino));
     getsockopt(&fd, SockType) == Ok(Type::Stream)
         && getsockopt(&fd, AcceptConn) == Ok(false)
+        && getpeername::<SockaddrStorage>(fd.as_fd().as_raw_fd()).is_ok()
         && identity(&fd) != identity(&Stream::Stdout.fd())
 }
 
@@ -193,7 +205,10 @@ impl Seekable {
     /// Where the shared one cannot be set back.
     fn open(&mut self, last: bool) -> nix::Result<Option<OwnedFd>> {
         self.own = None;
-        if !last && let Ok((theirs, ours)) = self.reopen() {
+        if !last
+            && !self.locked
+            && let Ok((theirs, ours)) = self.reopen()
+        {
             self.own = Some(ours);
             return Ok(Some(theirs));
         }

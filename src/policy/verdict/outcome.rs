@@ -208,8 +208,11 @@ pub(crate) enum By {
 pub(crate) enum Unkept {
     /// It is longer than `--stdin-limit`, in bytes.
     TooLong { limit: u64 },
-    /// The file that was to hold it cannot be made or written, in this directory and for this reason.
-    NoRoom { directory: String, why: String },
+    /// The file that was to hold it cannot be made or written, in this directory and for this reason; the `hint`
+    /// is that another directory may do.
+    NoRoom { directory: String, why: String, hint: bool },
+    /// It could not be read to its end, or not by retry.
+    Broken { why: String },
 }
 
 impl Attempt {

@@ -1,0 +1,74 @@
+//! The other tools, where they are installed.
+//!
+//! Several are called `retry`, so they are looked for by a name of their own in the directory of the variable
+//! PEERS; `benches/peers.sh` fills one.
+
+use std::path::{Path, PathBuf};
+
+/// A tool that repeats a command.
+#[derive(Debug, Clone)]
+pub(crate) struct Tool {
+    /// What tables call it.
+    pub(crate) name: &'static str,
+    /// Where it is, if it is here.
+    pub(crate) path: Option<PathBuf>,
+    /// What stands before a command that is to be run once, and then before one that fails a thousand times
+    /// without a delay.
+    once: &'static [&'static str],
+    thousand: &'static [&'static str],
+}
+
+impl Tool {
+    /// The words of a run.
+    pub(crate) fn once(&self, command: &[&str]) -> Option<Vec<String>> {
+        self.words(self.once, command)
+    }
+
+    /// The words of a run of a thousand attempts.
+    pub(crate) fn thousand(&self, command: &[&str]) -> Option<Vec<String>> {
+        self.words(self.thousand, command)
+    }
+
+    /// The words of a run with these options.
+    pub(crate) fn words(&self, options: &[&str], command: &[&str]) -> Option<Vec<String>> {
+        let path = self.path.as_ref()?.to_str()?.to_owned();
+        let rest = options.iter().chain(command).map(|word| (*word).to_owned());
+        Some(std::iter::once(path).chain(rest).collect())
+    }
+}
+
+/// Where a peer is: in `$PEERS`, or by this name on the PATH.
+fn find(name: &str, on_path: Option<&str>) -> Option<PathBuf> {
+    let peers = std::env::var_os("PEERS").map(PathBuf::from).into_iter();
+    let peers = peers.map(|directory| directory.join(name));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = on_path.into_iter().flat_map(|name| {
+        std::env::split_paths(&path).map(|directory| directory.join(name)).collect::<Vec<_>>()
+    });
+    peers.chain(on_path).find(|path| path.is_file())
+}
+
+/// All of them; this one first.
+pub(crate) fn all() -> Vec<Tool> {
+    let peer = |name, on_path, once, thousand| Tool { name, path: find(name, on_path), once, thousand };
+    vec![
+        Tool {
+            name: "retry (this)",
+            path: Some(Path::new(super::RETRY).to_owned()),
+            once: &["--"],
+            thousand: &["-q", "-n", "1000", "-d", "0", "--"],
+        },
+        peer("debian-retry", None, &["--"], &["-t", "1000", "-d", "0", "--"]),
+        peer(
+            "attempt",
+            Some("attempt"),
+            &["fixed", "-w", "0", "--"],
+            &["fixed", "-w", "0", "-a", "1000", "--"],
+        ),
+        peer("retry-cli", None, &["--"], &["-n", "1000", "-d", "0", "--"]),
+        peer("retry-cmd", None, &["--"], &["-n", "1000", "-d", "0", "--"]),
+        peer("eb", Some("eb"), &["--"], &["-n", "1000", "--"]),
+        peer("recur", Some("recur"), &["-a", "5"], &["-a", "1000", "-d", "0"]),
+        peer("npm-retry-cli", None, &["--"], &["-n", "1000", "-t", "0", "--"]),
+    ]
+}

@@ -1,0 +1,129 @@
+//! Our end of what a replayed command reads: a pipe or, in place of a socket, a socket.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, recv, send, shutdown, socketpair,
+};
+use nix::sys::stat::Mode;
+use nix::unistd::{pipe2, read};
+
+use super::descriptor::lift;
+use super::source::PART;
+
+/// Our end.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// A pipe's end to write to.
+    Pipe(OwnedFd),
+    /// A pipe's end to read from, kept to see what is left: all was given, and the end of the input with it.
+    Whole(OwnedFd),
+    /// A socket, and the command's, kept to see what is left. In ours one byte waits that nobody reads, so that the
+    /// command, where ours is closed with it, finds a broken connection (ECONNRESET) and no end of its input.
+    Socket { ours: OwnedFd, theirs: OwnedFd },
+}
+
+impl End {
+    /// A pipe: the command's end, and ours.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub(crate) fn pipe() -> nix::Result<(OwnedFd, Self)> {
+        let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
+        let (theirs, ours) = (lift(theirs)?, lift(ours)?);
+        fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_WRONLY | OFlag::O_NONBLOCK))?;
+        Ok((theirs, Self::Pipe(ours)))
+    }
+
+    /// A socket: the command's end, and ours. Nothing can be sent from the command's.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub(crate) fn socket() -> nix::Result<(OwnedFd, Self)> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
+        let (ours, theirs) = (lift(ours)?, lift(theirs)?);
+        fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))?;
+        send(theirs.as_raw_fd(), b"\0", MsgFlags::empty())?;
+        shutdown(ours.as_raw_fd(), Shutdown::Read)?;
+        let kept = theirs
+            .try_clone()
+            .map_err(|error| error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw))?;
+        Ok((theirs, Self::Socket { ours, theirs: kept }))
+    }
+
+    /// Where to write, while there is something to be written.
+    pub(crate) fn to(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Pipe(ours) | Self::Socket { ours, .. } => Some(ours.as_fd()),
+            Self::Whole(_) => None,
+        }
+    }
+
+    /// How much the command has not read, in bytes.
+    pub(crate) fn unread(&self) -> usize {
+        match self {
+            Self::Pipe(end) | Self::Whole(end) | Self::Socket { theirs: end, .. } => unread(end.as_fd()),
+        }
+    }
+
+    /// All has been written: the command comes to the end of its input by itself.
+    #[must_use]
+    pub(crate) fn whole(self) -> Self {
+        match self {
+            Self::Pipe(ours) => reader(ours.as_fd()).map_or(Self::Pipe(ours), Self::Whole),
+            other => other,
+        }
+    }
+
+    /// Nothing follows: that is the end of the input.
+    pub(crate) fn close(self) {
+        if let Self::Socket { ours, .. } = &self {
+            let _ = recv(ours.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT);
+        }
+    }
+
+    /// Takes what the command has not read back, so that a background process cannot read it any more, and
+    /// tells how much it was, in bytes.
+    pub(crate) fn take_back(self) -> usize {
+        let (mut count, mut part) = (0, vec![0; PART]);
+        let reader = match &self {
+            Self::Pipe(ours) => reader(ours.as_fd()).ok(),
+            Self::Whole(_) | Self::Socket { .. } => None,
+        };
+        let mut next = || match (&self, &reader) {
+            (Self::Pipe(_), None) => Ok(0),
+            (Self::Pipe(_), Some(reader)) | (Self::Whole(reader), _) => read(reader, &mut part),
+            (Self::Socket { theirs, .. }, _) => recv(theirs.as_raw_fd(), &mut part, MsgFlags::MSG_DONTWAIT),
+        };
+        loop {
+            match next() {
+                Ok(0) | Err(Errno::EAGAIN) => break,
+                Err(Errno::EINTR) => {}
+                Ok(length) => count += length,
+                Err(_) => break,
+            }
+        }
+        // Where it cannot be taken back it is counted.
+        count += self.unread();
+        self.close();
+        count
+    }
+}
+
+/// Another end of a pipe, to read from, which does not block.
+fn reader(pipe: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    lift(open(path.as_str(), flags, Mode::empty())?)
+}
+
+/// How much a pipe or socket holds, in bytes.
+pub(crate) fn unread(fd: BorrowedFd<'_>) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int (ioctl_tty(2), pipe(7), unix(7)).
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
+}
