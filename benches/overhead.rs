@@ -3,6 +3,15 @@
 //!
 //! `cargo bench --bench overhead [-- ROUNDS]`
 
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a measurement prints, fails by a panic, and counts in floating point"
+)]
+
 mod support;
 
 use std::path::{Path, PathBuf};

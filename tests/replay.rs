@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
@@ -307,6 +307,93 @@ while True:
         let run = retry().args(["-q", "-n2", "-d0", "python3", "-c", &program]).stdin(bytes.clone()).run();
         run.check(run.stderr.starts_with("700000 700000"), "all, twice").code(0).stdout(&bytes);
     }
+}
+
+#[test]
+fn writes_that_fill_no_page_are_exact_whatever_the_size_of_the_pipes() {
+    let bytes = numbered(3_000_000);
+    let feed = |run: Retry| {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let bytes = bytes.clone();
+        let writes = thread::spawn(move || bytes.chunks(3000).all(|part| writer.write_all(part).is_ok()));
+        let run = run.stdin(reader).run();
+        assert!(writes.join().unwrap());
+        run
+    };
+    let larger = "import fcntl, os, sys
+fcntl.fcntl(0, 1031, 1 << 20)
+while part := os.read(0, 100000):
+    os.write(1, part) if os.environ['RETRY_ATTEMPT'] == '2' else None
+sys.exit(0 if os.environ['RETRY_ATTEMPT'] == '2' else 3)";
+    let run = feed(retry().args(["-q", "-n2", "-d0", "python3", "-c", larger]));
+    run.code(0).check(run.stdout == bytes, "the same bytes");
+    // A retry within another is such a command, too.
+    let script = "cat | { [ $RETRY_ATTEMPT = 2 ] && cat || { cat >/dev/null; exit 3; }; }";
+    let run = feed(retry().args(["-q", "-n2", "-d0", BINARY, "-q", "-n2", "-d0"]).sh(script));
+    run.code(0).check(run.stdout == bytes, "the same bytes");
+}
+
+#[test]
+fn what_is_there_is_there_at_the_first_look() {
+    let look = "import select, sys; sys.exit(0 if select.select([0], [], [], 0)[0] else 1)";
+    for _ in 0..30 {
+        let (stdin, _shared) = pipe_with(INPUT.as_bytes());
+        let run = retry().args(["-n2", "-d0", "-q", "python3", "-S", "-E", "-c", look]);
+        run.stdin(Stdio::from(stdin)).run().code(0);
+    }
+}
+
+#[test]
+fn what_commands_count_on_stays() {
+    let scratch = Scratch::new();
+    // A lock on the shared description: its holder takes it again.
+    let lock = scratch.file("lock", "line\n");
+    let script = format!(
+        "(flock 0; {BINARY} -q -d0 -- sh -c 'flock 0; cat; [ $RETRY_ATTEMPT = 2 ]') <{}",
+        quoted(&lock)
+    );
+    Retry::new("bash").args(["-c", &script]).run().code(0).stdout("line\nline\n");
+    // A FIFO that is open for writing as well.
+    let fifo = scratch.join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let script =
+        format!("{BINARY} -n2 -d0 -- sh -c 'echo token >&0; read x; echo got $x' <>{}", quoted(&fifo));
+    Retry::new("bash").args(["-c", &script]).run().code(0).stdout("got token\n").silent();
+    // The last descriptors are for the command.
+    let script = format!("echo in | (ulimit -n 6; exec {BINARY} -n2 -d0 -- sh -c 'cat; exit 3')");
+    let run = Retry::new("bash").args(["-c", &script]).run();
+    run.code(3)
+        .stdout("in\n")
+        .stderr_contains("not retried: stdin could not be read to its end (Too many open files)");
+    // A directory for what does not fit into memory that has no name is /tmp, not this one.
+    let there = scratch.join("there");
+    fs::create_dir(&there).unwrap();
+    let script = "wc -c; ls -l /proc/$PPID/fd | grep -o '[^ ]*/#[0-9]*\\|[^ ]*/[.]tmp[^ ]*' >&2; [ $RETRY_ATTEMPT = 2 ]";
+    let run =
+        retry().args(["-q", "-d0"]).sh(script).env("TMPDIR", "").dir(&there).stdin(numbered(3_000_000)).run();
+    run.code(0).check(
+        run.stderr.lines().count() == 2 && run.stderr.lines().all(|name| name.starts_with("/tmp/")),
+        "in /tmp",
+    );
+}
+
+#[test]
+fn a_source_that_gives_nothing_is_not_asked_without_end() {
+    // Of an out-of-band byte poll tells, and no read that a command without a mind for it makes (unix(7)).
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let running = retry().args(["-q", "cat"]).stdin(Stdio::from(OwnedFd::from(ours))).spawn();
+    theirs.write_all(b"a").unwrap();
+    running.wait_for_stdout("a");
+    // Older kernels know none for these sockets.
+    let sent = nix::sys::socket::send(theirs.as_raw_fd(), b"!", nix::sys::socket::MsgFlags::MSG_OOB);
+    let ticks = cpu_time(running.pid());
+    thread::sleep(Duration::from_millis(500));
+    assert!(cpu_time(running.pid()) - ticks < 10);
+    theirs.write_all(b"b").unwrap();
+    drop(theirs);
+    let run = running.wait_bounded();
+    run.code(0);
+    assert!(sent.is_err() || run.stdout.ends_with(b"b"));
 }
 
 #[test]

@@ -26,13 +26,14 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// A pipe: the command's end, and ours.
+    /// A pipe that holds so much, in bytes, where it may be changed: the command's end, and ours.
     ///
     /// # Errors
     /// When the system has no descriptor left.
-    pub(crate) fn pipe() -> nix::Result<(OwnedFd, Self)> {
+    pub(crate) fn pipe(size: usize) -> nix::Result<(OwnedFd, Self)> {
         let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
         let (theirs, ours) = (lift(theirs)?, lift(ours)?);
+        let _ = fcntl(&ours, FcntlArg::F_SETPIPE_SZ(i32::try_from(size).unwrap_or(i32::MAX)));
         fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_WRONLY | OFlag::O_NONBLOCK))?;
         Ok((theirs, Self::Pipe(ours)))
     }

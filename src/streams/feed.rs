@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
 
 use super::end::{End, unread};
-use super::source::{PART, Source};
+use super::source::{HALF, PART, Source};
 use super::spool::Spool;
 use crate::policy::verdict::outcome::Unkept;
 
@@ -130,7 +130,11 @@ impl Feed {
         if keeps {
             self.source.prepare()?;
         }
-        let (theirs, end) = if self.source.is_socket() { End::socket()? } else { End::pipe()? };
+        let (theirs, end) = if self.source.is_socket() {
+            End::socket()?
+        } else {
+            End::pipe(if keeps { HALF } else { PART })?
+        };
         // The command finds its own as it would have found the shared one.
         let shared = OFlag::from_bits_retain(fcntl(Source::fd(), FcntlArg::F_GETFL)?);
         if shared.contains(OFlag::O_NONBLOCK) {

@@ -21,6 +21,9 @@ use super::sink::Stream;
 /// How much is moved at a time: what a pipe holds (pipe(7)), in bytes.
 pub(crate) const PART: usize = 64 * 1024;
 
+/// How much of a pipe is given at a time where it is kept: its writer fills the other half meanwhile.
+pub(crate) const HALF: usize = PART / 2;
+
 /// How long a read may take where poll(2) has said that there is something: another reader may have been faster.
 const SOON: Duration = Duration::from_millis(20);
 
@@ -201,7 +204,7 @@ impl Pipe {
         let Some(seen) = seen else { return tee(Source::fd(), to, PART, SpliceFFlags::SPLICE_F_NONBLOCK) };
         self.prepare()?;
         let Some((from, way)) = &self.way else { return Err(Errno::EBADF) };
-        let shown = tee(Source::fd(), way, PART, SpliceFFlags::SPLICE_F_NONBLOCK)?;
+        let shown = tee(Source::fd(), way, HALF, SpliceFFlags::SPLICE_F_NONBLOCK)?;
         if shown == 0 {
             return Ok(0);
         }

@@ -332,15 +332,18 @@ What the command reads of a pipe, FIFO or stream socket is kept for the next att
 a file without a name in `$TMPDIR` (else /tmp).
 What no attempt has read stays where it was, for whoever reads after `retry`: a command that reads nothing takes nothing
 from the input of a `while read` loop around it.
-The command itself has a pipe, which ends with the attempt.
-Of a file, each attempt has a description of its own that begins where `retry` found it; when `retry` ends, whoever
-shares the file reads on where the last attempt stopped.
+The command itself has a pipe, in place of a socket a socket on which it cannot answer; it ends with the attempt, or with
+`retry`, so that a command whose `retry` is killed by KILL may take that for the end of a piped input.
+It sees what comes later only after it has read what was there before.
+Two that read one pipe at the same time get the same bytes; there, `--stdin inherit`.
+Of a file, each attempt has a description of its own that begins where `retry` found it, but the shared one where a lock
+is on that; when `retry` ends, whoever shares the file reads on where the last attempt stopped.
 All else is handed to every attempt as it is: a terminal, another device, a socket of messages, one that is standard
-output too.
+output too, a FIFO opened for writing as well, a pipe of packets (`O_DIRECT`).
 
 An attempt that none can follow, as with `--max 1`, has the input itself.
 Past `--stdin-limit`, or where the file cannot be written, the attempt goes on, and reads all there is; only, if it fails,
-it is not retried.
+it is not retried; nor where the input broke off.
 Where tee(2) is not to be had (some sandboxes), up to 64 KiB more than the command wants are read of a pipe, and are lost
 to others.
 
