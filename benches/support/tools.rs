@@ -26,7 +26,7 @@ impl Tool {
 
     /// The words of a run of a thousand attempts.
     pub(crate) fn thousand(&self, command: &[&str]) -> Option<Vec<String>> {
-        self.words(self.thousand, command)
+        self.words(self.thousand, command).filter(|_| !self.thousand.is_empty())
     }
 
     /// The words of a run with these options.
@@ -65,10 +65,17 @@ pub(crate) fn all() -> Vec<Tool> {
             &["fixed", "-w", "0", "--"],
             &["fixed", "-w", "0", "-a", "1000", "--"],
         ),
-        peer("retry-cli", None, &["--"], &["-n", "1000", "-d", "0", "--"]),
-        peer("retry-cmd", None, &["--"], &["-n", "1000", "-d", "0", "--"]),
-        peer("eb", Some("eb"), &["--"], &["-n", "1000", "--"]),
+        peer(
+            "retry-cli",
+            None,
+            &["--"],
+            &["--attempts", "1000", "--min-duration", "0ms", "--max-duration", "0ms", "--jitter", "0", "--"],
+        ),
+        peer("retry-cmd", None, &["-q", "--"], &["-q", "-m", "1000", "-i", "0", "--"]),
+        // It cannot do without its delays.
+        peer("eb", Some("eb"), &["-x", "5"], &[]),
         peer("recur", Some("recur"), &["-a", "5"], &["-a", "1000", "-d", "0"]),
-        peer("npm-retry-cli", None, &["--"], &["-n", "1000", "-t", "0", "--"]),
+        // A round of it would take minutes.
+        peer("npm-retry-cli", None, &["--"], &[]),
     ]
 }
