@@ -60,7 +60,7 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--stdin', '--stdin', [CompletionResultType]::ParameterName, 'What every attempt reads [default: replay]')
             [CompletionResult]::new('--stdin-limit', '--stdin-limit', [CompletionResultType]::ParameterName, 'Most that replay keeps, in bytes [default: 1GiB]')
             [CompletionResult]::new('--idempotency-key', '--idempotency-key', [CompletionResultType]::ParameterName, 'The key exported to every attempt, or the file that keeps it until a run succeeds [default: a fresh UUID]')
-            [CompletionResult]::new('--check', '--check', [CompletionResultType]::ParameterName, 'Before every attempt: is it done already?')
+            [CompletionResult]::new('--check', '--check', [CompletionResultType]::ParameterName, 'Ask before every attempt whether it is done already')
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'The command''s name in messages [default: its base name]')
             [CompletionResult]::new('--breaker-wait', '--breaker-wait', [CompletionResultType]::ParameterName, 'Wait for the probe instead of failing fast; needs --deadline')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Show them as JSON')

@@ -57,7 +57,7 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --stdin 'What every attempt reads [default: replay]'
             cand --stdin-limit 'Most that replay keeps, in bytes [default: 1GiB]'
             cand --idempotency-key 'The key exported to every attempt, or the file that keeps it until a run succeeds [default: a fresh UUID]'
-            cand --check 'Before every attempt: is it done already?'
+            cand --check 'Ask before every attempt whether it is done already'
             cand --label 'The command''s name in messages [default: its base name]'
             cand --breaker-wait 'Wait for the probe instead of failing fast; needs --deadline'
             cand --json 'Show them as JSON'

@@ -100,7 +100,7 @@ inherit\t'what the attempt before has left'
 null\t'nothing'"
 complete -c retry -n 'not __retry_command' -l stdin-limit -d 'Most that replay keeps, in bytes [default: 1GiB]' -r -f
 complete -c retry -n 'not __retry_command' -l idempotency-key -d 'The key exported to every attempt, or the file that keeps it until a run succeeds [default: a fresh UUID]' -r -f
-complete -c retry -n 'not __retry_command' -l check -d 'Before every attempt: is it done already?' -r -f -a "(__fish_complete_command)"
+complete -c retry -n 'not __retry_command' -l check -d 'Ask before every attempt whether it is done already' -r -f -a "(__fish_complete_command)"
 complete -c retry -n 'not __retry_command' -l label -d 'The command\'s name in messages [default: its base name]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the probe instead of failing fast; needs --deadline'
 complete -c retry -n 'not __retry_command' -l json -d 'Show them as JSON'

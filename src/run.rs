@@ -10,7 +10,7 @@ use crate::policy::admission::Settlement;
 use crate::policy::admission::breaker::{Refusal, Shown};
 use crate::policy::delay::schedule::{Next, Progress};
 use crate::policy::verdict::classify::Rule;
-use crate::policy::verdict::outcome::{Attempt, Cut, Exhausted, Finish, Limit, Outcome, Signal, Verdict};
+use crate::policy::verdict::outcome::{Attempt, By, Cut, Exhausted, Finish, Limit, Outcome, Signal, Verdict};
 use crate::report::{Event, told};
 
 /// What the loop needs of the world.
@@ -162,7 +162,9 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
                 };
             }
         };
-        schedule.count(&mut progress, attempt.ran);
+        // A check proves nothing healthy.
+        let ran = if attempt.by == By::Check { Duration::ZERO } else { attempt.ran };
+        schedule.count(&mut progress, ran);
         let verdict = policy.rules.classify(attempt);
         let next = next(policy, host, &mut progress, start, attempt, &verdict)?;
         let success = matches!(next, Settled::Over(Finish::Succeeded { .. }));
@@ -337,11 +339,14 @@ fn pause(
 fn shown(policy: &Policy, attempt: &Attempt, verdict: &Verdict) -> Shown {
     let failure = || Shown::Failure { what: told(attempt), asked: attempt.asked.map(|asked| asked.wait) };
     let worked = attempt.outcome == Outcome::Exited(0) && matches!(verdict, Verdict::Success(_));
-    let healthy = policy.schedule.healthy_after.is_some_and(|healthy| attempt.ran >= healthy);
+    let healthy = attempt.by == By::Command
+        && policy.schedule.healthy_after.is_some_and(|healthy| attempt.ran >= healthy);
     match (&attempt.outcome, verdict) {
         // The user wanted its end.
         _ if attempt.interrupted.is_some() && !worked => Shown::Nothing,
         (Outcome::NotStarted(_), _) => Shown::Nothing,
+        // The service was not asked.
+        (_, Verdict::Success(Rule::Done)) => Shown::Nothing,
         (_, Verdict::Success(_)) => Shown::Success,
         // It works, and what `--until` waits for is another question.
         (_, Verdict::Retryable(Rule::NotYet)) => Shown::Success,
@@ -416,7 +421,7 @@ mod tests {
     use crate::policy::delay::schedule::Schedule;
     use crate::policy::verdict::classify::Rules;
     use crate::policy::verdict::condition::Condition;
-    use crate::policy::verdict::outcome::{By, Unkept};
+    use crate::policy::verdict::outcome::Unkept;
 
     /// A world whose attempts end as scripted and whose clock moves only by what is done.
     struct Scripted {
@@ -630,7 +635,7 @@ mod tests {
                 "--check exited 2, asks for a retry",
                 "wait 2s",
                 "check 3",
-                "works"
+                "shows nothing"
             ]
         );
         // It cannot tell until the end.

@@ -315,3 +315,58 @@ fn conditions_see_what_is_held() {
     let run = retry().args(["--hold", "-u", "stdout~^line 399999$", "cat"]).arg(scratch.join("many")).run();
     run.code(0).check(run.stdout == fs::read(scratch.join("many")).unwrap(), "all of it");
 }
+
+#[test]
+fn what_a_background_process_writes_while_it_is_passed_on_is_dropped() {
+    let scratch = Scratch::new();
+    let gate = scratch.join("gate");
+    let script =
+        format!("echo done; (until [ -e {} ]; do sleep 0.01; done; exec yes) & exit 0", quoted(&gate));
+    let (mut reader, mut writer) = io::pipe().unwrap();
+    fill(&mut writer);
+    let running = retry().arg("--hold").sh(script).stdout(writer).spawn();
+    crate::support::process::wait_until("the wait for the reader", || in_poll(running.pid()));
+    fs::write(&gate, "").unwrap();
+    thread::sleep(Duration::from_millis(300));
+    let mut read = Vec::new();
+    reader.read_to_end(&mut read).unwrap();
+    running.wait_bounded().code(0).silent();
+    assert_eq!(String::from_utf8_lossy(&read).trim_start_matches('.'), "done\n");
+}
+
+#[test]
+fn a_signal_that_the_command_answers_with_success_ends_the_wait_for_a_reader() {
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let (_reader, mut writer) = io::pipe().unwrap();
+    fill(&mut writer);
+    let script = format!("trap 'exit 0' TERM; echo x; {}; while :; do sleep 0.02; done", log.echo("ready"));
+    let running = retry().arg("--hold").sh(script).stdout(writer).spawn();
+    log.wait_for(1);
+    running.signal(Signal::SIGTERM);
+    running.wait_bounded().signal(Signal::SIGTERM).stderr_contains("interrupted by TERM while its output");
+}
+
+#[test]
+fn a_success_at_the_deadline_is_passed_on_to_a_reader_that_takes_it() {
+    let run = retry().args(["--hold", "--deadline", "0.5", "--success-on", "timeout"]);
+    let run = run.sh("seq 100000; exec sleep 600").run();
+    run.code(124).check(run.stdout.len() == 588_895, "all of it");
+}
+
+#[test]
+fn a_pipe_that_the_command_makes_larger_loses_nothing() {
+    let program = "import fcntl, os
+fcntl.fcntl(1, 1031, 1 << 20)
+os.write(1, b'x' * (1 << 20))";
+    for options in [&["-r", "stdout~never"][..], &["--hold"]] {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let running = retry().args(options).args(["python3", "-c", program]).stdout(writer).spawn();
+        // It has ended, and most of it is on the way.
+        thread::sleep(Duration::from_millis(500));
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        running.wait_bounded().code(0);
+        assert_eq!(read.len(), 1 << 20, "{options:?}");
+    }
+}

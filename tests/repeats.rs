@@ -349,6 +349,7 @@ fn a_check_before_every_attempt_says_whether_it_is_needed() {
 #[test]
 fn a_check_that_cannot_tell_is_a_failed_attempt_that_is_not_made() {
     let scratch = Scratch::new();
+    let records = Records::new();
     let log = scratch.log("log");
     let with = |check: &str| {
         // Conditions are the command's.
@@ -373,11 +374,26 @@ fn a_check_that_cannot_tell_is_a_failed_attempt_that_is_not_made() {
     run.code(124).says(&["{*}gave up after 1 attempt in {T}: --check timed out after 0.5s, ended by TERM"]);
     let pid = log.lines()[0].parse().unwrap();
     assert!(!process::alive(pid) && process::session(pid).is_empty());
+    // That it is done shows nothing of the service.
+    let done = |options: &[&str]| {
+        let run =
+            retry().args(["-n1", "--breaker", "d"]).args(options).env("RETRY_STATE", records.directory());
+        run.run()
+    };
+    done(&["sh", "-c", "exit 7"]).code(7);
+    done(&["--check", "true", "false"]).code(0);
+    assert_eq!(records.failures("d"), 1);
+    // What follows is no text for it.
+    retry()
+        .args(["--check", "--hold", "--", "true"])
+        .run()
+        .code(125)
+        .stderr_contains("--check needs a value");
+    retry().args(["--check=-e", "true"]).run().code(127).stderr_contains("--check exited 127");
     // It can tell later.
     let check = "[ $RETRY_ATTEMPT = 2 ] && exit 1; exit 3";
     retry().args(["-q", "-d0", "--check", check]).sh("echo $RETRY_ATTEMPT").run().code(0).stdout("2\n");
     // A breaker counts it like any other failure.
-    let records = Records::new();
     let run = retry().args(["-n2", "-d0", "--breaker", "b", "--check", "exit 3", "true"]);
     run.env("RETRY_STATE", records.directory()).run().code(3);
     assert_eq!(records.failures("b"), 2);
@@ -411,12 +427,17 @@ fn a_signal_during_a_check_meets_no_attempt() {
     running.signal(Signal::SIGTERM);
     let run = running.wait_bounded();
     run.signal(Signal::SIGTERM);
-    run.says(&["retry: sh: interrupted by TERM during attempt 1 of 5; --check killed by TERM"]);
+    run.says(&[
+        "retry: sh: interrupted by TERM during the check before attempt 1 of 5; --check killed by TERM",
+    ]);
     // One that answers all the same.
     let check = format!("trap 'exit 1' TERM; {}; while :; do sleep 0.02; done", log.echo("looks"));
     let running = retry().args(["--check", &check]).sh(log.echo("ran")).spawn();
     log.wait_for(2);
     running.signal(Signal::SIGTERM);
-    running.wait_bounded().code(1).says(&["{*}interrupted by TERM during attempt 1 of 5; --check exited 1"]);
+    running
+        .wait_bounded()
+        .code(1)
+        .says(&["{*}interrupted by TERM during the check before attempt 1 of 5; --check exited 1"]);
     assert_eq!(log.lines(), ["looks"; 2]);
 }

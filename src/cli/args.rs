@@ -228,11 +228,11 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Safe repeats", hide_short_help = true)]
     pub(crate) expand: bool,
 
-    /// Before every attempt: is it done already?
+    /// Ask before every attempt whether it is done already
     ///
     /// Exit status 0: it is, and retry succeeds; 1: it is not; any other: cannot tell, which counts as a failed
     /// attempt.
-    #[arg(long, value_name = "SHELL COMMAND", value_parser = clap::builder::OsStringValueParser::new().try_map(check), allow_hyphen_values = true, value_hint = ValueHint::CommandString, help_heading = "Safe repeats", hide_short_help = true)]
+    #[arg(long, value_name = "SHELL COMMAND", value_parser = clap::builder::OsStringValueParser::new().try_map(check), value_hint = ValueHint::CommandString, help_heading = "Safe repeats", hide_short_help = true)]
     pub(crate) check: Option<OsString>,
 
     /// Retry only failures that prove that nothing was sent

@@ -104,7 +104,9 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
         seed: args.seed,
         reach: profiles.reach,
         stdin,
-        check: args.check.map(|check| Command::new(OsStr::new("/bin/sh"), &[OsStr::new("-c"), &check], None)),
+        check: args.check.map(|check| {
+            Command::new(OsStr::new("/bin/sh"), &[OsStr::new("-c"), OsStr::new("--"), &check], None)
+        }),
         hold: args.hold,
         headers: args.headers,
         key: args.idempotency_key.unwrap_or(KeySource::Fresh),

@@ -210,7 +210,12 @@ pub(crate) fn sharing(
         breaker: args.breaker.as_ref().map(|_| Settings {
             failures: args.breaker_failures.unwrap_or(FAILURES),
             cooldown: args.breaker_cooldown.unwrap_or(COOLDOWN),
-            lease: lease(limits.timeout, limits.kill_after),
+            lease: {
+                // The check has a timeout of its own.
+                let times = if args.check.is_some() { 2 } else { 1 };
+                let timeout = limits.timeout.map(|timeout| timeout.saturating_mul(times));
+                lease(timeout, limits.kill_after.saturating_mul(times))
+            },
         }),
         wait: args.breaker_wait,
         budget: args.budget.as_ref().map(|budget| budget.rate),

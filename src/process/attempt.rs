@@ -44,6 +44,8 @@ pub(crate) struct Supervisor {
     subreaper: bool,
     /// An INT, TERM, HUP or QUIT that came when the command had just ended: it belongs to the wait.
     late: Option<Signal>,
+    /// The INT, TERM, HUP or QUIT that came during the last attempt.
+    asked: Option<Signal>,
 }
 
 /// A command that has ended.
@@ -84,6 +86,7 @@ impl Supervisor {
             group: group(),
             subreaper: false,
             late: None,
+            asked: None,
         })
     }
 
@@ -131,6 +134,8 @@ impl Supervisor {
     ) -> Result<Option<Signal>, Error> {
         let mut moved_at = now();
         let mut owed = u64::MAX;
+        // A signal that the command has answered, or that came when it had just ended.
+        let asked = self.late.take().or(self.asked);
         loop {
             self.pass(None, voice);
             let now = now();
@@ -150,8 +155,13 @@ impl Supervisor {
             if self.watch.is_drained() {
                 return Ok(None);
             }
-            let patience = (!self.watch.passes_held()).then(|| moved_at.saturating_add(READER_PATIENCE));
-            let until = patience.into_iter().chain(deadline).min();
+            let patience = moved_at.saturating_add(READER_PATIENCE);
+            let until = match (self.watch.passes_held(), asked) {
+                (false, _) => Some(deadline.map_or(patience, |deadline| deadline.min(patience))),
+                // The reader has its time also where the success came late.
+                (true, None) => deadline.map(|deadline| deadline.max(patience)),
+                (true, Some(_)) => Some(patience),
+            };
             let mut ends = until.is_some_and(|until| now >= until);
             while let Some(received) = self.signals.next() {
                 match received.kind {
@@ -161,6 +171,12 @@ impl Supervisor {
                     Kind::Child => while next_change().is_some() {},
                     Kind::Notice | Kind::Continue => {}
                 }
+            }
+            if ends
+                && self.watch.passes_held()
+                && let Some(signal) = asked
+            {
+                return Ok(Some(signal));
             }
             if ends {
                 return if self.watch.owes_stdout() { Err(Error::Unread) } else { Ok(None) };
@@ -240,11 +256,12 @@ impl Supervisor {
             Err(_) => null(OFlag::O_WRONLY).doing("cannot open /dev/null")?,
         };
         let ends: Ends = vec![(nothing, &[0]), (stderr, &[1])];
-        let (outcome, interrupted) = match self.supervise(command, environment, bounds, ends, None, voice)? {
-            Ok(Ended { outcome, running, .. }) => (outcome, running.interrupted),
-            Err(failure) => (Outcome::NotStarted(failure), None),
-        };
-        Ok(Attempt { by: By::Check, interrupted, ..Attempt::ended(outcome) })
+        let (outcome, interrupted, ran) =
+            match self.supervise(command, environment, bounds, ends, None, voice)? {
+                Ok(Ended { outcome, running, ran }) => (outcome, running.interrupted, ran),
+                Err(failure) => (Outcome::NotStarted(failure), None, Duration::ZERO),
+            };
+        Ok(Attempt { by: By::Check, ran, interrupted, ..Attempt::ended(outcome) })
     }
 
     /// Starts a command that has these `ends`, and stays with it.
@@ -335,6 +352,7 @@ impl Supervisor {
                     running.late = None;
                 }
                 self.late = running.late;
+                self.asked = running.interrupted;
                 let ran = running.limit_at.unwrap_or(from).saturating_sub(started);
                 let ran = ran.saturating_sub(running.stopped);
                 return Ok(Ok(Ended { outcome, ran, running }));

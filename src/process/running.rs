@@ -190,6 +190,7 @@ impl Running {
         match received.kind {
             Kind::End if self.passes_on(received) && self.state == State::Running && has_ended(self.pid) => {
                 self.late.get_or_insert(received.signal);
+                self.urged = true;
             }
             Kind::End => {
                 self.interrupted.get_or_insert(received.signal);

@@ -327,7 +327,11 @@ impl Phrases {
             }
             Finish::InterruptedAttempt { signal, rule, .. } => {
                 let outcome = outcome(self.verbose.then_some(rule));
-                (Volume::Quiet, format!("interrupted by {signal} during attempt {}; {outcome}", number()))
+                let what = match last.map(|attempt| attempt.by) {
+                    Some(By::Check) => "the check before attempt",
+                    Some(By::Command) | None => "attempt",
+                };
+                (Volume::Quiet, format!("interrupted by {signal} during {what} {}; {outcome}", number()))
             }
             Finish::NotRun { refusal, deadline } => {
                 (Volume::Quiet, format!("not run: {}", self.open(refusal, *deadline)))

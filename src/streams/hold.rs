@@ -54,9 +54,6 @@ impl Hold {
         if self.failed.is_none() {
             let Err(why) = self.spool.push(bytes) else { return };
             self.failed = Some(why);
-            if self.passed.is_some() {
-                return;
-            }
             self.end = self.kept_end();
             self.spool = Spool::default();
         }
@@ -126,8 +123,8 @@ impl Hold {
             let length = match self.spool.read_at(passed, &mut self.part) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
-                // A background process of the attempt went on writing until there was no room.
-                Ok(0) => return Err(self.failed.as_ref().map_or(Errno::EIO, |why| why.errno)),
+                // It is not as long as it was.
+                Ok(0) => return Err(Errno::EIO),
                 Ok(length) => length,
             };
             match sink.write(self.part.get(..length).unwrap_or_default()) {

@@ -89,8 +89,8 @@ enum Of {
     Ended,
     /// A command that was cut, or ended by a signal to retry.
     Cut,
-    /// One whose output was held and is not wanted.
-    Rejected,
+    /// What stayed behind of one whose output was held: they are dropped.
+    Left,
 }
 
 /// What to poll(2) for.
@@ -225,7 +225,7 @@ impl Watch {
             let matcher = matcher.as_deref_mut().filter(|_| source.of == Of::Current);
             let goal = match (&mut *hold, source.of) {
                 (Some(hold), Of::Current | Of::Ended | Of::Cut) if source.planned.held => Goal::Hold(hold),
-                (_, Of::Rejected) => Goal::Nowhere,
+                (_, Of::Left) => Goal::Nowhere,
                 (_, Of::Current | Of::Ended | Of::Cut) => Goal::Sink(&mut sinks[to]),
             };
             if let Err(errno) = source.move_on(goal, part, matcher) {
@@ -303,16 +303,21 @@ impl Watch {
     /// # Errors
     /// Where not all of it could be kept.
     pub(crate) fn release(&mut self) -> Result<(), NotKept> {
+        self.leave_held();
         self.hold.as_mut().map_or(Ok(()), Hold::release)
     }
 
     /// The attempt has failed: what was held of it, if it was anything. What it left behind writes for nobody.
     pub(crate) fn reject(&mut self) -> Option<HeldBack> {
-        let hold = self.hold.as_mut()?;
+        self.leave_held();
+        self.hold.as_mut().and_then(Hold::reject)
+    }
+
+    /// What is written from now on where an attempt's output was held is nobody's.
+    fn leave_held(&mut self) {
         for source in self.sources.iter_mut().filter(|source| source.planned.held) {
-            source.of = Of::Rejected;
+            source.of = Of::Left;
         }
-        hold.reject()
     }
 
     /// Why something could not be written to stdout since this was asked last.
@@ -325,7 +330,10 @@ impl Watch {
         for source in
             self.sources.iter_mut().filter(|source| source.of == Of::Current && source.owed.is_none())
         {
-            source.owed = Some(source.pending.len() + source.holds);
+            // The command may have made its pipe larger (fcntl(2), F_SETPIPE_SZ).
+            let now =
+                fcntl(&source.fd, FcntlArg::F_GETPIPE_SZ).ok().and_then(|size| usize::try_from(size).ok());
+            source.owed = Some(source.pending.len() + source.holds.max(now.unwrap_or(0)));
         }
     }
 

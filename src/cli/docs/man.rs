@@ -303,13 +303,13 @@ After `--breaker-cooldown`, or after what `Retry-After` asked for where that is 
 half-open: one run makes one attempt, the probe, and all others are still refused.
 If the probe succeeds, the breaker closes; if it fails, it opens again, for twice as long, up to 16 times.
 A probe that shows nothing, or whose `retry` dies, leaves the next run to probe; one that lives and does not end has the
-time of `--timeout`, `--kill-after` and 5 s, or 5 minutes without a timeout.
+time of `--timeout` and `--kill-after`, twice with `--check`, and 5 s, or 5 minutes without a timeout.
 The settings are those of the run that reports; how long it is open holds for all.
 
 Failures are those that would be retried, and timeouts.
 A success sets the count to nothing.
 Exit status 0 is a success, also where `--until` waits for more, and so is an attempt that ran for `--healthy-after`.
-Failures that are not retried, an attempt that a signal to `retry` ended, one that the deadline cut before its timeout or,
+Failures that are not retried, a `--check` that says done, an attempt that a signal to `retry` ended, one that the deadline cut before its timeout or,
 without one, before half of the deadline, and a command that cannot be started count as neither.
 
 With `--breaker-wait` a run waits for the probe, as long as `--deadline` allows; it notices within seconds that somebody
@@ -357,8 +357,8 @@ Of a failed attempt's the last 64 KiB go to standard error, behind a line that s
 and nothing with `--quiet`.
 Standard error passes at once, so the order between the two is not kept.
 
-What a background process writes until the command ends belongs to it; what one of a failed attempt writes later is dropped.
-Where the reader has gone, the command, or `retry` in its place, dies of PIPE, as without `--hold`.
+What a background process writes until the command ends belongs to it; what it writes later is dropped.
+Where the reader has gone, the command, or `retry` in its place, dies of PIPE, as without `--hold`, and nothing is shown.
 Where the output cannot be kept, or cannot be passed on whole (a full disk, the deadline), `retry` fails with 125, although the
 command succeeded.
 
