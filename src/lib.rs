@@ -53,6 +53,7 @@ use crate::state::shared::Shared;
 use crate::streams::headers::HeadersFile;
 use crate::streams::messages::Messages;
 use crate::streams::sink::Stream;
+use crate::streams::watch::can_hold;
 
 #[doc(hidden)]
 pub use crate::cli::docs;
@@ -181,6 +182,12 @@ fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
     if let KeySource::File(path) = &invocation.key {
         // What is wrong with it is said before anything is waited for.
         let _ = state::key::read(path).map_err(|why| host::key_error(&why))?;
+    }
+    if invocation.hold && !can_hold() {
+        return Err(Error::usage(
+            "stdout is a socket that keeps messages apart, and --hold would not",
+            "leave --hold out, or pass the output through a pipe",
+        ));
     }
     let wanted = Arc::new(policy.rules.wanted(invocation.reach));
     let headers = invocation.headers.as_deref().map(HeadersFile::new).transpose()?;

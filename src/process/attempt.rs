@@ -204,7 +204,7 @@ impl Supervisor {
 
     /// Moves what can be moved on the watched streams; lines of retry's own wait behind it.
     fn pass(&mut self, matcher: Option<&mut Matcher>, voice: &mut impl Voice) {
-        self.watch.turn(matcher);
+        self.watch.turn(matcher, voice.messages().is_waiting());
         self.input.turn(now);
         voice.messages().hold(self.watch.holds_stderr());
     }

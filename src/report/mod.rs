@@ -23,7 +23,7 @@ use crate::state::place::Place;
 use crate::state::shared::{Warning, Wrong};
 use crate::streams::hold::HeldBack;
 use crate::streams::messages::Messages;
-use text::{count, duration, is_text, printable, shell_word, shortened, size, size_in_full};
+use text::{count, duration, printable, readable, shell_word, shortened, size, size_in_full};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,16 +151,16 @@ impl Report {
     pub(crate) fn held_back(&mut self, number: u32, held: &HeldBack) {
         let wrote = size(held.length);
         let left_out = held.length.saturating_sub(u64::try_from(held.end.len()).unwrap_or(0));
-        let shown = if is_text(&held.end) { Some(held.end.as_slice()) } else { None };
-        let what = match (shown, left_out) {
+        let shown = readable(&held.end);
+        let what = match (&shown, left_out) {
             (None, _) => ": it is binary, and not shown".to_owned(),
             (Some(_), 0) => ":".to_owned(),
-            (Some(_), left_out) => format!("; without the first {}:", size(left_out)),
+            (Some(_), _) => format!("; the last {} of it:", size(held.length - left_out)),
         };
         let number = self.phrases.number(number);
         self.say(Volume::Normal, &format!("attempt {number} wrote {wrote} to stdout, held back{what}"));
         if let Some(shown) = shown.filter(|_| self.volume >= Volume::Normal) {
-            self.messages.show(shown);
+            self.messages.show(shown.as_bytes());
         }
     }
 

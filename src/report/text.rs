@@ -54,22 +54,33 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Whether bytes, perhaps cut at both ends, are text: UTF-8 and no control characters but those of lines,
-/// tabs, overstrikes and colours.
-pub(crate) fn is_text(bytes: &[u8]) -> bool {
-    // A character is up to four bytes long.
+/// Bytes of a command's output as text fit to print, or none where they are binary: they hold a NUL, or a tenth
+/// of them is no UTF-8. Control characters are escaped but those of lines and tabs, and colours (ECMA-48, SGR).
+pub(crate) fn readable(bytes: &[u8]) -> Option<String> {
+    // The beginning may be cut within a character, which is up to four bytes long; and so may the end.
     let starts = bytes.iter().take(3).take_while(|b| (0x80..0xc0).contains(*b)).count();
-    let bytes = bytes.get(starts..).unwrap_or_default();
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) if error.error_len().is_none() => {
-            let whole = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            std::str::from_utf8(whole).unwrap_or_default()
+    let text = String::from_utf8_lossy(bytes.get(starts..).unwrap_or_default());
+    let strange = text.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count();
+    if bytes.contains(&0) || strange > 1 + bytes.len() / 10 {
+        return None;
+    }
+    let mut readable = String::with_capacity(text.len());
+    let mut rest = text.as_ref();
+    while let Some(c) = rest.chars().next() {
+        let colour = rest.strip_prefix("\x1b[").and_then(|tail| {
+            let end = tail.find(|c: char| !c.is_ascii_digit() && c != ';' && c != ':')?;
+            tail[end..].starts_with('m').then_some(end + 3)
+        });
+        let length = colour.unwrap_or(c.len_utf8());
+        let part = &rest[..length];
+        if colour.is_some() || matches!(c, '\n' | '\r' | '\t') {
+            readable.push_str(part);
+        } else {
+            readable.push_str(&printable(part));
         }
-        Err(_) => return false,
-    };
-    let usual = ['\n', '\r', '\t', '\x08', '\x0c', '\x1b'];
-    text.chars().all(|c| !c.is_control() || usual.contains(&c))
+        rest = &rest[length..];
+    }
+    Some(readable)
 }
 
 /// Longest text from outside within a line, in characters.
@@ -127,19 +138,22 @@ mod tests {
     }
 
     #[test]
-    fn text_is_told_from_what_is_binary() {
-        for text in ["", "a\tb\r\n", "\x1b[31mred\x1b[0m", "größer ☃\n"] {
-            assert!(is_text(text.as_bytes()), "{text:?}");
-            // Cut anywhere.
-            for end in 0..text.len() {
-                assert!(
-                    is_text(&text.as_bytes()[..end]) && is_text(&text.as_bytes()[end..]),
-                    "{text:?} {end}"
-                );
-            }
+    fn output_is_shown_as_far_as_it_is_text() {
+        for (bytes, text) in [
+            (&b""[..], ""),
+            (b"a\tb\r\n", "a\tb\r\n"),
+            (b"\x1b[1;31mred\x1b[0m", "\x1b[1;31mred\x1b[0m"),
+            ("größer ☃\n".as_bytes(), "größer ☃\n"),
+            (b"\x1b]0;title\x07x\n", "\\u{1b}]0;title\\u{7}x\n"),
+            (b"\x1b[2J\x1b[3", "\\u{1b}[2J\\u{1b}[3"),
+            ("\u{202e}x".as_bytes(), "\\u{202e}x"),
+            (b"caf\xe9 au lait", "caf\u{fffd} au lait"),
+            (&"☃x☃".as_bytes()[1..6], "x\u{fffd}"),
+        ] {
+            assert_eq!(readable(bytes).as_deref(), Some(text), "{bytes:?}");
         }
-        for bytes in [&b"a\0b"[..], b"\x7fELF", b"caf\xe9 au lait", b"\x80\x80\x80\x80\x80"] {
-            assert!(!is_text(bytes), "{bytes:?}");
+        for bytes in [&b"a\0b"[..], b"\x7fELF\0", &[0x80; 100]] {
+            assert_eq!(readable(bytes), None, "{bytes:?}");
         }
     }
 

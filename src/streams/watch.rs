@@ -44,6 +44,8 @@ pub(crate) struct Watch {
     part: Vec<u8>,
     /// What the attempt has written to stdout, where that is held.
     hold: Option<Hold>,
+    /// stdout and stderr are the same file, pipe or terminal.
+    same: bool,
     /// Why stdout could not be written to, if not for want of a reader.
     failed: Option<Errno>,
 }
@@ -115,6 +117,7 @@ impl Watch {
     pub(crate) fn new(wanted: &Wanted, hold: bool) -> Self {
         let plan = plan(wanted, hold);
         Self {
+            same: hold && identity(Stream::Stdout) == identity(Stream::Stderr),
             hold: plan.iter().any(|planned| planned.held).then(Hold::default),
             plan,
             sinks: [Sink::new(Stream::Stdout), Sink::new(Stream::Stderr)],
@@ -208,9 +211,10 @@ impl Watch {
         all
     }
 
-    /// Moves what can be moved now. What passes of the attempt that runs is shown to `matcher`.
-    pub(crate) fn turn(&mut self, mut matcher: Option<&mut Matcher>) {
-        let Self { sinks, sources, part, hold, failed, .. } = self;
+    /// Moves what can be moved now. What passes of the attempt that runs is shown to `matcher`. Where lines of
+    /// retry's own wait for stderr (`waiting`), they go before what was held.
+    pub(crate) fn turn(&mut self, mut matcher: Option<&mut Matcher>, waiting: bool) {
+        let Self { sinks, sources, part, hold, same, failed, .. } = self;
         if sources.is_empty() && hold.is_none() {
             return;
         }
@@ -238,7 +242,9 @@ impl Watch {
             }
             blocked[to] |= !source.pending.is_empty();
         }
-        if let Some(hold) = hold {
+        if let Some(hold) = hold
+            && !(waiting && *same)
+        {
             match hold.pass(&mut sinks[0]) {
                 Ok(()) => {}
                 Err(Errno::EPIPE) => hold.reader_gone(),
@@ -487,14 +493,22 @@ fn pass(sink: &mut Sink, to: Stream, bytes: &[u8]) -> Result<usize, Errno> {
     }
 }
 
+/// What a stream is, to tell whether another is the same.
+fn identity(stream: Stream) -> Option<(u64, u64, u64)> {
+    fstat(stream.fd()).ok().map(|stat| (stat.st_dev, stat.st_ino, stat.st_rdev))
+}
+
+/// Whether stdout can be held: not where it is a socket that keeps messages apart.
+pub(crate) fn can_hold() -> bool {
+    !is_writable(Stream::Stdout) || takes_a_stream(Stream::Stdout)
+}
+
 /// Which streams are watched, and how: each by itself, or both as one where they are the same file, so that
 /// they keep their order.
 fn plan(wanted: &Wanted, hold: bool) -> Vec<Planned> {
     if (wanted.stdout, wanted.stderr, hold) == (Need::None, Need::None, false) {
         return Vec::new();
     }
-    let identity =
-        |stream: Stream| fstat(stream.fd()).ok().map(|stat| (stat.st_dev, stat.st_ino, stat.st_rdev));
     let (out, err) = (identity(Stream::Stdout), identity(Stream::Stderr));
     let terminal = |stream: Stream| isatty(stream.fd()).unwrap_or(false);
     // A profile leaves a terminal alone where the command may need it.
