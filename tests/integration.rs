@@ -27,4 +27,5 @@ mod replay;
 mod retry_after;
 mod state;
 mod stdio;
+mod storm;
 mod watch;

@@ -12,6 +12,7 @@ pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod scratch;
 pub(crate) mod server;
+pub(crate) mod storm;
 pub(crate) mod terminal;
 
 pub(crate) use retry::{Retry, retry};

@@ -1,0 +1,213 @@
+//! The reason for all of it: a crowd against a service that is down for ten seconds and then serves sixty
+//! requests in a second, refusing the rest. For each tool at its own best settings: how many requests the outage
+//! saw, the highest peak after it, and when all had come through. Writes the arrivals over time to
+//! `benches/storm.svg`.
+//!
+//! `cargo bench --bench storm [-- CLIENTS]`
+
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a measurement prints, fails by a panic, and counts in floating point"
+)]
+
+#[path = "../tests/support/storm.rs"]
+mod storm;
+mod support;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use storm::{Aftermath, Service, storm};
+use support::{RETRY, arguments, preamble, table, tools};
+
+const SERVICE: Service = Service { outage: Duration::from_secs(10), rate: 60.0, asks: None };
+
+/// No crowd is waited for any longer.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// What is plotted, and in which colour.
+const PLOTTED: [(&str, &str); 4] = [
+    ("retry --deadline 2m", "#1f77b4"),
+    ("retry --breaker x --breaker-wait --deadline 2m", "#2ca02c"),
+    ("debian-retry -d 1,2,4,8,16,32", "#d62728"),
+    ("attempt exponential, jitter 1", "#ff7f0e"),
+];
+
+fn main() {
+    let clients = arguments().first().and_then(|word| word.parse().ok()).unwrap_or(300);
+    preamble("The storm");
+    let directory = std::env::temp_dir().join(format!("retry-storm-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let client = directory.join("client");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/client.c");
+    let made = Command::new("cc").arg("-O2").arg(&source).arg("-o").arg(&client).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("no C compiler is here, so there is no client");
+        return;
+    }
+    let tools = tools::all();
+    let peer = |name: &str| {
+        let tool = tools.iter().find(|tool| tool.name == name)?;
+        tool.path.as_ref()?.to_str().map(str::to_owned)
+    };
+    let own = || Some(RETRY.to_owned());
+    let asks = Service { asks: Some(5), ..SERVICE };
+    let candidates: Vec<(&str, Service, Option<String>, Vec<&str>)> = vec![
+        ("retry --deadline 2m", SERVICE, own(), vec!["--deadline", "2m"]),
+        (
+            "retry --breaker x --breaker-wait --deadline 2m",
+            SERVICE,
+            own(),
+            vec!["--breaker", "x", "--breaker-wait", "--deadline", "2m"],
+        ),
+        ("retry --budget x=20% --deadline 2m", SERVICE, own(), vec!["--budget", "x=20%", "--deadline", "2m"]),
+        (
+            "retry -p http --deadline 2m, told Retry-After 5",
+            asks,
+            own(),
+            vec!["-p", "http", "--deadline", "2m"],
+        ),
+        ("retry, plain defaults", SERVICE, own(), vec![]),
+        (
+            "debian-retry -d 1,2,4,8,16,32",
+            SERVICE,
+            peer("debian-retry"),
+            vec!["-t", "12", "-d", "1,2,4,8,16,32"],
+        ),
+        (
+            "attempt exponential, jitter 1",
+            SERVICE,
+            peer("attempt"),
+            vec!["exponential", "-a", "12", "-j", "1", "-M", "60"],
+        ),
+        (
+            "retry-cli, 12 attempts from 1s",
+            SERVICE,
+            peer("retry-cli"),
+            vec!["--attempts", "12", "--min-duration", "1s", "--max-duration", "60s"],
+        ),
+        ("retry-cmd -m 60 -i 1", SERVICE, peer("retry-cmd"), vec!["-q", "-m", "60", "-i", "1"]),
+        (
+            "recur -a 12 -d 1s -b 2s",
+            SERVICE,
+            peer("recur"),
+            vec!["-a", "12", "-d", "1s", "-b", "2s", "-j", "0,1s"],
+        ),
+    ];
+    let mut rows = Vec::new();
+    let mut plotted = Vec::new();
+    for (number, (name, service, program, options)) in candidates.into_iter().enumerate() {
+        let Some(program) = program else {
+            rows.push(vec![name.to_owned(), "missing".to_owned()]);
+            continue;
+        };
+        let state = directory.join(format!("state-{number}"));
+        let after = storm(service, clients, LIMIT, |port| {
+            let mut command = Command::new(&program);
+            command.args(&options);
+            if !name.starts_with("recur") {
+                command.arg("--");
+            }
+            command.arg(&client).env("PORT", port.to_string()).env("RETRY_STATE", &state);
+            command
+        });
+        rows.push(row(name, &after));
+        if let Some((_, colour)) = PLOTTED.iter().find(|(plotted, _)| *plotted == name) {
+            plotted.push((name, *colour, after));
+        }
+    }
+    let head = [
+        "",
+        "requests in the outage, per client",
+        "peak in 100 ms after it",
+        "all through after",
+        "gave up",
+        "requests in all",
+    ];
+    table(&format!("{clients} clients, down for 10 s, then 60 requests a second"), &head, &rows);
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/storm.svg");
+    std::fs::write(&picture, plot(&plotted)).expect("a picture");
+    let _ = std::fs::remove_dir_all(directory);
+}
+
+fn row(name: &str, after: &Aftermath) -> Vec<String> {
+    let all = match (after.gave_up, after.last_success) {
+        (0, Some(at)) => format!("{:.1} s", at.as_secs_f64()),
+        (_, Some(at)) => format!("({:.1} s)", at.as_secs_f64()),
+        (_, None) => "-".to_owned(),
+    };
+    vec![
+        name.to_owned(),
+        format!("{:.2}", after.amplification()),
+        after.peak().to_string(),
+        all,
+        after.gave_up.to_string(),
+        format!("{} ({} served)", after.arrivals.len(), after.served()),
+    ]
+}
+
+/// Requests in each half second, as lines.
+fn plot(all: &[(&str, &str, Aftermath)]) -> String {
+    const WIDTH: f64 = 720.0;
+    const HEIGHT: f64 = 300.0;
+    const SECONDS: usize = 60;
+    let bins = |after: &Aftermath| {
+        let mut bins = vec![0.0_f64; SECONDS * 2];
+        for arrival in &after.arrivals {
+            if let Some(bin) = bins.get_mut((arrival.at.as_secs_f64() * 2.0) as usize) {
+                *bin += 2.0;
+            }
+        }
+        bins
+    };
+    // A square root: what is rare is to be seen beside what is frequent.
+    let y = |rate: f64| 20.0 + HEIGHT - (rate / 700.0).min(1.0).sqrt() * HEIGHT;
+    let x = |second: f64| 60.0 + second / SECONDS as f64 * WIDTH;
+    let mut svg = String::from(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"820\" height=\"400\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"820\" height=\"400\" fill=\"white\"/>\n",
+    );
+    let (left, right) = (x(0.0), x(10.0));
+    writeln!(
+        svg,
+        "<rect x=\"{left}\" y=\"20\" width=\"{}\" height=\"{HEIGHT}\" fill=\"#eee\"/>",
+        right - left
+    )
+    .unwrap();
+    writeln!(svg, "<text x=\"{}\" y=\"34\" fill=\"#555\">down</text>", left + 6.0).unwrap();
+    for rate in [0.0, 10.0, 60.0, 200.0, 600.0] {
+        let y = y(rate);
+        let dash = if (rate - SERVICE.rate).abs() < 0.5 { " stroke-dasharray=\"4 3\"" } else { "" };
+        writeln!(svg, "<path d=\"M60 {y:.1}H780\" stroke=\"#ccc\"{dash}/>").unwrap();
+        writeln!(svg, "<text x=\"54\" y=\"{:.1}\" text-anchor=\"end\">{rate}</text>", y + 4.0).unwrap();
+    }
+    for second in (0..=SECONDS).step_by(10) {
+        let x = x(second as f64);
+        writeln!(svg, "<text x=\"{x:.1}\" y=\"338\" text-anchor=\"middle\">{second} s</text>").unwrap();
+    }
+    svg.push_str("<text x=\"60\" y=\"12\">requests per second (dashed: what the service serves)</text>\n");
+    for (i, (name, colour, after)) in all.iter().enumerate() {
+        let points: Vec<String> = bins(after)
+            .iter()
+            .enumerate()
+            .map(|(bin, rate)| format!("{:.1},{:.1}", x(bin as f64 / 2.0 + 0.25), y(*rate)))
+            .collect();
+        writeln!(
+            svg,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>",
+            points.join(" ")
+        )
+        .unwrap();
+        let (column, line) = ((i % 2) as f64 * 380.0 + 60.0, (i / 2) as f64 * 18.0 + 360.0);
+        writeln!(svg, "<text x=\"{column}\" y=\"{line}\" fill=\"{colour}\">{name}</text>").unwrap();
+    }
+    svg.push_str("</svg>\n");
+    svg
+}

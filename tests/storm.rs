@@ -1,0 +1,70 @@
+//! A crowd against a service that was down: retries must not make it worse, and all must come through.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::Scratch;
+use crate::support::retry::BINARY;
+use crate::support::storm::{Aftermath, Service, storm};
+
+const CLIENTS: usize = 60;
+
+const SERVICE: Service = Service { outage: Duration::from_secs(3), rate: 30.0, asks: None };
+
+/// A client: one connection, and the answer on stderr; 0 if it is 200.
+const CLIENT: &str = r#"exec 3<>"/dev/tcp/127.0.0.1/$PORT" || exit 7; IFS= read -r -d "" -u 3 x; echo "$x" >&2; [[ $x == *200* ]]"#;
+
+fn crowd(service: Service, options: &[&str], scratch: &Scratch) -> Aftermath {
+    let after = storm(service, CLIENTS, Duration::from_secs(60), |port| {
+        let mut command = Command::new(BINARY);
+        command.args(options).args(["--", "bash", "-c", CLIENT]);
+        command.env("PORT", port.to_string()).env("RETRY_STATE", scratch.path());
+        command
+    });
+    // Each that succeeded was served, and nobody twice.
+    assert_eq!(after.served() + after.gave_up, CLIENTS);
+    after
+}
+
+#[test]
+fn with_a_deadline_all_come_through_and_spread() {
+    let scratch = Scratch::new();
+    let after = crowd(SERVICE, &["--deadline", "50s"], &scratch);
+    assert_eq!(after.gave_up, 0);
+    // Full jitter from a second on: about three in three seconds, where a loop without a delay makes hundreds.
+    assert!(after.amplification() < 6.0, "{}", after.amplification());
+    assert!(after.peak() < CLIENTS / 2, "{}", after.peak());
+}
+
+#[test]
+fn with_a_budget_the_outage_sees_few_retries() {
+    let scratch = Scratch::new();
+    let after = crowd(SERVICE, &["--budget", "b=20%", "-n", "20"], &scratch);
+    // Ten that are kept, and a fifth of the first attempts.
+    let most = (60.0 + 10.0 + 12.0 + 1.0) / 60.0;
+    assert!(after.amplification() <= most, "{}", after.amplification());
+}
+
+#[test]
+fn with_a_breaker_that_is_waited_for_the_outage_sees_fewer_requests_and_all_come_through() {
+    let scratch = Scratch::new();
+    let options = ["--breaker", "b", "--breaker-cooldown", "2s", "--breaker-wait", "--deadline", "55s"];
+    let after = crowd(SERVICE, &options, &scratch);
+    assert_eq!(after.gave_up, 0);
+    let plain = crowd(SERVICE, &["--deadline", "50s"], &scratch);
+    assert!(
+        after.amplification() < plain.amplification(),
+        "{} {}",
+        after.amplification(),
+        plain.amplification()
+    );
+}
+
+#[test]
+fn with_retry_after_nobody_comes_before_he_is_told_to() {
+    let scratch = Scratch::new();
+    let service = Service { asks: Some(4), ..SERVICE };
+    let after = crowd(service, &["-p", "http", "--deadline", "50s"], &scratch);
+    assert_eq!(after.gave_up, 0);
+    assert!(after.amplification() <= 1.0, "{}", after.amplification());
+}

@@ -1,0 +1,156 @@
+//! A service that is down for a while and then serves so many requests in a second, and a crowd of clients that
+//! want it all at once.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What the service does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Service {
+    /// How long it refuses everybody.
+    pub(crate) outage: Duration,
+    /// How many requests it serves in a second, after that; it refuses the rest.
+    pub(crate) rate: f64,
+    /// What a refusal asks for (`Retry-After`), if anything, in seconds.
+    pub(crate) asks: Option<u32>,
+}
+
+/// A request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    /// Since the beginning.
+    pub(crate) at: Duration,
+    pub(crate) served: bool,
+}
+
+/// What became of a storm.
+#[derive(Debug, Clone)]
+pub(crate) struct Aftermath {
+    pub(crate) clients: usize,
+    pub(crate) arrivals: Vec<Arrival>,
+    /// How many clients ended without success.
+    pub(crate) gave_up: usize,
+    /// When the last client that succeeded ended, since the beginning.
+    pub(crate) last_success: Option<Duration>,
+    pub(crate) outage: Duration,
+}
+
+impl Aftermath {
+    /// Requests during the outage for each client.
+    pub(crate) fn amplification(&self) -> f64 {
+        let during = self.arrivals.iter().filter(|arrival| arrival.at < self.outage).count();
+        count(during) / count(self.clients)
+    }
+
+    /// Requests that were served.
+    pub(crate) fn served(&self) -> usize {
+        self.arrivals.iter().filter(|arrival| arrival.served).count()
+    }
+
+    /// Most requests in a tenth of a second, once the outage is over.
+    pub(crate) fn peak(&self) -> usize {
+        let after: Vec<Duration> =
+            self.arrivals.iter().map(|arrival| arrival.at).filter(|at| *at >= self.outage).collect();
+        let within = |from: &Duration| {
+            after.iter().filter(|at| *at >= from && **at < *from + Duration::from_millis(100)).count()
+        };
+        after.iter().map(within).max().unwrap_or(0)
+    }
+}
+
+/// A number of things, for a ratio.
+fn count(things: usize) -> f64 {
+    u32::try_from(things).map_or(f64::INFINITY, f64::from)
+}
+
+/// Lets `clients` processes of `command`, which is told the port, loose on the service at once; waits for them
+/// all, `limit` at most.
+pub(crate) fn storm(
+    service: Service,
+    clients: usize,
+    limit: Duration,
+    command: impl Fn(u16) -> Command,
+) -> Aftermath {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let arrivals = Arc::new(Mutex::new(Vec::new()));
+    let over = Arc::new(AtomicBool::new(false));
+    let start = Instant::now();
+    let server = {
+        let (arrivals, over) = (Arc::clone(&arrivals), Arc::clone(&over));
+        thread::spawn(move || serve(&listener, service, start, &arrivals, &over))
+    };
+    let mut running: Vec<Child> = (0..clients)
+        .map(|_| {
+            let mut command = command(address.port());
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().unwrap()
+        })
+        .collect();
+    let (mut gave_up, mut last_success) = (0, None);
+    while !running.is_empty() && start.elapsed() < limit {
+        running.retain_mut(|child| match child.try_wait().unwrap() {
+            None => true,
+            Some(status) if status.success() => {
+                last_success = Some(start.elapsed());
+                false
+            }
+            Some(_) => {
+                gave_up += 1;
+                false
+            }
+        });
+        thread::sleep(Duration::from_millis(5));
+    }
+    for child in &mut running {
+        let _ = child.kill();
+        let _ = child.wait();
+        gave_up += 1;
+    }
+    over.store(true, Ordering::Release);
+    // Wakes it.
+    let _ = std::net::TcpStream::connect(address);
+    server.join().unwrap();
+    let arrivals = arrivals.lock().unwrap().clone();
+    Aftermath { clients, arrivals, gave_up, last_success, outage: service.outage }
+}
+
+fn serve(
+    listener: &TcpListener,
+    service: Service,
+    start: Instant,
+    arrivals: &Mutex<Vec<Arrival>>,
+    over: &AtomicBool,
+) {
+    // A bucket of a tenth of a second's requests.
+    let most = (service.rate / 10.0).max(1.0);
+    let (mut tokens, mut filled) = (most, service.outage);
+    while let Ok((mut stream, _)) = listener.accept() {
+        if over.load(Ordering::Acquire) {
+            return;
+        }
+        let at = start.elapsed();
+        let mut served = false;
+        if at >= service.outage {
+            tokens = (tokens + at.saturating_sub(filled).as_secs_f64() * service.rate).min(most);
+            filled = at;
+            served = tokens >= 1.0;
+            if served {
+                tokens -= 1.0;
+            }
+        }
+        arrivals.lock().unwrap().push(Arrival { at, served });
+        let answer = match (served, service.asks) {
+            (true, _) => "HTTP/1.1 200 OK\n".to_owned(),
+            (false, None) => "HTTP/1.1 503 Service Unavailable\n".to_owned(),
+            (false, Some(asks)) => format!("HTTP/1.1 503 Service Unavailable\nRetry-After: {asks}\n"),
+        };
+        // Who has gone meanwhile wants no answer.
+        let _ = stream.write_all(answer.as_bytes());
+    }
+}
