@@ -1,0 +1,112 @@
+//! A gibibyte through each way that bytes take, beside `cat`, and what memory that takes.
+//!
+//! `cargo bench --bench streams [-- ROUNDS]`
+
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a measurement prints, fails by a panic, and counts in floating point"
+)]
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use support::{RETRY, arguments, cost, millis, preamble, quantile, ratios, rounds, spread, table, tools};
+
+/// How much passes, in bytes.
+const BYTES: u64 = 1 << 30;
+
+fn main() {
+    let count = arguments().first().and_then(|word| word.parse().ok()).unwrap_or(5);
+    preamble("Streams");
+    let directory = std::env::temp_dir().join(format!("retry-streams-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let tools = tools::all();
+    let peer = |name: &str, options: &str| {
+        let path = tools.iter().find(|tool| tool.name == name)?.path.as_ref()?;
+        Some(format!("{} {options}", path.to_str()?))
+    };
+    let retry = |options: &str| Some(format!("{RETRY} {options}"));
+
+    // What is behind the pipe is `cat`, so that somebody reads.
+    let source = format!("head -c {BYTES} /dev/zero");
+    let out: Vec<(&str, Option<String>)> = vec![
+        ("cat | cat", Some(format!("{source} | cat | cat"))),
+        ("cat > file; cat file", Some(format!("{source} >$D/f; cat $D/f | cat; rm $D/f"))),
+        ("retry", retry(&format!("-- {source} | cat"))),
+        ("retry, watched (-r 'stdout~never')", retry(&format!("-r 'stdout~never$' -- {source} | cat"))),
+        ("retry --hold", retry(&format!("--hold -- {source} | cat"))),
+        ("debian-retry, which always holds", peer("debian-retry", &format!("-- {source} | cat"))),
+        ("recur -O", peer("recur", &format!("-O {source} | cat"))),
+    ];
+    measure("stdout", &out, count, &directory);
+
+    // The last attempt keeps nothing; before it one reads a single byte, so that it has to be replayed.
+    let once = "sh -c 'case $RETRY_ATTEMPT in 1) head -c1 >/dev/null; exit 1;; esac; exec cat >/dev/null'";
+    let into: Vec<(&str, Option<String>)> = vec![
+        ("cat | cat", Some(format!("{source} | cat | cat >/dev/null"))),
+        ("cat > file; cat file", Some(format!("{source} | cat >$D/f; cat $D/f >/dev/null; rm $D/f"))),
+        (
+            "retry -n1 (the pipe itself)",
+            retry("-n1 -- cat >/dev/null").map(|run| format!("{source} | {run}")),
+        ),
+        (
+            "retry, replay that keeps nothing",
+            retry(&format!("-q -n2 -d0 -- {once}")).map(|run| format!("{source} | {run}")),
+        ),
+        ("retry, replay that keeps", retry("-- cat >/dev/null").map(|run| format!("{source} | {run}"))),
+        (
+            "retry, read twice",
+            retry("-q -d0 -- sh -c 'cat >/dev/null; [ $RETRY_ATTEMPT = 2 ]'")
+                .map(|run| format!("{source} | {run}")),
+        ),
+        (
+            "debian-retry, which always keeps",
+            peer("debian-retry", "-- cat >/dev/null").map(|run| format!("{source} | {run}")),
+        ),
+        ("recur -I", peer("recur", "-I cat >/dev/null").map(|run| format!("{source} | {run}"))),
+    ];
+    measure("stdin", &into, count, &directory);
+    let _ = std::fs::remove_dir_all(directory);
+}
+
+/// Measures pipelines, the first of which is the measure of all.
+fn measure(title: &str, all: &[(&str, Option<String>)], count: usize, directory: &std::path::Path) {
+    let costs = rounds(count, all.len(), |candidate| {
+        let line = all[candidate].1.as_ref()?;
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).env("D", directory);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        cost(&mut command).ok().filter(|cost| cost.status == 0)
+    });
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .zip(&costs)
+        .map(|((name, line), own)| {
+            if line.is_none() || own.iter().flatten().count() == 0 {
+                return vec![
+                    (*name).to_owned(),
+                    "missing".to_owned(),
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                ];
+            }
+            let rates: Vec<f64> = millis(own).iter().map(|ms| BYTES as f64 / 1e3 / ms).collect();
+            let peaks: Vec<f64> = own.iter().flatten().map(|cost| cost.peak as f64 / 1024.0).collect();
+            vec![
+                (*name).to_owned(),
+                spread(&ratios(own, &costs[0]), 2),
+                spread(&ratios(own, &costs[1]), 2),
+                spread(&rates, 0),
+                format!("{:.1}", quantile(&peaks, 0.5)),
+            ]
+        })
+        .collect();
+    let head = ["", "time to cat | cat", "to cat > file; cat file", "MB/s", "peak MiB of any process"];
+    table(&format!("1 GiB of {title}, {count} rounds"), &head, &rows);
+}
