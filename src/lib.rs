@@ -70,6 +70,21 @@ pub mod fuzz {
     }
 
     /// See the property.
+    pub fn key(bytes: &[u8]) {
+        crate::state::key::property(bytes);
+    }
+
+    /// See the property.
+    pub fn options(bytes: &[u8]) {
+        crate::cli::properties::options(bytes);
+    }
+
+    /// See the property.
+    pub fn values(bytes: &[u8]) {
+        crate::cli::properties::values(bytes);
+    }
+
+    /// See the property.
     pub fn response(bytes: &[u8]) {
         properties::response(bytes);
     }

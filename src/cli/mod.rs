@@ -3,6 +3,8 @@
 
 pub(crate) mod args;
 pub mod docs;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 pub(crate) mod resolve;
 pub(crate) mod shared;
 pub(crate) mod values;

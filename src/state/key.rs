@@ -101,21 +101,38 @@ fn held(path: &Path) -> Result<Option<Kept>, Unusable> {
     // One more for the line's end, and one to see that it is too long.
     let most = u64::try_from(LONGEST + 2).unwrap_or(u64::MAX);
     file.take(most).read_to_end(&mut bytes).map_err(system)?;
-    let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    if bytes.len() > LONGEST {
-        return Err(no_key("holds more than 255 bytes"));
-    }
-    let key = std::str::from_utf8(bytes).map_err(|_| no_key("holds no text"))?;
-    match wrong_with(key) {
-        Some("is empty") => return Err(no_key("is empty")),
-        Some(_) => return Err(no_key("holds control characters")),
-        None => {}
-    }
+    let key = parse(&bytes).map_err(no_key)?;
     let seconds = Duration::from_secs(u64::try_from(stat.mtime()).unwrap_or(0));
     // One from the future was written just now, by another clock.
     let written = SystemTime::UNIX_EPOCH.checked_add(seconds);
     let age = written.and_then(|written| SystemTime::now().duration_since(written).ok()).unwrap_or_default();
     Ok(Some(Kept { key: key.to_owned(), age }))
+}
+
+/// The key that is the content of a file, as a line or without the line's end.
+///
+/// # Errors
+/// What is wrong with it.
+fn parse(bytes: &[u8]) -> Result<&str, &'static str> {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    if bytes.len() > LONGEST {
+        return Err("holds more than 255 bytes");
+    }
+    let key = std::str::from_utf8(bytes).map_err(|_| "holds no text")?;
+    match wrong_with(key) {
+        None => Ok(key),
+        Some("is empty") => Err("is empty"),
+        Some(_) => Err("holds control characters"),
+    }
+}
+
+/// Whatever stands in a file, it is a key or refused; what is a key can be written and read again.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn property(bytes: &[u8]) {
+    if let Ok(key) = parse(bytes) {
+        assert!((1..=LONGEST).contains(&key.len()) && !key.contains('\n'));
+        assert_eq!(parse(format!("{key}\n").as_bytes()), Ok(key));
+    }
 }
 
 /// What is wrong with a key, if something is.
@@ -208,4 +225,22 @@ pub(crate) fn remove(path: &Path, key: &str) -> Result<(), Unusable> {
         path: path.to_owned(),
         error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_file_holds_a_key_or_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            super::property(&bytes);
+        }
+
+        #[test]
+        fn a_line_of_text_is_a_key(text in "[ -~äß☃]{1,80}\n?") {
+            super::property(text.as_bytes());
+            prop_assert!(super::parse(text.as_bytes()).is_ok());
+        }
+    }
 }
