@@ -174,6 +174,9 @@ enum Parsed {
 
 fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
     use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    if let Some(args) = Args::plain(&args) {
+        return Ok(Parsed::Run(Box::new(args)));
+    }
     let words = std::iter::once(OsString::from("retry")).chain(args);
     match Args::command().try_get_matches_from(words) {
         Ok(mut matches) => {

@@ -24,7 +24,7 @@ fn profile_names() -> clap::builder::PossibleValuesParser {
     clap::builder::PossibleValuesParser::new(rows.chain(["auto", "none"]))
 }
 
-#[derive(Debug, Parser)]
+#[derive(Debug, Default, Parser)]
 #[command(
     name = "retry",
     version,
@@ -269,4 +269,17 @@ pub(crate) struct Args {
     /// The command and its arguments; options of retry end here
     #[arg(value_name = "COMMAND", required_unless_present_any = ["breaker_status", "breaker_reset", "breaker_trip"], trailing_var_arg = true, num_args = 1.., value_hint = ValueHint::CommandWithArguments, hide = true)]
     pub(crate) command: Vec<OsString>,
+}
+
+impl Args {
+    /// The meaning of words without an option. Then there is nothing to parse, and the definition of all
+    /// options, which takes longer than all else that is done for a command that succeeds, is not built.
+    pub(crate) fn plain(words: &[OsString]) -> Option<Self> {
+        let command = match words.split_first() {
+            Some((first, rest)) if first == "--" => rest,
+            Some((first, _)) if !first.is_empty() && !first.as_encoded_bytes().starts_with(b"-") => words,
+            Some(_) | None => return None,
+        };
+        (!command.is_empty()).then(|| Self { command: command.to_vec(), ..Self::default() })
+    }
 }

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser as _};
 
 use super::args::Args;
 use super::resolve::resolve;
@@ -43,7 +43,7 @@ pub(crate) fn values(bytes: &[u8]) {
     refused(key(text.into()));
     match duration(text) {
         // A number of seconds is one of milliseconds with that unit.
-        Ok(time) if text.bytes().all(|b| b.is_ascii_digit()) && text.len() < 15 => {
+        Ok(time) if text.bytes().all(|b| b.is_ascii_digit()) && text.len() < 10 => {
             assert_eq!(duration(&format!("{text}000ms")).ok(), Some(time));
         }
         result => refused(result),
@@ -56,9 +56,16 @@ pub(crate) fn values(bytes: &[u8]) {
     }
 }
 
-/// A command line, its words apart by NUL, is understood, or refused in lines that can be printed.
+/// A command line, its words apart by NUL, is understood, or refused in lines that can be printed; and without
+/// options it means the same as parsed.
 pub(crate) fn options(bytes: &[u8]) {
-    let words = bytes.split(|b| *b == 0).map(|word| OsString::from_vec(word.to_vec()));
+    let words: Vec<OsString> =
+        bytes.split(|b| *b == 0).map(|word| OsString::from_vec(word.to_vec())).collect();
+    if let Some(plain) = Args::plain(&words) {
+        let program = std::iter::once(OsString::from("retry"));
+        let parsed = Args::try_parse_from(program.chain(words.iter().cloned())).ok();
+        assert_eq!(format!("{:?}", Some(plain)), format!("{parsed:?}"));
+    }
     let error =
         match Args::command().try_get_matches_from(std::iter::once(OsString::from("retry")).chain(words)) {
             Err(error) if !error.use_stderr() => return,
