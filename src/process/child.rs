@@ -5,14 +5,13 @@
 //! ignores signals 32 and 33 in the child, the standard library resets an ignored SIGPIPE), and a script
 //! without `#!` run by `sh`.
 
-use std::ffi::{CStr, CString, OsStr, c_char};
+use std::ffi::{CStr, CString, OsStr, c_char, c_void};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, clone};
 use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal::{SIGTSTP, SIGTTIN, SIGTTOU};
 
@@ -118,8 +117,9 @@ impl Command {
             .iter()
             .flat_map(|(end, targets)| targets.iter().map(|target| (end.as_raw_fd(), *target)))
             .collect();
-        let mut stack = vec![0u8; STACK];
-        let child = || -> isize {
+        // Not filled with zeros: a stack that is not used takes no memory.
+        let mut stack = Box::<[u8]>::new_uninit_slice(STACK);
+        let mut child = || -> libc::c_int {
             // SAFETY: only async-signal-safe calls on memory that outlives the child's stay in it, as the
             // parent is suspended until it execs or exits (vfork(2)); nothing allocates or unwinds.
             unsafe {
@@ -190,12 +190,15 @@ impl Command {
                 libc::_exit(if found == libc::ENOENT { 127 } else { 126 })
             }
         };
-        let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         // SAFETY: the stack is ours and large enough, and CLONE_VFORK keeps it and the closure alive for
-        // as long as the child uses them.
-        let pid = unsafe { clone(Box::new(child), &mut stack, flags, Some(libc::SIGCHLD)) }
-            .map_err(|errno| NotStarted::NoProcess(errno.desc().to_owned()))?
-            .as_raw();
+        // as long as the child uses them. A stack grows down, from an address that 16 divides (clone(2)).
+        let pid = Errno::result(unsafe {
+            let top = stack.as_mut_ptr().add(STACK).cast::<c_void>();
+            let top = top.byte_sub(top.addr() % 16);
+            clone_into(&mut child, top, flags)
+        })
+        .map_err(|errno| NotStarted::NoProcess(errno.desc().to_owned()))?;
         let errno = failure.load(Ordering::Relaxed);
         if errno == 0 {
             let came = came.load(Ordering::Relaxed);
@@ -225,6 +228,20 @@ impl Command {
             _ => NotStarted::CannotRun(errno.desc().to_owned()),
         }
     }
+}
+
+/// Starts a process that calls this function on this stack.
+///
+/// # Safety
+/// As clone(2): the stack and all that `child` needs must live for as long as the new process uses them.
+unsafe fn clone_into<F: FnMut() -> libc::c_int>(child: &mut F, top: *mut c_void, flags: libc::c_int) -> i32 {
+    extern "C" fn call<F: FnMut() -> libc::c_int>(child: *mut c_void) -> libc::c_int {
+        // SAFETY: it is the reference of below.
+        let child = unsafe { &mut *child.cast::<F>() };
+        child()
+    }
+    // SAFETY: the caller's promise.
+    unsafe { libc::clone(call::<F>, top, flags, std::ptr::from_mut(child).cast()) }
 }
 
 fn exists(path: &CStr) -> bool {
