@@ -4,7 +4,15 @@
 # What cannot be had is left out, and the benches show it as missing. recur needs Go.
 set -u
 directory=${1:?name a directory}
-mkdir -p "$directory/src" && cd "$directory" || exit 1
+mkdir -p "$directory/src" || exit 1
+directory=$(cd "$directory" && pwd)
+# This one, linked statically, as the README says.
+host=$(rustc -vV | sed -n 's/^host: //p')
+(cd "$(dirname "$0")/.." &&
+    RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend="linux_getrandom"' \
+        cargo build --quiet --locked --release --target "$host" --target-dir "$directory/src/static") &&
+    ln -sf "src/static/$host/release/retry" "$directory/retry-static"
+cd "$directory" || exit 1
 crate() { # NAME VERSION PROGRAM AS
     cargo install --quiet --locked --root "src/$1" --version "$2" "$1" ||
         cargo install --quiet --root "src/$1" --version "$2" "$1"
@@ -18,4 +26,4 @@ crate eb 0.5.0 eb eb
     ln -sf src/debian/usr/bin/retry debian-retry
 npm install --silent --prefix src/npm retry-cli@0.7.0 && ln -sf src/npm/node_modules/.bin/retry npm-retry-cli
 command -v go >/dev/null && GOBIN=$PWD go install dbohdan.com/recur/v3@v3.1.0
-ls -1 attempt retry-cli retry-cmd eb debian-retry npm-retry-cli recur 2>/dev/null
+ls -1 retry-static attempt retry-cli retry-cmd eb debian-retry npm-retry-cli recur 2>/dev/null
