@@ -78,8 +78,9 @@ fn main() {
 fn measure(title: &str, all: &[(&str, Option<String>)], count: usize, directory: &std::path::Path) {
     let costs = rounds(count, all.len(), |candidate| {
         let line = all[candidate].1.as_ref()?;
-        let mut command = Command::new("sh");
-        command.args(["-c", line]).env("D", directory);
+        // Some hang.
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=1", "60", "sh", "-c", line]).env("D", directory);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         cost(&mut command).ok().filter(|cost| cost.status == 0)
     });

@@ -143,10 +143,12 @@ pub(crate) fn millis(of: &[Option<Cost>]) -> Vec<f64> {
 /// Prints a table in Markdown.
 pub(crate) fn table(title: &str, head: &[&str], rows: &[Vec<String>]) {
     println!("\n### {title}\n");
-    println!("| {} |", head.join(" | "));
+    let cells = |cells: Vec<String>| println!("| {} |", cells.join(" | "));
+    let escaped = |cell: &str| cell.replace('|', "\\|");
+    cells(head.iter().map(|cell| escaped(cell)).collect());
     println!("|{}", " --- |".repeat(head.len()));
     for row in rows {
-        println!("| {} |", row.join(" | "));
+        cells(row.iter().map(|cell| escaped(cell)).collect());
     }
 }
 
