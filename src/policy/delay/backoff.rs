@@ -51,7 +51,8 @@ fn exponential(delay: Duration, factor: f64, n: u32) -> Duration {
     if delay.is_zero() {
         return Duration::ZERO;
     }
-    let multiple = factor.powf(f64::from(n));
+    // Not powf(): a whole exponent needs no libm, one library less to load.
+    let multiple = factor.powi(i32::try_from(n).unwrap_or(i32::MAX));
     // Whole multiples, the usual case, stay exact to the nanosecond.
     if multiple.fract() == 0.0 && multiple < 1e15 {
         #[expect(
