@@ -1,6 +1,9 @@
 //! What it costs to be there: one success, and a thousand failing attempts without a delay, beside a C program
 //! that does nothing but spawn and wait.
 //!
+//! Measured are copies, as an installation makes them: of a file that the linker wrote piece by piece the page cache
+//! holds small pages, and mapping those takes a tenth longer.
+//!
 //! `cargo bench --bench overhead [-- ROUNDS]`
 
 #![allow(
@@ -14,11 +17,16 @@
 
 mod support;
 
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use support::tools;
-use support::{arguments, cost, millis, preamble, quantile, quiet, ratios, rounds, spread, table};
+use support::{arguments, cost, millis, preamble, quiet, ratios, rounds, spread, table};
 
 const TRUE: &str = "/bin/true";
 const FALSE: &str = "/bin/false";
@@ -27,14 +35,17 @@ fn main() {
     let count = arguments().first().and_then(|word| word.parse().ok()).unwrap_or(200);
     preamble("Overhead");
     let directory = std::env::temp_dir().join(format!("retry-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("a directory for the floor");
+    fs::create_dir_all(&directory).expect("a directory for the floor");
     let dynamic = floor(&directory, "dynamic", &[]);
     let fixed = floor(&directory, "static", &["-static"]);
     let Some(dynamic) = dynamic else {
         println!("no C compiler is here, so there is no floor to measure against");
         return;
     };
-    let tools = tools::all();
+    let mut tools = tools::all();
+    for tool in &mut tools {
+        tool.path = tool.path.take().map(|path| installed(&directory, tool.name, &path));
+    }
     let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
     let floor = |path: &Option<PathBuf>, attempts: &str, command: &str| {
         words(&[path.as_ref()?.to_str()?, attempts, command])
@@ -53,7 +64,12 @@ fn main() {
         ),
     ];
     success.extend(tools.iter().map(|tool| (tool.name, tool.once(&[TRUE]))));
-    measure("One success of /bin/true", &success, count, 1, 0);
+    let options = ["--max", "3", "--jitter", "full", "--timeout", "1m", "--"];
+    let named =
+        |name| tools.iter().find(|tool| tool.name == name).and_then(|tool| tool.words(&options, &[TRUE]));
+    success.push(("retry (this), three options", named("retry (this)")));
+    success.push(("retry-static, three options", named("retry-static")));
+    measure("One success of /bin/true", &success, count, 1);
 
     let mut failing = vec![
         ("C, dynamic", floor(&some, "1000", FALSE)),
@@ -64,8 +80,14 @@ fn main() {
         ),
     ];
     failing.extend(tools.iter().map(|tool| (tool.name, tool.thousand(&[FALSE]))));
-    measure("1,000 failing attempts of /bin/false", &failing, (count / 20).max(3), 1000, 1);
-    let _ = std::fs::remove_dir_all(directory);
+    for (name, words) in &mut failing {
+        if words.as_ref().is_some_and(|words| !makes_all(&directory, words)) {
+            println!("{name} does not make 1,000 attempts and is left out.");
+            *words = None;
+        }
+    }
+    measure("1,000 failing attempts of /bin/false", &failing, (count / 20).max(3), 1000);
+    let _ = fs::remove_dir_all(directory);
 }
 
 /// Compiles the floor.
@@ -73,32 +95,75 @@ fn floor(directory: &Path, name: &str, options: &[&str]) -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor.c");
     let path = directory.join(name);
     let made = Command::new("cc").arg("-O2").args(options).arg(&source).arg("-o").arg(&path).status();
-    made.is_ok_and(|status| status.success()).then_some(path)
+    made.is_ok_and(|status| status.success()).then(|| installed(directory, name, &path))
+}
+
+/// Copies a compiled program, as installing it would; anything else is measured where it is.
+fn installed(directory: &Path, name: &str, path: &Path) -> PathBuf {
+    let mut start = [0; 4];
+    let compiled = fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok();
+    let copy = directory.join(format!("installed-{}", name.replace(' ', "-")));
+    if compiled && start == *b"\x7fELF" && fs::copy(path, &copy).is_ok() { copy } else { path.to_owned() }
+}
+
+/// Whether these words make their thousand attempts: a command that counts stands in for the one measured.
+fn makes_all(directory: &Path, words: &[String]) -> bool {
+    let (count, script) = (directory.join("count"), directory.join("counting"));
+    let _ = fs::remove_file(&count);
+    fs::write(&script, format!("#!/bin/sh\nprintf . >>{}\nexit 1\n", count.display())).expect("a script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a script");
+    let script = script.to_str().expect("a path in UTF-8");
+    let words: Vec<String> = words.iter().map(|word| word.replace(FALSE, script)).collect();
+    let _ = quiet(&words).status();
+    fs::metadata(&count).is_ok_and(|count| count.len() == 1000)
+}
+
+/// Resident size in KiB of a program that waits for its command: the peak so far (proc(5), VmHWM). What wait4(2)
+/// says would be the size of this program here, if that is the larger: exec keeps it.
+fn resident(words: &[String]) -> Option<u64> {
+    let words: Vec<String> = words.iter().map(|word| word.replace(TRUE, "/bin/sleep")).collect();
+    let mut child = quiet(&words).arg("0.3").spawn().ok()?;
+    thread::sleep(Duration::from_millis(200));
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+    let _ = child.wait();
+    let status = status.ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// Measures these, the first of which is the floor, and prints the table. A success that does not end with 0 is not
 /// counted; some tools end with 0 after a failure, too.
-fn measure(title: &str, all: &[(&str, Option<Vec<String>>)], count: usize, attempts: u32, expected: i32) {
+fn measure(title: &str, all: &[(&str, Option<Vec<String>>)], count: usize, attempts: u32) {
     let costs = rounds(count, all.len(), |candidate| {
         let words = all[candidate].1.as_ref()?;
         let cost = cost(&mut quiet(words)).ok()?;
-        (cost.status == 0 || expected != 0).then_some(cost)
+        (cost.status == 0 || attempts > 1).then_some(cost)
     });
     let row = |(name, words): &(&str, Option<Vec<String>>), own: &Vec<_>| {
-        let counted = own.iter().flatten().count();
-        let cells = match (words, counted) {
-            (None, _) => ["missing, or cannot do this".to_owned(), String::new(), String::new()],
-            (Some(_), 0) => ["does not end as it should".to_owned(), String::new(), String::new()],
-            (Some(_), _) => {
+        let cells = match words {
+            None => ["missing, or cannot do this".to_owned(), String::new(), String::new()],
+            Some(_) if own.iter().flatten().count() == 0 => {
+                ["does not end as it should".to_owned(), String::new(), String::new()]
+            }
+            Some(words) => {
                 let each: Vec<f64> = millis(own).iter().map(|ms| ms / f64::from(attempts)).collect();
-                let peaks: Vec<f64> = own.iter().flatten().map(|cost| cost.peak as f64).collect();
-                let peak = format!("{:.0}", quantile(&peaks, 0.5));
-                [spread(&ratios(own, &costs[0]), 2), spread(&each, 2), peak]
+                let waits = attempts == 1 && words.last().is_some_and(|last| last == TRUE) && words.len() > 1;
+                let resident = if waits { resident(words) } else { None };
+                [
+                    spread(&ratios(own, &costs[0]), 2),
+                    spread(&each, 2),
+                    resident.map_or_else(|| "-".to_owned(), |kib| kib.to_string()),
+                ]
             }
         };
         std::iter::once((*name).to_owned()).chain(cells).collect()
     };
-    let rows: Vec<Vec<String>> = all.iter().zip(&costs).map(|(candidate, own)| row(candidate, own)).collect();
-    let head = ["", "ratio to C, dynamic: median (quartiles)", "ms per attempt", "peak KiB"];
-    table(&format!("{title}, {count} rounds"), &head, &rows);
+    let mut rows: Vec<Vec<String>> =
+        all.iter().zip(&costs).map(|(candidate, own)| row(candidate, own)).collect();
+    let head = ["", "ratio to C, dynamic: median (quartiles)", "ms per attempt", "peak KiB while it waits"];
+    let columns = if attempts == 1 { 4 } else { 3 };
+    for row in &mut rows {
+        row.truncate(columns);
+    }
+    table(&format!("{title}, {count} rounds"), &head[..columns], &rows);
 }

@@ -11,7 +11,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 (cd "$(dirname "$0")/.." &&
     RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend="linux_getrandom"' \
         cargo build --quiet --locked --release --target "$host" --target-dir "$directory/src/static") &&
-    ln -sf "src/static/$host/release/retry" "$directory/retry-static"
+    install "$directory/src/static/$host/release/retry" "$directory/retry-static"
 cd "$directory" || exit 1
 crate() { # NAME VERSION PROGRAM AS
     cargo install --quiet --locked --root "src/$1" --version "$2" "$1" ||

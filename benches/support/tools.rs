@@ -70,7 +70,17 @@ pub(crate) fn all() -> Vec<Tool> {
             "retry-cli",
             None,
             &["--"],
-            &["--attempts", "1000", "--min-duration", "0ms", "--max-duration", "0ms", "--jitter", "0", "--"],
+            &[
+                "--attempts",
+                "1000",
+                "--min-duration",
+                "0ms",
+                "--max-duration",
+                "0ms",
+                "--jitter",
+                "0.5",
+                "--",
+            ],
         ),
         peer("retry-cmd", None, &["-q", "--"], &["-q", "-m", "1000", "-i", "0", "--"]),
         // It cannot do without its delays.
