@@ -1,9 +1,9 @@
 //! The reason for all of it: a crowd against a service that is down for ten seconds and then serves sixty
 //! requests in a second, refusing the rest. For each tool at its own best settings: how many requests the outage
-//! saw, the highest peak after it, and when all had come through. Writes the arrivals over time to
-//! `benches/storm.svg`.
+//! saw, the highest peak after it, and when all had come through. The tools take turns, for three rounds. Writes
+//! the arrivals of the last round over time to `benches/storm.svg`.
 //!
-//! `cargo bench --bench storm [-- CLIENTS]`
+//! `cargo bench --bench storm [-- CLIENTS [ROUNDS]]`
 
 #![allow(
     clippy::print_stdout,
@@ -41,7 +41,9 @@ const PLOTTED: [(&str, &str); 4] = [
 ];
 
 fn main() {
-    let clients = arguments().first().and_then(|word| word.parse().ok()).unwrap_or(300);
+    let words = arguments();
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok());
+    let (clients, rounds) = (number(0).unwrap_or(300), number(1).unwrap_or(3));
     preamble("The storm");
     let directory = std::env::temp_dir().join(format!("retry-storm-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
@@ -52,6 +54,57 @@ fn main() {
         println!("no C compiler is here, so there is no client");
         return;
     }
+    let candidates = candidates();
+    let mut aftermaths: Vec<Vec<Aftermath>> = candidates.iter().map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        let turns = candidates.iter().zip(&mut aftermaths).enumerate();
+        for (number, ((name, service, program, options), own)) in turns {
+            let Some(program) = program else { continue };
+            let state = directory.join(format!("state-{round}-{number}"));
+            own.push(storm(*service, clients, LIMIT, |port| {
+                let mut command = Command::new(program);
+                command.args(options);
+                if !name.starts_with("recur") {
+                    command.arg("--");
+                }
+                command.arg(&client).env("PORT", port.to_string()).env("RETRY_STATE", &state);
+                command
+            }));
+            let _ = std::fs::remove_dir_all(&state);
+        }
+    }
+    let names = candidates.iter().map(|candidate| candidate.0);
+    let rows: Vec<Vec<String>> = names.clone().zip(&aftermaths).map(|(name, own)| row(name, own)).collect();
+    let plotted: Vec<(&str, &str, &Aftermath)> = PLOTTED
+        .iter()
+        .filter_map(|(name, colour)| {
+            let at = names.clone().position(|other| other == *name)?;
+            Some((*name, *colour, aftermaths.get(at)?.last()?))
+        })
+        .collect();
+    let head = [
+        "",
+        "requests in the outage, per client",
+        "peak in 100 ms after it",
+        "all through, in the least possible",
+        "gave up",
+        "refused after it, per client",
+    ];
+    let least = least(clients);
+    let title = format!(
+        "{clients} clients, down for 10 s, then 60 requests a second (at least {least:.1} s), {rounds} rounds"
+    );
+    table(&title, &head, &rows);
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/storm.svg");
+    std::fs::write(&picture, plot(&plotted)).expect("a picture");
+    let _ = std::fs::remove_dir_all(directory);
+}
+
+/// A tool at its own best settings: how it is called here, what it meets, its program (unless it is missing), and
+/// its options.
+type Candidate = (&'static str, Service, Option<String>, Vec<&'static str>);
+
+fn candidates() -> Vec<Candidate> {
     let tools = tools::all();
     let peer = |name: &str| {
         let tool = tools.iter().find(|tool| tool.name == name)?;
@@ -59,8 +112,14 @@ fn main() {
     };
     let own = || Some(RETRY.to_owned());
     let asks = Service { asks: Some(5), ..SERVICE };
-    let candidates: Vec<(&str, Service, Option<String>, Vec<&str>)> = vec![
+    vec![
         ("retry --deadline 2m", SERVICE, own(), vec!["--deadline", "2m"]),
+        (
+            "retry --deadline 2m --max-delay 10s",
+            SERVICE,
+            own(),
+            vec!["--deadline", "2m", "--max-delay", "10s"],
+        ),
         (
             "retry --breaker x --breaker-wait --deadline 2m",
             SERVICE,
@@ -100,61 +159,52 @@ fn main() {
             peer("recur"),
             vec!["-a", "12", "-d", "1s", "-b", "2s", "-j", "0,1s"],
         ),
-    ];
-    let mut rows = Vec::new();
-    let mut plotted = Vec::new();
-    for (number, (name, service, program, options)) in candidates.into_iter().enumerate() {
-        let Some(program) = program else {
-            rows.push(vec![name.to_owned(), "missing".to_owned()]);
-            continue;
-        };
-        let state = directory.join(format!("state-{number}"));
-        let after = storm(service, clients, LIMIT, |port| {
-            let mut command = Command::new(&program);
-            command.args(&options);
-            if !name.starts_with("recur") {
-                command.arg("--");
-            }
-            command.arg(&client).env("PORT", port.to_string()).env("RETRY_STATE", &state);
-            command
-        });
-        rows.push(row(name, &after));
-        if let Some((_, colour)) = PLOTTED.iter().find(|(plotted, _)| *plotted == name) {
-            plotted.push((name, *colour, after));
-        }
-    }
-    let head = [
-        "",
-        "requests in the outage, per client",
-        "peak in 100 ms after it",
-        "all through after",
-        "gave up",
-        "requests in all",
-    ];
-    table(&format!("{clients} clients, down for 10 s, then 60 requests a second"), &head, &rows);
-    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/storm.svg");
-    std::fs::write(&picture, plot(&plotted)).expect("a picture");
-    let _ = std::fs::remove_dir_all(directory);
-}
-
-fn row(name: &str, after: &Aftermath) -> Vec<String> {
-    let all = match (after.gave_up, after.last_success) {
-        (0, Some(at)) => format!("{:.1} s", at.as_secs_f64()),
-        (_, Some(at)) => format!("({:.1} s)", at.as_secs_f64()),
-        (_, None) => "-".to_owned(),
-    };
-    vec![
-        name.to_owned(),
-        format!("{:.2}", after.amplification()),
-        after.peak().to_string(),
-        all,
-        after.gave_up.to_string(),
-        format!("{} ({} served)", after.arrivals.len(), after.served()),
     ]
 }
 
+/// When the last of so many clients can be served, at best, in seconds: the outage is over, and the service has
+/// served at its rate, beside what its bucket held.
+fn least(clients: usize) -> f64 {
+    SERVICE.outage.as_secs_f64() + (clients as f64 - SERVICE.rate / 10.0).max(0.0) / SERVICE.rate
+}
+
+fn row(name: &str, own: &[Aftermath]) -> Vec<String> {
+    if own.is_empty() {
+        return vec![name.to_owned(), "missing".to_owned()];
+    }
+    let each = |figure: &dyn Fn(&Aftermath) -> f64, digits| middle(own.iter().map(figure).collect(), digits);
+    let through = |after: &Aftermath| {
+        after.last_success.map_or(f64::INFINITY, |at| at.as_secs_f64() / least(after.clients))
+    };
+    let refused = |after: &Aftermath| {
+        let all = after.arrivals.len() as f64 / after.clients as f64;
+        all - after.amplification() - after.served() as f64 / after.clients as f64
+    };
+    let gave_up = own.iter().any(|after| after.gave_up > 0);
+    vec![
+        name.to_owned(),
+        each(&Aftermath::amplification, 2),
+        each(&|after| after.peak() as f64, 0),
+        if gave_up { "never".to_owned() } else { each(&through, 2) },
+        each(&|after| after.gave_up as f64, 0),
+        each(&refused, 2),
+    ]
+}
+
+/// Median, least and most.
+fn middle(mut values: Vec<f64>, digits: usize) -> String {
+    values.sort_by(f64::total_cmp);
+    match (values.first(), values.get(values.len() / 2), values.last()) {
+        (Some(least), Some(median), Some(most)) if least < most => {
+            format!("{median:.digits$} ({least:.digits$}-{most:.digits$})")
+        }
+        (_, Some(median), _) => format!("{median:.digits$}"),
+        _ => "-".to_owned(),
+    }
+}
+
 /// Requests in each half second, as lines.
-fn plot(all: &[(&str, &str, Aftermath)]) -> String {
+fn plot(all: &[(&str, &str, &Aftermath)]) -> String {
     const WIDTH: f64 = 720.0;
     const HEIGHT: f64 = 300.0;
     const SECONDS: usize = 60;
