@@ -177,8 +177,8 @@ fn row(name: &str, own: &[Aftermath]) -> Vec<String> {
         after.last_success.map_or(f64::INFINITY, |at| at.as_secs_f64() / least(after.clients))
     };
     let refused = |after: &Aftermath| {
-        let all = after.arrivals.len() as f64 / after.clients as f64;
-        all - after.amplification() - after.served() as f64 / after.clients as f64
+        let late = after.arrivals.iter().filter(|arrival| arrival.at >= after.outage && !arrival.served);
+        late.count() as f64 / after.clients as f64
     };
     let gave_up = own.iter().any(|after| after.gave_up > 0);
     vec![

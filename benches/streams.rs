@@ -45,6 +45,9 @@ fn main() {
     ];
     measure("stdout", &out, count, &directory);
 
+    // Keeps its output open, and writes nothing while it reads: where it closes it, Debian's retry stops feeding it;
+    // where it writes meanwhile, both wait for ever.
+    let consume = "sh -c 'cat >/dev/null; exit 0'";
     // The last attempt keeps nothing; before it one reads a single byte, so that it has to be replayed.
     let once = "sh -c 'case $RETRY_ATTEMPT in 1) head -c1 >/dev/null; exit 1;; esac; exec cat >/dev/null'";
     let into: Vec<(&str, Option<String>)> = vec![
@@ -52,13 +55,13 @@ fn main() {
         ("cat > file; cat file", Some(format!("{source} | cat >$D/f; cat $D/f >/dev/null; rm $D/f"))),
         (
             "retry -n1 (the pipe itself)",
-            retry("-n1 -- cat >/dev/null").map(|run| format!("{source} | {run}")),
+            retry(&format!("-n1 -- {consume}")).map(|run| format!("{source} | {run}")),
         ),
         (
             "retry, replay that keeps nothing",
             retry(&format!("-q -n2 -d0 -- {once}")).map(|run| format!("{source} | {run}")),
         ),
-        ("retry, replay that keeps", retry("-- cat >/dev/null").map(|run| format!("{source} | {run}"))),
+        ("retry, replay that keeps", retry(&format!("-- {consume}")).map(|run| format!("{source} | {run}"))),
         (
             "retry, read twice",
             retry("-q -d0 -- sh -c 'cat >/dev/null; [ $RETRY_ATTEMPT = 2 ]'")
@@ -66,9 +69,9 @@ fn main() {
         ),
         (
             "debian-retry, which always keeps",
-            peer("debian-retry", "-- cat >/dev/null").map(|run| format!("{source} | {run}")),
+            peer("debian-retry", &format!("-- {consume}")).map(|run| format!("{source} | {run}")),
         ),
-        ("recur -I", peer("recur", "-I cat >/dev/null").map(|run| format!("{source} | {run}"))),
+        ("recur -I", peer("recur", &format!("-I {consume}")).map(|run| format!("{source} | {run}"))),
     ];
     measure("stdin", &into, count, &directory);
     let _ = std::fs::remove_dir_all(directory);
@@ -88,14 +91,9 @@ fn measure(title: &str, all: &[(&str, Option<String>)], count: usize, directory:
         .iter()
         .zip(&costs)
         .map(|((name, line), own)| {
-            if line.is_none() || own.iter().flatten().count() == 0 {
-                return vec![
-                    (*name).to_owned(),
-                    "missing".to_owned(),
-                    String::new(),
-                    String::new(),
-                    String::new(),
-                ];
+            if own.iter().flatten().count() == 0 {
+                let cause = if line.is_none() { "missing" } else { "does not end as it should" };
+                return [*name, cause, "", "", ""].map(str::to_owned).to_vec();
             }
             let rates: Vec<f64> = millis(own).iter().map(|ms| BYTES as f64 / 1e3 / ms).collect();
             let peaks: Vec<f64> = own.iter().flatten().map(|cost| cost.peak as f64 / 1024.0).collect();

@@ -47,11 +47,6 @@ impl Aftermath {
         count(during) / count(self.clients)
     }
 
-    /// Requests that were served.
-    pub(crate) fn served(&self) -> usize {
-        self.arrivals.iter().filter(|arrival| arrival.served).count()
-    }
-
     /// Most requests in a tenth of a second, once the outage is over.
     pub(crate) fn peak(&self) -> usize {
         let after: Vec<Duration> =
