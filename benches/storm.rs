@@ -33,11 +33,12 @@ const SERVICE: Service = Service { outage: Duration::from_secs(10), rate: 60.0, 
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// What is plotted, and in which colour.
-const PLOTTED: [(&str, &str); 4] = [
-    ("retry --deadline 2m", "#1f77b4"),
+const PLOTTED: [(&str, &str); 5] = [
+    ("retry --deadline 2m --max-delay 10s", "#1f77b4"),
     ("retry --breaker x --breaker-wait --deadline 2m", "#2ca02c"),
     ("debian-retry -d 1,2,4,8,16,32", "#d62728"),
     ("attempt exponential, jitter 1", "#ff7f0e"),
+    ("retry-cmd -m 60 -i 1", "#7f7f7f"),
 ];
 
 fn main() {
@@ -125,6 +126,12 @@ fn candidates() -> Vec<Candidate> {
             SERVICE,
             own(),
             vec!["--breaker", "x", "--breaker-wait", "--deadline", "2m"],
+        ),
+        (
+            "retry --breaker x --breaker-wait --breaker-cooldown 5s --deadline 2m",
+            SERVICE,
+            own(),
+            vec!["--breaker", "x", "--breaker-wait", "--breaker-cooldown", "5s", "--deadline", "2m"],
         ),
         ("retry --budget x=20% --deadline 2m", SERVICE, own(), vec!["--budget", "x=20%", "--deadline", "2m"]),
         (
@@ -221,8 +228,8 @@ fn plot(all: &[(&str, &str, &Aftermath)]) -> String {
     let y = |rate: f64| 20.0 + HEIGHT - (rate / 700.0).min(1.0).sqrt() * HEIGHT;
     let x = |second: f64| 60.0 + second / SECONDS as f64 * WIDTH;
     let mut svg = String::from(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"820\" height=\"400\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"820\" height=\"400\" fill=\"white\"/>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"820\" height=\"420\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"820\" height=\"420\" fill=\"white\"/>\n",
     );
     let (left, right) = (x(0.0), x(10.0));
     writeln!(
