@@ -22,19 +22,22 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::pty::openpty;
+use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
-use nix::unistd::Pid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 use support::{RETRY, Random, arguments, preamble};
 
 /// What a command does; the status that it may end with by itself; whether it leaves a process behind that is
 /// its own affair where the attempt ends by itself.
-const COMMANDS: [(&str, &[i32], bool); 16] = [
+const COMMANDS: [(&str, &[i32], bool); 19] = [
     ("exit 0", &[0], false),
     ("exit 7", &[7], false),
     ("[ $RETRY_ATTEMPT = 2 ]", &[0, 1], false),
@@ -50,6 +53,10 @@ const COMMANDS: [(&str, &[i32], bool); 16] = [
     ("seq 20000; [ $RETRY_ATTEMPT = 2 ]", &[0, 1], false),
     ("exec >&- 2>&-; sleep 0.05; exit 6", &[6], false),
     ("cat; exit 8", &[8], false),
+    ("printf 'HTTP/1.1 503\\nRetry-After: 1\\n\\n'; exit 22", &[22], false),
+    // Takes the terminal's foreground, and its modes, where there is one.
+    ("set -m; sleep 60", &[], false),
+    ("set -m; sh -c 'exit 3'; exit 11", &[11], false),
     ("head -c 10; read x; seq 3 >&2; kill -KILL $$", &[137], false),
 ];
 
@@ -68,8 +75,16 @@ const SIGNALS: [Signal; 9] = [
 /// How much longer than it should a run may take on a busy machine.
 const SLACK: Duration = Duration::from_secs(8);
 
-fn main() {
+/// The first argument of this program where it is the leader of a session.
+const LEADER: &str = "leader";
+
+fn main() -> ExitCode {
     let words = arguments();
+    if words.first().is_some_and(|word| word == LEADER) {
+        return lead(&words[1..]);
+    }
+    // What retry leaves behind, dead or alive, comes to this process.
+    set_child_subreaper(true).expect("a subreaper");
     let seconds = words.first().and_then(|word| word.parse().ok()).unwrap_or(600);
     let first: u64 = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(1);
     preamble("Torture");
@@ -87,9 +102,7 @@ fn main() {
         }
     }
     println!("{runs} runs from seed {first} on, {failed} failed");
-    if failed > 0 {
-        std::process::abort();
-    }
+    if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// What was drawn.
@@ -112,20 +125,35 @@ fn plan(random: &mut Random, directory: &Path) -> Plan {
     let mut options: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| options.extend(words.iter().map(|word| (*word).to_owned()));
     let attempts = 1 + random.below(4);
-    add(&["-n", &attempts.to_string(), "-d", *random.pick(&["0", "0.01", "0.2"]), "--max-delay", "0.3"]);
+    add(&["-n", &attempts.to_string()]);
     let timeout = 100 + random.below(400);
     add(&["--timeout", &format!("{timeout}ms")]);
     let kill_after = *random.pick(&[0, 50, 300]);
     add(&["--kill-after", &format!("{kill_after}ms")]);
     let mut longest = Duration::from_millis(attempts * (timeout + kill_after + 300));
-    if random.chance(40) {
-        let deadline = 200 + random.below(1500);
+    let bounded = random.chance(40);
+    if bounded {
+        let deadline = 250 + random.below(1500);
         add(&["--deadline", &format!("{deadline}ms")]);
         longest = longest.min(Duration::from_millis(deadline + kill_after));
     }
+    // A deadline cuts a long delay too.
+    if bounded && random.chance(30) {
+        add(&["-d", "1m", "-j", "none"]);
+    } else {
+        add(&["-d", *random.pick(&["0", "0.01", "0.2"]), "--max-delay", "0.3"]);
+        if random.chance(20) {
+            add(&["-j", *random.pick(&["full", "equal", "decorrelated", "none"])]);
+        }
+        if random.chance(10) {
+            add(&["--min-delay", "20ms"]);
+        }
+    }
     let mut allowed = own.to_vec();
-    // A limit; the success of what is retried; a status of 0 that is none.
-    allowed.extend([124, 1]);
+    // A limit.
+    allowed.push(124);
+    let key = format!("file:{}", directory.join("key").display());
+    let headers = directory.join("headers").display().to_string();
     for (percent, words) in [
         (30, &["--hold"][..]),
         (20, &["-r", "stdout~never", "-r", "failure"]),
@@ -141,23 +169,48 @@ fn plan(random: &mut Random, directory: &Path) -> Plan {
         (10, &["--not-idempotent"]),
         (10, &["--healthy-after", "1h"]),
         (10, &["--expand", "--idempotency-key", "k"]),
+        (10, &["--idempotency-key", &key]),
+        (10, &["--until", "failure"]),
+        (10, &["--success-on", "7"]),
+        (10, &["-p", "http"]),
+        (10, &["--headers", &headers]),
+        (10, &["--splay", "200ms"]),
+        (10, &["--seed", "7"]),
+        (10, &["--label", "a b"]),
     ] {
-        if random.chance(percent) && !(words[0] == "-q" && options.contains(&"-v".to_owned())) {
-            let repeated =
-                ["--stdin", "--signal"].contains(&words[0]) && options.iter().any(|w| w == words[0]);
-            let useless = (words[0] == "--stdin-limit" && options.iter().any(|w| w == "--stdin"))
-                || (words[0] == "--stdin" && options.iter().any(|w| w == "--stdin-limit"));
-            if !repeated && !useless {
-                options.extend(words.iter().map(|word| (*word).to_owned()));
-                if words[0] == "--check" {
-                    longest += Duration::from_millis(attempts * (timeout + kill_after));
-                }
-            }
+        // Of these pairs one makes the other an error.
+        const APART: [&[&str]; 5] = [
+            &["-q", "-v"],
+            &["--stdin", "--stdin-limit"],
+            &["--signal"],
+            &["--expand", "--idempotency-key"],
+            &["--until", "--success-on", "-r"],
+        ];
+        let first = words[0];
+        let drawn = |word: &str| options.iter().any(|option| option == word);
+        let apart = APART.iter().any(|set| set.contains(&first) && set.iter().any(|word| drawn(word)));
+        if !random.chance(percent) || apart {
+            continue;
+        }
+        options.extend(words.iter().map(|word| (*word).to_owned()));
+        match first {
+            "--check" => longest += Duration::from_millis(attempts * (timeout + kill_after)),
+            "--splay" => longest += Duration::from_millis(200),
+            // A wait of two seconds between attempts at most, as the command asks.
+            "-p" => longest += Duration::from_secs(2 * attempts),
+            // What fails is what was waited for; what succeeds is not.
+            "--until" => allowed.extend([0, 1]),
+            _ => {}
         }
     }
+    if random.chance(10) {
+        options.extend(["--budget", "c=50%"].map(str::to_owned));
+    }
     if random.chance(20) {
-        let state = directory.join("state").display().to_string();
-        options.extend(["--breaker", "b", "--breaker-failures", "2", "--state", &state].map(str::to_owned));
+        options.extend(["--breaker", "b", "--breaker-failures", "2"].map(str::to_owned));
+        if bounded && random.chance(50) {
+            options.push("--breaker-wait".to_owned());
+        }
         allowed.push(75);
     }
     let mut signals: Vec<(Duration, Signal)> = Vec::new();
@@ -183,8 +236,17 @@ fn run(seed: u64) -> Result<(), String> {
     fs::create_dir_all(&spool).expect("a directory");
     let plan = plan(&mut random, &directory);
     let mark = format!("TORTURE={}-{seed}", std::process::id());
-    let mut command = Command::new(RETRY);
+    let report = directory.join("report");
+    let mut command = if plan.terminal {
+        // A leader that stays: where retry led the session, the terminal would be nobody's in the end.
+        let mut leader = Command::new(std::env::current_exe().expect("this program"));
+        leader.arg(LEADER).arg(&report);
+        leader
+    } else {
+        Command::new(RETRY)
+    };
     command.args(&plan.options).args(["--", "sh", "-c", plan.command]);
+    command.env("RETRY_STATE", directory.join("state"));
     command.env("TMPDIR", &spool).env("TORTURE", mark.trim_start_matches("TORTURE="));
     let terminal = if plan.terminal { Some(openpty(None, None).expect("a pseudo-terminal")) } else { None };
     let before: Option<Termios> = terminal.as_ref().map(|pair| tcgetattr(&pair.slave).expect("modes"));
@@ -232,29 +294,81 @@ fn run(seed: u64) -> Result<(), String> {
     if let Some(pair) = &terminal {
         reader(pair.master.try_clone().expect("a descriptor"));
     }
-    let (status, stopped) = supervise(&mut child, &plan, start);
+    let (status, stopped) = supervise(&mut child, &plan, start, plan.terminal.then_some(&*report));
     let took = start.elapsed();
     let described = || {
         format!("retry {} -- sh -c {:?}, signals {:?}", plan.options.join(" "), plan.command, plan.signals)
     };
-    let result =
-        judge(status, took, stopped, &plan, &mark, &spool).map_err(|what| format!("{what}: {}", described()));
+    let result = judge(status, took, stopped, &plan, &mark, &directory)
+        .map_err(|what| format!("{what}: {}", described()));
     let result = result.and_then(|()| match (&terminal, &before) {
         (Some(pair), Some(before)) if tcgetattr(&pair.slave).ok().as_ref() != Some(before) => {
             Err(format!("the terminal has other modes: {}", described()))
         }
         _ => Ok(()),
     });
-    for pid in marked(&mark) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    loop {
+        for pid in marked(&mark) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if !adopted().1 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(1));
     }
     let _ = fs::remove_dir_all(directory);
     result
 }
 
-/// Sends the signals, and waits; the status, if it ended, and how long it was stopped.
-fn supervise(child: &mut Child, plan: &Plan, start: Instant) -> (Option<ExitStatus>, Duration) {
-    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+/// Runs retry as a job of the session that this process leads, and ends with its status. Says in a file which
+/// process it is, and in the end whether the terminal has been lost.
+fn lead(words: &[String]) -> ExitCode {
+    let (report, words) = words.split_first().expect("a file");
+    let say = |text: &str| {
+        let new = format!("{report}.new");
+        fs::write(&new, text).expect("a report");
+        fs::rename(&new, report).expect("a report");
+    };
+    let mut child = Command::new(RETRY).args(words).spawn().expect("it starts");
+    say(&child.id().to_string());
+    let status = child.wait().expect("a child");
+    if tcgetpgrp(std::io::stderr()) != Ok(getpgrp()) {
+        say("lost");
+    }
+    u8::try_from(ended(status)).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// The status as a shell shows it.
+fn ended(status: ExitStatus) -> i32 {
+    status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
+}
+
+/// Reaps what has come to this process, its parent having ended: how many were dead, and whether any lives.
+fn adopted() -> (usize, bool) {
+    let mut dead = 0;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return (dead, true),
+            Ok(_) => dead += 1,
+            Err(Errno::EINTR) => {}
+            Err(_) => return (dead, false),
+        }
+    }
+}
+
+/// Sends the signals, and waits; the status, if it ended, and how long it was stopped. Where a leader is between,
+/// its report tells which process retry is.
+fn supervise(
+    child: &mut Child,
+    plan: &Plan,
+    start: Instant,
+    report: Option<&Path>,
+) -> (Option<ExitStatus>, Duration) {
+    let own = i32::try_from(child.id()).expect("a pid");
+    let retry = || match report {
+        None => Some(Pid::from_raw(own)),
+        Some(report) => fs::read_to_string(report).ok()?.parse().ok().map(Pid::from_raw),
+    };
     let mut stopped = Duration::ZERO;
     let mut signals = plan.signals.iter();
     let mut next = signals.next();
@@ -264,6 +378,7 @@ fn supervise(child: &mut Child, plan: &Plan, start: Instant) -> (Option<ExitStat
         }
         if let Some((at, signal)) = next
             && start.elapsed() >= *at
+            && let Some(pid) = retry()
         {
             let _ = kill(pid, *signal);
             if matches!(signal, Signal::SIGTSTP | Signal::SIGSTOP) {
@@ -290,10 +405,11 @@ fn judge(
     stopped: Duration,
     plan: &Plan,
     mark: &str,
-    spool: &Path,
+    directory: &Path,
 ) -> Result<(), String> {
     let Some(status) = status else { return Err("it did not end".to_owned()) };
-    let ended = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
+    let (unreaped, _) = adopted();
+    let ended = ended(status);
     if took > plan.longest + stopped + SLACK {
         return Err(format!("it took {took:?}, and {:?} are allowed", plan.longest));
     }
@@ -305,6 +421,9 @@ fn judge(
         !matches!(signal, Signal::SIGWINCH | Signal::SIGTSTP | Signal::SIGSTOP | Signal::SIGCONT)
     };
     let own_end = plan.leaves || plan.signals.iter().any(|(_, signal)| deadly(signal));
+    if unreaped > 0 && !own_end {
+        return Err(format!("it ended with {ended}, and left {unreaped} dead processes to others"));
+    }
     let patience = Instant::now() + Duration::from_secs(2);
     while !own_end && !marked(mark).is_empty() {
         if Instant::now() > patience {
@@ -312,10 +431,22 @@ fn judge(
         }
         thread::sleep(Duration::from_millis(10));
     }
-    match fs::read_dir(spool).map(Iterator::count) {
-        Ok(0) => Ok(()),
-        left => Err(format!("files are left: {left:?}")),
+    // What lives may have it.
+    if !own_end && fs::read_to_string(directory.join("report")).is_ok_and(|text| text == "lost") {
+        return Err(format!("it ended with {ended}, and the terminal is another group's"));
     }
+    // The records and their locks, and a key that is kept for the next run, are no strays.
+    let kept = ["tmp", "state", "report", "key"];
+    let records = ["b.json", "b.json.lock", "c.json", "c.json.lock"];
+    let strays: Vec<_> = [("tmp", &[][..]), ("state", &records), ("", &kept)]
+        .into_iter()
+        .flat_map(|(at, kept)| {
+            fs::read_dir(directory.join(at)).into_iter().flatten().flatten().map(move |f| (f, kept))
+        })
+        .filter(|(file, kept)| !kept.iter().any(|name| file.file_name() == *name))
+        .map(|(file, _)| file.path())
+        .collect();
+    if strays.is_empty() { Ok(()) } else { Err(format!("files are left: {strays:?}")) }
 }
 
 /// The processes that have this in their environment, zombies aside.
