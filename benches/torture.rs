@@ -54,7 +54,7 @@ const COMMANDS: [(&str, &[i32], bool); 19] = [
     ("exec >&- 2>&-; sleep 0.05; exit 6", &[6], false),
     ("cat; exit 8", &[8], false),
     ("printf 'HTTP/1.1 503\\nRetry-After: 1\\n\\n'; exit 22", &[22], false),
-    // Takes the terminal's foreground, and its modes, where there is one.
+    // Takes the foreground of the terminal, where there is one.
     ("set -m; sleep 60", &[], false),
     ("set -m; sh -c 'exit 3'; exit 11", &[11], false),
     ("head -c 10; read x; seq 3 >&2; kill -KILL $$", &[137], false),
