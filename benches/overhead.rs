@@ -26,13 +26,13 @@ use std::thread;
 use std::time::Duration;
 
 use support::tools;
-use support::{arguments, cost, millis, preamble, quiet, ratios, rounds, spread, table};
+use support::{argument, cost, millis, preamble, quiet, ratios, rounds, spread, table};
 
 const TRUE: &str = "/bin/true";
 const FALSE: &str = "/bin/false";
 
 fn main() {
-    let count = arguments().first().and_then(|word| word.parse().ok()).unwrap_or(200);
+    let count = argument(0, 200);
     preamble("Overhead");
     let directory = std::env::temp_dir().join(format!("retry-bench-{}", std::process::id()));
     fs::create_dir_all(&directory).expect("a directory for the floor");
@@ -139,31 +139,24 @@ fn measure(title: &str, all: &[(&str, Option<Vec<String>>)], count: usize, attem
         let cost = cost(&mut quiet(words)).ok()?;
         (cost.status == 0 || attempts > 1).then_some(cost)
     });
+    // Only a run of one attempt can be made to wait, where the command stands at the end of its words.
+    let columns = if attempts == 1 { 4 } else { 3 };
     let row = |(name, words): &(&str, Option<Vec<String>>), own: &Vec<_>| {
+        let blank = |cause: &str| [cause, "", ""].map(str::to_owned);
         let cells = match words {
-            None => ["missing, or cannot do this".to_owned(), String::new(), String::new()],
-            Some(_) if own.iter().flatten().count() == 0 => {
-                ["does not end as it should".to_owned(), String::new(), String::new()]
-            }
+            None => blank("missing, or cannot do this"),
+            Some(_) if own.iter().flatten().count() == 0 => blank("does not end as it should"),
             Some(words) => {
                 let each: Vec<f64> = millis(own).iter().map(|ms| ms / f64::from(attempts)).collect();
-                let waits = attempts == 1 && words.last().is_some_and(|last| last == TRUE) && words.len() > 1;
+                let waits = attempts == 1 && words.len() > 1 && words.last().is_some_and(|last| last == TRUE);
                 let resident = if waits { resident(words) } else { None };
-                [
-                    spread(&ratios(own, &costs[0]), 2),
-                    spread(&each, 2),
-                    resident.map_or_else(|| "-".to_owned(), |kib| kib.to_string()),
-                ]
+                let peak = resident.map_or_else(|| "-".to_owned(), |kib| kib.to_string());
+                [spread(&ratios(own, &costs[0]), 2), spread(&each, 2), peak]
             }
         };
-        std::iter::once((*name).to_owned()).chain(cells).collect()
+        std::iter::once((*name).to_owned()).chain(cells).take(columns).collect()
     };
-    let mut rows: Vec<Vec<String>> =
-        all.iter().zip(&costs).map(|(candidate, own)| row(candidate, own)).collect();
+    let rows: Vec<Vec<String>> = all.iter().zip(&costs).map(|(candidate, own)| row(candidate, own)).collect();
     let head = ["", "ratio to C, dynamic: median (quartiles)", "ms per attempt", "peak KiB while it waits"];
-    let columns = if attempts == 1 { 4 } else { 3 };
-    for row in &mut rows {
-        row.truncate(columns);
-    }
     table(&format!("{title}, {count} rounds"), &head[..columns], &rows);
 }

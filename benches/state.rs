@@ -16,10 +16,10 @@ mod support;
 use std::process::Child;
 use std::time::Instant;
 
-use support::{Cost, RETRY, arguments, cost, millis, preamble, quiet, ratios, rounds, spread, table};
+use support::{Cost, RETRY, argument, cost, millis, preamble, quiet, ratios, rounds, spread, table};
 
 fn main() {
-    let count = arguments().first().and_then(|word| word.parse().ok()).unwrap_or(100);
+    let count = argument(0, 100);
     preamble("Shared state");
     let directory = std::env::temp_dir().join(format!("retry-state-{}", std::process::id()));
     let state = directory.join("state");

@@ -1,5 +1,5 @@
 //! The reason for all of it: a crowd against a service that is down for ten seconds and then serves sixty
-//! requests in a second, refusing the rest. For each tool at its own best settings: how many requests the outage
+//! requests in a second, refusing the rest. For each tool at settings of its own: how many requests the outage
 //! saw, the highest peak after it, and when all had come through. The tools take turns, for three rounds. Writes
 //! the arrivals of the last round over time to `benches/storm.svg`.
 //!
@@ -25,7 +25,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use storm::{Aftermath, Service, storm};
-use support::{RETRY, arguments, preamble, table, tools};
+use support::{RETRY, argument, preamble, range, table, tools};
 
 const SERVICE: Service = Service { outage: Duration::from_secs(10), rate: 60.0, asks: None };
 
@@ -42,9 +42,7 @@ const PLOTTED: [(&str, &str); 5] = [
 ];
 
 fn main() {
-    let words = arguments();
-    let number = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok());
-    let (clients, rounds) = (number(0).unwrap_or(300), number(1).unwrap_or(3));
+    let (clients, rounds) = (argument(0, 300), argument(1, 3));
     preamble("The storm");
     let directory = std::env::temp_dir().join(format!("retry-storm-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
@@ -101,7 +99,7 @@ fn main() {
     let _ = std::fs::remove_dir_all(directory);
 }
 
-/// A tool at its own best settings: how it is called here, what it meets, its program (unless it is missing), and
+/// A tool at settings of its own: how it is called here, what it meets, its program (unless it is missing), and
 /// its options.
 type Candidate = (&'static str, Service, Option<String>, Vec<&'static str>);
 
@@ -179,7 +177,9 @@ fn row(name: &str, own: &[Aftermath]) -> Vec<String> {
     if own.is_empty() {
         return vec![name.to_owned(), "missing".to_owned()];
     }
-    let each = |figure: &dyn Fn(&Aftermath) -> f64, digits| middle(own.iter().map(figure).collect(), digits);
+    let each = |figure: &dyn Fn(&Aftermath) -> f64, digits| {
+        range(&own.iter().map(figure).collect::<Vec<_>>(), digits)
+    };
     let through = |after: &Aftermath| {
         after.last_success.map_or(f64::INFINITY, |at| at.as_secs_f64() / least(after.clients))
     };
@@ -196,18 +196,6 @@ fn row(name: &str, own: &[Aftermath]) -> Vec<String> {
         each(&|after| after.gave_up as f64, 0),
         each(&refused, 2),
     ]
-}
-
-/// Median, least and most.
-fn middle(mut values: Vec<f64>, digits: usize) -> String {
-    values.sort_by(f64::total_cmp);
-    match (values.first(), values.get(values.len() / 2), values.last()) {
-        (Some(least), Some(median), Some(most)) if least < most => {
-            format!("{median:.digits$} ({least:.digits$}-{most:.digits$})")
-        }
-        (_, Some(median), _) => format!("{median:.digits$}"),
-        _ => "-".to_owned(),
-    }
 }
 
 /// Requests in each half second, as lines.

@@ -15,13 +15,13 @@ mod support;
 
 use std::process::{Command, Stdio};
 
-use support::{RETRY, arguments, cost, millis, preamble, quantile, ratios, rounds, spread, table, tools};
+use support::{RETRY, argument, cost, millis, preamble, quantile, ratios, rounds, spread, table, tools};
 
 /// How much passes, in bytes.
 const BYTES: u64 = 1 << 30;
 
 fn main() {
-    let count = arguments().first().and_then(|word| word.parse().ok()).unwrap_or(5);
+    let count = argument(0, 5);
     preamble("Streams");
     let directory = std::env::temp_dir().join(format!("retry-streams-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");

@@ -20,7 +20,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
@@ -33,7 +33,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp};
-use support::{RETRY, Random, arguments, preamble};
+use support::{RETRY, Random, argument, arguments, ended, preamble};
 
 /// What a command does; the status that it may end with by itself; whether it leaves a process behind that is
 /// its own affair where the attempt ends by itself.
@@ -79,14 +79,14 @@ const SLACK: Duration = Duration::from_secs(8);
 const LEADER: &str = "leader";
 
 fn main() -> ExitCode {
-    let words = arguments();
-    if words.first().is_some_and(|word| word == LEADER) {
-        return lead(&words[1..]);
+    if let [first, words @ ..] = &arguments()[..]
+        && first == LEADER
+    {
+        return lead(words);
     }
     // What retry leaves behind, dead or alive, comes to this process.
     set_child_subreaper(true).expect("a subreaper");
-    let seconds = words.first().and_then(|word| word.parse().ok()).unwrap_or(600);
-    let first: u64 = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(1);
+    let (seconds, first) = (argument(0, 600), argument(1, 1));
     preamble("Torture");
     let end = Instant::now() + Duration::from_secs(seconds);
     let (mut runs, mut failed, mut seed) = (0_u32, 0_u32, first);
@@ -294,7 +294,7 @@ fn run(seed: u64) -> Result<(), String> {
     if let Some(pair) = &terminal {
         reader(pair.master.try_clone().expect("a descriptor"));
     }
-    let (status, stopped) = supervise(&mut child, &plan, start, plan.terminal.then_some(&*report));
+    let (status, stopped) = supervise(&mut child, &plan, start, &report);
     let took = start.elapsed();
     let described = || {
         format!("retry {} -- sh -c {:?}, signals {:?}", plan.options.join(" "), plan.command, plan.signals)
@@ -338,11 +338,6 @@ fn lead(words: &[String]) -> ExitCode {
     u8::try_from(ended(status)).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// The status as a shell shows it.
-fn ended(status: ExitStatus) -> i32 {
-    status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
-}
-
 /// Reaps what has come to this process, its parent having ended: how many were dead, and whether any lives.
 fn adopted() -> (usize, bool) {
     let mut dead = 0;
@@ -362,12 +357,12 @@ fn supervise(
     child: &mut Child,
     plan: &Plan,
     start: Instant,
-    report: Option<&Path>,
+    report: &Path,
 ) -> (Option<ExitStatus>, Duration) {
     let own = i32::try_from(child.id()).expect("a pid");
-    let retry = || match report {
-        None => Some(Pid::from_raw(own)),
-        Some(report) => fs::read_to_string(report).ok()?.parse().ok().map(Pid::from_raw),
+    let retry = || {
+        let pid = if plan.terminal { fs::read_to_string(report).ok()?.parse().ok()? } else { own };
+        Some(Pid::from_raw(pid))
     };
     let mut stopped = Duration::ZERO;
     let mut signals = plan.signals.iter();

@@ -5,7 +5,8 @@ pub(crate) mod tools;
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// The program under test, built like the others: optimised.
@@ -39,8 +40,13 @@ fn reap(child: &Child) -> io::Result<(i32, i64)> {
     if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } != pid {
         return Err(io::Error::last_os_error());
     }
-    let status = std::process::ExitStatus::from_raw(status);
-    Ok((status.code().or(status.signal().map(|n| 128 + n)).unwrap_or(-1), usage.ru_maxrss))
+    let status = ExitStatus::from_raw(status);
+    Ok((ended(status), usage.ru_maxrss))
+}
+
+/// The status as a shell shows it.
+pub(crate) fn ended(status: ExitStatus) -> i32 {
+    status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
 /// A command that reads and writes nothing.
@@ -129,6 +135,16 @@ pub(crate) fn spread(values: &[f64], digits: usize) -> String {
     format!("{:.digits$} ({:.digits$}-{:.digits$})", at(0.5), at(0.25), at(0.75))
 }
 
+/// `1.08 (1.00-1.21)`: the median, the least and the most; the median alone where all are the same.
+pub(crate) fn range(values: &[f64], digits: usize) -> String {
+    let [least, median, most] = [0.0, 0.5, 1.0].map(|place| quantile(values, place));
+    if least < most {
+        format!("{median:.digits$} ({least:.digits$}-{most:.digits$})")
+    } else {
+        format!("{median:.digits$}")
+    }
+}
+
 /// The ratios of one candidate to another, round by round.
 pub(crate) fn ratios(of: &[Option<Cost>], to: &[Option<Cost>]) -> Vec<f64> {
     let both = of.iter().zip(to).filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)));
@@ -180,4 +196,9 @@ pub(crate) fn preamble(name: &str) {
 /// What stands after `--` on the command line of `cargo bench`, without what cargo itself adds.
 pub(crate) fn arguments() -> Vec<String> {
     std::env::args().skip(1).filter(|word| word != "--bench").collect()
+}
+
+/// One of these, as a number.
+pub(crate) fn argument<T: FromStr>(at: usize, default: T) -> T {
+    arguments().get(at).and_then(|word| word.parse().ok()).unwrap_or(default)
 }
