@@ -56,6 +56,8 @@ pub(crate) fn quiet(words: &[String]) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"RETRY_")) {
         command.env_remove(name);
     }
+    // What cargo sets: the loader would look there first, for every program that is not static.
+    command.env_remove("LD_LIBRARY_PATH");
     command
 }
 
