@@ -44,6 +44,8 @@ impl Exit {
             Finish::Succeeded { outcome, .. } => Self::Status(outcome.status()),
             Finish::GaveUp { outcome, .. } | Finish::NotRetried { outcome, .. } => failed(outcome),
             Finish::InterruptedAttempt { outcome: Outcome::Signaled(signal), .. } => Self::Signal(*signal),
+            // The status of a check that has an answer is not the command's.
+            Finish::InterruptedAttempt { signal, rule: Rule::NotDone, .. } => Self::Signal(*signal),
             Finish::InterruptedAttempt { outcome, .. } => failed(outcome),
             Finish::InterruptedWait { signal } | Finish::InterruptedOutput { signal } => {
                 Self::Signal(*signal)
@@ -95,6 +97,10 @@ mod tests {
                     rule: Rule::Until("9".into()),
                 },
                 Exit::Status(9),
+            ),
+            (
+                Finish::InterruptedAttempt { signal: Signal::TERM, outcome: outcome(1), rule: Rule::NotDone },
+                Exit::Signal(Signal::TERM),
             ),
             (Finish::NotRun { refusal, deadline: None }, Exit::Status(75)),
             (Finish::NeverStarted { deadline: std::time::Duration::from_secs(1) }, Exit::Status(124)),

@@ -529,6 +529,7 @@ impl Phrases {
             }
             Rule::SuccessOn(_)
             | Rule::Done
+            | Rule::NotDone
             | Rule::CannotTell
             | Rule::Until(_)
             | Rule::RetryOn(_)
@@ -599,6 +600,7 @@ fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
     match rule {
         Rule::LeftAlive => "its processes are still alive".to_owned(),
         Rule::Done => "--check says that it is done".to_owned(),
+        Rule::NotDone => "it is not done".to_owned(),
         Rule::CannotTell => "whether it is done is not known".to_owned(),
         Rule::FatalOn(text) => format!("--fatal-on {}", printable(&shortened(text))),
         Rule::SuccessOn(text) => format!("--success-on {}", printable(&shortened(text))),

@@ -287,10 +287,12 @@ one that begins with, or has, some plain text keeps up with `cat`, one without t
 has to remember much, such as `[a-q][^u-z]{99}x`, passes some 30 MB in a second.
 A command that has ended is not run again because its reader is late; where at its timeout the standard output has not
 been read, and nothing of it is taken for a second, or at the deadline, `retry` fails with 125.
+So it does where watched standard output cannot be written, as on a full disk.
 ";
 
 const AFTER_EXIT_STATUS: &str = r#"
 When `retry` was asked to end by a signal and the command died by it, `retry` dies by the same signal.
+So it does where the signal comes while it waits, or during a `--check` that answers 1.
 # SHARED STATE
 All runs of a user that give the same NAME share what stands in its file.
 Nothing is shared, and no file opened, without `--breaker` or `--budget`.

@@ -34,6 +34,8 @@ pub(crate) enum Rule {
     LeftAlive,
     /// `--check` says that there is nothing to do.
     Done,
+    /// `--check` says that there is, and a signal allows no attempt.
+    NotDone,
     /// `--check` cannot tell whether there is.
     CannotTell,
     /// `--fatal-on`, with the condition as written.
@@ -80,6 +82,7 @@ impl Rules {
         if attempt.by == By::Check {
             return match outcome {
                 Outcome::Exited(0) => Verdict::Success(Rule::Done),
+                Outcome::Exited(1) => Verdict::Retryable(Rule::NotDone),
                 _ => Verdict::Retryable(Rule::CannotTell),
             };
         }
@@ -157,6 +160,7 @@ impl Rules {
             }
             Rule::LeftAlive
             | Rule::Done
+            | Rule::NotDone
             | Rule::CannotTell
             | Rule::FatalOn(_)
             | Rule::SuccessOn(_)
@@ -353,6 +357,7 @@ mod tests {
         ] {
             let verdict = |outcome| rules.classify(&Attempt { by: By::Check, ..attempt(outcome) });
             assert_eq!(verdict(Outcome::Exited(0)), Verdict::Success(Rule::Done));
+            assert_eq!(verdict(Outcome::Exited(1)), Verdict::Retryable(Rule::NotDone));
             for outcome in [
                 Outcome::Exited(2),
                 Outcome::Exited(127),
