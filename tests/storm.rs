@@ -41,31 +41,41 @@ fn with_a_deadline_all_come_through_and_spread() {
 fn with_a_budget_the_outage_sees_few_retries() {
     let scratch = Scratch::new();
     let after = crowd(SERVICE, &["--budget", "b=20%", "-n", "20"], &scratch);
-    // Ten that are kept, and a fifth of the first attempts.
+    // Ten that are kept, and a fifth of the first attempts; and they are made use of.
     let most = (60.0 + 10.0 + 12.0 + 1.0) / 60.0;
-    assert!(after.amplification() <= most, "{}", after.amplification());
+    assert!((1.1..=most).contains(&after.amplification()), "{}", after.amplification());
 }
 
 #[test]
-fn with_a_breaker_that_is_waited_for_the_outage_sees_fewer_requests_and_all_come_through() {
+fn a_budget_lets_through_whom_a_hiccup_has_met() {
+    let scratch = Scratch::new();
+    // At once it serves fifty.
+    let hiccup = Service { outage: Duration::ZERO, rate: 500.0, asks: None };
+    let after = crowd(hiccup, &["--budget", "b=20%", "-n", "20"], &scratch);
+    assert_eq!(after.gave_up, 0);
+}
+
+#[test]
+fn with_a_breaker_that_is_waited_for_the_outage_sees_few_requests_and_all_come_through() {
     let scratch = Scratch::new();
     let options = ["--breaker", "b", "--breaker-cooldown", "2s", "--breaker-wait", "--deadline", "55s"];
     let after = crowd(SERVICE, &options, &scratch);
     assert_eq!(after.gave_up, 0);
-    let plain = crowd(SERVICE, &["--deadline", "50s"], &scratch);
-    assert!(
-        after.amplification() < plain.amplification(),
-        "{} {}",
-        after.amplification(),
-        plain.amplification()
-    );
+    // Not even one for each client: five failures open it. As many again may be on their way on a busy machine.
+    assert!(after.amplification() <= 0.7, "{}", after.amplification());
 }
 
 #[test]
 fn with_retry_after_nobody_comes_before_he_is_told_to() {
     let scratch = Scratch::new();
+    // Longer than the outage, and than any first delay of its own.
+    let asks = Duration::from_secs(4);
     let service = Service { asks: Some(4), ..SERVICE };
     let after = crowd(service, &["-p", "http", "--deadline", "50s"], &scratch);
     assert_eq!(after.gave_up, 0);
-    assert!(after.amplification() <= 1.0, "{}", after.amplification());
+    // All have come once before the first may come again.
+    let mut times: Vec<Duration> = after.arrivals.iter().map(|arrival| arrival.at).collect();
+    times.sort();
+    let (first, again) = (times[0], times[CLIENTS]);
+    assert!(again >= first + asks, "{first:?} {again:?}");
 }
