@@ -13,76 +13,123 @@
 
 mod support;
 
-use std::process::Child;
-use std::time::Instant;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Barrier;
+use std::thread;
 
-use support::{Cost, RETRY, argument, cost, millis, preamble, quiet, ratios, rounds, spread, table};
+use support::{
+    Cost, RETRY, argument, cost, millis, preamble, quantile, quiet, ratios, rounds, spread, table,
+};
 
-fn main() {
+/// What never opens a breaker.
+const NEVER: &str = "1000000000";
+
+/// How many at once lose nothing.
+const CROWD: usize = 500;
+
+/// What a bucket holds that 1,500 retries ask for; it gets one back in a minute.
+const TOKENS: usize = 1440;
+
+fn main() -> ExitCode {
     let count = argument(0, 100);
     preamble("Shared state");
     let directory = std::env::temp_dir().join(format!("retry-state-{}", std::process::id()));
-    let state = directory.join("state");
-    std::fs::create_dir_all(&state).expect("a directory");
-    let state = state.to_str().expect("a path in UTF-8").to_owned();
-    // So many failures that it never opens.
-    let breaker = ["--breaker", "b", "--breaker-failures", "1000000000", "--state", &state];
-    let budget = ["--budget", "x=1000000/s", "--state", &state];
-    let runs: Vec<(&str, Vec<&str>, &str)> = vec![
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let state = directory.to_str().expect("a path in UTF-8").to_owned();
+    let breaker = ["--breaker", "b", "--breaker-failures", NEVER, "--state", &state];
+    let share = ["--budget", "s=20%", "--state", &state];
+    let rate = ["--budget", "r=1000000/s", "--state", &state];
+    let twice = ["-n2", "-d0"];
+    let runs: [(&str, Vec<&str>, &str); 6] = [
         ("success", vec![], "/bin/true"),
         ("success, breaker", breaker.to_vec(), "/bin/true"),
-        ("success, budget", budget.to_vec(), "/bin/true"),
-        ("one failure", vec!["-n1"], "/bin/false"),
-        ("one failure, breaker", [&["-n1"], &breaker[..]].concat(), "/bin/false"),
-        ("one failure, budget", [&["-n1"], &budget[..]].concat(), "/bin/false"),
+        ("success, budget of 20%", share.to_vec(), "/bin/true"),
+        ("two failures", twice.to_vec(), "/bin/false"),
+        ("two failures, breaker", [&twice, &breaker[..]].concat(), "/bin/false"),
+        ("two failures, budget of a rate", [&twice, &rate[..]].concat(), "/bin/false"),
     ];
-    let words = |options: &[&str], command: &str| -> Vec<String> {
-        let all = [RETRY, "-qq"].into_iter().chain(options.iter().copied()).chain(["--", command]);
-        all.map(str::to_owned).collect()
-    };
-    for at_once in [1, 50, 500] {
+    for at_once in [1, 50, CROWD] {
         let count = if at_once == 1 { count } else { (count / 10).max(3) };
+        let mut slowest: Vec<Vec<f64>> = vec![Vec::new(); runs.len()];
         let costs = rounds(count, runs.len(), |candidate| {
             let (_, options, command) = &runs[candidate];
-            let words = words(options, command);
-            if at_once == 1 {
-                return cost(&mut quiet(&words)).ok();
-            }
-            let start = Instant::now();
-            let children: Vec<Child> = (0..at_once).filter_map(|_| quiet(&words).spawn().ok()).collect();
-            for mut child in children {
-                let _ = child.wait();
-            }
-            Some(Cost { time: start.elapsed() / at_once, peak: 0, status: 0 })
+            let all = crowd(at_once, &words(options, &[command]));
+            let right = i32::from(*command == "/bin/false");
+            assert!(all.iter().all(|run| run.status == right), "a run ended with another status: {all:?}");
+            let times: Vec<f64> = all.iter().map(|run| run.time.as_secs_f64()).collect();
+            slowest[candidate].push(quantile(&times, 0.99) * 1e3);
+            let time = std::time::Duration::from_secs_f64(quantile(&times, 0.5));
+            Some(Cost { time, peak: 0, status: right })
         });
         let rows: Vec<Vec<String>> = runs
             .iter()
-            .zip(&costs)
             .enumerate()
-            .map(|(i, ((name, ..), own))| {
-                vec![(*name).to_owned(), spread(&ratios(own, &costs[i / 3 * 3]), 2), spread(&millis(own), 2)]
+            .map(|(i, (name, ..))| {
+                let own = millis(&costs[i]);
+                let without = i / 3 * 3;
+                let added: Vec<f64> = own.iter().zip(millis(&costs[without])).map(|(a, b)| a - b).collect();
+                let ratio = spread(&ratios(&costs[i], &costs[without]), 2);
+                let added = if i == without { "-".to_owned() } else { spread(&added, 2) };
+                let mut row = vec![(*name).to_owned(), ratio, added, spread(&own, 2)];
+                if at_once > 1 {
+                    row.push(spread(&slowest[i], 1));
+                }
+                row
             })
             .collect();
-        let head = ["", "ratio to the same without", "ms per run"];
-        table(&format!("{at_once} at once, {count} rounds"), &head, &rows);
+        let head = ["", "ratio to the same without", "added ms", "ms", "ms, the slowest hundredth from"];
+        let head = &head[..if at_once > 1 { 5 } else { 4 }];
+        table(&format!("{at_once} at once, {count} rounds, median of a round's runs"), head, &rows);
     }
-    lost(&state);
+    let kept = [lost_failures(&directory), lost_tokens(&directory)];
     let _ = std::fs::remove_dir_all(directory);
+    if kept == [true; 2] { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Counts 500 runs of four failing attempts, all at once.
-fn lost(state: &str) {
-    let options =
-        ["-qq", "-n4", "-d0", "--breaker", "lost", "--breaker-failures", "1000000000", "--state", state];
-    let words: Vec<String> =
-        [RETRY].into_iter().chain(options).chain(["--", "/bin/false"]).map(str::to_owned).collect();
-    let children: Vec<Child> = (0..500).filter_map(|_| quiet(&words).spawn().ok()).collect();
-    let runs = children.len();
-    for mut child in children {
-        let _ = child.wait();
+fn words(options: &[&str], command: &[&str]) -> Vec<String> {
+    let all = [RETRY, "-qq"].into_iter().chain(options.iter().copied()).chain(["--"]);
+    all.chain(command.iter().copied()).map(str::to_owned).collect()
+}
+
+/// Lets so many loose at once, each waited for by a thread of its own; what each cost.
+fn crowd(at_once: usize, words: &[String]) -> Vec<Cost> {
+    if at_once == 1 {
+        return vec![cost(&mut quiet(words)).expect("it starts")];
     }
-    let record = std::fs::read_to_string(format!("{state}/lost.json")).unwrap_or_default();
+    let barrier = Barrier::new(at_once);
+    thread::scope(|scope| {
+        let one = || {
+            barrier.wait();
+            cost(&mut quiet(words)).expect("it starts")
+        };
+        let all: Vec<_> = (0..at_once).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|thread| thread.join().expect("it is waited for")).collect()
+    })
+}
+
+/// Counts the failures that a breaker has counted.
+fn lost_failures(state: &Path) -> bool {
+    let path = state.to_str().expect("a path in UTF-8");
+    let options = ["-n4", "-d0", "--breaker", "lost", "--breaker-failures", NEVER, "--state", path];
+    let _ = crowd(CROWD, &words(&options, &["/bin/false"]));
+    let record = std::fs::read_to_string(state.join("lost.json")).unwrap_or_default();
     let failures = record.lines().find_map(|line| line.trim().strip_prefix("\"failures\": "));
     let counted: usize = failures.and_then(|text| text.trim_end_matches(',').parse().ok()).unwrap_or(0);
-    println!("\n{runs} runs of four failing attempts at once: {counted} of {} counted.", runs * 4);
+    println!("\n{CROWD} runs of four failing attempts at once: {counted} of {} failures counted.", CROWD * 4);
+    counted == CROWD * 4
+}
+
+/// Counts the retries that a budget has granted.
+fn lost_tokens(state: &Path) -> bool {
+    let (path, log) = (state.to_str().expect("a path in UTF-8"), state.join("log"));
+    let rate = format!("tokens={TOKENS}/d");
+    let options = ["-n4", "-d0", "--budget", &rate, "--state", path];
+    let append = format!("echo >>'{}'; exit 1", log.display());
+    let start = std::time::Instant::now();
+    let _ = crowd(CROWD, &words(&options, &["sh", "-c", &append]));
+    let minutes = start.elapsed().as_secs() / 60;
+    let granted = std::fs::read_to_string(log).unwrap_or_default().lines().count().saturating_sub(CROWD);
+    println!("The same with a budget of {TOKENS} retries: {granted} granted.");
+    (TOKENS..=TOKENS + 1 + minutes as usize).contains(&granted)
 }

@@ -21,6 +21,7 @@ fn crowd(service: Service, options: &[&str], scratch: &Scratch) -> Aftermath {
         command.env("PORT", port.to_string()).env("RETRY_STATE", scratch.path());
         command
     });
+    assert_eq!(after.unfinished, 0);
     // Each that succeeded was served, and nobody twice.
     let served = after.arrivals.iter().filter(|arrival| arrival.served).count();
     assert_eq!(served + after.gave_up, CLIENTS);

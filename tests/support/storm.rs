@@ -35,6 +35,8 @@ pub(crate) struct Aftermath {
     pub(crate) arrivals: Vec<Arrival>,
     /// How many clients ended without success.
     pub(crate) gave_up: usize,
+    /// How many had not ended when they were no longer waited for.
+    pub(crate) unfinished: usize,
     /// When the last client that succeeded ended, since the beginning.
     pub(crate) last_success: Option<Duration>,
     pub(crate) outage: Duration,
@@ -105,14 +107,14 @@ pub(crate) fn storm(
     for child in &mut running {
         let _ = child.kill();
         let _ = child.wait();
-        gave_up += 1;
     }
     over.store(true, Ordering::Release);
     // Wakes it.
     let _ = std::net::TcpStream::connect(address);
     server.join().unwrap();
     let arrivals = arrivals.lock().unwrap().clone();
-    Aftermath { clients, arrivals, gave_up, last_success, outage: service.outage }
+    let unfinished = running.len();
+    Aftermath { clients, arrivals, gave_up, unfinished, last_success, outage: service.outage }
 }
 
 fn serve(

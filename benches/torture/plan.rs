@@ -1,0 +1,421 @@
+//! What a seed draws.
+
+use std::fmt;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::Random;
+
+/// A command, with what is known of it.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// For `sh -c`, behind [`PRELUDE`].
+    pub(crate) script: &'static str,
+    /// What it writes to stdout.
+    pub(crate) writes: Writes,
+    pub(crate) ways: &'static [Way],
+    /// What stands on the command line instead of `sh -c`, and the status of that.
+    pub(crate) instead: Option<(&'static str, i32)>,
+}
+
+impl Job {
+    pub(crate) fn is(&self, way: Way) -> bool {
+        self.ways.contains(&way)
+    }
+}
+
+/// What is known of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It does not end by itself, or not soon.
+    Hangs,
+    /// It leaves a process behind that is its own affair.
+    Leaves,
+    /// It ends when its input does.
+    Reads,
+    /// It handles or ignores TERM.
+    Defies,
+    /// It notes each signal that it gets.
+    Listens,
+    /// It sets the terminal's modes.
+    Modes,
+}
+
+/// What a command writes to stdout in an attempt that comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    Nothing,
+    /// The numbers to this one.
+    Numbers(u32),
+    Zeros(usize),
+    /// This text.
+    Text(&'static str),
+    /// What it reads.
+    Input,
+    /// What is not compared.
+    Something,
+}
+
+/// How a command notes what it does: `begin` with the number of the attempt, its pid and the time since boot,
+/// and `end` with its status.
+pub(crate) const PRELUDE: &str = "log() { echo \"$*\" >>\"$TORTURE_LOG\"; }; \
+    bye() { log end $RETRY_ATTEMPT $1; exit $1; }; \
+    now() { read -r now idle </proc/uptime; }; \
+    now; log begin $RETRY_ATTEMPT $$ $now; ";
+
+const fn job(script: &'static str, ways: &'static [Way]) -> Job {
+    Job { script, writes: Writes::Nothing, ways, instead: None }
+}
+
+const fn writes(script: &'static str, writes: Writes) -> Job {
+    Job { writes, ..job(script, &[]) }
+}
+
+static JOBS: [Job; 27] = [
+    job("bye 0", &[]),
+    job("bye 7", &[]),
+    job("[ $RETRY_ATTEMPT = 2 ] && bye 0; bye 1", &[]),
+    job("[ $RETRY_ATTEMPT = 3 ] && bye 0; bye 7", &[]),
+    job("kill -STOP $$; bye 4", &[Way::Hangs]),
+    job("head -c 1000000 /dev/zero >&2; bye 5", &[]),
+    job("exec >&- 2>&-; sleep 0.05; bye 6", &[]),
+    job("set -m; sh -c 'exit 3'; bye 11", &[]),
+    writes("head -c 3000000 /dev/zero; bye 5", Writes::Zeros(3_000_000)),
+    writes("seq 20000; [ $RETRY_ATTEMPT = 2 ] && bye 0; bye 1", Writes::Numbers(20000)),
+    writes(
+        "printf 'HTTP/1.1 503\\nRetry-After: 1\\n\\n'; bye 22",
+        Writes::Text("HTTP/1.1 503\nRetry-After: 1\n\n"),
+    ),
+    Job { ways: &[Way::Reads], ..writes("cat; bye 8", Writes::Input) },
+    Job { ways: &[Way::Reads], ..writes("cat; [ $RETRY_ATTEMPT = 2 ] && bye 0; bye 8", Writes::Input) },
+    Job {
+        ways: &[Way::Reads],
+        ..writes(
+            "head -c 10; read x; seq 3 >&2; log end $RETRY_ATTEMPT 137; kill -KILL $$",
+            Writes::Something,
+        )
+    },
+    job("sleep 0.3 & bye 3", &[Way::Leaves]),
+    job("(setsid sh -c 'sleep 0.3' &); bye 3", &[Way::Leaves]),
+    job("stty -echo 2>/dev/null; sleep 0.05; bye 3", &[Way::Modes]),
+    job("sleep 60", &[Way::Hangs]),
+    job("trap '' TERM INT HUP; sleep 60; sleep 60", &[Way::Hangs, Way::Defies]),
+    job("trap 'bye 9' TERM INT; while :; do sleep 0.02; done", &[Way::Hangs, Way::Defies]),
+    job(
+        "for s in TERM INT HUP QUIT USR1 USR2; do trap \"log got $s\" $s; done; \
+         now; log ready $RETRY_ATTEMPT $now; while :; do sleep 0.02; done",
+        &[Way::Hangs, Way::Defies, Way::Listens],
+    ),
+    job("sleep 60 & sleep 60 & wait", &[Way::Hangs]),
+    job("setsid sleep 60 & sleep 60", &[Way::Hangs]),
+    job("(trap '' TERM; setsid sh -c 'sleep 60; sleep 60') & sleep 60", &[Way::Hangs]),
+    // Its child is nobody's.
+    job("sh -c '(setsid sleep 60 &); exit 0'; sleep 60", &[Way::Hangs]),
+    // Takes the foreground of the terminal, where there is one.
+    job("set -m; sleep 60", &[Way::Hangs, Way::Defies]),
+    Job { instead: Some(("/nonexistent/command", 127)), ..job("", &[]) },
+];
+
+/// What happens to retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Act {
+    /// A signal; after one that stops, CONT.
+    Send(Signal),
+    /// A key on the terminal: its character.
+    Key(u8),
+}
+
+/// Where stdin comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Input {
+    Terminal,
+    Pipe(Vec<u8>),
+}
+
+/// A run.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) options: Vec<String>,
+    pub(crate) job: &'static Job,
+    /// Attempts at most, unless they are unlimited.
+    pub(crate) attempts: Option<u64>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
+    /// How long it may take at most.
+    pub(crate) longest: Duration,
+    pub(crate) acts: Vec<(Duration, Act)>,
+    pub(crate) input: Input,
+    pub(crate) terminal: bool,
+    /// What reads its output has enough after so many bytes.
+    pub(crate) reader_leaves: Option<usize>,
+    /// Ignored from the start.
+    pub(crate) ignored: Option<Signal>,
+    /// The breaker is held open before.
+    pub(crate) tripped: bool,
+    /// Others use breaker and budget at the same time.
+    pub(crate) company: bool,
+}
+
+/// What stands for the directory of a run in its options.
+pub(crate) const DIRECTORY: &str = "{directory}";
+
+const SIGNALS: [Signal; 9] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+    Signal::SIGTSTP,
+    Signal::SIGSTOP,
+];
+
+/// ^C, ^\ and ^Z.
+const KEYS: [u8; 3] = [3, 28, 26];
+
+impl Plan {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let random = &mut random;
+        let job = random.pick(&JOBS);
+        let terminal = random.chance(25);
+        let input = if terminal && random.chance(50) {
+            Input::Terminal
+        } else {
+            let length = *random.pick(&[0, 0, 5, 100, 900, 200_000]);
+            let letter =
+                |random: &mut Random| b"abcdefghijklmnopqrstuvwxyz 0123\n\n"[random.below(33) as usize];
+            Input::Pipe((0..length).map(|_| letter(random)).collect())
+        };
+        let mut options: Vec<String> = vec!["--seed".to_owned(), seed.to_string()];
+        let mut add = |words: &[&str]| options.extend(words.iter().map(|word| (*word).to_owned()));
+        // What does not end by itself needs a limit.
+        let ends = !(job.is(Way::Hangs) || job.is(Way::Reads) && input == Input::Terminal);
+        let limits = random.below(10);
+        let timeout = (limits < 7).then(|| Duration::from_millis(100 + random.below(400)));
+        let bounded = random.chance(35) || (timeout.is_none() && (!ends || random.chance(50)));
+        let deadline = bounded.then(|| Duration::from_millis(250 + random.below(1500)));
+        let unlimited = bounded && random.chance(20);
+        let attempts = (!unlimited).then(|| 1 + random.below(4));
+        add(&["-n", &attempts.map_or("unlimited".to_owned(), |attempts| attempts.to_string())]);
+        if let Some(timeout) = timeout {
+            add(&["--timeout", &format!("{}ms", timeout.as_millis())]);
+        }
+        if let Some(deadline) = deadline {
+            add(&["--deadline", &format!("{}ms", deadline.as_millis())]);
+        }
+        let kill_after = Duration::from_millis(*random.pick(&[0, 50, 300]));
+        add(&["--kill-after", &format!("{}ms", kill_after.as_millis())]);
+        delays(random, &mut add, bounded);
+        // An attempt without a timeout ends within this, as it is not one that hangs, or at the deadline.
+        let one = timeout.map_or(Duration::from_millis(700), |timeout| timeout + kill_after);
+        let mut each = one + Duration::from_millis(300);
+        let mut once = Duration::ZERO;
+        extras(random, &mut options, |first| match first {
+            "--check" => each += one,
+            "--splay" => once += Duration::from_millis(200),
+            // A wait of a second and a tenth, or two, as the command asks.
+            "-p" => each += Duration::from_secs(2),
+            _ => {}
+        });
+        let checked = options.iter().any(|word| word == "--check");
+        if random.chance(8) && !checked && (timeout.is_some() || bounded) {
+            options.extend(
+                ["--check", *random.pick(&["exit 0", "exit 2", "sleep 60", "[ -s \"$TORTURE_LOG\" ]"])]
+                    .map(str::to_owned),
+            );
+            each += one;
+        }
+        let breaker = random.chance(20);
+        let budget = random.chance(10);
+        if budget {
+            options.extend(["--budget", "c=50%"].map(str::to_owned));
+        }
+        if breaker {
+            options.extend(["--breaker", "b", "--breaker-failures", "2"].map(str::to_owned));
+            if random.chance(50) {
+                options.extend(["--breaker-cooldown", "100ms"].map(str::to_owned));
+            }
+            if bounded && random.chance(50) {
+                options.push("--breaker-wait".to_owned());
+            }
+        }
+        let mut longest = attempts.map_or(Duration::MAX, |attempts| each.saturating_mul(attempts as u32));
+        longest = longest.saturating_add(once);
+        if let Some(deadline) = deadline {
+            longest = longest.min(deadline + kill_after);
+        }
+        let (tripped, company) = (breaker && random.chance(20), (breaker || budget) && random.chance(40));
+        let acts = acts(random, terminal);
+        Self {
+            seed,
+            options,
+            job,
+            attempts,
+            timeout,
+            deadline,
+            longest,
+            acts,
+            reader_leaves: (!terminal && random.chance(8)).then(|| random.below(30_000) as usize),
+            ignored: random.chance(8).then(|| *random.pick(&SIGNALS[..4])),
+            tripped,
+            company,
+            input,
+            terminal,
+        }
+    }
+
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|word| word == option)
+    }
+
+    /// The value of an option.
+    pub(crate) fn value(&self, option: &str) -> Option<&str> {
+        let at = self.options.iter().position(|word| word == option)?;
+        self.options.get(at + 1).map(String::as_str)
+    }
+
+    /// The words of the command.
+    pub(crate) fn command(&self) -> Vec<String> {
+        match self.job.instead {
+            Some((program, _)) => vec![program.to_owned()],
+            None => vec!["sh".to_owned(), "-c".to_owned(), format!("{PRELUDE}{}", self.job.script)],
+        }
+    }
+}
+
+/// The delays of a run.
+fn delays(random: &mut Random, add: &mut impl FnMut(&[&str]), bounded: bool) {
+    // A deadline cuts a long delay too.
+    if bounded && random.chance(25) {
+        return add(&["-d", "1m", "-j", "none"]);
+    }
+    let delay = *random.pick(&["0", "0.01", "0.2", "0.01,0.05"]);
+    add(&["-d", delay, "--max-delay", "0.3"]);
+    let list = delay.contains(',');
+    if random.chance(30) {
+        // A list has no growth, and nothing to spread over.
+        let jitters =
+            if list { &["full", "none"][..] } else { &["full", "equal", "decorrelated", "additive", "none"] };
+        add(&["-j", *random.pick(jitters)]);
+    } else if !list && random.chance(30) {
+        add(&["--backoff", *random.pick(&["exponential", "linear", "fibonacci", "constant"])]);
+    } else if !list && random.chance(20) {
+        add(&["--factor", "1.5"]);
+    }
+    if random.chance(10) {
+        add(&["--min-delay", "20ms"]);
+    }
+}
+
+/// Options of all sorts; `drawn` is told the first word of each.
+fn extras(random: &mut Random, options: &mut Vec<String>, mut drawn: impl FnMut(&str)) {
+    // Of these sets each makes the others an error, or their effect unclear.
+    const APART: [&[&str]; 6] = [
+        &["-q", "-v", "-qq"],
+        &["--stdin", "--stdin-limit"],
+        &["--signal"],
+        &["--expand", "--idempotency-key"],
+        &["--until", "--success-on", "-r"],
+        &["-p"],
+    ];
+    let key = format!("file:{DIRECTORY}/key");
+    let headers = format!("{DIRECTORY}/headers");
+    for (percent, words) in [
+        (30, &["--hold"][..]),
+        (20, &["-r", "stdout~never", "-r", "failure"]),
+        (20, &["-x", "stderr~^3$"]),
+        (20, &["--stdin", "null"]),
+        (10, &["--stdin", "inherit"]),
+        (10, &["--stdin-limit", "1000"]),
+        (20, &["-v"]),
+        (20, &["-q"]),
+        (10, &["-qq"]),
+        (10, &["--signal", "KILL"]),
+        (10, &["--signal", "INT"]),
+        (10, &["--check", "exit 1"]),
+        (10, &["--not-idempotent"]),
+        (10, &["--healthy-after", "1h"]),
+        (10, &["--expand", "--idempotency-key", "k"]),
+        (15, &["--idempotency-key", &key]),
+        (10, &["--until", "failure"]),
+        (10, &["--success-on", "7"]),
+        (10, &["-p", "http"]),
+        (5, &["-p", "curl,sysexits"]),
+        (5, &["-p", "none"]),
+        (10, &["--max-retry-after", "500ms"]),
+        (10, &["--headers", &headers]),
+        (10, &["--splay", "200ms"]),
+        (10, &["--label", "a b"]),
+    ] {
+        let first = words[0];
+        let has = |word: &str| options.iter().any(|option| option == word);
+        let apart = APART.iter().any(|set| set.contains(&first) && set.iter().any(|word| has(word)));
+        if random.chance(percent) && !apart && !has(first) {
+            options.extend(words.iter().map(|word| (*word).to_owned()));
+            drawn(first);
+        }
+    }
+}
+
+/// What happens to retry, in order.
+fn acts(random: &mut Random, terminal: bool) -> Vec<(Duration, Act)> {
+    let mut acts = Vec::new();
+    if random.chance(50) {
+        for _ in 0..=random.below(3) {
+            let at = Duration::from_micros(random.below(700_000));
+            let act = if terminal && random.chance(50) {
+                Act::Key(*random.pick(&KEYS))
+            } else if random.chance(5) {
+                Act::Send(Signal::SIGKILL)
+            } else {
+                Act::Send(*random.pick(&SIGNALS))
+            };
+            acts.push((at, act));
+        }
+        acts.sort();
+    }
+    acts
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "retry")?;
+        for word in &self.options {
+            if word.contains([' ', '$', '~']) { write!(f, " '{word}'")? } else { write!(f, " {word}")? }
+        }
+        match self.job.instead {
+            Some((program, _)) => write!(f, " -- {program}")?,
+            None => write!(f, " -- sh -c {:?}", self.job.script)?,
+        }
+        match &self.input {
+            Input::Terminal => write!(f, "; stdin a terminal")?,
+            Input::Pipe(bytes) => write!(f, "; {} bytes on stdin", bytes.len())?,
+        }
+        if self.terminal {
+            write!(f, ", output a terminal")?;
+        }
+        if let Some(bytes) = self.reader_leaves {
+            write!(f, ", its reader leaves after {bytes} bytes")?;
+        }
+        if let Some(signal) = self.ignored {
+            write!(f, ", {signal} is ignored")?;
+        }
+        if self.tripped {
+            write!(f, ", the breaker is held open")?;
+        }
+        if self.company {
+            write!(f, ", in company")?;
+        }
+        for (at, act) in &self.acts {
+            match act {
+                Act::Send(signal) => write!(f, ", {signal} at {at:?}")?,
+                Act::Key(key) => write!(f, ", ^{} at {at:?}", char::from(key + 64))?,
+            }
+        }
+        Ok(())
+    }
+}

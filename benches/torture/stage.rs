@@ -1,0 +1,403 @@
+//! Makes a run, and collects what can be seen of it from outside.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::pty::{OpenptyResult, openpty};
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, sigaction, sigprocmask,
+};
+use nix::sys::termios::tcgetattr;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{Pid, getpid, setpgid, setsid, tcgetpgrp, tcsetpgrp};
+
+use crate::judge::{Log, Wrong, judge};
+use crate::plan::{Act, DIRECTORY, Input, Plan};
+use crate::support::RETRY;
+
+/// The first argument of this program where it is the leader of a session, as a shell is.
+pub(crate) const LEADER: &str = "leader";
+
+/// How long what was killed may take to be gone on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How retry ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Status(i32),
+    Signal(i32),
+}
+
+/// What is left of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// Zombies that were left to others.
+    pub(crate) dead: usize,
+    pub(crate) alive: Vec<i32>,
+    /// The terminal's foreground is not retry's group.
+    pub(crate) lost: bool,
+}
+
+/// What was seen of a run.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// None where it did not end in any time.
+    pub(crate) end: Option<End>,
+    /// When it began, after boot, and how long it took.
+    pub(crate) started: Duration,
+    pub(crate) took: Duration,
+    /// For how long it was stopped.
+    pub(crate) stopped: Duration,
+    /// What was sent to it, and how long after boot.
+    pub(crate) sent: Vec<(Act, Duration)>,
+    pub(crate) left: Left,
+    pub(crate) log: Log,
+    /// Stdout, where it is no terminal and somebody reads all of it.
+    pub(crate) output: Option<Vec<u8>>,
+    /// The terminal has other modes than before.
+    pub(crate) changed: bool,
+    /// Files that it has left behind, by their paths in its directory.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// The time since boot, as `/proc/uptime` has it.
+fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).expect("a clock").into()
+}
+
+/// Runs what was drawn.
+pub(crate) fn run(plan: &Plan) -> Result<(), Wrong> {
+    let name = format!("retry-torture-{}-{}", std::process::id(), plan.seed);
+    let directory = std::env::temp_dir().join(&name);
+    let _ = fs::remove_dir_all(&directory);
+    for part in ["tmp", "work"] {
+        fs::create_dir_all(directory.join(part)).expect("a directory");
+    }
+    let seen = see(plan, &name, &directory);
+    let judged = judge(plan, &seen);
+    let _ = fs::remove_dir_all(directory);
+    judged
+}
+
+fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
+    let terminal = plan.terminal.then(|| openpty(None, None).expect("a pseudo-terminal"));
+    let modes = || terminal.as_ref().map(|pair| tcgetattr(&pair.slave).expect("modes"));
+    let before = modes();
+    let state = directory.join("state");
+    if plan.tripped {
+        let mut trip = Command::new(RETRY);
+        trip.args(["--breaker-trip", "b=1m"]).env("RETRY_STATE", &state).stdout(Stdio::null());
+        assert!(trip.status().expect("it starts").success(), "the breaker is not to be tripped");
+    }
+    let mut command = prepare(plan, mark, directory, terminal.as_ref());
+    let company = if plan.company { company(&state) } else { Vec::new() };
+    let (start, started) = (Instant::now(), since_boot());
+    let mut child = command.spawn().expect("it starts");
+    // It has the ends of the others' pipes.
+    drop(command);
+    if let (Some(mut stdin), Input::Pipe(bytes)) = (child.stdin.take(), &plan.input) {
+        let bytes = bytes.clone();
+        thread::spawn(move || stdin.write_all(&bytes));
+    }
+    let output = child.stdout.take().map(|out| reader(out.into(), plan.reader_leaves));
+    if let Some(error) = child.stderr.take() {
+        reader(error.into(), None);
+    }
+    if let Some(pair) = &terminal {
+        reader(pair.master.try_clone().expect("a descriptor"), None);
+    }
+    let stage = Stage { plan, directory, start, keyboard: terminal.as_ref().map(|pair| &pair.master) };
+    let (status, stopped, sent) = stage.supervise(&mut child);
+    let took = start.elapsed();
+    for mut other in company {
+        let _ = other.wait();
+    }
+    let (end, left) = match status {
+        Some(status) if plan.terminal => report(directory).unwrap_or((end(status), Left::default())),
+        Some(status) => (end(status), left(mark)),
+        None => (End::Status(-1), Left::default()),
+    };
+    let changed = modes() != before;
+    sweep(mark);
+    Seen {
+        end: status.map(|_| end),
+        started,
+        took,
+        stopped,
+        sent,
+        left,
+        log: Log::read(&directory.join("log")),
+        output: output.and_then(|thread| thread.join().ok().flatten()),
+        changed,
+        files: files(directory),
+    }
+}
+
+/// The command line, in its surroundings.
+fn prepare(plan: &Plan, mark: &str, directory: &Path, terminal: Option<&OpenptyResult>) -> Command {
+    let mut command = if plan.terminal {
+        let mut leader = Command::new(std::env::current_exe().expect("this program"));
+        leader.arg(LEADER).arg(directory);
+        leader
+    } else {
+        Command::new(RETRY)
+    };
+    let path = directory.to_str().expect("a path in UTF-8");
+    command.args(plan.options.iter().map(|word| word.replace(DIRECTORY, path)));
+    command.arg("--").args(plan.command()).current_dir(directory.join("work"));
+    command.env("RETRY_STATE", directory.join("state")).env("TMPDIR", directory.join("tmp"));
+    command.env("TORTURE", mark).env("TORTURE_LOG", directory.join("log"));
+    let slave: Option<RawFd> = terminal.map(|pair| pair.slave.as_raw_fd());
+    let ignored = plan.ignored;
+    // SAFETY: setsid(2), ioctl(2) and sigaction(2) are async-signal-safe, and nothing is allocated.
+    unsafe {
+        command.pre_exec(move || {
+            setsid()?;
+            if let Some(slave) = slave {
+                libc::ioctl(slave, libc::TIOCSCTTY, 0);
+            }
+            if let Some(ignored) = ignored {
+                sigaction(ignored, &SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty()))?;
+            }
+            Ok(())
+        });
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(pair) = terminal {
+        let slave = || Stdio::from(pair.slave.try_clone().expect("a descriptor"));
+        command.stdout(slave()).stderr(slave());
+        if plan.input == Input::Terminal {
+            command.stdin(slave());
+        }
+    }
+    command
+}
+
+/// Others that use the same records.
+fn company(state: &Path) -> Vec<Child> {
+    let one = || {
+        let mut command = Command::new(RETRY);
+        command.args(["-qq", "-n3", "-d", "20ms", "--deadline", "5s", "--breaker", "b"]);
+        command.args(["--breaker-failures", "2", "--budget", "c=50%", "--", "false"]);
+        command.env("RETRY_STATE", state).stdin(Stdio::null()).spawn().expect("it starts")
+    };
+    (0..2).map(|_| one()).collect()
+}
+
+/// Reads to the end, and returns what there was; or leaves after so many bytes.
+fn reader(from: OwnedFd, leaves: Option<usize>) -> JoinHandle<Option<Vec<u8>>> {
+    thread::spawn(move || {
+        let mut file = File::from(from);
+        let mut all = Vec::new();
+        let mut part = vec![0; 65536];
+        loop {
+            let most = leaves.map_or(part.len(), |leaves| leaves.saturating_sub(all.len()).min(part.len()));
+            match file.read(&mut part[..most]) {
+                Ok(0) | Err(_) => return leaves.is_none().then_some(all),
+                Ok(length) => all.extend_from_slice(&part[..length]),
+            }
+        }
+    })
+}
+
+struct Stage<'a> {
+    plan: &'a Plan,
+    directory: &'a Path,
+    start: Instant,
+    keyboard: Option<&'a OwnedFd>,
+}
+
+impl Stage<'_> {
+    /// Does to it what is to be done, and waits: the status, if it ended, how long it was stopped, and what was
+    /// done.
+    fn supervise(&self, child: &mut Child) -> (Option<ExitStatus>, Duration, Vec<(Act, Duration)>) {
+        let own = i32::try_from(child.id()).expect("a pid");
+        let retry = || {
+            let pid = match self.keyboard {
+                Some(_) => fs::read_to_string(self.directory.join("pid")).ok()?.parse().ok()?,
+                None => own,
+            };
+            Some(Pid::from_raw(pid))
+        };
+        let (mut stopped, mut sent) = (Duration::ZERO, Vec::new());
+        let mut acts = self.plan.acts.iter();
+        let mut next = acts.next();
+        loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                return (Some(status), stopped, sent);
+            }
+            if let Some((at, act)) = next
+                && self.start.elapsed() >= *at
+                && let Some(pid) = retry()
+            {
+                stopped += self.act(*act, pid, &mut sent);
+                next = acts.next();
+                continue;
+            }
+            if self.start.elapsed() > self.plan.longest + stopped + Duration::from_secs(20) {
+                let _ = child.kill();
+                let _ = child.wait();
+                return (None, stopped, sent);
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Does one thing; how long it was stopped by that.
+    fn act(&self, act: Act, retry: Pid, sent: &mut Vec<(Act, Duration)>) -> Duration {
+        const STOP: Duration = Duration::from_millis(100);
+        let now = since_boot();
+        let stops = match act {
+            Act::Send(signal) => {
+                if kill(retry, signal).is_err() {
+                    return Duration::ZERO;
+                }
+                matches!(signal, Signal::SIGTSTP | Signal::SIGSTOP)
+            }
+            Act::Key(key) => {
+                let Some(keyboard) = self.keyboard else { return Duration::ZERO };
+                let _ = nix::unistd::write(keyboard, &[key]);
+                key == 26
+            }
+        };
+        sent.push((act, now));
+        if !stops {
+            return Duration::ZERO;
+        }
+        thread::sleep(STOP);
+        // As `fg` does it: to the whole job.
+        let _ = match act {
+            Act::Send(_) => kill(retry, Signal::SIGCONT),
+            Act::Key(_) => kill(Pid::from_raw(-retry.as_raw()), Signal::SIGCONT),
+        };
+        STOP
+    }
+}
+
+fn end(status: ExitStatus) -> End {
+    match status.signal() {
+        Some(signal) => End::Signal(signal),
+        None => End::Status(status.code().unwrap_or(-1)),
+    }
+}
+
+/// Runs retry as a job of the session that this process leads, as a shell would. Writes down which process it
+/// is, and in the end how it ended and what is left of it.
+pub(crate) fn lead(words: &[String]) -> ExitCode {
+    let (directory, words) = words.split_first().expect("a directory");
+    let say = |name: &str, text: &str| {
+        let new = format!("{directory}/{name}.new");
+        fs::write(&new, text).expect("a report");
+        fs::rename(&new, format!("{directory}/{name}")).expect("a report");
+    };
+    set_child_subreaper(true).expect("a subreaper");
+    let mut command = Command::new(RETRY);
+    command.args(words);
+    // SAFETY: setpgid(2), sigprocmask(2) and tcsetpgrp(3) are async-signal-safe, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| {
+            setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+            let mut stop = SigSet::empty();
+            stop.add(Signal::SIGTTOU);
+            sigprocmask(SigmaskHow::SIG_BLOCK, Some(&stop), None)?;
+            tcsetpgrp(std::io::stderr(), getpid())?;
+            sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&stop), None)?;
+            Ok(())
+        });
+    }
+    let mut child = command.spawn().expect("it starts");
+    let group = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    say("pid", &group.to_string());
+    let end = end(child.wait().expect("a child"));
+    let lost = tcgetpgrp(std::io::stderr()) != Ok(group);
+    let left = left(&std::env::var("TORTURE").unwrap_or_default());
+    let (kind, number) = match end {
+        End::Status(status) => ("status", status),
+        End::Signal(signal) => ("signal", signal),
+    };
+    let alive: Vec<String> = left.alive.iter().map(ToString::to_string).collect();
+    say("end", &format!("{kind} {number} {} {lost} {}", left.dead, alive.join(" ")));
+    ExitCode::SUCCESS
+}
+
+/// What the leader has written down in the end.
+fn report(directory: &Path) -> Option<(End, Left)> {
+    let text = fs::read_to_string(directory.join("end")).ok()?;
+    let mut words = text.split_whitespace();
+    let kind = words.next()?;
+    let number = words.next()?.parse().ok()?;
+    let end = if kind == "signal" { End::Signal(number) } else { End::Status(number) };
+    let (dead, lost) = (words.next()?.parse().ok()?, words.next()? == "true");
+    Some((end, Left { dead, lost, alive: words.filter_map(|word| word.parse().ok()).collect() }))
+}
+
+/// What is left of a run that has ended, of whom this process is the reaper.
+fn left(mark: &str) -> Left {
+    let (dead, _) = adopted();
+    let patience = Instant::now() + PATIENCE;
+    let mut alive = marked(mark);
+    while !alive.is_empty() && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(10));
+        alive = marked(mark);
+    }
+    Left { dead, alive, lost: false }
+}
+
+/// Kills what is left, and reaps it.
+fn sweep(mark: &str) {
+    loop {
+        for pid in marked(mark) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if !adopted().1 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Reaps what has come to this process, its parent having ended: how many were dead, and whether any lives.
+fn adopted() -> (usize, bool) {
+    let mut dead = 0;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return (dead, true),
+            Ok(_) => dead += 1,
+            Err(Errno::EINTR) => {}
+            Err(_) => return (dead, false),
+        }
+    }
+}
+
+/// The processes that have this mark in their environment: without zombies, and without this one.
+fn marked(mark: &str) -> Vec<i32> {
+    let Ok(table) = fs::read_dir("/proc") else { return Vec::new() };
+    let entry = format!("TORTURE={mark}");
+    table
+        .flatten()
+        .filter_map(|found| found.file_name().to_str()?.parse().ok())
+        .filter(|pid: &i32| *pid != getpid().as_raw())
+        .filter(|pid| {
+            fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|text| text.split(|b| *b == 0).any(|one| one == entry.as_bytes()))
+        })
+        .collect()
+}
+
+/// The files of a run, without those of this program.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let own = ["log", "pid", "end", "tmp", "work", "state"].map(|name| directory.join(name));
+    let parts = ["", "tmp", "work", "state"].map(|part| directory.join(part));
+    let entries = parts.into_iter().flat_map(|part| fs::read_dir(part).into_iter().flatten().flatten());
+    let found = entries.map(|entry| entry.path()).filter(|path| !own.contains(path));
+    found.filter_map(|path| path.strip_prefix(directory).ok().map(Path::to_owned)).collect()
+}
