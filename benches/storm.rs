@@ -3,7 +3,8 @@
 //! saw, the highest peak after it, and when all had come through. The tools take turns, for three rounds. Writes
 //! the arrivals of the last round over time to `benches/storm.svg`.
 //!
-//! `cargo bench --bench storm [-- CLIENTS [ROUNDS]]`
+//! `cargo bench --bench storm [-- CLIENTS [ROUNDS [WORDS]]]`: with words, only the rows that have them, and no
+//! picture.
 
 #![allow(
     clippy::print_stdout,
@@ -53,7 +54,9 @@ fn main() {
         println!("no C compiler is here, so there is no client");
         return;
     }
-    let candidates = candidates();
+    let only: String = argument(2, String::new());
+    let mut candidates = candidates();
+    candidates.retain(|candidate| candidate.0.contains(&only));
     let mut aftermaths: Vec<Vec<Aftermath>> = candidates.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         let turns = candidates.iter().zip(&mut aftermaths).enumerate();
@@ -97,7 +100,9 @@ fn main() {
     );
     table(&title, &head, &rows);
     let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/storm.svg");
-    std::fs::write(&picture, plot(&plotted)).expect("a picture");
+    if only.is_empty() {
+        std::fs::write(&picture, plot(&plotted)).expect("a picture");
+    }
     let _ = std::fs::remove_dir_all(directory);
 }
 
@@ -120,6 +125,12 @@ fn candidates() -> Vec<Candidate> {
             SERVICE,
             own(),
             vec!["--deadline", "2m", "--max-delay", "10s"],
+        ),
+        (
+            "retry --deadline 2m -d 2s -j equal --max-delay 10s",
+            SERVICE,
+            own(),
+            vec!["--deadline", "2m", "-d", "2s", "-j", "equal", "--max-delay", "10s"],
         ),
         (
             "retry --breaker x --breaker-wait --deadline 2m",
@@ -162,11 +173,14 @@ fn candidates() -> Vec<Candidate> {
             vec!["--attempts", "60", "--min-duration", "1s", "--max-duration", "60s"],
         ),
         (
-            "retry-cli from 1s to 10s, jitter 1",
+            "retry-cli from 1s to 10s, jitter 0.9",
             SERVICE,
             peer("retry-cli"),
-            [&["--attempts", "60", "--min-duration", "1s", "--max-duration", "10s"], &["--jitter", "1"][..]]
-                .concat(),
+            [
+                &["--attempts", "60", "--min-duration", "1s", "--max-duration", "10s"],
+                &["--jitter", "0.9"][..],
+            ]
+            .concat(),
         ),
         ("retry-cmd -m 60 -i 1", SERVICE, peer("retry-cmd"), vec!["-q", "-m", "60", "-i", "1"]),
         (
