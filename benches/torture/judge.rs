@@ -219,8 +219,14 @@ impl Trial<'_> {
         }
         let until = self.plan.has("--until");
         match (self.seen.log.last(), self.plan.job.instead) {
-            (None, _) if self.plan.has("--breaker") => allow(75),
-            (None, Some((_, status))) if !skipped => allow(status),
+            (None, instead) => {
+                if self.plan.has("--breaker") {
+                    allow(75);
+                }
+                if let Some((_, status)) = instead.filter(|_| !skipped) {
+                    allow(status);
+                }
+            }
             // It succeeds when it fails, which a limit and a signal make of it too.
             (Some((_, status)), _) if until => {
                 allow(0);
@@ -232,7 +238,7 @@ impl Trial<'_> {
                 }
             }
             (Some((_, Some(status))), _) => allow(status),
-            (Some((_, None)) | None, _) => {}
+            (Some((_, None)), _) => {}
         }
         if until && (self.was_limited() || !self.seen.sent.is_empty()) {
             allow(0);
@@ -251,7 +257,14 @@ impl Trial<'_> {
     /// Whether nothing may be left: an attempt that ends by itself, also by a signal that was passed on to it,
     /// may leave something behind; one that is ended may not.
     fn is_tidy(&self) -> bool {
-        if self.plan.job.is(Way::Leaves) || self.was_killed() || self.sent(&DEADLY).next().is_some() {
+        // ^Z stops a job of the command's own, and a script that is told so ends.
+        let stopped =
+            self.plan.job.is(Way::Leads) && self.seen.sent.iter().any(|(act, _)| *act == Act::Key(26));
+        if stopped
+            || self.plan.job.is(Way::Leaves)
+            || self.was_killed()
+            || self.sent(&DEADLY).next().is_some()
+        {
             return false;
         }
         let cut =
@@ -262,8 +275,9 @@ impl Trial<'_> {
     /// The command, where it has outlived a retry that was killed.
     fn orphan(&self) -> Option<String> {
         let (_, pid, _) = self.seen.log.begun.last()?;
-        let outlived =
-            self.was_killed() && !self.plan.job.is(Way::Defies) && self.seen.left.alive.contains(pid);
+        // A shell that waits for another program leaves INT to that.
+        let defies = self.plan.job.is(Way::Defies) || self.plan.value("--signal") == Some("INT");
+        let outlived = self.was_killed() && !defies && self.seen.left.alive.contains(pid);
         outlived.then(|| format!("the command {pid} has outlived it"))
     }
 
@@ -282,8 +296,8 @@ impl Trial<'_> {
         let held = self.plan.has("--hold");
         let times = match (held, self.is_success()) {
             (false, _) => log.ended.len(),
-            // Of a check that says done there is none.
-            (true, true) if self.plan.has("--check") => return None,
+            // Of a check that says done there is none, and a signal may have ended it before it began.
+            (true, true) if self.plan.has("--check") || !self.seen.sent.is_empty() => return None,
             (true, true) => 1,
             (true, false) => 0,
         };

@@ -38,6 +38,8 @@ pub(crate) enum Way {
     Defies,
     /// It notes each signal that it gets.
     Listens,
+    /// It takes the foreground of the terminal, where there is one.
+    Leads,
     /// It sets the terminal's modes.
     Modes,
 }
@@ -80,7 +82,7 @@ static JOBS: [Job; 27] = [
     job("kill -STOP $$; bye 4", &[Way::Hangs]),
     job("head -c 1000000 /dev/zero >&2; bye 5", &[]),
     job("exec >&- 2>&-; sleep 0.05; bye 6", &[]),
-    job("set -m; sh -c 'exit 3'; bye 11", &[]),
+    job("set -m; sh -c 'exit 3'; bye 11", &[Way::Leads]),
     writes("head -c 3000000 /dev/zero; bye 5", Writes::Zeros(3_000_000)),
     writes("seq 20000; [ $RETRY_ATTEMPT = 2 ] && bye 0; bye 1", Writes::Numbers(20000)),
     writes(
@@ -112,8 +114,7 @@ static JOBS: [Job; 27] = [
     job("(trap '' TERM; setsid sh -c 'sleep 60; sleep 60') & sleep 60", &[Way::Hangs]),
     // Its child is nobody's.
     job("sh -c '(setsid sleep 60 &); exit 0'; sleep 60", &[Way::Hangs]),
-    // Takes the foreground of the terminal, where there is one.
-    job("set -m; sleep 60", &[Way::Hangs, Way::Defies]),
+    job("set -m; sleep 60", &[Way::Hangs, Way::Defies, Way::Leads]),
     Job { instead: Some(("/nonexistent/command", 127)), ..job("", &[]) },
 ];
 
