@@ -162,7 +162,8 @@ pub(crate) struct Plan {
 /// What stands for the directory of a run in its options.
 pub(crate) const DIRECTORY: &str = "{directory}";
 
-const SIGNALS: [Signal; 9] = [
+/// What is sent.
+pub(crate) const SIGNALS: [Signal; 9] = [
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGHUP,

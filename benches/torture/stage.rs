@@ -21,7 +21,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, getpid, setpgid, setsid, tcgetpgrp, tcsetpgrp};
 
 use crate::judge::{Log, Wrong, judge};
-use crate::plan::{Act, DIRECTORY, Input, Plan};
+use crate::plan::{Act, DIRECTORY, Input, Plan, SIGNALS};
 use crate::support::RETRY;
 
 /// The first argument of this program where it is the leader of a session, as a shell is.
@@ -165,8 +165,12 @@ fn prepare(plan: &Plan, mark: &str, directory: &Path, terminal: Option<&OpenptyR
             if let Some(slave) = slave {
                 libc::ioctl(slave, libc::TIOCSCTTY, 0);
             }
-            if let Some(ignored) = ignored {
-                sigaction(ignored, &SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty()))?;
+            // A shell ignores INT and QUIT in what it starts in the background.
+            for signal in SIGNALS {
+                let handler = if Some(signal) == ignored { SigHandler::SigIgn } else { SigHandler::SigDfl };
+                if signal != Signal::SIGSTOP {
+                    sigaction(signal, &SigAction::new(handler, SaFlags::empty(), SigSet::empty()))?;
+                }
             }
             Ok(())
         });
