@@ -95,6 +95,27 @@ pub mod fuzz {
     }
 
     /// See the property.
+    pub fn evidence(bytes: &[u8]) {
+        properties::evidence(bytes);
+    }
+
+    /// See the property.
+    pub fn words(bytes: &[u8]) {
+        properties::words(bytes);
+    }
+
+    /// See the property.
+    pub fn stat(bytes: &[u8]) {
+        crate::process::descendants::property(bytes);
+    }
+
+    /// See the properties.
+    pub fn shown(bytes: &[u8]) {
+        crate::report::text::property(bytes);
+        crate::report::status::property(bytes);
+    }
+
+    /// See the property.
     pub fn window(bytes: &[u8]) {
         properties::window(bytes);
     }

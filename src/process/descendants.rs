@@ -246,9 +246,32 @@ fn pidfd_send_signal(process: &OwnedFd, number: i32) -> Result<(), Errno> {
     Errno::result(sent).map(drop)
 }
 
+/// Whatever a process calls itself, its line is read or refused; and read from any beginning it may have.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn property(bytes: &[u8]) {
+    let known = parse(7, bytes);
+    let named = [b"7 (a) R 1 (".as_slice(), bytes].concat();
+    if known.is_some() {
+        assert_eq!(parse(7, &named), known);
+    }
+    let name =
+        [b"7 (".as_slice(), bytes, b") T 5 6 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 0 0"].concat();
+    let row = Row { process: Process { pid: 7, start: 12345 }, parent: 5, group: 6, state: State::Stopped };
+    assert_eq!(parse(7, &name), Some(row));
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_name_is_borne(bytes in prop::collection::vec(prop::sample::select(b"() 1Z\n\xff-".to_vec()), 0..60)) {
+            property(&bytes);
+        }
+    }
 
     #[test]
     fn a_name_with_brackets_and_spaces_does_not_confuse() {

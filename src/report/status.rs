@@ -117,6 +117,25 @@ pub(crate) fn json(rows: &(impl Serialize + ?Sized)) -> String {
     text
 }
 
+/// Whatever stands in a record and in its name, what is shown of it cannot reach into the terminal.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn property(bytes: &[u8]) {
+    let mut halves = bytes.splitn(2, |b| *b == 0);
+    let (name, record) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
+    let name = String::from_utf8_lossy(name).into_owned();
+    let now = crate::state::clock::Stamp { boot_id: "a".into(), boot_ms: 1000, unix_ms: 2000 };
+    let Ok((record, _)) = Record::read(record, &now) else { return };
+    for lives in [false, true] {
+        let place = Place { name: name.clone(), path: "/p".into(), directory: None };
+        let seen = Seen { record: record.clone(), now: now.moment(), lives };
+        let rows = [Row { place, seen: Ok(seen) }];
+        let (table, json) = (table(&rows), json(&rows[0]));
+        assert_eq!(table.lines().count(), 2);
+        assert!(!table.chars().any(|c| c.is_control() && c != '\n'));
+        assert!(!json.is_empty() && !json.chars().any(|c| c < ' ' && c != '\n'));
+    }
+}
+
 #[derive(Serialize)]
 struct Whole<'a> {
     name: &'a str,
@@ -196,5 +215,25 @@ impl Serialize for Row {
             budget: seen.budget().map(|(tokens, size)| Budget { tokens, size }),
         }
         .serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_name_and_last_failure_is_borne(name in "[a\x1b\n\u{9b}\u{202e}é]{0,9}", last in "[a\x1b\n\u{9b}\"]{0,9}") {
+            let last = serde_json::to_string(&last).unwrap();
+            let record = format!(
+                r#"{{"version": 1, "clock": {{"boot_id": "a", "boot_ms": 9, "unix_ms": 9}}, "breaker": {{"generation": 1,
+                "state": "open", "first_ms": 5, "since_ms": 5, "length_ms": 30000, "cause": "failures", "probes": 0,
+                "failures": 1, "last": {last}}}}}"#
+            );
+            let stamp = crate::state::clock::Stamp { boot_id: "a".into(), boot_ms: 1000, unix_ms: 2000 };
+            assert!(crate::state::record::Record::read(record.as_bytes(), &stamp).is_ok());
+            super::property(format!("{name}\0{record}").as_bytes());
+        }
     }
 }

@@ -117,9 +117,41 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// Whatever is shown, no control character reaches the terminal but those of lines, tabs and colours.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn property(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    assert!(!printable(&text).contains(char::is_control));
+    assert!(shortened(&text).chars().count() <= LONGEST + 3);
+    // In quotes none ends early: each within stands by itself, escaped.
+    let word = shell_word(&text);
+    if let Some(quoted) = word.strip_prefix('\'').and_then(|word| word.strip_suffix('\'')) {
+        assert_eq!(quoted.replace("'\\''", "'"), text);
+    }
+    if let Some(readable) = readable(bytes) {
+        let mut rest = readable.as_str();
+        while let Some(at) = rest.find(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            let colour = rest[at..].strip_prefix("\x1b[").and_then(|tail| {
+                let tail = tail.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ';' | ':'));
+                tail.strip_prefix('m')
+            });
+            rest = colour.unwrap_or_else(|| panic!("{readable:?}"));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn nothing_reaches_into_the_terminal(bytes in prop::collection::vec(prop::sample::select(b"\x1b[31;m'\n\t\0\x9b\xc2 ax\xff".to_vec()), 0..60)) {
+            property(&bytes);
+        }
+    }
 
     #[test]
     fn sizes_read_as_a_person_says_them() {

@@ -1,15 +1,19 @@
 //! What must hold of any bytes: checked on random ones by the tests, and on those that a fuzzer finds
 //! (`fuzz/`).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use regex_automata::meta::Regex;
+
+use crate::policy::expand::{Tokens, expanded, has_key};
 
 use super::condition::Condition;
 use super::evidence::{Carries, Reach, Scanner, Wanted};
 use super::http::{Reader, Source};
 use super::outcome::{Attempt, Outcome};
+use super::profile::TABLE;
+use super::program::{base_name, look_through};
 use super::text::{Streams, Text};
 use super::window::{Piece, WINDOW, Window};
 
@@ -54,6 +58,66 @@ pub(crate) fn response(bytes: &[u8]) {
     }
     let evidence = scanner.finish(false, b"");
     assert_eq!(evidence.response, *response);
+}
+
+/// What the rows of all profiles find in an output, and what the file of `--headers` adds, is the same
+/// whatever the parts in which the output comes. The first byte tells the parts' length, and whether stderr
+/// carries both; a NUL ends the output.
+pub(crate) fn evidence(bytes: &[u8]) {
+    static WANTED: LazyLock<Arc<Wanted>> = LazyLock::new(|| {
+        let reach = Reach { stdout: true, terminal: true };
+        Arc::new(Wanted::new(Vec::new(), TABLE.iter().collect(), true, reach))
+    });
+    let (Some(first), rest) = (bytes.first(), bytes.get(1..).unwrap_or_default()) else { return };
+    let end = rest.iter().position(|b| *b == 0).unwrap_or(rest.len());
+    let (output, headers) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
+    let merged = first & 1 == 1;
+    let carries = if merged { Carries::Both } else { Carries::Stderr };
+    let evidence = |part: usize| {
+        let mut scanner = Scanner::new(Arc::clone(&WANTED));
+        for bytes in output.chunks(part) {
+            scanner.push(carries, bytes);
+            scanner.push(Carries::Stdout, bytes);
+        }
+        scanner.finish(merged, headers)
+    };
+    let found = evidence(usize::from(first >> 1) + 1);
+    assert!(found.response.status().is_none_or(|status| (100..=599).contains(&status)));
+    for now in [SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 31)] {
+        assert!(found.response.asked(now).is_none_or(|asked| !asked.wait.is_zero()));
+    }
+    assert!(found.lines().iter().all(|(row, pattern)| row.patterns.contains(pattern)));
+    // One stream by itself: how the parts of two follow each other may matter.
+    let alone = |part: usize| {
+        let mut scanner = Scanner::new(Arc::clone(&WANTED));
+        for bytes in output.chunks(part) {
+            scanner.push(carries, bytes);
+        }
+        scanner.finish(merged, headers)
+    };
+    if output.len() <= WINDOW {
+        assert_eq!(alone(usize::from(first >> 1) + 1), alone(output.len().max(1)));
+    }
+}
+
+/// Whatever the words of a command, the program that they run is one of them; and `--expand` changes nothing
+/// but its tokens. A NUL ends a word, as it does for execve(2).
+pub(crate) fn words(bytes: &[u8]) {
+    let words: Vec<&[u8]> = bytes.split(|b| *b == 0).collect();
+    let programs = look_through(&words);
+    let mut places = programs.wrappers.clone();
+    places.extend(programs.program);
+    assert!(places.windows(2).all(|two| two[0] < two[1]) && places.iter().all(|at| *at < words.len()));
+    for word in words {
+        assert!(!base_name(word).contains(&b'/'));
+        let max = std::num::NonZeroU32::new(7);
+        let whole = expanded(word, Tokens { key: "{key}", attempt: 2, max });
+        // Where the key stands for itself it is found again.
+        assert!(has_key(&whole) || !has_key(word));
+        if !word.contains(&b'{') {
+            assert_eq!(whole, word);
+        }
+    }
 }
 
 /// The window hands out every byte but escape sequences, in order, whatever the parts in which it comes, and
@@ -123,6 +187,23 @@ mod tests {
             "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: ", "\r\n", "\n", "< ", "* ", "> ", "  ", ":", "curl: ", "\r",
         ])) {
             super::response(&bytes);
+        }
+
+        #[test]
+        fn all_evidence(bytes in like(&[
+            "\x01", "\x0e", "\0", "curl: (7) Failed to connect", "curl: (22) The requested URL returned error: 503", "\n",
+            "HTTP/1.1 503 x\r\n", "Retry-After: 3\r\n", "\r\n", "ssh: connect to host x port 22: Connection refused\r\n",
+            "E: Could not get lock", "FATAL:  the database system is starting up", "\x1b[31m", "error: ", "x",
+        ])) {
+            super::evidence(&bytes);
+        }
+
+        #[test]
+        fn all_words(bytes in like(&[
+            "sudo", "env", "timeout", "nice", "/usr/bin/", "-n", "-u", "--", "A=b", "\0", "5s", "--kill-after=3", "-k", "curl", "{key}",
+            "{", "}", "{max}", "{attempt}", "=", "-",
+        ])) {
+            super::words(&bytes);
         }
 
         #[test]
