@@ -152,6 +152,11 @@ impl Trial<'_> {
         }
     }
 
+    /// Whether ^Z has stopped a job of the command's own: a script that is told so ends, and leaves it.
+    fn has_stopped_job(&self) -> bool {
+        self.plan.job.is(Way::Leads) && self.seen.sent.iter().any(|(act, _)| *act == Act::Key(26))
+    }
+
     /// What is wrong with the number of attempts, and with when they began.
     fn attempts(&self) -> Option<String> {
         let begun = &self.seen.log.begun;
@@ -207,6 +212,9 @@ impl Trial<'_> {
         if self.plan.reader_leaves.is_some() {
             allow(141);
         }
+        if self.has_stopped_job() {
+            allow(128 + Signal::SIGTSTP as i32);
+        }
         match self.plan.value("--check") {
             Some("exit 0") => allow(0),
             Some("exit 2") => allow(2),
@@ -257,10 +265,7 @@ impl Trial<'_> {
     /// Whether nothing may be left: an attempt that ends by itself, also by a signal that was passed on to it,
     /// may leave something behind; one that is ended may not.
     fn is_tidy(&self) -> bool {
-        // ^Z stops a job of the command's own, and a script that is told so ends.
-        let stopped =
-            self.plan.job.is(Way::Leads) && self.seen.sent.iter().any(|(act, _)| *act == Act::Key(26));
-        if stopped
+        if self.has_stopped_job()
             || self.plan.job.is(Way::Leaves)
             || self.was_killed()
             || self.sent(&DEADLY).next().is_some()
