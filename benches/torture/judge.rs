@@ -110,7 +110,7 @@ pub(crate) fn judge(plan: &Plan, seen: &Seen) -> Result<(), Wrong> {
     if let Some(what) = trial.orphan().or_else(|| trial.output()).or_else(|| trial.files()) {
         return never(format!("it ended with {end:?}, and {what}; {:?}", seen.log));
     }
-    trial.unheard().map_or(Ok(()), |what| Err(Wrong::Late(what)))
+    trial.unheard().or_else(|| trial.unmoved()).map_or(Ok(()), |what| Err(Wrong::Late(what)))
 }
 
 struct Trial<'a> {
@@ -355,6 +355,23 @@ impl Trial<'_> {
         } else {
             None
         }
+    }
+
+    /// That the run went on though it was told to end, and its command does not defy that.
+    fn unmoved(&self) -> Option<String> {
+        let tells = |signal: Signal| {
+            // A shell that waits for another program leaves INT to that, which gets none from retry where they
+            // share a group.
+            ENDING.contains(&signal) && !(self.plan.terminal && signal == Signal::SIGINT)
+        };
+        let first = self.seen.sent.iter().find_map(|(act, at)| match act {
+            Act::Send(signal) if tells(*signal) && Some(*signal) != self.plan.ignored => Some((signal, *at)),
+            Act::Send(_) | Act::Key(_) => None,
+        });
+        let (signal, at) = first.filter(|_| !self.plan.job.is(Way::Defies))?;
+        let over = self.seen.started + self.seen.took;
+        (over > at + self.seen.stopped + SLACK)
+            .then(|| format!("it ended {:?} after {signal}", over.saturating_sub(at)))
     }
 
     /// A signal that the command was to note, and did not: one that came while it listened, and had the time.

@@ -34,7 +34,7 @@ pub(crate) enum Way {
     Leaves,
     /// It ends when its input does.
     Reads,
-    /// It handles or ignores TERM.
+    /// It handles or ignores TERM, or does not get it in time.
     Defies,
     /// It notes each signal that it gets.
     Listens,
@@ -79,7 +79,7 @@ static JOBS: [Job; 27] = [
     job("bye 7", &[]),
     job("[ $RETRY_ATTEMPT = 2 ] && bye 0; bye 1", &[]),
     job("[ $RETRY_ATTEMPT = 3 ] && bye 0; bye 7", &[]),
-    job("kill -STOP $$; bye 4", &[Way::Hangs]),
+    job("kill -STOP $$; bye 4", &[Way::Hangs, Way::Defies]),
     job("head -c 1000000 /dev/zero >&2; bye 5", &[]),
     job("exec >&- 2>&-; sleep 0.05; bye 6", &[]),
     job("set -m; sh -c 'exit 3'; bye 11", &[Way::Leads]),
