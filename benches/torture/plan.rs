@@ -183,7 +183,7 @@ impl Plan {
         let mut random = Random::new(seed);
         let random = &mut random;
         let job = random.pick(&JOBS);
-        let terminal = random.chance(25);
+        let terminal = random.chance(if job.is(Way::Leads) { 75 } else { 25 });
         let input = if terminal && random.chance(50) {
             Input::Terminal
         } else {
@@ -371,7 +371,7 @@ fn acts(random: &mut Random, terminal: bool) -> Vec<(Duration, Act)> {
             let at = Duration::from_micros(random.below(700_000));
             let act = if terminal && random.chance(50) {
                 Act::Key(*random.pick(&KEYS))
-            } else if random.chance(5) {
+            } else if random.chance(10) {
                 Act::Send(Signal::SIGKILL)
             } else {
                 Act::Send(*random.pick(&SIGNALS))
