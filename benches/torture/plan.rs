@@ -365,14 +365,15 @@ fn extras(random: &mut Random, options: &mut Vec<String>, mut drawn: impl FnMut(
 
 /// What happens to retry, in order.
 fn acts(random: &mut Random, terminal: bool) -> Vec<(Duration, Act)> {
+    if random.chance(8) {
+        return vec![(Duration::from_micros(random.below(300_000)), Act::Send(Signal::SIGKILL))];
+    }
     let mut acts = Vec::new();
     if random.chance(50) {
         for _ in 0..=random.below(3) {
             let at = Duration::from_micros(random.below(700_000));
             let act = if terminal && random.chance(50) {
                 Act::Key(*random.pick(&KEYS))
-            } else if random.chance(10) {
-                Act::Send(Signal::SIGKILL)
             } else {
                 Act::Send(*random.pick(&SIGNALS))
             };
