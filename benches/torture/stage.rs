@@ -121,15 +121,19 @@ fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
     for mut other in company {
         let _ = other.wait();
     }
-    let (end, left) = match status {
-        Some(status) if plan.terminal => report(directory).unwrap_or((end(status), Left::default())),
-        Some(status) => (end(status), left(mark)),
-        None => (End::Status(-1), Left::default()),
+    let (end, took, left) = match status {
+        // The leader has looked around before it ended.
+        Some(_) if plan.terminal => match report(directory) {
+            Some((end, over, left)) => (Some(end), over.saturating_sub(started), left),
+            None => (None, took, Left::default()),
+        },
+        Some(status) => (Some(end(status)), took, left(mark)),
+        None => (None, took, Left::default()),
     };
     let changed = modes() != before;
     sweep(mark);
     Seen {
-        end: status.map(|_| end),
+        end,
         started,
         took,
         stopped,
@@ -322,6 +326,7 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
     let group = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
     say("pid", &group.to_string());
     let end = end(child.wait().expect("a child"));
+    let over = since_boot().as_micros();
     let lost = tcgetpgrp(std::io::stderr()) != Ok(group);
     let left = left(&std::env::var("TORTURE").unwrap_or_default());
     let (kind, number) = match end {
@@ -329,19 +334,20 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
         End::Signal(signal) => ("signal", signal),
     };
     let alive: Vec<String> = left.alive.iter().map(ToString::to_string).collect();
-    say("end", &format!("{kind} {number} {} {lost} {}", left.dead, alive.join(" ")));
+    say("end", &format!("{kind} {number} {over} {} {lost} {}", left.dead, alive.join(" ")));
     ExitCode::SUCCESS
 }
 
-/// What the leader has written down in the end.
-fn report(directory: &Path) -> Option<(End, Left)> {
+/// What the leader has written down in the end: how retry ended, when, after boot, and what was left.
+fn report(directory: &Path) -> Option<(End, Duration, Left)> {
     let text = fs::read_to_string(directory.join("end")).ok()?;
     let mut words = text.split_whitespace();
     let kind = words.next()?;
     let number = words.next()?.parse().ok()?;
     let end = if kind == "signal" { End::Signal(number) } else { End::Status(number) };
+    let over = Duration::from_micros(words.next()?.parse().ok()?);
     let (dead, lost) = (words.next()?.parse().ok()?, words.next()? == "true");
-    Some((end, Left { dead, lost, alive: words.filter_map(|word| word.parse().ok()).collect() }))
+    Some((end, over, Left { dead, lost, alive: words.filter_map(|word| word.parse().ok()).collect() }))
 }
 
 /// What is left of a run that has ended, of whom this process is the reaper.
