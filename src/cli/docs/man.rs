@@ -482,6 +482,8 @@ After INT, TERM, HUP or QUIT there is no further attempt.
 At a timeout or deadline everything that the attempt started is ended, daemons that left its group and session
 included: first by `--signal`, and after `--kill-after` by KILL.
 No attempt begins before that is done.
+The terminal's modes stay as the command has left them, such as the echo that a question for a password has turned off;
+`stty sane` mends that.
 Background processes of an attempt that ended by itself are left alone; a daemon that one of them starts while a later
 attempt runs may be taken for that one's.
 Time that `retry` itself spends stopped does not count against the timeout: to the millisecond after ^Z, to about a
