@@ -251,7 +251,8 @@ impl Trial<'_> {
         if until && (self.was_limited() || !self.seen.sent.is_empty()) {
             allow(0);
         }
-        if self.sent(&ENDING).next().is_some() {
+        // Before an attempt began it may not have been ready for any.
+        if self.sent(&ENDING).next().is_some() || self.seen.log.begun.is_empty() {
             let by = self.sent(&ENDING).chain(self.sent(&DEADLY));
             let by: Vec<End> = by.map(|(signal, _)| End::Signal(signal as i32)).collect();
             allowed.extend(by);

@@ -314,18 +314,26 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
     unsafe {
         command.pre_exec(|| {
             setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-            let mut stop = SigSet::empty();
-            stop.add(Signal::SIGTTOU);
-            sigprocmask(SigmaskHow::SIG_BLOCK, Some(&stop), None)?;
-            tcsetpgrp(std::io::stderr(), getpid())?;
-            sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&stop), None)?;
-            Ok(())
+            Ok(foreground(getpid())?)
         });
     }
-    let mut child = command.spawn().expect("it starts");
-    let group = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    #[expect(clippy::zombie_processes, reason = "it is waited for below, and its stops are seen")]
+    let group = command.spawn().expect("it starts").id();
+    let group = Pid::from_raw(i32::try_from(group).expect("a pid"));
     say("pid", &group.to_string());
-    let end = end(child.wait().expect("a child"));
+    let end = loop {
+        match waitpid(group, Some(WaitPidFlag::WUNTRACED)) {
+            Ok(WaitStatus::Exited(_, status)) => break End::Status(status),
+            Ok(WaitStatus::Signaled(_, signal, _)) => break End::Signal(signal as i32),
+            // It wants the terminal, which another job has: that calls for `fg`.
+            Ok(WaitStatus::Stopped(_, Signal::SIGTTIN | Signal::SIGTTOU)) => {
+                foreground(group).expect("the terminal");
+                let _ = kill(Pid::from_raw(-group.as_raw()), Signal::SIGCONT);
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => panic!("{errno}"),
+        }
+    };
     let over = since_boot().as_micros();
     let lost = tcgetpgrp(std::io::stderr()) != Ok(group);
     let left = left(&std::env::var("TORTURE").unwrap_or_default());
@@ -336,6 +344,16 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
     let alive: Vec<String> = left.alive.iter().map(ToString::to_string).collect();
     say("end", &format!("{kind} {number} {over} {} {lost} {}", left.dead, alive.join(" ")));
     ExitCode::SUCCESS
+}
+
+/// Gives the terminal to this group, from the background too: only async-signal-safe calls.
+fn foreground(group: Pid) -> nix::Result<()> {
+    let mut stop = SigSet::empty();
+    stop.add(Signal::SIGTTOU);
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&stop), None)?;
+    let given = tcsetpgrp(std::io::stderr(), group);
+    sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&stop), None)?;
+    given
 }
 
 /// What the leader has written down in the end: how retry ended, when, after boot, and what was left.
