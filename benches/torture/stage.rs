@@ -317,7 +317,6 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
             Ok(foreground(getpid())?)
         });
     }
-    #[expect(clippy::zombie_processes, reason = "it is waited for below, and its stops are seen")]
     let group = command.spawn().expect("it starts").id();
     let group = Pid::from_raw(i32::try_from(group).expect("a pid"));
     say("pid", &group.to_string());
