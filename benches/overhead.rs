@@ -25,11 +25,14 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use support::tools;
+use support::tools::{self, Tool};
 use support::{argument, cost, millis, preamble, quiet, ratios, rounds, spread, table};
 
 const TRUE: &str = "/bin/true";
 const FALSE: &str = "/bin/false";
+
+/// What is measured: its name, and its words, or why there are none.
+type Candidate = (&'static str, Result<Vec<String>, &'static str>);
 
 fn main() {
     let count = argument(0, 200);
@@ -46,13 +49,17 @@ fn main() {
     for tool in &mut tools {
         tool.path = tool.path.take().map(|path| installed(&directory, tool.name, &path));
     }
-    let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    let words = |words: &[&str]| Ok(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
     let floor = |path: &Option<PathBuf>, attempts: &str, command: &str| {
-        words(&[path.as_ref()?.to_str()?, attempts, command])
+        let path = path.as_ref().and_then(|path| path.to_str()).ok_or("cannot be linked")?;
+        words(&[path, attempts, command])
+    };
+    let of = |tool: &Tool, words: Option<Vec<String>>| {
+        words.ok_or(if tool.path.is_none() { "missing" } else { "cannot do this" })
     };
     let some = Some(dynamic);
 
-    let mut success = vec![
+    let mut success: Vec<Candidate> = vec![
         ("C, dynamic", floor(&some, "1", TRUE)),
         ("C, static", floor(&fixed, "1", TRUE)),
         ("the command alone", words(&[TRUE])),
@@ -63,15 +70,14 @@ fn main() {
             words(&["dash", "-c", "n=5; while ! /bin/true; do n=$((n-1)); [ $n -gt 0 ] || exit 1; done"]),
         ),
     ];
-    success.extend(tools.iter().map(|tool| (tool.name, tool.once(&[TRUE]))));
+    success.extend(tools.iter().map(|tool| (tool.name, of(tool, tool.once(&[TRUE])))));
     let options = ["--max", "3", "--jitter", "full", "--timeout", "1m", "--"];
-    let named =
-        |name| tools.iter().find(|tool| tool.name == name).and_then(|tool| tool.words(&options, &[TRUE]));
-    success.push(("retry (this), three options", named("retry (this)")));
-    success.push(("retry-static, three options", named("retry-static")));
+    for (tool, name) in tools.iter().zip(["retry (this), three options", "retry-static, three options"]) {
+        success.push((name, of(tool, tool.words(&options, &[TRUE]))));
+    }
     measure("One success of /bin/true", &success, count, 1);
 
-    let mut failing = vec![
+    let mut failing: Vec<Candidate> = vec![
         ("C, dynamic", floor(&some, "1000", FALSE)),
         ("C, static", floor(&fixed, "1000", FALSE)),
         (
@@ -79,11 +85,10 @@ fn main() {
             words(&["dash", "-c", "n=1000; until /bin/false; do n=$((n-1)); [ $n -gt 0 ] || exit 1; done"]),
         ),
     ];
-    failing.extend(tools.iter().map(|tool| (tool.name, tool.thousand(&[FALSE]))));
-    for (name, words) in &mut failing {
-        if words.as_ref().is_some_and(|words| !makes_all(&directory, words)) {
-            println!("{name} does not make 1,000 attempts and is left out.");
-            *words = None;
+    failing.extend(tools.iter().map(|tool| (tool.name, of(tool, tool.thousand(&[FALSE])))));
+    for (_, words) in &mut failing {
+        if words.as_ref().is_ok_and(|words| !makes_all(&directory, words)) {
+            *words = Err("does not make them all");
         }
     }
     measure("1,000 failing attempts of /bin/false", &failing, (count / 20).max(3), 1000);
@@ -133,20 +138,20 @@ fn resident(words: &[String]) -> Option<u64> {
 
 /// Measures these, the first of which is the floor, and prints the table. A success that does not end with 0 is not
 /// counted; some tools end with 0 after a failure, too.
-fn measure(title: &str, all: &[(&str, Option<Vec<String>>)], count: usize, attempts: u32) {
+fn measure(title: &str, all: &[Candidate], count: usize, attempts: u32) {
     let costs = rounds(count, all.len(), |candidate| {
-        let words = all[candidate].1.as_ref()?;
+        let words = all[candidate].1.as_ref().ok()?;
         let cost = cost(&mut quiet(words)).ok()?;
         (cost.status == 0 || attempts > 1).then_some(cost)
     });
     // Only a run of one attempt can be made to wait, where the command stands at the end of its words.
     let columns = if attempts == 1 { 4 } else { 3 };
-    let row = |(name, words): &(&str, Option<Vec<String>>), own: &Vec<_>| {
+    let row = |(name, words): &Candidate, own: &Vec<_>| {
         let blank = |cause: &str| [cause, "", ""].map(str::to_owned);
         let cells = match words {
-            None => blank("missing, or cannot do this"),
-            Some(_) if own.iter().flatten().count() == 0 => blank("does not end as it should"),
-            Some(words) => {
+            Err(cause) => blank(cause),
+            Ok(_) if own.iter().flatten().count() == 0 => blank("does not end as it should"),
+            Ok(words) => {
                 let each: Vec<f64> = millis(own).iter().map(|ms| ms / f64::from(attempts)).collect();
                 let waits = attempts == 1 && words.len() > 1 && words.last().is_some_and(|last| last == TRUE);
                 let resident = if waits { resident(words) } else { None };

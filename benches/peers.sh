@@ -26,4 +26,6 @@ crate eb 0.5.0 eb eb
     ln -sf src/debian/usr/bin/retry debian-retry
 npm install --silent --prefix src/npm retry-cli@0.7.0 && ln -sf src/npm/node_modules/.bin/retry npm-retry-cli
 command -v go >/dev/null && GOBIN=$PWD go install dbohdan.com/recur/v3@v3.1.0
-ls -1 retry-static attempt retry-cli retry-cmd eb debian-retry npm-retry-cli recur 2>/dev/null
+for name in retry-static attempt retry-cli retry-cmd eb debian-retry npm-retry-cli recur; do
+    if [ -x "$name" ]; then echo "$name"; else echo "$name: missing"; fi
+done
