@@ -31,7 +31,7 @@ pub(crate) fn cost(command: &mut Command) -> io::Result<Cost> {
 }
 
 /// Waits for a child; its status and peak.
-fn reap(child: &Child) -> io::Result<(i32, i64)> {
+pub(crate) fn reap(child: &Child) -> io::Result<(i32, i64)> {
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
     let mut status = 0;
     // SAFETY: an all-zero rusage is a valid one.
