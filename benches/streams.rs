@@ -13,9 +13,15 @@
 
 mod support;
 
+use std::path::Path;
+use std::process::Stdio;
+
 use support::{
     RETRY, argument, cost, millis, preamble, quantile, quiet, ratios, rounds, spread, table, tools,
 };
+
+/// What stands at the end, for what reads all.
+const SINK: &str = "{sink}";
 
 /// How much passes, in bytes.
 const BYTES: u64 = 1 << 30;
@@ -32,66 +38,75 @@ fn main() {
     };
     let retry = |options: &str| Some(format!("{RETRY} {options}"));
 
-    // What is behind the pipe is `cat`, so that somebody reads.
     let source = format!("head -c {BYTES} /dev/zero");
-    let out: Vec<(&str, Option<String>)> = vec![
-        ("cat", Some(format!("{source} | cat"))),
-        ("cat | cat", Some(format!("{source} | cat | cat"))),
+    let behind = |wrapper: Option<String>| Some(format!("{} -- {source} | {SINK}", wrapper?));
+    let out: Vec<Candidate> = vec![
+        ("cat", Some(format!("{source} | {SINK}")), 1),
+        ("cat | cat", Some(format!("{source} | cat | {SINK}")), 1),
         (
             "cat > file; cat file",
-            Some(format!("{source} | cat >$TMPDIR/f; cat $TMPDIR/f | cat; rm $TMPDIR/f")),
+            Some(format!("{source} | cat >$TMPDIR/f; cat $TMPDIR/f | {SINK}; rm $TMPDIR/f")),
+            1,
         ),
-        ("retry", retry(&format!("-- {source} | cat"))),
-        ("retry, watched (-r 'stdout~never')", retry(&format!("-r 'stdout~never$' -- {source} | cat"))),
-        ("retry --hold", retry(&format!("--hold -- {source} | cat"))),
-        ("debian-retry, which always holds", peer("debian-retry", &format!("-- {source} | cat"))),
-        ("recur -O", peer("recur", &format!("-O {source} | cat"))),
+        ("retry", behind(retry("")), 1),
+        ("retry, watched (-r 'stdout~never')", behind(retry("-r 'stdout~never$'")), 1),
+        ("retry --hold", behind(retry("--hold")), 1),
+        ("debian-retry, which always holds", behind(peer("debian-retry", "")), 1),
+        ("recur -O", peer("recur", &format!("-O {source} | {SINK}")), 1),
     ];
     measure("stdout", &out, count, &directory);
 
     // Keeps its output open, and writes nothing while it reads: where it closes it, Debian's retry stops feeding it;
     // where it writes meanwhile, both wait for ever.
-    let consume = "sh -c 'cat >/dev/null; exit 0'";
+    let consume = format!("sh -c '{SINK}; exit 0'");
     // The last attempt keeps nothing; before it one reads a single byte, so that it has to be replayed.
-    let once = "sh -c 'case $RETRY_ATTEMPT in 1) head -c1 >/dev/null; exit 1;; esac; exec cat >/dev/null'";
-    let into: Vec<(&str, Option<String>)> = vec![
-        ("cat", Some(format!("{source} | cat >/dev/null"))),
-        ("cat | cat", Some(format!("{source} | cat | cat >/dev/null"))),
+    let once = format!("sh -c 'case $RETRY_ATTEMPT in 1) head -c1 >/dev/null; exit 1;; esac; exec {SINK}'");
+    let twice = format!("sh -c '{SINK}; [ $RETRY_ATTEMPT = 2 ]'");
+    let into = |wrapper: Option<String>| Some(format!("{source} | {}", wrapper?));
+    let all: Vec<Candidate> = vec![
+        ("cat", Some(format!("{source} | {SINK}")), 1),
+        ("cat | cat", Some(format!("{source} | cat | {SINK}")), 1),
         (
             "cat > file; cat file",
-            Some(format!("{source} | cat >$TMPDIR/f; cat $TMPDIR/f | cat >/dev/null; rm $TMPDIR/f")),
+            Some(format!("{source} | cat >$TMPDIR/f; cat $TMPDIR/f | {SINK}; rm $TMPDIR/f")),
+            1,
         ),
-        (
-            "retry -n1 (the pipe itself)",
-            retry(&format!("-n1 -- {consume}")).map(|run| format!("{source} | {run}")),
-        ),
-        (
-            "retry, replay that keeps nothing",
-            retry(&format!("-q -n2 -d0 -- {once}")).map(|run| format!("{source} | {run}")),
-        ),
-        ("retry, replay that keeps", retry(&format!("-- {consume}")).map(|run| format!("{source} | {run}"))),
-        (
-            "retry, read twice",
-            retry("-q -d0 -- sh -c 'cat >/dev/null; [ $RETRY_ATTEMPT = 2 ]'")
-                .map(|run| format!("{source} | {run}")),
-        ),
-        (
-            "debian-retry, which always keeps",
-            peer("debian-retry", &format!("-- {consume}")).map(|run| format!("{source} | {run}")),
-        ),
-        ("recur -I", peer("recur", &format!("-I {consume}")).map(|run| format!("{source} | {run}"))),
+        ("retry -n1 (the pipe itself)", into(retry(&format!("-n1 -- {consume}"))), 1),
+        ("retry, replay that keeps nothing", into(retry(&format!("-q -n2 -d0 -- {once}"))), 1),
+        ("retry, replay that keeps", into(retry(&format!("-- {consume}"))), 1),
+        ("retry, read twice", into(retry(&format!("-q -d0 -- {twice}"))), 2),
+        ("debian-retry, which always keeps", into(peer("debian-retry", &format!("-- {consume}"))), 1),
+        ("recur -I", into(peer("recur", &format!("-I {consume}"))), 1),
     ];
-    measure("stdin", &into, count, &directory);
+    measure("stdin", &all, count, &directory);
     let _ = std::fs::remove_dir_all(directory);
 }
 
+/// What is measured: its name; its pipeline, unless it is missing; and how often all passes.
+type Candidate = (&'static str, Option<String>, usize);
+
+/// The words of a pipeline, with this in the place of [`SINK`].
+fn words(line: &str, sink: &str) -> Vec<String> {
+    // Some hang. A pipeline fails where any of it does.
+    let words = ["timeout", "--kill-after=1", "60", "bash", "-e", "-o", "pipefail", "-c"].map(str::to_owned);
+    words.into_iter().chain([line.replace(SINK, sink)]).collect()
+}
+
+/// Whether all passes, so often.
+fn passes(line: &str, times: usize, directory: &Path) -> bool {
+    let mut command = quiet(&words(line, "wc -c"));
+    let run = command.env("TMPDIR", directory).stdout(Stdio::piped()).output().expect("it starts");
+    run.status.success() && run.stdout == format!("{BYTES}\n").repeat(times).into_bytes()
+}
+
 /// Measures pipelines, the first three of which are the measures of the others.
-fn measure(title: &str, all: &[(&str, Option<String>)], count: usize, directory: &std::path::Path) {
+fn measure(title: &str, all: &[Candidate], count: usize, directory: &Path) {
+    let lines: Vec<Option<&String>> = all
+        .iter()
+        .map(|(_, line, times)| line.as_ref().filter(|line| passes(line, *times, directory)))
+        .collect();
     let costs = rounds(count, all.len(), |candidate| {
-        let line = all[candidate].1.as_ref()?;
-        // Some hang.
-        let words = ["timeout", "--kill-after=1", "60", "sh", "-c", line];
-        let mut command = quiet(&words.map(str::to_owned));
+        let mut command = quiet(&words(lines[candidate]?, "cat >/dev/null"));
         command.env("TMPDIR", directory);
         // What the last one wrote is not to be this one's burden.
         nix::unistd::sync();
@@ -100,9 +115,9 @@ fn measure(title: &str, all: &[(&str, Option<String>)], count: usize, directory:
     let rows: Vec<Vec<String>> = all
         .iter()
         .zip(&costs)
-        .map(|((name, line), own)| {
+        .map(|((name, line, _), own)| {
             if own.iter().flatten().count() == 0 {
-                let cause = if line.is_none() { "missing" } else { "does not end as it should" };
+                let cause = if line.is_none() { "missing" } else { "does not pass all" };
                 return [*name, cause, "", "", "", ""].map(str::to_owned).to_vec();
             }
             let rates: Vec<f64> = millis(own).iter().map(|ms| BYTES as f64 / 1e3 / ms).collect();

@@ -9,7 +9,7 @@ use crate::support::storm::{Aftermath, Service, storm};
 
 const CLIENTS: usize = 60;
 
-const SERVICE: Service = Service { outage: Duration::from_secs(3), rate: 30.0, asks: None };
+const SERVICE: Service = Service { outage: Duration::from_secs(3), stumbles: 0, rate: 30.0, asks: None };
 
 /// A client: one connection, and the answer on stderr; 0 if it is 200.
 const CLIENT: &str = r#"exec 3<>"/dev/tcp/127.0.0.1/$PORT" || exit 7; IFS= read -r -d "" -u 3 x; echo "$x" >&2; [[ $x == *200* ]]"#;
@@ -50,10 +50,11 @@ fn with_a_budget_the_outage_sees_few_retries() {
 #[test]
 fn a_budget_lets_through_whom_a_hiccup_has_met() {
     let scratch = Scratch::new();
-    // At once it serves fifty.
-    let hiccup = Service { outage: Duration::ZERO, rate: 500.0, asks: None };
+    // Fewer than the ten that are kept; and it could serve all at once.
+    let hiccup = Service { outage: Duration::ZERO, stumbles: 8, rate: 600.0, asks: None };
     let after = crowd(hiccup, &["--budget", "b=20%", "-n", "20"], &scratch);
     assert_eq!(after.gave_up, 0);
+    assert_eq!(after.arrivals.len(), CLIENTS + 8);
 }
 
 #[test]

@@ -200,7 +200,14 @@ pub(crate) fn arguments() -> Vec<String> {
     std::env::args().skip(1).filter(|word| word != "--bench").collect()
 }
 
-/// One of these, as a number.
+/// One of these, where it is given.
+///
+/// # Panics
+/// Where it is not what it should be.
 pub(crate) fn argument<T: FromStr>(at: usize, default: T) -> T {
-    arguments().get(at).and_then(|word| word.parse().ok()).unwrap_or(default)
+    match arguments().get(at).map(|word| (word, word.parse())) {
+        None => default,
+        Some((_, Ok(value))) => value,
+        Some((word, Err(_))) => panic!("{word} cannot be argument {}", at + 1),
+    }
 }

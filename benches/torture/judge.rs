@@ -11,13 +11,16 @@ use crate::plan::{Act, Input, Plan, Way, Writes};
 use crate::stage::{End, Seen};
 
 /// How much longer than it should a run may take.
-const SLACK: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_millis(400);
 
 /// By how much a time from `/proc/uptime`, which has hundredths, may be behind.
 const TICK: Duration = Duration::from_millis(20);
 
 /// How soon a command is to have noted a signal.
 const SOON: Duration = Duration::from_millis(300);
+
+/// Zeros that a command that wails writes to stderr.
+const WAIL: usize = 1_000_000;
 
 /// What is wrong with a run.
 #[derive(Debug)]
@@ -33,54 +36,65 @@ pub(crate) enum Wrong {
 pub(crate) struct Log {
     /// The number of each attempt, its pid, and the time since boot.
     begun: Vec<(u64, i32, Duration)>,
-    /// By which status each ended by itself.
-    ended: BTreeMap<u64, i32>,
+    /// By which status each ended by itself, and when.
+    ended: BTreeMap<u64, (i32, Duration)>,
     /// That it listens from then on.
     ready: Vec<(u64, Duration)>,
-    /// The signals that it got.
-    got: Vec<String>,
+    /// The signals that each got.
+    got: Vec<(u64, String)>,
+}
+
+/// A line of the log.
+enum Line {
+    Begin(u64, i32, Duration),
+    End(u64, i32, Duration),
+    Ready(u64, Duration),
+    Got(u64, String),
+}
+
+impl Line {
+    fn read(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let time = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
+        match words[..] {
+            ["begin", number, pid, at] => {
+                Some(Self::Begin(number.parse().ok()?, pid.parse().ok()?, time(at)?))
+            }
+            ["end", number, status, at] => {
+                Some(Self::End(number.parse().ok()?, status.parse().ok()?, time(at)?))
+            }
+            ["ready", number, at] => Some(Self::Ready(number.parse().ok()?, time(at)?)),
+            ["got", number, signal] => Some(Self::Got(number.parse().ok()?, format!("SIG{signal}"))),
+            _ => None,
+        }
+    }
 }
 
 impl Log {
-    pub(crate) fn read(path: &Path) -> Self {
+    /// # Errors
+    /// A line that no command writes.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let mut log = Self::default();
         for line in fs::read_to_string(path).unwrap_or_default().lines() {
-            let words: Vec<&str> = line.split(' ').collect();
-            let number = |at: usize| words[at].parse().expect("a number");
-            let time = |at: usize| Duration::from_secs_f64(words[at].parse().expect("a time"));
-            match words[0] {
-                "begin" => log.begun.push((number(1), number(2) as i32, time(3))),
-                "end" => drop(log.ended.insert(number(1), number(2) as i32)),
-                "ready" => log.ready.push((number(1), time(2))),
-                "got" => log.got.push(format!("SIG{}", words[1])),
-                _ => panic!("a line that no command writes: {line}"),
+            match Line::read(line).ok_or_else(|| format!("no command writes down {line:?}"))? {
+                Line::Begin(number, pid, at) => log.begun.push((number, pid, at)),
+                Line::End(number, status, at) => drop(log.ended.insert(number, (status, at))),
+                Line::Ready(number, at) => log.ready.push((number, at)),
+                Line::Got(number, signal) => log.got.push((number, signal)),
             }
         }
-        log
+        Ok(log)
     }
 
     /// The number of the last attempt, and the status by which it ended itself.
     fn last(&self) -> Option<(u64, Option<i32>)> {
         let (number, ..) = self.begun.last()?;
-        Some((*number, self.ended.get(number).copied()))
+        Some((*number, self.ended.get(number).map(|(status, _)| *status)))
     }
 }
 
-/// What may be in the way of a next attempt.
-const IN_THE_WAY: [&str; 12] = [
-    "-r",
-    "-x",
-    "-p",
-    "--until",
-    "--success-on",
-    "--not-idempotent",
-    "--budget",
-    "--breaker",
-    "--check",
-    "--stdin-limit",
-    "--deadline",
-    "--headers",
-];
+/// What may be in the way of a next attempt, whatever the command is.
+const IN_THE_WAY: [&str; 5] = ["--until", "--not-idempotent", "--budget", "--breaker", "--deadline"];
 
 /// The signals that end a run.
 const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
@@ -90,8 +104,15 @@ const DEADLY: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 
 pub(crate) fn judge(plan: &Plan, seen: &Seen) -> Result<(), Wrong> {
     let never = |text: String| Err(Wrong::Never(text));
-    let Some(end) = seen.end else { return Err(Wrong::Late("it did not end".to_owned())) };
-    let trial = Trial { plan, seen, end };
+    let Some(end) = seen.end else { return never("it did not end".to_owned()) };
+    let log = match &seen.log {
+        Ok(log) => log,
+        Err(what) => return never(what.clone()),
+    };
+    if let Some(what) = &seen.company {
+        return never(format!("in company {what}"));
+    }
+    let trial = Trial { plan, seen, end, log };
     if seen.took > plan.longest + seen.stopped + SLACK {
         return Err(Wrong::Late(format!("it took {:?}, and {:?} are allowed", seen.took, plan.longest)));
     }
@@ -99,38 +120,43 @@ pub(crate) fn judge(plan: &Plan, seen: &Seen) -> Result<(), Wrong> {
         return never(what);
     }
     if let Some(what) = trial.status() {
-        return never(format!("it ended with {end:?}, {what}; {:?}", seen.log));
+        return never(format!("it ended with {end:?}, {what}; {log:?}"));
     }
-    if trial.is_tidy() && (seen.left.dead > 0 || !seen.left.alive.is_empty() || seen.left.lost) {
+    let lost = seen.left.lost && !trial.was_killed();
+    if lost || trial.is_tidy() && (seen.left.dead > 0 || !seen.left.alive.is_empty()) {
         return never(format!("it ended with {end:?}, and this is left: {:?}", seen.left));
     }
     if seen.changed && !plan.job.is(Way::Modes) {
         return never("the terminal has other modes".to_owned());
     }
     if let Some(what) = trial.orphan().or_else(|| trial.output()).or_else(|| trial.files()) {
-        return never(format!("it ended with {end:?}, and {what}; {:?}", seen.log));
+        return never(format!("it ended with {end:?}, and {what}; {log:?}"));
     }
-    trial.unheard().or_else(|| trial.unmoved()).map_or(Ok(()), |what| Err(Wrong::Late(what)))
+    let late = trial.unheard().or_else(|| trial.unwarned()).or_else(|| trial.unmoved());
+    late.or_else(|| trial.after()).map_or(Ok(()), |what| Err(Wrong::Late(what)))
+}
+
+/// The signal that this sends, or that the terminal makes of it, but for that of ^Z.
+fn signal(act: Act) -> Option<Signal> {
+    match act {
+        Act::Send(signal) => Some(signal),
+        Act::Key(3) => Some(Signal::SIGINT),
+        Act::Key(28) => Some(Signal::SIGQUIT),
+        Act::Key(_) => None,
+    }
 }
 
 struct Trial<'a> {
     plan: &'a Plan,
     seen: &'a Seen,
     end: End,
+    log: &'a Log,
 }
 
 impl Trial<'_> {
     /// The signals of these that have been sent, or come from the keyboard, and are not ignored; and when.
     fn sent<'b>(&'b self, of: &'b [Signal]) -> impl Iterator<Item = (Signal, Duration)> + 'b {
-        let by_key = |key| match key {
-            3 => Some(Signal::SIGINT),
-            28 => Some(Signal::SIGQUIT),
-            _ => None,
-        };
-        let all = self.seen.sent.iter().filter_map(move |(act, at)| match act {
-            Act::Send(signal) => Some((*signal, *at)),
-            Act::Key(key) => by_key(*key).map(|signal| (signal, *at)),
-        });
+        let all = self.seen.sent.iter().filter_map(|(act, at)| Some((signal(*act)?, *at)));
         all.filter(|(signal, _)| of.contains(signal) && Some(*signal) != self.plan.ignored)
     }
 
@@ -138,10 +164,50 @@ impl Trial<'_> {
         self.sent(&[Signal::SIGKILL]).next().is_some()
     }
 
-    /// Whether a limit can have ended an attempt.
+    /// Whether a limit can have ended the last attempt, or a check.
     fn was_limited(&self) -> bool {
-        let least = self.plan.timeout.into_iter().chain(self.plan.deadline).min();
-        least.is_some_and(|least| self.seen.took >= least)
+        let plan = self.plan;
+        let run = plan.deadline.is_some_and(|deadline| self.seen.took >= deadline);
+        // What it wrote last may be that it ends.
+        let near = |end: Option<&(i32, Duration)>, limit| end.is_none_or(|(_, at)| *at + SOON >= limit);
+        match self.log.begun.last() {
+            Some((number, _, began)) if !plan.has("--check") => {
+                let end = self.log.ended.get(number);
+                let over = self.seen.started + self.seen.took;
+                let attempt = |timeout| over + TICK >= *began + timeout && near(end, *began + timeout);
+                plan.timeout.is_some_and(attempt)
+                    || run && plan.deadline.is_some_and(|deadline| near(end, self.seen.started + deadline))
+            }
+            _ => run || plan.timeout.is_some_and(|timeout| self.seen.took >= timeout),
+        }
+    }
+
+    /// Whether something may be in the way of a next attempt.
+    fn is_in_the_way(&self) -> bool {
+        let (plan, job) = (self.plan, self.plan.job);
+        IN_THE_WAY.iter().any(|option| plan.has(option))
+            || job.instead.is_some()
+            || matches!(job.writes, Writes::Text(_))
+            || plan.value("-p").is_some_and(|profile| profile.contains("curl"))
+            || plan.value("--check").is_some_and(|check| check != "exit 1")
+            // It writes what `-x` forbids; and it reads.
+            || job.writes == Writes::Something && plan.has("-x")
+            || job.is(Way::Reads) && plan.has("--stdin-limit")
+    }
+
+    /// The least time from the beginning of an attempt to that of the next.
+    fn gap(&self) -> Duration {
+        let plan = self.plan;
+        let base = match plan.value("-d") {
+            Some("0.2") => Duration::from_millis(200),
+            Some("1m") => Duration::from_secs(60),
+            _ => return Duration::ZERO,
+        };
+        match (plan.value("-j"), plan.value("--backoff")) {
+            (Some("none" | "additive" | "decorrelated"), _) | (None, Some("constant")) => base,
+            (Some("equal"), _) => base / 2,
+            _ => Duration::ZERO,
+        }
     }
 
     fn is_success(&self) -> bool {
@@ -159,7 +225,11 @@ impl Trial<'_> {
 
     /// What is wrong with the number of attempts, and with when they began.
     fn attempts(&self) -> Option<String> {
-        let begun = &self.seen.log.begun;
+        let begun = &self.log.begun;
+        let gap = self.gap();
+        if begun.windows(2).any(|two| two[1].2 + TICK < two[0].2 + gap) {
+            return Some(format!("attempts came sooner than after {gap:?}: {begun:?}"));
+        }
         if begun.windows(2).any(|two| two[0].0 >= two[1].0) {
             return Some(format!("attempts out of order: {begun:?}"));
         }
@@ -171,25 +241,32 @@ impl Trial<'_> {
             return Some("an attempt passed a breaker that is held open".to_owned());
         }
         // One may have been on its way.
-        for (act, at) in &self.seen.sent {
-            if let Act::Send(signal) = act
-                && ENDING.contains(signal)
-                && Some(*signal) != self.plan.ignored
-                && begun.iter().filter(|(.., began)| *began > *at + TICK).count() > 1
-            {
+        for (signal, at) in self.told() {
+            if begun.iter().filter(|(.., began)| *began > at + TICK).count() > 1 {
                 return Some(format!("attempts began after {signal}: {begun:?}, {at:?}"));
             }
         }
         // What fails is made again, where nothing is known of the failure and nothing was in the way.
-        let free = !IN_THE_WAY.iter().any(|option| self.plan.has(option))
-            && self.seen.sent.is_empty()
-            && self.plan.reader_leaves.is_none()
-            && self.plan.job.instead.is_none()
-            && !matches!(self.plan.job.writes, Writes::Text(_));
-        if free && !matches!(self.end, End::Status(0 | 124)) && self.plan.attempts != Some(last) {
+        let free = !self.is_in_the_way() && self.seen.sent.is_empty() && self.plan.reader_leaves.is_none();
+        if free && !self.is_success() && self.plan.attempts != Some(last) {
             return Some(format!("it failed with {:?} after {last} attempts", self.end));
         }
         None
+    }
+
+    /// The signals that tell retry to end, and when they came: a key's where it has the terminal.
+    fn told(&self) -> impl Iterator<Item = (Signal, Duration)> + '_ {
+        let leads = self.plan.job.is(Way::Leads);
+        let all = self.seen.sent.iter().filter(move |(act, _)| matches!(act, Act::Send(_)) || !leads);
+        let all = all.filter_map(|(act, at)| Some((signal(*act)?, *at)));
+        all.filter(|(signal, _)| ENDING.contains(signal) && Some(*signal) != self.plan.ignored)
+    }
+
+    /// An attempt that began well after a signal that ends the run.
+    fn after(&self) -> Option<String> {
+        let begun = &self.log.begun;
+        let mut after = self.told().filter(|(_, at)| begun.iter().any(|(.., began)| *began > *at + SOON));
+        after.next().map(|(signal, at)| format!("an attempt began after {signal}: {begun:?}, {at:?}"))
     }
 
     /// What is wrong with the status.
@@ -218,15 +295,16 @@ impl Trial<'_> {
         match self.plan.value("--check") {
             Some("exit 0") => allow(0),
             Some("exit 2") => allow(2),
-            Some(check) if check.starts_with("[ -s") && !self.seen.log.begun.is_empty() => allow(0),
+            Some(check) if check.starts_with("[ -s") && !self.log.begun.is_empty() => allow(0),
             _ => {}
         }
         let skipped = matches!(self.plan.value("--check"), Some("exit 0" | "exit 2" | "sleep 60"));
-        if skipped && !self.seen.log.begun.is_empty() {
+        if skipped && !self.log.begun.is_empty() {
             return Some("an attempt was made that the check forbids".to_owned());
         }
         let until = self.plan.has("--until");
-        match (self.seen.log.last(), self.plan.job.instead) {
+        let meddled = self.was_limited() || !self.seen.sent.is_empty();
+        match (self.log.last(), self.plan.job.instead) {
             (None, instead) => {
                 if self.plan.has("--breaker") {
                     allow(75);
@@ -235,24 +313,24 @@ impl Trial<'_> {
                     allow(status);
                 }
             }
-            // It succeeds when it fails, which a limit and a signal make of it too.
-            (Some((_, status)), _) if until => {
+            // It succeeds when it fails; where somebody has asked for the end that is none.
+            (Some((_, Some(0))), _) if until => allow(1),
+            (Some((_, Some(status))), _) if until => {
                 allow(0);
-                match status {
-                    Some(0) => allow(1),
-                    // Where somebody has asked for the end it is none.
-                    Some(status) => allow(status),
-                    None => {}
+                // What `-x` forbids is none either.
+                if meddled || self.plan.has("-x") && self.plan.job.writes == Writes::Something {
+                    allow(status);
                 }
             }
             (Some((_, Some(status))), _) => allow(status),
             (Some((_, None)), _) => {}
         }
-        if until && (self.was_limited() || !self.seen.sent.is_empty()) {
+        // What a limit and a signal make of it is a failure too.
+        if until && meddled {
             allow(0);
         }
         // Before an attempt began it may not have been ready for any.
-        if self.sent(&ENDING).next().is_some() || self.seen.log.begun.is_empty() {
+        if self.sent(&ENDING).next().is_some() || self.log.begun.is_empty() {
             let by = self.sent(&ENDING).chain(self.sent(&DEADLY));
             let by: Vec<End> = by.map(|(signal, _)| End::Signal(signal as i32)).collect();
             allowed.extend(by);
@@ -273,14 +351,13 @@ impl Trial<'_> {
         {
             return false;
         }
-        let cut =
-            self.end == End::Status(124) && self.seen.log.last().is_none_or(|(_, status)| status.is_none());
+        let cut = self.end == End::Status(124) && self.log.last().is_none_or(|(_, status)| status.is_none());
         cut || self.sent(&ENDING).next().is_none()
     }
 
     /// The command, where it has outlived a retry that was killed.
     fn orphan(&self) -> Option<String> {
-        let (_, pid, _) = self.seen.log.begun.last()?;
+        let (_, pid, _) = self.log.begun.last()?;
         // A shell that waits for another program leaves INT to that.
         let defies = self.plan.job.is(Way::Defies) || self.plan.value("--signal") == Some("INT");
         let outlived = self.was_killed() && !defies && self.seen.left.alive.contains(pid);
@@ -289,14 +366,24 @@ impl Trial<'_> {
 
     /// What is wrong with the output.
     fn output(&self) -> Option<String> {
-        let output = self.seen.output.as_ref()?;
-        let (log, job) = (&self.seen.log, self.plan.job);
+        let (log, job, seen) = (self.log, self.plan.job, self.seen);
         let whole =
             log.ended.len() == log.begun.len() && log.last().is_none_or(|(n, _)| n == log.ended.len() as u64);
         // What one wrote that did not come to its end is anything; so is what was passed on while it was wanted
         // that retry ends.
         let cut = matches!(self.end, End::Signal(_)) || self.was_killed();
-        if !whole || cut || job.writes == Writes::Something {
+        // Some keys make the terminal forget what it has not yet passed on.
+        let forgotten = seen.sent.iter().any(|(act, _)| matches!(act, Act::Key(_)));
+        if !whole || cut || forgotten {
+            return None;
+        }
+        if let Some(errors) = seen.terminal.as_ref().or(seen.errors.as_ref())
+            && job.is(Way::Wails)
+            && zeros(errors) != WAIL * log.ended.len()
+        {
+            return Some(format!("{} attempts wrote {} zeros to stderr", log.ended.len(), zeros(errors)));
+        }
+        if job.writes == Writes::Something {
             return None;
         }
         let held = self.plan.has("--hold");
@@ -323,30 +410,54 @@ impl Trial<'_> {
                 // The first attempt leaves nothing.
                 (Input::Pipe(bytes), Some("inherit")) => {
                     let right = if times > 0 { &bytes[..] } else { &[] };
-                    return differs(output, right);
+                    return self.came(right);
                 }
                 (Input::Pipe(bytes), _) => bytes.clone(),
             },
         };
-        differs(output, &one.repeat(times))
+        self.came(&one.repeat(times))
+    }
+
+    /// What is wrong with the output, which should be this: on a terminal messages are between, and it is changed
+    /// a little.
+    fn came(&self, right: &[u8]) -> Option<String> {
+        match (&self.seen.output, &self.seen.terminal) {
+            (Some(output), _) => differs(output, right),
+            (None, Some(terminal)) => {
+                let mut there = terminal.iter();
+                let missing = right.iter().position(|byte| !there.any(|other| other == byte));
+                missing.map(|at| format!("the terminal has got {at} of {} bytes", right.len()))
+            }
+            (None, None) => None,
+        }
     }
 
     /// What is wrong with what is left of files.
     fn files(&self) -> Option<String> {
-        let records = ["state/b.json", "state/b.json.lock", "state/c.json", "state/c.json.lock"];
+        let (breaker, budget) = (self.plan.has("--breaker"), self.plan.has("--budget"));
+        let keeps = self.plan.value("--idempotency-key").is_some_and(|key| key.starts_with("file:"));
+        let mut records = Vec::new();
+        if breaker || self.plan.company {
+            records.extend(["state/b.json", "state/b.json.lock"]);
+        }
+        if budget || self.plan.company {
+            records.extend(["state/c.json", "state/c.json.lock"]);
+        }
+        if keeps {
+            records.push("key");
+        }
         let kept = |path: &Path| {
             let name = path.to_str().unwrap_or_default();
             // What it was writing when it was killed.
             let cut = self.was_killed() && (name.starts_with("state/") || name.starts_with("key"));
-            records.contains(&name) || name == "key" || cut
+            records.contains(&name) || cut
         };
         let strays: Vec<_> = self.seen.files.iter().filter(|path| !kept(path)).collect();
         if !strays.is_empty() {
             return Some(format!("files are left: {strays:?}"));
         }
-        let keeps = self.plan.value("--idempotency-key").is_some_and(|key| key.starts_with("file:"));
         let there = self.seen.files.iter().any(|path| path == Path::new("key"));
-        let tried = !self.seen.log.begun.is_empty();
+        let tried = !self.log.begun.is_empty();
         if !keeps || self.was_killed() {
             None
         } else if there && self.is_success() {
@@ -360,15 +471,13 @@ impl Trial<'_> {
 
     /// That the run went on though it was told to end, and its command does not defy that.
     fn unmoved(&self) -> Option<String> {
-        let tells = |signal: Signal| {
-            // A shell that waits for another program leaves INT to that, which gets none from retry where they
-            // share a group.
-            ENDING.contains(&signal) && !(self.plan.terminal && signal == Signal::SIGINT)
+        // A shell that waits for another program leaves INT to that, which gets none from retry where they share
+        // a group, unless it comes from the keyboard.
+        let left = |signal, at| {
+            let by_key = self.seen.sent.contains(&(Act::Key(3), at));
+            self.plan.terminal && signal == Signal::SIGINT && !by_key
         };
-        let first = self.seen.sent.iter().find_map(|(act, at)| match act {
-            Act::Send(signal) if tells(*signal) && Some(*signal) != self.plan.ignored => Some((signal, *at)),
-            Act::Send(_) | Act::Key(_) => None,
-        });
+        let first = self.told().find(|(signal, at)| !left(*signal, *at));
         let (signal, at) = first.filter(|_| !self.plan.job.is(Way::Defies))?;
         let over = self.seen.started + self.seen.took;
         (over > at + self.seen.stopped + SLACK)
@@ -382,21 +491,50 @@ impl Trial<'_> {
         }
         let all = [&ENDING[..], &DEADLY[..]].concat();
         let missing = self.sent(&all).find(|(signal, at)| {
-            let Some((number, _)) = self.seen.log.ready.iter().rfind(|(_, ready)| *ready + TICK < *at) else {
+            let Some((number, _)) = self.log.ready.iter().rfind(|(_, ready)| *ready + TICK < *at) else {
                 return false;
             };
-            let Some((_, _, began)) = self.seen.log.begun.iter().find(|(begun, ..)| begun == number) else {
+            let Some((_, _, began)) = self.log.begun.iter().find(|(begun, ..)| begun == number) else {
                 return false;
             };
             // Its limits were far, and there was no next attempt.
             let timeout = self.plan.timeout.map(|timeout| *began + timeout);
             let deadline = self.plan.deadline.map(|deadline| self.seen.started + deadline);
             let limit = timeout.into_iter().chain(deadline).min().unwrap_or(Duration::MAX);
-            let in_time = self.seen.log.begun.len() == 1 && limit > *at + SOON;
-            in_time && !self.seen.log.got.contains(&signal.to_string())
+            let in_time = self.log.begun.len() == 1 && limit > *at + SOON;
+            in_time && !self.has_got(*number, *signal)
         });
-        missing.map(|(signal, _)| format!("the command did not get {signal}; {:?}", self.seen))
+        missing.map(|(signal, _)| format!("the command did not get {signal}; {:?}", self.log))
     }
+
+    fn has_got(&self, number: u64, signal: Signal) -> bool {
+        self.log.got.iter().any(|(attempt, got)| *attempt == number && got == signal.as_str())
+    }
+
+    /// An attempt that was killed at its limit without the signal before, though it listened and had the time.
+    fn unwarned(&self) -> Option<String> {
+        let signal = match self.plan.value("--signal") {
+            Some("KILL") => return None,
+            Some("INT") => Signal::SIGINT,
+            _ => Signal::SIGTERM,
+        };
+        let timeout = self.plan.timeout?;
+        let warned = self.plan.value("--kill-after") == Some("300ms") && self.seen.sent.is_empty();
+        let cut = |number: u64, began: Duration| {
+            let mut ready = self.log.ready.iter();
+            let ready = ready.any(|(attempt, at)| *attempt == number && *at + TICK < began + timeout);
+            // The run did not end before.
+            ready && self.seen.started + self.seen.took >= began + timeout + SOON
+        };
+        let mut begun = self.log.begun.iter().filter(|_| warned);
+        let (number, ..) =
+            begun.find(|(number, _, began)| cut(*number, *began) && !self.has_got(*number, signal))?;
+        Some(format!("attempt {number} did not get {signal}; {:?}", self.log))
+    }
+}
+
+fn zeros(bytes: &[u8]) -> usize {
+    bytes.split(|byte| *byte == 0).count() - 1
 }
 
 /// Where two texts differ, if they do.

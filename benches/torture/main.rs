@@ -24,13 +24,19 @@ mod support;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use judge::Wrong;
 use nix::sys::prctl::set_child_subreaper;
 use plan::Plan;
 use support::{argument, arguments, preamble};
 
-/// So often is a run made that only took too long: a busy machine does that too.
-const TRIES: u32 = 3;
+/// So often is a run made that only took too long, as a busy machine does that too: until it is right twice in a
+/// row.
+const TRIES: u32 = 7;
+
+/// Of which run this is, for a panic.
+static SEED: AtomicU64 = AtomicU64::new(0);
 
 fn main() -> ExitCode {
     if let [first, words @ ..] = &arguments()[..]
@@ -43,13 +49,24 @@ fn main() -> ExitCode {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_secs());
     let (seconds, first, times) = (argument(0, 600), argument(1, clock), argument(2, 0));
     preamble("Torture");
+    println!("From seed {first} on.");
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        println!("seed {}: the driver failed", SEED.load(Ordering::Relaxed));
+        hook(panic);
+    }));
     let end = Instant::now() + Duration::from_secs(seconds);
     let (mut runs, mut failed, mut late) = (0_u64, 0_u64, 0_u64);
     loop {
         let seed = if times > 0 { first } else { first + runs };
+        SEED.store(seed, Ordering::Relaxed);
         let plan = Plan::draw(seed);
         match attempt(&plan) {
-            Ok(again) => late += u64::from(again),
+            Ok(None) => {}
+            Ok(Some(what)) => {
+                late += 1;
+                println!("seed {seed}, right when made again: {what}: {plan}");
+            }
             Err(what) => {
                 failed += 1;
                 println!("seed {seed}: {what}: {plan}");
@@ -65,14 +82,16 @@ fn main() -> ExitCode {
     if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Makes a run; whether one was late, and a later one was not.
-fn attempt(plan: &Plan) -> Result<bool, String> {
-    for tried in 1.. {
+/// Makes a run; how one was late, where later ones were not.
+fn attempt(plan: &Plan) -> Result<Option<String>, String> {
+    let (mut late, mut right) = (None, 0);
+    for _ in 0..TRIES {
         match stage::run(plan) {
-            Ok(()) => return Ok(tried > 1),
-            Err(Wrong::Late(_)) if tried < TRIES => {}
-            Err(Wrong::Late(what) | Wrong::Never(what)) => return Err(what),
+            Ok(()) if late.is_none() || right == 1 => return Ok(late),
+            Ok(()) => right += 1,
+            Err(Wrong::Late(what)) => (late, right) = (Some(what), 0),
+            Err(Wrong::Never(what)) => return Err(what),
         }
     }
-    Ok(false)
+    Err(late.unwrap_or_default())
 }

@@ -36,6 +36,8 @@ pub(crate) enum Way {
     Reads,
     /// It handles or ignores TERM, or does not get it in time.
     Defies,
+    /// It writes a million zeros to stderr.
+    Wails,
     /// It notes each signal that it gets.
     Listens,
     /// It takes the foreground of the terminal, where there is one.
@@ -60,10 +62,10 @@ pub(crate) enum Writes {
 }
 
 /// How a command notes what it does: `begin` with the number of the attempt, its pid and the time since boot,
-/// and `end` with its status.
+/// and `end` with its status and the time.
 pub(crate) const PRELUDE: &str = "log() { echo \"$*\" >>\"$TORTURE_LOG\"; }; \
-    bye() { log end $RETRY_ATTEMPT $1; exit $1; }; \
     now() { read -r now idle </proc/uptime; }; \
+    bye() { now; log end $RETRY_ATTEMPT $1 $now; exit $1; }; \
     now; log begin $RETRY_ATTEMPT $$ $now; ";
 
 const fn job(script: &'static str, ways: &'static [Way]) -> Job {
@@ -80,7 +82,7 @@ static JOBS: [Job; 27] = [
     job("[ $RETRY_ATTEMPT = 2 ] && bye 0; bye 1", &[]),
     job("[ $RETRY_ATTEMPT = 3 ] && bye 0; bye 7", &[]),
     job("kill -STOP $$; bye 4", &[Way::Hangs, Way::Defies]),
-    job("head -c 1000000 /dev/zero >&2; bye 5", &[]),
+    job("head -c 1000000 /dev/zero >&2; bye 5", &[Way::Wails]),
     job("exec >&- 2>&-; sleep 0.05; bye 6", &[]),
     job("set -m; sh -c 'exit 3'; bye 11", &[Way::Leads]),
     writes("head -c 3000000 /dev/zero; bye 5", Writes::Zeros(3_000_000)),
@@ -94,7 +96,7 @@ static JOBS: [Job; 27] = [
     Job {
         ways: &[Way::Reads],
         ..writes(
-            "head -c 10; read x; seq 3 >&2; log end $RETRY_ATTEMPT 137; kill -KILL $$",
+            "head -c 10; read x; seq 3 >&2; now; log end $RETRY_ATTEMPT 137 $now; kill -KILL $$",
             Writes::Something,
         )
     },
@@ -105,7 +107,7 @@ static JOBS: [Job; 27] = [
     job("trap '' TERM INT HUP; sleep 60; sleep 60", &[Way::Hangs, Way::Defies]),
     job("trap 'bye 9' TERM INT; while :; do sleep 0.02; done", &[Way::Hangs, Way::Defies]),
     job(
-        "for s in TERM INT HUP QUIT USR1 USR2; do trap \"log got $s\" $s; done; \
+        "for s in TERM INT HUP QUIT USR1 USR2; do trap \"log got $RETRY_ATTEMPT $s\" $s; done; \
          now; log ready $RETRY_ATTEMPT $now; while :; do sleep 0.02; done",
         &[Way::Hangs, Way::Defies, Way::Listens],
     ),
@@ -212,24 +214,26 @@ impl Plan {
         let kill_after = Duration::from_millis(*random.pick(&[0, 50, 300]));
         add(&["--kill-after", &format!("{}ms", kill_after.as_millis())]);
         delays(random, &mut add, bounded);
-        // An attempt without a timeout ends within this, as it is not one that hangs, or at the deadline.
-        let one = timeout.map_or(Duration::from_millis(700), |timeout| timeout + kill_after);
-        let mut each = one + Duration::from_millis(300);
+        // An attempt without a timeout ends within this, unless it is one that hangs: that does at the deadline.
+        let within = |ends: bool| match timeout {
+            Some(timeout) => timeout + kill_after,
+            None if ends => Duration::from_millis(700),
+            None => Duration::MAX,
+        };
+        let mut each = within(ends).saturating_add(Duration::from_millis(300));
         let mut once = Duration::ZERO;
         extras(random, &mut options, |first| match first {
-            "--check" => each += one,
+            "--check" => each = each.saturating_add(within(true)),
             "--splay" => once += Duration::from_millis(200),
             // A wait of a second and a tenth, or two, as the command asks.
-            "-p" => each += Duration::from_secs(2),
+            "-p" => each = each.saturating_add(Duration::from_secs(2)),
             _ => {}
         });
         let checked = options.iter().any(|word| word == "--check");
         if random.chance(8) && !checked && (timeout.is_some() || bounded) {
-            options.extend(
-                ["--check", *random.pick(&["exit 0", "exit 2", "sleep 60", "[ -s \"$TORTURE_LOG\" ]"])]
-                    .map(str::to_owned),
-            );
-            each += one;
+            let check = *random.pick(&["exit 0", "exit 2", "sleep 60", "[ -s \"$TORTURE_LOG\" ]"]);
+            options.extend(["--check", check].map(str::to_owned));
+            each = each.saturating_add(within(check != "sleep 60"));
         }
         let breaker = random.chance(20);
         let budget = random.chance(10);

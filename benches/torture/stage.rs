@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{
@@ -43,7 +44,7 @@ pub(crate) struct Left {
     /// Zombies that were left to others.
     pub(crate) dead: usize,
     pub(crate) alive: Vec<i32>,
-    /// The terminal's foreground is not retry's group.
+    /// The terminal's foreground is a group of which nobody lives.
     pub(crate) lost: bool,
 }
 
@@ -60,9 +61,15 @@ pub(crate) struct Seen {
     /// What was sent to it, and how long after boot.
     pub(crate) sent: Vec<(Act, Duration)>,
     pub(crate) left: Left,
-    pub(crate) log: Log,
+    pub(crate) log: Result<Log, String>,
     /// Stdout, where it is no terminal and somebody reads all of it.
     pub(crate) output: Option<Vec<u8>>,
+    /// Stderr, where it is no terminal.
+    pub(crate) errors: Option<Vec<u8>>,
+    /// What the terminal has got.
+    pub(crate) terminal: Option<Vec<u8>>,
+    /// What is wrong with the others that use the same records.
+    pub(crate) company: Option<String>,
     /// The terminal has other modes than before.
     pub(crate) changed: bool,
     /// Files that it has left behind, by their paths in its directory.
@@ -89,7 +96,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Wrong> {
 }
 
 fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
-    let terminal = plan.terminal.then(|| openpty(None, None).expect("a pseudo-terminal"));
+    let terminal = plan.terminal.then(pseudo_terminal);
     let modes = || terminal.as_ref().map(|pair| tcgetattr(&pair.slave).expect("modes"));
     let before = modes();
     let state = directory.join("state");
@@ -109,29 +116,27 @@ fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
         thread::spawn(move || stdin.write_all(&bytes));
     }
     let output = child.stdout.take().map(|out| reader(out.into(), plan.reader_leaves));
-    if let Some(error) = child.stderr.take() {
-        reader(error.into(), None);
-    }
-    if let Some(pair) = &terminal {
-        reader(pair.master.try_clone().expect("a descriptor"), None);
-    }
+    let errors = child.stderr.take().map(|errors| reader(errors.into(), None));
+    let screen = terminal.as_ref().map(|pair| reader(pair.master.try_clone().expect("a descriptor"), None));
     let stage = Stage { plan, directory, start, keyboard: terminal.as_ref().map(|pair| &pair.master) };
     let (status, stopped, sent) = stage.supervise(&mut child);
     let took = start.elapsed();
-    for mut other in company {
-        let _ = other.wait();
-    }
+    let company = company.into_iter().find_map(part);
     let (end, took, left) = match status {
         // The leader has looked around before it ended.
         Some(_) if plan.terminal => match report(directory) {
             Some((end, over, left)) => (Some(end), over.saturating_sub(started), left),
             None => (None, took, Left::default()),
         },
-        Some(status) => (Some(end(status)), took, left(mark)),
+        Some(status) => (Some(end(status)), took, left(mark, || false)),
         None => (None, took, Left::default()),
     };
     let changed = modes() != before;
     sweep(mark);
+    // Its last user on this side: what reads it comes to the end.
+    drop(terminal);
+    let all =
+        |thread: Option<JoinHandle<Option<Vec<u8>>>>| thread.and_then(|thread| thread.join().ok().flatten());
     Seen {
         end,
         started,
@@ -140,7 +145,10 @@ fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
         sent,
         left,
         log: Log::read(&directory.join("log")),
-        output: output.and_then(|thread| thread.join().ok().flatten()),
+        output: all(output),
+        errors: all(errors),
+        terminal: all(screen),
+        company,
         changed,
         files: files(directory),
     }
@@ -167,7 +175,7 @@ fn prepare(plan: &Plan, mark: &str, directory: &Path, terminal: Option<&OpenptyR
         command.pre_exec(move || {
             setsid()?;
             if let Some(slave) = slave {
-                libc::ioctl(slave, libc::TIOCSCTTY, 0);
+                Errno::result(libc::ioctl(slave, libc::TIOCSCTTY, 0))?;
             }
             // A shell ignores INT and QUIT in what it starts in the background.
             for signal in SIGNALS {
@@ -199,6 +207,33 @@ fn company(state: &Path) -> Vec<Child> {
         command.env("RETRY_STATE", state).stdin(Stdio::null()).spawn().expect("it starts")
     };
     (0..2).map(|_| one()).collect()
+}
+
+/// Waits for one of them; what is wrong with it.
+fn part(mut other: Child) -> Option<String> {
+    let patience = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        match other.try_wait().expect("a child") {
+            Some(status) => break status,
+            None if Instant::now() < patience => thread::sleep(Duration::from_millis(2)),
+            None => {
+                let _ = other.kill();
+                let _ = other.wait();
+                return Some("one did not end".to_owned());
+            }
+        }
+    };
+    // Its command fails; or it is not run, or not in time.
+    (!matches!(status.code(), Some(1 | 75 | 124))).then(|| format!("one ended with {:?}", end(status)))
+}
+
+/// A terminal that only who is given it has.
+fn pseudo_terminal() -> OpenptyResult {
+    let pair = openpty(None, None).expect("a pseudo-terminal");
+    for end in [&pair.master, &pair.slave] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("a flag");
+    }
+    pair
 }
 
 /// Reads to the end, and returns what there was; or leaves after so many bytes.
@@ -334,14 +369,18 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
         }
     };
     let over = since_boot().as_micros();
-    let lost = tcgetpgrp(std::io::stderr()) != Ok(group);
-    let left = left(&std::env::var("TORTURE").unwrap_or_default());
+    let mark = std::env::var("TORTURE").unwrap_or_default();
+    let left = left(&mark, || {
+        tcgetpgrp(std::io::stderr()).is_ok_and(|front| {
+            front != group && kill(Pid::from_raw(-front.as_raw()), None) == Err(Errno::ESRCH)
+        })
+    });
     let (kind, number) = match end {
         End::Status(status) => ("status", status),
         End::Signal(signal) => ("signal", signal),
     };
     let alive: Vec<String> = left.alive.iter().map(ToString::to_string).collect();
-    say("end", &format!("{kind} {number} {over} {} {lost} {}", left.dead, alive.join(" ")));
+    say("end", &format!("{kind} {number} {over} {} {} {}", left.dead, left.lost, alive.join(" ")));
     ExitCode::SUCCESS
 }
 
@@ -367,16 +406,17 @@ fn report(directory: &Path) -> Option<(End, Duration, Left)> {
     Some((end, over, Left { dead, lost, alive: words.filter_map(|word| word.parse().ok()).collect() }))
 }
 
-/// What is left of a run that has ended, of whom this process is the reaper.
-fn left(mark: &str) -> Left {
+/// What is left of a run that has ended, of whom this process is the reaper; `lost` looks for the terminal.
+fn left(mark: &str, lost: impl FnOnce() -> bool) -> Left {
     let (dead, _) = adopted();
+    let lost = lost();
     let patience = Instant::now() + PATIENCE;
     let mut alive = marked(mark);
     while !alive.is_empty() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(10));
         alive = marked(mark);
     }
-    Left { dead, alive, lost: false }
+    Left { dead, alive, lost }
 }
 
 /// Kills what is left, and reaps it.

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Service {
     /// How long it refuses everybody.
     pub(crate) outage: Duration,
+    /// How many more it refuses then.
+    pub(crate) stumbles: usize,
     /// How many requests it serves in a second, after that; it refuses the rest.
     pub(crate) rate: f64,
     /// What a refusal asks for (`Retry-After`), if anything, in seconds.
@@ -126,7 +128,7 @@ fn serve(
 ) {
     // A bucket of a tenth of a second's requests.
     let most = (service.rate / 10.0).max(1.0);
-    let (mut tokens, mut filled) = (most, service.outage);
+    let (mut tokens, mut filled, mut stumbles) = (most, service.outage, service.stumbles);
     while let Ok((mut stream, _)) = listener.accept() {
         if over.load(Ordering::Acquire) {
             return;
@@ -136,9 +138,11 @@ fn serve(
         if at >= service.outage {
             tokens = (tokens + at.saturating_sub(filled).as_secs_f64() * service.rate).min(most);
             filled = at;
-            served = tokens >= 1.0;
-            if served {
+            if stumbles > 0 {
+                stumbles -= 1;
+            } else if tokens >= 1.0 {
                 tokens -= 1.0;
+                served = true;
             }
         }
         arrivals.lock().unwrap().push(Arrival { at, served });
