@@ -204,7 +204,9 @@ impl Trial<'_> {
             _ => return Duration::ZERO,
         };
         match (plan.value("-j"), plan.value("--backoff")) {
-            (Some("none" | "additive" | "decorrelated"), _) | (None, Some("constant")) => base,
+            (Some("none" | "decorrelated"), _) | (None, Some("constant")) => base,
+            // Under a cap of 0.3 it leaves room above.
+            (Some("additive"), _) => base.min(Duration::from_millis(150)),
             (Some("equal"), _) => base / 2,
             _ => Duration::ZERO,
         }
