@@ -242,9 +242,10 @@ impl Trial<'_> {
         if !begun.is_empty() && self.plan.tripped {
             return Some("an attempt passed a breaker that is held open".to_owned());
         }
-        // One may have been on its way.
         for (signal, at) in self.told() {
-            if begun.iter().filter(|(.., began)| *began > at + TICK).count() > 1 {
+            // One may have been on its way.
+            let most = usize::from(!self.is_running(at));
+            if begun.iter().filter(|(.., began)| *began > at + TICK).count() > most {
                 return Some(format!("attempts began after {signal}: {begun:?}, {at:?}"));
             }
         }
@@ -254,6 +255,22 @@ impl Trial<'_> {
             return Some(format!("it failed with {:?} after {last} attempts", self.end));
         }
         None
+    }
+
+    /// Whether an attempt was running at this time, and not near its end by a limit.
+    fn is_running(&self, at: Duration) -> bool {
+        let Some((number, _, began)) = self.log.begun.iter().rfind(|(.., began)| *began + TICK < at) else {
+            return false;
+        };
+        let ended = self.log.ended.get(number);
+        ended.map_or(self.plan.job.is(Way::Hangs), |(_, end)| *end > at) && self.limit(*began) > at + SOON
+    }
+
+    /// When an attempt that began then is at its limit.
+    fn limit(&self, began: Duration) -> Duration {
+        let timeout = self.plan.timeout.map(|timeout| began + timeout);
+        let deadline = self.plan.deadline.map(|deadline| self.seen.started + deadline);
+        timeout.into_iter().chain(deadline).min().unwrap_or(Duration::MAX)
     }
 
     /// The signals that tell retry to end, and when they came: a key's where it has the terminal.
@@ -500,10 +517,7 @@ impl Trial<'_> {
                 return false;
             };
             // Its limits were far, and there was no next attempt.
-            let timeout = self.plan.timeout.map(|timeout| *began + timeout);
-            let deadline = self.plan.deadline.map(|deadline| self.seen.started + deadline);
-            let limit = timeout.into_iter().chain(deadline).min().unwrap_or(Duration::MAX);
-            let in_time = self.log.begun.len() == 1 && limit > *at + SOON;
+            let in_time = self.log.begun.len() == 1 && self.limit(*began) > *at + SOON;
             in_time && !self.has_got(*number, *signal)
         });
         missing.map(|(signal, _)| format!("the command did not get {signal}; {:?}", self.log))
@@ -520,17 +534,14 @@ impl Trial<'_> {
             Some("INT") => Signal::SIGINT,
             _ => Signal::SIGTERM,
         };
-        let timeout = self.plan.timeout?;
-        let warned = self.plan.value("--kill-after") == Some("300ms") && self.seen.sent.is_empty();
-        let cut = |number: u64, began: Duration| {
-            let mut ready = self.log.ready.iter();
-            let ready = ready.any(|(attempt, at)| *attempt == number && *at + TICK < began + timeout);
-            // The run did not end before.
-            ready && self.seen.started + self.seen.took >= began + timeout + SOON
-        };
-        let mut begun = self.log.begun.iter().filter(|_| warned);
-        let (number, ..) =
-            begun.find(|(number, _, began)| cut(*number, *began) && !self.has_got(*number, signal))?;
+        if self.plan.value("--kill-after") != Some("300ms") || !self.seen.sent.is_empty() {
+            return None;
+        }
+        let (number, _) = self.log.ready.iter().find(|(number, ready)| {
+            let began = self.log.begun.iter().find(|(begun, ..)| begun == number);
+            began.is_some_and(|(.., began)| *ready + TICK < self.limit(*began))
+                && !self.has_got(*number, signal)
+        })?;
         Some(format!("attempt {number} did not get {signal}; {:?}", self.log))
     }
 }

@@ -185,7 +185,12 @@ impl Plan {
         let mut random = Random::new(seed);
         let random = &mut random;
         let job = random.pick(&JOBS);
-        let terminal = random.chance(if job.is(Way::Leads) { 75 } else { 25 });
+        let terminal = random.chance(match job.writes {
+            _ if job.is(Way::Leads) => 75,
+            _ if job.is(Way::Defies) => 60,
+            Writes::Nothing => 30,
+            _ => 45,
+        });
         let input = if terminal && random.chance(50) {
             Input::Terminal
         } else {
@@ -211,7 +216,7 @@ impl Plan {
         if let Some(deadline) = deadline {
             add(&["--deadline", &format!("{}ms", deadline.as_millis())]);
         }
-        let kill_after = Duration::from_millis(*random.pick(&[0, 50, 300]));
+        let kill_after = Duration::from_millis(*random.pick(&[0, 50, 300, 300]));
         add(&["--kill-after", &format!("{}ms", kill_after.as_millis())]);
         delays(random, &mut add, bounded);
         // An attempt without a timeout ends within this, unless it is one that hangs: that does at the deadline.
@@ -332,7 +337,7 @@ fn extras(random: &mut Random, options: &mut Vec<String>, mut drawn: impl FnMut(
     let headers = format!("{DIRECTORY}/headers");
     for (percent, words) in [
         (30, &["--hold"][..]),
-        (20, &["-r", "stdout~never", "-r", "failure"]),
+        (30, &["-r", "stdout~never", "-r", "failure"]),
         (20, &["-x", "stderr~^3$"]),
         (20, &["--stdin", "null"]),
         (10, &["--stdin", "inherit"]),
@@ -376,7 +381,7 @@ fn acts(random: &mut Random, terminal: bool) -> Vec<(Duration, Act)> {
     if random.chance(50) {
         for _ in 0..=random.below(3) {
             let at = Duration::from_micros(random.below(700_000));
-            let act = if terminal && random.chance(50) {
+            let act = if terminal && random.chance(60) {
                 Act::Key(*random.pick(&KEYS))
             } else {
                 Act::Send(*random.pick(&SIGNALS))
