@@ -33,9 +33,9 @@ fn with_a_deadline_all_come_through_and_spread() {
     let scratch = Scratch::new();
     let after = crowd(SERVICE, &["--deadline", "50s"], &scratch);
     assert_eq!(after.gave_up, 0);
-    // Full jitter from a second on: about three in three seconds, where a loop without a delay makes hundreds.
-    assert!(after.amplification() < 6.0, "{}", after.amplification());
-    assert!(after.peak() < CLIENTS / 2, "{}", after.peak());
+    // Full jitter from a second on: about three and a half in three seconds, with a tenth more or less.
+    assert!((2.0..3.9).contains(&after.amplification()), "{}", after.amplification());
+    assert!(after.peak() < CLIENTS / 3, "{}", after.peak());
 }
 
 #[test]
@@ -63,8 +63,9 @@ fn with_a_breaker_that_is_waited_for_the_outage_sees_few_requests_and_all_come_t
     let options = ["--breaker", "b", "--breaker-cooldown", "2s", "--breaker-wait", "--deadline", "55s"];
     let after = crowd(SERVICE, &options, &scratch);
     assert_eq!(after.gave_up, 0);
-    // Not even one for each client: five failures open it. As many again may be on their way on a busy machine.
-    assert!(after.amplification() <= 0.7, "{}", after.amplification());
+    // Not even one for each client: five failures open it, of 60. As many again may be on their way, and more on a
+    // busy machine.
+    assert!(after.amplification() <= 0.45, "{}", after.amplification());
 }
 
 #[test]
@@ -75,9 +76,10 @@ fn with_retry_after_nobody_comes_before_he_is_told_to() {
     let service = Service { asks: Some(4), ..SERVICE };
     let after = crowd(service, &["-p", "http", "--deadline", "50s"], &scratch);
     assert_eq!(after.gave_up, 0);
-    // All have come once before the first may come again.
+    // All have come once before the first may come again; and they come spread over a second.
     let mut times: Vec<Duration> = after.arrivals.iter().map(|arrival| arrival.at).collect();
     times.sort();
-    let (first, again) = (times[0], times[CLIENTS]);
+    let (first, again, last) = (times[0], times[CLIENTS], times[2 * CLIENTS - 1]);
     assert!(again >= first + asks, "{first:?} {again:?}");
+    assert!(last > again + Duration::from_millis(700), "{again:?} {last:?}");
 }
