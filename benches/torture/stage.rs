@@ -355,6 +355,8 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
     let group = command.spawn().expect("it starts").id();
     let group = Pid::from_raw(i32::try_from(group).expect("a pid"));
     say("pid", &group.to_string());
+    // What has got it only while an attempt was running cannot tell from whom to take it back.
+    let mut held = true;
     let end = loop {
         match waitpid(group, Some(WaitPidFlag::WUNTRACED)) {
             Ok(WaitStatus::Exited(_, status)) => break End::Status(status),
@@ -362,6 +364,7 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
             // It wants the terminal, which another job has: that calls for `fg`.
             Ok(WaitStatus::Stopped(_, Signal::SIGTTIN | Signal::SIGTTOU)) => {
                 foreground(group).expect("the terminal");
+                held = false;
                 let _ = kill(Pid::from_raw(-group.as_raw()), Signal::SIGCONT);
             }
             Ok(_) | Err(Errno::EINTR) => {}
@@ -372,7 +375,7 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
     let mark = std::env::var("TORTURE").unwrap_or_default();
     let left = left(&mark, || {
         tcgetpgrp(std::io::stderr()).is_ok_and(|front| {
-            front != group && kill(Pid::from_raw(-front.as_raw()), None) == Err(Errno::ESRCH)
+            held && front != group && kill(Pid::from_raw(-front.as_raw()), None) == Err(Errno::ESRCH)
         })
     });
     let (kind, number) = match end {
