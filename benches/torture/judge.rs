@@ -377,8 +377,10 @@ impl Trial<'_> {
     /// The command, where it has outlived a retry that was killed.
     fn orphan(&self) -> Option<String> {
         let (_, pid, _) = self.log.begun.last()?;
-        // A shell that waits for another program leaves INT to that.
-        let defies = self.plan.job.is(Way::Defies) || self.plan.value("--signal") == Some("INT");
+        // A shell that waits for another program leaves INT to that; and what was ignored is.
+        let signal = self.plan.value("--signal").unwrap_or("TERM");
+        let ignored = self.plan.ignored.is_some_and(|ignored| ignored.as_str() == format!("SIG{signal}"));
+        let defies = self.plan.job.is(Way::Defies) || signal == "INT" || ignored;
         let outlived = self.was_killed() && !defies && self.seen.left.alive.contains(pid);
         outlived.then(|| format!("the command {pid} has outlived it"))
     }
