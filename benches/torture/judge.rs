@@ -190,9 +190,13 @@ impl Trial<'_> {
             || matches!(job.writes, Writes::Text(_))
             || plan.value("-p").is_some_and(|profile| profile.contains("curl"))
             || plan.value("--check").is_some_and(|check| check != "exit 1")
-            // It writes what `-x` forbids; and it reads.
-            || job.writes == Writes::Something && plan.has("-x")
+            || self.may_forbid()
             || job.is(Way::Reads) && plan.has("--stdin-limit")
+    }
+
+    /// Whether it may write the line that `-x` forbids on stderr: on a terminal what is on stdout counts for both.
+    fn may_forbid(&self) -> bool {
+        self.plan.has("-x") && !matches!(self.plan.job.writes, Writes::Nothing | Writes::Zeros(_))
     }
 
     /// The least time from the beginning of an attempt to that of the next.
@@ -337,7 +341,7 @@ impl Trial<'_> {
             (Some((_, Some(status))), _) if until => {
                 allow(0);
                 // What `-x` forbids is none either.
-                if meddled || self.plan.has("-x") && self.plan.job.writes == Writes::Something {
+                if meddled || self.may_forbid() {
                     allow(status);
                 }
             }
