@@ -31,6 +31,16 @@ pub(crate) enum Wrong {
     Never(String),
 }
 
+impl Wrong {
+    /// The same, and this.
+    pub(crate) fn with(self, more: &str) -> Self {
+        match self {
+            Self::Late(what) => Self::Late(what + more),
+            Self::Never(what) => Self::Never(what + more),
+        }
+    }
+}
+
 /// What the attempts wrote down.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
@@ -314,6 +324,8 @@ impl Trial<'_> {
         }
         if self.has_stopped_job() {
             allow(128 + Signal::SIGTSTP as i32);
+            // A shell that says `You have stopped jobs` does not leave at its first `exit`.
+            allow(0);
         }
         match self.plan.value("--check") {
             Some("exit 0") => allow(0),
@@ -399,7 +411,11 @@ impl Trial<'_> {
         let cut = matches!(self.end, End::Signal(_)) || self.was_killed();
         // Some keys make the terminal forget what it has not yet passed on.
         let forgotten = seen.sent.iter().any(|(act, _)| matches!(act, Act::Key(_)));
-        if !whole || cut || forgotten {
+        // At a limit retry no longer waits for who reads.
+        let limited = log.begun.last().is_some_and(|(number, _, began)| {
+            log.ended.get(number).is_some_and(|(_, end)| *end + SOON >= self.limit(*began))
+        });
+        if !whole || cut || forgotten || limited {
             return None;
         }
         if let Some(errors) = seen.terminal.as_ref().or(seen.errors.as_ref())

@@ -28,6 +28,9 @@ use crate::support::RETRY;
 /// The first argument of this program where it is the leader of a session, as a shell is.
 pub(crate) const LEADER: &str = "leader";
 
+/// How much of what it said is shown where it was wrong.
+const SAID: usize = 600;
+
 /// How long what was killed may take to be gone on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -92,7 +95,9 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Wrong> {
     let seen = see(plan, &name, &directory);
     let judged = judge(plan, &seen);
     let _ = fs::remove_dir_all(directory);
-    judged
+    let said = seen.terminal.or(seen.errors).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said[said.len().saturating_sub(SAID)..]).into_owned();
+    judged.map_err(|wrong| wrong.with(&format!("; it said {said:?}")))
 }
 
 fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
