@@ -19,14 +19,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use support::{
     Cost, RETRY, argument, cost, millis, preamble, quantile, quiet, ratios, reap, rounds, spread, table,
 };
-
-/// So many rows are of runs that succeed.
-const SUCCESSES: usize = 4;
 
 /// What never opens a breaker.
 const NEVER: &str = "1000000000";
@@ -62,13 +59,17 @@ fn main() -> ExitCode {
     for at_once in [1, 50, CROWD] {
         let count = if at_once == 1 { count } else { (count / 10).max(3) };
         // What there is before: a failure that is forgotten, a retry that is made up for, ten that are not.
-        let mut before = vec![("1", healthy.to_vec(), "false"), ("1", healthy.to_vec(), "true")];
-        before.push(("2", full.to_vec(), "false"));
-        before.extend(vec![("1", full.to_vec(), "true"); 5]);
-        before.push(("11", used.to_vec(), "false"));
-        for (attempts, options, command) in before {
-            let options = [&["-n", attempts, "-d0"], &options[..]].concat();
-            let _ = cost(&mut quiet(&words(&options, &[command]))).expect("it starts");
+        for (times, attempts, options, command) in [
+            (1, "1", &healthy[..], "false"),
+            (1, "1", &healthy, "true"),
+            (1, "2", &full, "false"),
+            (5, "1", &full, "true"),
+            (1, "11", &used, "false"),
+        ] {
+            let options = [&["-n", attempts, "-d0"], options].concat();
+            for _ in 0..times {
+                let _ = cost(&mut quiet(&words(&options, &[command]))).expect("it starts");
+            }
         }
         let mut slowest: Vec<Vec<f64>> = vec![Vec::new(); runs.len()];
         let costs = rounds(count, runs.len(), |candidate| {
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
             assert!(all.iter().all(|run| run.status == right), "a run ended with another status: {all:?}");
             let times: Vec<f64> = all.iter().map(|run| run.time.as_secs_f64()).collect();
             slowest[candidate].push(quantile(&times, 0.99) * 1e3);
-            let time = std::time::Duration::from_secs_f64(quantile(&times, 0.5));
+            let time = Duration::from_secs_f64(quantile(&times, 0.5));
             Some(Cost { time, peak: 0, status: right })
         });
         let rows: Vec<Vec<String>> = runs
@@ -86,7 +87,8 @@ fn main() -> ExitCode {
             .enumerate()
             .map(|(i, (name, ..))| {
                 let own = millis(&costs[i]);
-                let without = if i < SUCCESSES { 0 } else { SUCCESSES };
+                // The first with the same command is that without.
+                let without = runs.iter().position(|other| other.2 == runs[i].2).expect("itself");
                 let added: Vec<f64> = own.iter().zip(millis(&costs[without])).map(|(a, b)| a - b).collect();
                 let ratio = spread(&ratios(&costs[i], &costs[without]), 2);
                 let added = if i == without { "-".to_owned() } else { spread(&added, 2) };

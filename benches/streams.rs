@@ -39,8 +39,7 @@ fn main() {
     let retry = |options: &str| Some(format!("{RETRY} {options}"));
 
     let source = format!("head -c {BYTES} /dev/zero");
-    let behind = |wrapper: Option<String>| Some(format!("{} -- {source} | {SINK}", wrapper?));
-    let out: Vec<Candidate> = vec![
+    let mut out: Vec<Candidate> = vec![
         ("cat", Some(format!("{source} | {SINK}")), 1),
         ("cat | cat", Some(format!("{source} | cat | {SINK}")), 1),
         (
@@ -48,12 +47,16 @@ fn main() {
             Some(format!("{source} | cat >$TMPDIR/f; cat $TMPDIR/f | {SINK}; rm $TMPDIR/f")),
             1,
         ),
+    ];
+    let mut all = out.clone();
+    let behind = |wrapper: Option<String>| Some(format!("{} -- {source} | {SINK}", wrapper?));
+    out.extend([
         ("retry", behind(retry("")), 1),
         ("retry, watched (-r 'stdout~never')", behind(retry("-r 'stdout~never$'")), 1),
         ("retry --hold", behind(retry("--hold")), 1),
         ("debian-retry, which always holds", behind(peer("debian-retry", "")), 1),
         ("recur -O", peer("recur", &format!("-O {source} | {SINK}")), 1),
-    ];
+    ]);
     measure("stdout", &out, count, &directory);
 
     // Keeps its output open, and writes nothing while it reads: where it closes it, Debian's retry stops feeding it;
@@ -63,21 +66,14 @@ fn main() {
     let once = format!("sh -c 'case $RETRY_ATTEMPT in 1) head -c1 >/dev/null; exit 1;; esac; exec {SINK}'");
     let twice = format!("sh -c '{SINK}; [ $RETRY_ATTEMPT = 2 ]'");
     let into = |wrapper: Option<String>| Some(format!("{source} | {}", wrapper?));
-    let all: Vec<Candidate> = vec![
-        ("cat", Some(format!("{source} | {SINK}")), 1),
-        ("cat | cat", Some(format!("{source} | cat | {SINK}")), 1),
-        (
-            "cat > file; cat file",
-            Some(format!("{source} | cat >$TMPDIR/f; cat $TMPDIR/f | {SINK}; rm $TMPDIR/f")),
-            1,
-        ),
+    all.extend([
         ("retry -n1 (the pipe itself)", into(retry(&format!("-n1 -- {consume}"))), 1),
         ("retry, replay that keeps nothing", into(retry(&format!("-q -n2 -d0 -- {once}"))), 1),
         ("retry, replay that keeps", into(retry(&format!("-- {consume}"))), 1),
         ("retry, read twice", into(retry(&format!("-q -d0 -- {twice}"))), 2),
         ("debian-retry, which always keeps", into(peer("debian-retry", &format!("-- {consume}"))), 1),
         ("recur -I", into(peer("recur", &format!("-I {consume}"))), 1),
-    ];
+    ]);
     measure("stdin", &all, count, &directory);
     let _ = std::fs::remove_dir_all(directory);
 }

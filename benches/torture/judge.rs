@@ -54,46 +54,43 @@ pub(crate) struct Log {
     got: Vec<(u64, String)>,
 }
 
-/// A line of the log.
-enum Line {
-    Begin(u64, i32, Duration),
-    End(u64, i32, Duration),
-    Ready(u64, Duration),
-    Got(u64, String),
-}
-
-impl Line {
-    fn read(line: &str) -> Option<Self> {
-        let words: Vec<&str> = line.split(' ').collect();
-        let time = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
-        match words[..] {
-            ["begin", number, pid, at] => {
-                Some(Self::Begin(number.parse().ok()?, pid.parse().ok()?, time(at)?))
-            }
-            ["end", number, status, at] => {
-                Some(Self::End(number.parse().ok()?, status.parse().ok()?, time(at)?))
-            }
-            ["ready", number, at] => Some(Self::Ready(number.parse().ok()?, time(at)?)),
-            ["got", number, signal] => Some(Self::Got(number.parse().ok()?, format!("SIG{signal}"))),
-            _ => None,
-        }
-    }
-}
-
 impl Log {
     /// # Errors
     /// A line that no command writes.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let mut log = Self::default();
         for line in fs::read_to_string(path).unwrap_or_default().lines() {
-            match Line::read(line).ok_or_else(|| format!("no command writes down {line:?}"))? {
-                Line::Begin(number, pid, at) => log.begun.push((number, pid, at)),
-                Line::End(number, status, at) => drop(log.ended.insert(number, (status, at))),
-                Line::Ready(number, at) => log.ready.push((number, at)),
-                Line::Got(number, signal) => log.got.push((number, signal)),
-            }
+            log.note(line).ok_or_else(|| format!("no command writes down {line:?}"))?;
         }
         Ok(log)
+    }
+
+    /// Adds what a line says, if it says anything.
+    fn note(&mut self, line: &str) -> Option<()> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let time = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
+        match words[..] {
+            ["begin", number, pid, at] => {
+                self.begun.push((number.parse().ok()?, pid.parse().ok()?, time(at)?));
+            }
+            ["end", number, status, at] => {
+                self.ended.insert(number.parse().ok()?, (status.parse().ok()?, time(at)?));
+            }
+            ["ready", number, at] => self.ready.push((number.parse().ok()?, time(at)?)),
+            ["got", number, signal] => self.got.push((number.parse().ok()?, format!("SIG{signal}"))),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// When this attempt began.
+    fn began(&self, number: u64) -> Option<Duration> {
+        self.begun.iter().find(|(begun, ..)| *begun == number).map(|(.., at)| *at)
+    }
+
+    /// Whether this attempt can have been running at this limit: what it wrote last may be that it ends.
+    fn is_near(&self, number: u64, limit: Duration) -> bool {
+        self.ended.get(&number).is_none_or(|(_, end)| *end + SOON >= limit)
     }
 
     /// The number of the last attempt, and the status by which it ended itself.
@@ -166,7 +163,13 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// The signals of these that have been sent, or come from the keyboard, and are not ignored; and when.
     fn sent<'b>(&'b self, of: &'b [Signal]) -> impl Iterator<Item = (Signal, Duration)> + 'b {
-        let all = self.seen.sent.iter().filter_map(|(act, at)| Some((signal(*act)?, *at)));
+        self.signals(of, true)
+    }
+
+    /// The same, those from the keyboard among them or not.
+    fn signals<'b>(&'b self, of: &'b [Signal], keys: bool) -> impl Iterator<Item = (Signal, Duration)> + 'b {
+        let all = self.seen.sent.iter().filter(move |(act, _)| keys || matches!(act, Act::Send(_)));
+        let all = all.filter_map(|(act, at)| Some((signal(*act)?, *at)));
         all.filter(|(signal, _)| of.contains(signal) && Some(*signal) != self.plan.ignored)
     }
 
@@ -178,16 +181,14 @@ impl Trial<'_> {
     fn was_limited(&self) -> bool {
         let plan = self.plan;
         let run = plan.deadline.is_some_and(|deadline| self.seen.took >= deadline);
-        // What it wrote last may be that it ends.
-        let near = |end: Option<&(i32, Duration)>, limit| end.is_none_or(|(_, at)| *at + SOON >= limit);
         match self.log.begun.last() {
             Some((number, _, began)) if !plan.has("--check") => {
-                let end = self.log.ended.get(number);
+                let near = |limit| self.log.is_near(*number, limit);
                 let over = self.seen.started + self.seen.took;
                 // A busy machine lets it write late that it began.
-                let attempt = |timeout| over + SOON >= *began + timeout && near(end, *began + timeout);
+                let attempt = |timeout| over + SOON >= *began + timeout && near(*began + timeout);
                 plan.timeout.is_some_and(attempt)
-                    || run && plan.deadline.is_some_and(|deadline| near(end, self.seen.started + deadline))
+                    || run && plan.deadline.is_some_and(|deadline| near(self.seen.started + deadline))
             }
             _ => run || plan.timeout.is_some_and(|timeout| self.seen.took >= timeout),
         }
@@ -290,10 +291,7 @@ impl Trial<'_> {
 
     /// The signals that tell retry to end, and when they came: a key's where it has the terminal.
     fn told(&self) -> impl Iterator<Item = (Signal, Duration)> + '_ {
-        let leads = self.plan.job.is(Way::Leads);
-        let all = self.seen.sent.iter().filter(move |(act, _)| matches!(act, Act::Send(_)) || !leads);
-        let all = all.filter_map(|(act, at)| Some((signal(*act)?, *at)));
-        all.filter(|(signal, _)| ENDING.contains(signal) && Some(*signal) != self.plan.ignored)
+        self.signals(&ENDING, !self.plan.job.is(Way::Leads))
     }
 
     /// An attempt that began well after a signal that ends the run.
@@ -413,9 +411,8 @@ impl Trial<'_> {
         // Some keys make the terminal forget what it has not yet passed on.
         let forgotten = seen.sent.iter().any(|(act, _)| matches!(act, Act::Key(_)));
         // At a limit retry no longer waits for who reads.
-        let limited = log.begun.last().is_some_and(|(number, _, began)| {
-            log.ended.get(number).is_some_and(|(_, end)| *end + SOON >= self.limit(*began))
-        });
+        let last = log.begun.last();
+        let limited = last.is_some_and(|(number, _, began)| log.is_near(*number, self.limit(*began)));
         if !whole || cut || forgotten || limited {
             return None;
         }
@@ -536,12 +533,9 @@ impl Trial<'_> {
             let Some((number, _)) = self.log.ready.iter().rfind(|(_, ready)| *ready + TICK < *at) else {
                 return false;
             };
-            let Some((_, _, began)) = self.log.begun.iter().find(|(begun, ..)| begun == number) else {
-                return false;
-            };
             // Its limits were far, and there was no next attempt.
-            let in_time = self.log.begun.len() == 1 && self.limit(*began) > *at + SOON;
-            in_time && !self.has_got(*number, *signal)
+            let far = self.log.began(*number).is_some_and(|began| self.limit(began) > *at + SOON);
+            far && self.log.begun.len() == 1 && !self.has_got(*number, *signal)
         });
         missing.map(|(signal, _)| format!("the command did not get {signal}; {:?}", self.log))
     }
@@ -561,9 +555,8 @@ impl Trial<'_> {
             return None;
         }
         let (number, _) = self.log.ready.iter().find(|(number, ready)| {
-            let began = self.log.begun.iter().find(|(begun, ..)| begun == number);
-            began.is_some_and(|(.., began)| *ready + TICK < self.limit(*began))
-                && !self.has_got(*number, signal)
+            let began = self.log.began(*number);
+            began.is_some_and(|began| *ready + TICK < self.limit(began)) && !self.has_got(*number, signal)
         })?;
         Some(format!("attempt {number} did not get {signal}; {:?}", self.log))
     }

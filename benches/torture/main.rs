@@ -22,9 +22,8 @@ mod stage;
 mod support;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use judge::Wrong;
 use nix::sys::prctl::set_child_subreaper;

@@ -34,6 +34,9 @@ const SAID: usize = 600;
 /// How long what was killed may take to be gone on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What takes so much longer than it should does not end.
+const ENDLESS: Duration = Duration::from_secs(20);
+
 /// How retry ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -95,9 +98,11 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Wrong> {
     let seen = see(plan, &name, &directory);
     let judged = judge(plan, &seen);
     let _ = fs::remove_dir_all(directory);
-    let said = seen.terminal.or(seen.errors).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said[said.len().saturating_sub(SAID)..]).into_owned();
-    judged.map_err(|wrong| wrong.with(&format!("; it said {said:?}")))
+    judged.map_err(|wrong| {
+        let said = seen.terminal.or(seen.errors).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said[said.len().saturating_sub(SAID)..]);
+        wrong.with(&format!("; it said {said:?}"))
+    })
 }
 
 fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
@@ -216,7 +221,7 @@ fn company(state: &Path) -> Vec<Child> {
 
 /// Waits for one of them; what is wrong with it.
 fn part(mut other: Child) -> Option<String> {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let patience = Instant::now() + ENDLESS;
     let status = loop {
         match other.try_wait().expect("a child") {
             Some(status) => break status,
@@ -291,7 +296,7 @@ impl Stage<'_> {
                 next = acts.next();
                 continue;
             }
-            if self.start.elapsed() > self.plan.longest + stopped + Duration::from_secs(20) {
+            if self.start.elapsed() > self.plan.longest + stopped + ENDLESS {
                 let _ = child.kill();
                 let _ = child.wait();
                 return (None, stopped, sent);
