@@ -33,7 +33,7 @@ const SERVICE: Service = Service { outage: Duration::from_secs(10), stumbles: 0,
 const CLIENTS: usize = 300;
 
 /// No crowd is waited for any longer.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// What is plotted, and in which colour.
 const PLOTTED: [(&str, &str); 5] = [

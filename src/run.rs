@@ -570,10 +570,10 @@ mod tests {
                 healthy_after: None,
                 growth: Growth::Exponential { delay: Duration::from_secs(1), factor: 2.0 },
                 jitter: Jitter::None,
-                cap: Duration::from_secs(60),
+                cap: Duration::from_mins(1),
                 floor: Duration::ZERO,
                 splay: Duration::ZERO,
-                max_retry_after: Duration::from_secs(300),
+                max_retry_after: Duration::from_mins(5),
             },
             admission: Admission::default(),
             limits: Limits { timeout: None, signal: Signal::TERM, kill_after: Duration::from_secs(5) },
@@ -737,13 +737,13 @@ mod tests {
         let mut policy = policy(Rules::default());
         policy.schedule.deadline = Some(Duration::from_secs(10));
         let mut host = Scripted::new(&[failed(1)]);
-        host.stopped = Duration::from_secs(60);
+        host.stopped = Duration::from_mins(1);
         let finish = run(&policy, &mut host).unwrap();
         assert!(matches!(finish, Finish::GaveUp { why: Exhausted::Deadline(_), .. }), "{finish:?}");
         assert_eq!(host.log, ["attempt 1 after None", "exited 1, asks for a retry", "wait 1s"]);
         policy.schedule.splay = Duration::from_secs(5);
         let mut host = Scripted::new(&[failed(1)]);
-        host.stopped = Duration::from_secs(60);
+        host.stopped = Duration::from_mins(1);
         let finish = run(&policy, &mut host).unwrap();
         assert_eq!(finish, Finish::NeverStarted { deadline: Duration::from_secs(10) });
         assert_eq!(host.log.len(), 1);
@@ -800,7 +800,7 @@ mod tests {
         let settings = Settings { failures: std::num::NonZeroU32::MIN, cooldown, lease: cooldown };
         let mut policy = policy(Rules::default());
         policy.admission = Admission { breaker: Some(settings), wait: true, budget: None };
-        policy.schedule.deadline = Some(Duration::from_secs(60));
+        policy.schedule.deadline = Some(Duration::from_mins(1));
         let mut host = Scripted::new(&[failed(0)]);
         host.refusals = vec![Some(refusal(20))];
         assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
@@ -812,14 +812,14 @@ mod tests {
         assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
         assert_eq!(host.log.iter().filter(|line| *line == "waits").count(), 1);
         // Closed by hand it is not waited for to the end.
-        policy.schedule.deadline = Some(Duration::from_secs(9000));
+        policy.schedule.deadline = Some(Duration::from_mins(150));
         let mut host = Scripted::new(&[failed(0)]);
         host.refusals = vec![Some(refusal(3600))];
-        host.closed_at = Some(host.now + Duration::from_secs(60));
+        host.closed_at = Some(host.now + Duration::from_mins(1));
         assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
         let waited = host.now.saturating_sub(Duration::from_secs(1000));
-        assert!((Duration::from_secs(60)..=Duration::from_secs(80)).contains(&waited), "{waited:?}");
-        policy.schedule.deadline = Some(Duration::from_secs(60));
+        assert!((Duration::from_mins(1)..=Duration::from_secs(80)).contains(&waited), "{waited:?}");
+        policy.schedule.deadline = Some(Duration::from_mins(1));
         // The deadline passes while retry is stopped: nothing was run, for the breaker's sake.
         let mut host = Scripted::new(&[failed(0)]);
         host.refusals = vec![Some(refusal(3))];
@@ -831,7 +831,7 @@ mod tests {
         host.settlements = vec![Settlement::Wait(refusal(40))];
         host.closed_at = Some(host.now + Duration::from_secs(5));
         assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
-        assert!(host.now <= Duration::from_secs(1000 + 20), "it notices a reset");
+        assert!(host.now <= Duration::from_mins(17), "it notices a reset");
         let mut host = Scripted::new(&[failed(1), failed(0)]);
         host.settlements = vec![Settlement::Wait(refusal(20))];
         assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));

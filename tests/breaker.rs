@@ -12,7 +12,7 @@ use crate::support::records::Records;
 use crate::support::retry::BINARY;
 use crate::support::{Log, Reply, Retry, Run, Scratch, Server, retry};
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Longest time for a run that has nothing to wait for.
 const SOON: Duration = Duration::from_secs(30);
@@ -421,7 +421,7 @@ fn a_budget_by_time_holds_for_all_runs_and_has_a_name_of_its_own() {
     records.retry().args(options).arg("2/h").sh(&script).run().code(7);
     assert_eq!(log.lines().len(), 8);
     assert!(records.read("b")["budget"].is_object());
-    records.age("b", Duration::from_secs(30 * 60));
+    records.age("b", Duration::from_mins(30));
     records.retry().args(options).arg("2/h").sh(&script).run().code(7);
     assert_eq!(log.lines().len(), 10, "one has come back in half an hour");
 }

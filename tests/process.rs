@@ -19,7 +19,7 @@ use crate::support::{Log, Retry, Run, Running, Scratch, retry};
 const LOOP: &str = "while :; do sleep 0.02; done";
 
 /// Longer than any test: what waits for this long was ended by something else.
-const LONG: Duration = Duration::from_secs(300);
+const LONG: Duration = Duration::from_mins(5);
 
 fn number(text: &str) -> i32 {
     text.trim().parse().unwrap_or_else(|_| panic!("{text:?} is no number"))

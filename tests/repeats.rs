@@ -87,7 +87,7 @@ fn a_key_file_outlives_failed_runs_and_goes_with_success() {
     let key = log.lines()[0].clone();
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("{key}\n"));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    let hours = Duration::from_secs(3 * 3600);
+    let hours = Duration::from_hours(3);
     File::open(&path).unwrap().set_modified(SystemTime::now() - hours).unwrap();
     with_file(&path, &works).code(0).says(&[&format!(
         "retry: sh: repeats with the key in {}, 3h old: it was kept by an earlier run",
@@ -134,8 +134,8 @@ fn a_key_file_that_is_none_is_refused_before_anything_runs() {
         assert_eq!(fs::read(&path).unwrap(), content);
     }
     fs::write(&path, "k").unwrap();
-    let day = Duration::from_secs(24 * 3600);
-    File::open(&path).unwrap().set_modified(SystemTime::now() - day - Duration::from_secs(60)).unwrap();
+    let day = Duration::from_hours(24);
+    File::open(&path).unwrap().set_modified(SystemTime::now() - day - Duration::from_mins(1)).unwrap();
     refused("is 24 hours old: a server may have forgotten it");
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();

@@ -15,7 +15,7 @@ const SERVICE: Service = Service { outage: Duration::from_secs(3), stumbles: 0, 
 const CLIENT: &str = r#"exec 3<>"/dev/tcp/127.0.0.1/$PORT" || exit 7; IFS= read -r -d "" -u 3 x; echo "$x" >&2; [[ $x == *200* ]]"#;
 
 fn crowd(service: Service, options: &[&str], scratch: &Scratch) -> Aftermath {
-    let after = storm(service, CLIENTS, Duration::from_secs(60), |port| {
+    let after = storm(service, CLIENTS, Duration::from_mins(1), |port| {
         let mut command = Command::new(BINARY);
         command.args(options).args(["--", "bash", "-c", CLIENT]);
         command.env("PORT", port.to_string()).env("RETRY_STATE", scratch.path());

@@ -216,7 +216,7 @@ impl Trial<'_> {
         let plan = self.plan;
         let base = match plan.value("-d") {
             Some("0.2") => Duration::from_millis(200),
-            Some("1m") => Duration::from_secs(60),
+            Some("1m") => Duration::from_mins(1),
             _ => return Duration::ZERO,
         };
         match (plan.value("-j"), plan.value("--backoff")) {

@@ -25,9 +25,9 @@ use crate::streams::stdin::Stdin;
 
 const MAX_ATTEMPTS: std::num::NonZeroU32 = std::num::NonZeroU32::new(5).expect("5 is not 0");
 const DELAY: Duration = Duration::from_secs(1);
-const CAP: Duration = Duration::from_secs(60);
+const CAP: Duration = Duration::from_mins(1);
 const KILL_AFTER: Duration = Duration::from_secs(5);
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 const FACTOR: f64 = 2.0;
 const STDIN_LIMIT: u64 = 1 << 30;
 

@@ -20,7 +20,7 @@ use crate::state::shared::lease;
 
 const FAILURES: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
 const COOLDOWN: Duration = Duration::from_secs(30);
-const TRIP: Duration = Duration::from_secs(3600);
+const TRIP: Duration = Duration::from_hours(1);
 
 /// Longest name, in bytes: a file's name has some more around it.
 const LONGEST: usize = 100;
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn a_trip_has_its_time_behind_the_last_equals_sign() {
         assert_eq!(trip("payments"), Ok(("payments".into(), TRIP)));
-        assert_eq!(trip("payments=2h"), Ok(("payments".into(), Duration::from_secs(7200))));
+        assert_eq!(trip("payments=2h"), Ok(("payments".into(), Duration::from_hours(2))));
         assert_eq!(trip("a=b=5"), Ok(("a=b".into(), Duration::from_secs(5))));
         for text in ["", "=2h", "payments=", "payments=0", "payments=soon"] {
             assert!(trip(text).is_err(), "{text}");

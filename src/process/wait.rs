@@ -17,7 +17,7 @@ use crate::streams::stdin::Input;
 use crate::streams::watch::Watch;
 
 /// Longest single sleep. A timer of more is of no use to anybody and near the kernel's own limit.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(8760);
 
 /// The time since boot, suspended time included (CLOCK_BOOTTIME, clock_gettime(2)).
 pub(crate) fn now() -> Duration {
@@ -49,7 +49,7 @@ impl Waiter {
         // Without a descriptor for the timer, poll's own clock serves: it only misses suspended time.
         let timed = until.is_none_or(|until| self.set(until).is_ok());
         let timeout = match until {
-            Some(until) if !timed => until.saturating_sub(now()).min(Duration::from_secs(60)),
+            Some(until) if !timed => until.saturating_sub(now()).min(Duration::from_mins(1)),
             _ => Duration::MAX,
         };
         let timer = self.timer.as_ref().filter(|_| until.is_some() && timed);

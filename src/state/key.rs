@@ -21,7 +21,7 @@ use super::files::{belongs_to, errno, owner_of};
 pub(crate) const LONGEST: usize = 255;
 
 /// From this age on a server may have forgotten the key, and take a repeat for something new.
-const OLD: Duration = Duration::from_secs(24 * 60 * 60);
+const OLD: Duration = Duration::from_hours(24);
 
 /// A key that a file held.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -283,7 +283,7 @@ mod tests {
         Open {
             first: Moment(100_000),
             since: Moment(400_000),
-            length: Duration::from_secs(120),
+            length: Duration::from_mins(2),
             cause: Cause::Failures,
             probes: 2,
             failures: 7,
@@ -292,7 +292,7 @@ mod tests {
     }
 
     fn records() -> Vec<Record> {
-        let lease = Lease { owner: 17, since: Moment(450_000), length: Duration::from_secs(300) };
+        let lease = Lease { owner: 17, since: Moment(450_000), length: Duration::from_mins(5) };
         let closed = Closed {
             since: Some(Moment(-5)),
             failures: 2,
@@ -368,7 +368,7 @@ mod tests {
           },
           "budget": { "billionths": 7400000000, "at_ms": 400000, "size": 10, "returns": 1, "returns_in_ms": 30000 }
         }"#;
-        let lease = Lease { owner: 17, since: Moment(450_000), length: Duration::from_secs(300) };
+        let lease = Lease { owner: 17, since: Moment(450_000), length: Duration::from_mins(5) };
         let state = State::HalfOpen(HalfOpen { open: open(), lease });
         let expected = Record {
             breaker: Breaker { generation: 9, state },

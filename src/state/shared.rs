@@ -292,6 +292,6 @@ pub(crate) fn lease(timeout: Option<Duration>, kill_after: Duration) -> Duration
     /// For the report.
     const MORE: Duration = Duration::from_secs(5);
     /// Without a timeout.
-    const UNKNOWN: Duration = Duration::from_secs(5 * 60);
+    const UNKNOWN: Duration = Duration::from_mins(5);
     timeout.map_or(UNKNOWN, |timeout| timeout.saturating_add(kill_after).saturating_add(MORE))
 }

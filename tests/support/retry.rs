@@ -19,7 +19,7 @@ use super::running::{Drain, Running};
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_retry");
 
 /// Longest time a run may take unless it says otherwise.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// The command under test with no arguments yet.
 pub(crate) fn retry() -> Retry {

@@ -15,7 +15,7 @@ use super::Moment;
 const MOST_DOUBLINGS: u32 = 4;
 
 /// A server that asks for a longer wait keeps the breaker open for this long: it may be wrong.
-const LONGEST_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_ASKED: Duration = Duration::from_hours(24);
 
 /// What a run wants of its breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

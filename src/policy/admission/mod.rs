@@ -121,7 +121,7 @@ mod tests {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
         assert_eq!(admission(false).next_look(&refusal(1, None), Duration::MAX, &mut rng), None);
         let long = refusal(60, None);
-        assert_eq!(admission(true).next_look(&long, Duration::from_secs(60), &mut rng), None);
+        assert_eq!(admission(true).next_look(&long, Duration::from_mins(1), &mut rng), None);
     }
 
     #[test]

@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    const CAP: Duration = Duration::from_secs(60);
+    const CAP: Duration = Duration::from_mins(1);
 
     fn seconds(growth: &Growth, n: std::ops::Range<u32>) -> Vec<u64> {
         n.map(|n| growth.base(n, CAP).as_secs()).collect()
