@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::cli::args::Args;
 use crate::cli::resolve::{Invocation, resolve};
@@ -268,14 +269,20 @@ fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// Writes help or version to stdout.
+/// Writes an answer (help, version, the state of breakers) to stdout, and waits for as long as its reader takes.
 fn print(text: &str) -> u8 {
+    let stdout = Stream::Stdout.fd();
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
-        // Not by `std::io::Stdout`, which takes a closed stdout for one that has written all.
-        match nix::unistd::write(Stream::Stdout.fd(), rest) {
+        // `std::io::Stdout` reports a closed stdout as a complete write.
+        match nix::unistd::write(stdout, rest) {
             Ok(written) => rest = &rest[written..],
             Err(Errno::EINTR) => {}
+            // The description is shared with other processes, and one of them made it non-blocking.
+            Err(Errno::EAGAIN) => {
+                // If poll(2) fails, the next write says why there is no progress.
+                let _ = poll(&mut [PollFd::new(stdout, PollFlags::POLLOUT)], PollTimeout::NONE);
+            }
             // `retry --help | head -1` with SIGPIPE ignored: who stops reading has seen enough.
             Err(Errno::EPIPE) => return 0,
             Err(errno) => {

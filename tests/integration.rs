@@ -11,6 +11,7 @@
 
 mod support;
 
+mod answers;
 mod architecture;
 mod breaker;
 mod completion;
@@ -25,6 +26,7 @@ mod profiles;
 mod repeats;
 mod replay;
 mod retry_after;
+mod sandbox;
 mod state;
 mod stdio;
 mod storm;

@@ -1,7 +1,12 @@
-//! The time that runs share: since boot where the boot is the same, else by the wall clock, which is the
-//! only one that outlives a boot, and jumps.
+//! The time that runs share. Within one boot it is the time since boot; across boots only the wall clock tells,
+//! and that one jumps.
+//!
+//! Runs in different time namespaces read different times since boot (time_namespaces(7)). Records hold the time
+//! of the initial namespace, so that such runs can share a record.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,9 +18,10 @@ use crate::process::wait;
 /// One moment by all clocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
-    /// Which boot (random(4), /proc/sys/kernel/random/boot_id); empty where that cannot be read.
+    /// Which boot (random(4), /proc/sys/kernel/random/boot_id); empty if it cannot be read, or if the time since
+    /// boot cannot be compared with that of other processes.
     pub(crate) boot_id: String,
-    /// Milliseconds since boot (CLOCK_BOOTTIME, clock_gettime(2)).
+    /// Milliseconds since boot (CLOCK_BOOTTIME, clock_gettime(2)) in the initial time namespace.
     pub(crate) boot_ms: i64,
     /// Milliseconds since 1970, UTC.
     pub(crate) unix_ms: i64,
@@ -25,9 +31,10 @@ impl Stamp {
     /// The present moment.
     pub(crate) fn now() -> Self {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let boot = boot();
         Self {
-            boot_id: boot_id().to_owned(),
-            boot_ms: millis(wait::now()),
+            boot_id: boot.id.clone(),
+            boot_ms: millis(wait::now()).saturating_sub(boot.offset_ms),
             unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis),
         }
     }
@@ -48,11 +55,60 @@ impl Stamp {
     }
 }
 
-/// The name of this boot, read once: a process does not outlive it.
-pub(super) fn boot_id() -> &'static str {
-    static BOOT_ID: OnceLock<String> = OnceLock::new();
-    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-    BOOT_ID.get_or_init(read)
+/// The boot, as this process sees it.
+#[derive(Debug)]
+pub(super) struct Boot {
+    id: String,
+    /// What this process's time namespace adds to the time since boot, in milliseconds.
+    offset_ms: i64,
+}
+
+/// Reads the boot once: a process does not outlive its boot, nor does it change its time namespace.
+pub(super) fn boot() -> &'static Boot {
+    static BOOT: OnceLock<Boot> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        let id =
+            || fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        match offset_ms() {
+            Some(offset_ms) => Boot { id: id(), offset_ms },
+            None => Boot { id: String::new(), offset_ms: 0 },
+        }
+    })
+}
+
+/// What this process's time namespace adds to the time since boot, in milliseconds; none if that is not known.
+fn offset_ms() -> Option<i64> {
+    /// The initial namespace has this number on every machine (PROC_TIME_INIT_INO in the kernel's proc_ns.h).
+    const INITIAL: &str = "time:[4026531834]";
+    let own = match fs::read_link("/proc/self/ns/time") {
+        Ok(own) => own,
+        // The kernel has no time namespaces.
+        Err(error) if error.kind() == ErrorKind::NotFound && Path::new("/proc/self/ns").exists() => {
+            return Some(0);
+        }
+        // /proc may be that of another pid namespace.
+        Err(_) => return None,
+    };
+    if own.as_os_str() == INITIAL {
+        return Some(0);
+    }
+    // The file tells the offsets of the namespace that children will be in.
+    if fs::read_link("/proc/self/ns/time_for_children").ok()? != own {
+        return None;
+    }
+    offset_in(&fs::read_to_string("/proc/self/timens_offsets").ok()?)
+}
+
+/// The offset of the time since boot in a text as time_namespaces(7) describes it: clock, seconds, nanoseconds.
+fn offset_in(offsets: &str) -> Option<i64> {
+    offsets.lines().find_map(|line| {
+        let [clock, seconds, nanoseconds] = line.split_ascii_whitespace().collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let seconds: i64 = if clock == "boottime" { seconds.parse().ok()? } else { return None };
+        let nanoseconds: i64 = nanoseconds.parse().ok()?;
+        seconds.checked_mul(1000)?.checked_add(nanoseconds / 1_000_000)
+    })
 }
 
 #[cfg(test)]
@@ -61,6 +117,15 @@ mod tests {
 
     fn stamp(boot_id: &str, boot_ms: i64, unix_ms: i64) -> Stamp {
         Stamp { boot_id: boot_id.into(), boot_ms, unix_ms }
+    }
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read_in_milliseconds() {
+        let offsets = "monotonic           7         0\nboottime      -86400 500000000\n";
+        assert_eq!(offset_in(offsets), Some(-86_400_000 + 500));
+        for other in ["", "monotonic 7 0", "boottime 7", "boottime x 0", "boottime 9223372036854775807 0"] {
+            assert_eq!(offset_in(other), None, "{other:?}");
+        }
     }
 
     #[test]

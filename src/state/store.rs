@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
 use nix::sys::stat::{Mode, fstat};
 
-use super::clock::{Stamp, boot_id};
+use super::clock::{Stamp, boot};
 use super::files::{PRIVATE, SAFE, belongs_to, errno, is_file, make_directory, owner_of};
 use super::lock::{LONGEST, Lock, Refused};
 use super::record::{Record, Unreadable, looks_like_one};
@@ -136,8 +136,8 @@ impl Store {
         most: Duration,
         change: impl FnOnce(&mut Record, &Access<'_>) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        // Read beforehand: the lock is held for no longer than it must be.
-        let _ = boot_id();
+        // Read before the lock is taken: the lock is held for no longer than it must be.
+        let _ = boot();
         if self.lock.is_none() {
             // No lock file is made beside what cannot be used anyhow.
             match self.read(&Stamp::now()) {

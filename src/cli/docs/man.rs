@@ -428,6 +428,7 @@ The file is JSON.
 `version` is 1; a file with a higher one is left alone and not used.
 `clock` is when it was written: `boot_id` from /proc/sys/kernel/random/boot_id, `boot_ms` since that boot, suspended time
 included, `unix_ms` since 1970.
+The time since boot is that of the initial time namespace, so that runs in different time namespaces can share a record.
 All other times are milliseconds since that boot; in another boot they are shifted by the wall clock, and none lies ahead
 of now.
 `breaker` has `generation`, which rises with every change of state, and `state`.
