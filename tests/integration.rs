@@ -27,6 +27,7 @@ mod repeats;
 mod replay;
 mod retry_after;
 mod sandbox;
+mod start_failures;
 mod state;
 mod stdio;
 mod storm;

@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString, OsStr, c_char, c_void};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
@@ -105,8 +105,7 @@ impl Command {
         script.extend(arguments.iter().skip(1));
 
         // Shared with the child, which runs in this memory until its execve succeeds.
-        let failure = AtomicI32::new(0);
-        let tried = AtomicUsize::new(0);
+        let mut search = Search::new(self.candidates.len());
         let came = AtomicU64::new(0);
         let parent = std::process::id();
         let mask = libc_set(start.signals);
@@ -158,7 +157,6 @@ impl Command {
                     {}
                 }
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
-                let mut found = libc::ENOENT;
                 for (i, candidate) in self.candidates.iter().enumerate() {
                     libc::execve(candidate.as_ptr(), arguments.as_ptr(), environment.as_ptr());
                     let mut errno = *libc::__errno_location();
@@ -167,27 +165,12 @@ impl Command {
                         libc::execve(SHELL.as_ptr(), script.as_ptr(), environment.as_ptr());
                         errno = *libc::__errno_location();
                     }
-                    // As execvp(3): go on past what is not there or may not be run, and remember the latter.
-                    match errno {
-                        libc::ENOENT
-                        | libc::ENOTDIR
-                        | libc::ENAMETOOLONG
-                        | libc::ESTALE
-                        | libc::ENODEV
-                        | libc::ETIMEDOUT
-                            if self.candidates.len() > 1 => {}
-                        _ if found == libc::EACCES && errno != libc::EACCES => break,
-                        _ => {
-                            found = errno;
-                            tried.store(i, Ordering::Relaxed);
-                            if errno != libc::EACCES {
-                                break;
-                            }
-                        }
+                    if !search.goes_on(i, errno) {
+                        break;
                     }
                 }
-                failure.store(found, Ordering::Relaxed);
-                libc::_exit(if found == libc::ENOENT { 127 } else { 126 })
+                search.failed = true;
+                libc::_exit(126)
             }
         };
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
@@ -198,9 +181,8 @@ impl Command {
             let top = top.byte_sub(top.addr() % 16);
             clone_into(&mut child, top, flags)
         })
-        .map_err(|errno| NotStarted::NoProcess(errno.desc().to_owned()))?;
-        let errno = failure.load(Ordering::Relaxed);
-        if errno == 0 {
+        .map_err(NotStarted::NoProcess)?;
+        if !search.failed {
             let came = came.load(Ordering::Relaxed);
             let mut early = pending();
             for signal in early.clone().iter().filter(|signal| came & (1 << *signal as u64) != 0) {
@@ -212,7 +194,7 @@ impl Command {
             return Ok(Child { pid, early });
         }
         reap_one(pid);
-        Err(self.why(Errno::from_raw(errno), tried.load(Ordering::Relaxed)))
+        Err(self.why(Errno::from_raw(search.errno), search.tried))
     }
 
     /// Not found, or found and why it could not run.
@@ -221,12 +203,50 @@ impl Command {
         let path = Path::new(OsStr::from_bytes(path.as_bytes()));
         match errno {
             Errno::ENOENT => match self.candidates.iter().find(|c| exists(c)) {
-                Some(_) => NotStarted::CannotRun("its interpreter was not found".to_owned()),
+                Some(_) => NotStarted::NoInterpreter,
                 None => NotStarted::NotFound,
             },
-            Errno::EACCES if path.is_dir() => NotStarted::CannotRun("it is a directory".to_owned()),
-            _ => NotStarted::CannotRun(errno.desc().to_owned()),
+            Errno::EACCES if path.is_dir() => NotStarted::Directory,
+            _ => NotStarted::CannotRun(errno),
         }
+    }
+}
+
+/// What the search for the command has met, in the order of its candidates.
+#[derive(Debug, Clone, Copy)]
+struct Search {
+    /// There are several candidates: the directories of PATH.
+    several: bool,
+    /// The error to report, and the candidate that it belongs to.
+    errno: i32,
+    tried: usize,
+    /// No candidate could be executed.
+    failed: bool,
+}
+
+impl Search {
+    fn new(candidates: usize) -> Self {
+        Self { several: candidates > 1, errno: libc::ENOENT, tried: 0, failed: false }
+    }
+
+    /// Whether the next candidate is tried after this one failed with `errno`, as execvp(3) does it: past
+    /// directories that do not have the command, and past files that may not be executed.
+    ///
+    /// A file system that is away (ESTALE, ETIMEDOUT) may have the command once it is back. So that error
+    /// outranks "permission denied", and that outranks "not found".
+    fn goes_on(&mut self, candidate: usize, errno: i32) -> bool {
+        let away = |errno| matches!(errno, libc::ESTALE | libc::ETIMEDOUT);
+        let missing = matches!(errno, libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG | libc::ENODEV);
+        let skips = self.several && (missing || away(errno) || errno == libc::EACCES);
+        let better = match errno {
+            _ if !skips => true,
+            libc::EACCES => self.errno == libc::ENOENT,
+            _ => away(errno) && !away(self.errno),
+        };
+        if better {
+            (self.errno, self.tried) = (errno, candidate);
+        }
+        skips
     }
 }
 
@@ -313,4 +333,37 @@ pub(crate) fn none_left() -> bool {
 fn reap_one(pid: i32) {
     // SAFETY: no status is asked for.
     while unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } == -1 && Errno::last() == Errno::EINTR {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_along_the_path_reports_what_matters_most() {
+        use libc::{EACCES, EIO, ENOENT, ENOTDIR, ESTALE, ETXTBSY};
+        for (errors, reported, tried) in [
+            (&[ENOENT, ENOENT, ENOTDIR][..], ENOENT, 0),
+            (&[ENOENT, EACCES, ENOENT], EACCES, 1),
+            (&[EACCES, EACCES], EACCES, 0),
+            (&[ENOENT, ESTALE, ENOENT], ESTALE, 1),
+            (&[ESTALE, EACCES], ESTALE, 0),
+            (&[EACCES, ESTALE], ESTALE, 1),
+            // These end the search.
+            (&[ENOENT, ETXTBSY, ENOENT], ETXTBSY, 1),
+            (&[EACCES, EIO, ENOENT], EIO, 1),
+            // A name with a slash: the error is the answer.
+            (&[ENOENT], ENOENT, 0),
+            (&[ENOTDIR], ENOTDIR, 0),
+            (&[EACCES], EACCES, 0),
+        ] {
+            let mut search = Search::new(errors.len());
+            for (candidate, errno) in errors.iter().enumerate() {
+                if !search.goes_on(candidate, *errno) {
+                    break;
+                }
+            }
+            assert_eq!((search.errno, search.tried), (reported, tried), "{errors:?}");
+        }
+    }
 }

@@ -9,6 +9,8 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Quote};
 use crate::policy::admission::breaker::{Cause, Refusal};
 use crate::policy::delay::schedule::Progress;
@@ -535,6 +537,7 @@ impl Phrases {
             | Rule::RetryOn(_)
             | Rule::ExitZero
             | Rule::NotYet
+            | Rule::StartMayPass
             | Rule::AnyFailure => rule_name(rule, outcome),
         };
         format!("{ending} ({why})")
@@ -561,12 +564,28 @@ fn ending(attempt: &Attempt) -> String {
             }
         },
         Outcome::NotStarted(NotStarted::NotFound) => "command not found".to_owned(),
-        Outcome::NotStarted(NotStarted::CannotRun(why)) => format!("could not run: {why}"),
-        Outcome::NotStarted(NotStarted::NoProcess(why)) => format!("could not be started: {why}"),
+        Outcome::NotStarted(NotStarted::Directory) => "could not run: it is a directory".to_owned(),
+        Outcome::NotStarted(NotStarted::NoInterpreter) => {
+            "could not run: its interpreter was not found".to_owned()
+        }
+        Outcome::NotStarted(NotStarted::CannotRun(errno)) => format!("could not run: {}", cause(*errno)),
+        Outcome::NotStarted(NotStarted::NoProcess(errno)) => {
+            format!("could not be started: {}", cause(*errno))
+        }
     };
     match attempt.by {
         By::Command => ending,
         By::Check => format!("--check {ending}"),
+    }
+}
+
+/// Why a start failed. The system's words for two errors do not say what is exhausted: "try again" (clone(2),
+/// execve(2)) and "file table overflow".
+fn cause(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EAGAIN => "too many processes",
+        Errno::ENFILE => "too many open files in the system",
+        errno => errno.desc(),
     }
 }
 
@@ -617,6 +636,7 @@ fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
         Rule::ExitZero => "exit 0".to_owned(),
         Rule::NotYet => "not yet what --until waits for".to_owned(),
         Rule::CannotRun => "could not run".to_owned(),
+        Rule::StartMayPass => "a start that may work later is retryable".to_owned(),
         Rule::Stopped(signal) => format!("killed by {signal}"),
         Rule::ReaderGone => "what read its output has gone".to_owned(),
         Rule::MaybeSent => "it may have had its effect".to_owned(),

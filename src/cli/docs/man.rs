@@ -212,6 +212,8 @@ the status of the last HTTP response that the command showed, on either stream o
 a line of standard output, of standard error, or of either matches; alone in its option, commas are its own
 
 A command that could not be started is neither `failure` nor `any`; its status, 127 or 126, names it.
+There is one exception: in `--retry-on` and `--fatal-on`, `failure` and `any` include a start that may work later (see
+rule 6).
 A REGEX has the syntax of Rust's crate regex, over bytes.
 It is matched line by line, without the end of the line (LF, CR LF or CR) and without colours and other escape
 sequences.
@@ -232,7 +234,11 @@ what is known of the program: HTTP status, then lines of its output, then exit s
 exit status 0 is success, or retried with `--until`;
 126, 127, a command that cannot start, death by INT, QUIT or PIPE, and a failure after standard output lost its
 reader are not retried;
-any other failure is
+any other failure is.
+A start that failed for a cause that may pass is retried too, and its status is 126: too many processes or open files
+(EAGAIN, EMFILE, ENFILE), no memory (ENOMEM), a file that is being written (ETXTBSY), a file system that is away or failing
+(EIO, ESTALE, ETIMEDOUT), or an interrupted call (EINTR).
+Nothing was sent then, so `--not-idempotent` retries it as well
 # PROFILES
 `--profile auto` takes the profile by the base name of COMMAND, and looks through `sudo`, `doas`, `env`, `nice`,
 `ionice`, `nohup`, `time`, `timeout` and `stdbuf` where it knows their options; a program that has no profile gets none.

@@ -2,7 +2,7 @@
 
 use super::condition::Condition;
 use super::evidence::{Reach, Wanted};
-use super::outcome::{Attempt, By, NotStarted, Outcome, Signal, Verdict};
+use super::outcome::{Attempt, By, Outcome, Signal, Verdict};
 use super::profile::{Class, Pattern, Profile, Says};
 use super::text::Text;
 
@@ -60,6 +60,8 @@ pub(crate) enum Rule {
     NotYet,
     /// The command could not be started, or says by 126 or 127 that another could not.
     CannotRun,
+    /// The command could not be started, for a cause that may pass.
+    StartMayPass,
     /// Killed by INT, QUIT or PIPE: somebody wants it to end.
     Stopped(Signal),
     /// It failed, and nobody reads its output any more.
@@ -90,7 +92,13 @@ impl Rules {
         let first = |conditions: &[Condition]| {
             conditions.iter().find(|c| c.matches(attempt, transient)).map(ToString::to_string)
         };
-        if let Some(text) = first(&self.fatal_on) {
+        // `failure` and `any` do not name a start that failed: with `--until` or `--success-on` it would be
+        // success. But who names every failure to have it retried, or not, means this one too.
+        let passing = matches!(outcome, Outcome::NotStarted(failure) if failure.may_pass());
+        let every = |conditions: &[Condition]| {
+            conditions.iter().find(|c| passing && c.names_every_failure()).map(ToString::to_string)
+        };
+        if let Some(text) = first(&self.fatal_on).or_else(|| every(&self.fatal_on)) {
             return Verdict::Fatal(Rule::FatalOn(text));
         }
         if let Some(text) = first(&self.success_on) {
@@ -99,7 +107,7 @@ impl Rules {
         if let Some(text) = first(self.until.as_slice()) {
             return Verdict::Success(Rule::Until(text));
         }
-        if let Some(text) = first(&self.retry_on) {
+        if let Some(text) = first(&self.retry_on).or_else(|| every(&self.retry_on)) {
             return Verdict::Retryable(Rule::RetryOn(text));
         }
         if outcome.is_failure() && !self.retry_on.is_empty() {
@@ -150,6 +158,8 @@ impl Rules {
         let status = |status: u16| status == 429 || (status == 503 && attempt.asked.is_some());
         let answered = attempt.evidence.response.status().is_some();
         match rule {
+            // Nothing ran that could have sent it.
+            Rule::StartMayPass => true,
             Rule::Http { status: answer, .. } => status(*answer),
             Rule::Line { name, words } => {
                 !answered && Profile::named(name).is_some_and(|row| row.line_is_unsent(words))
@@ -191,10 +201,8 @@ impl Rules {
         match &attempt.outcome {
             Outcome::Exited(0) if self.until.is_some() => Verdict::Retryable(Rule::NotYet),
             Outcome::Exited(0) => Verdict::Success(Rule::ExitZero),
-            Outcome::NotStarted(
-                NotStarted::NotFound | NotStarted::CannotRun(_) | NotStarted::NoProcess(_),
-            )
-            | Outcome::Exited(126 | 127) => Verdict::Fatal(Rule::CannotRun),
+            Outcome::NotStarted(failure) if failure.may_pass() => Verdict::Retryable(Rule::StartMayPass),
+            Outcome::NotStarted(_) | Outcome::Exited(126 | 127) => Verdict::Fatal(Rule::CannotRun),
             Outcome::Signaled(signal @ (Signal::INT | Signal::QUIT | Signal::PIPE)) => {
                 Verdict::Fatal(Rule::Stopped(*signal))
             }
@@ -257,7 +265,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::evidence::{Carries, Evidence, Need, Scanner};
-    use super::super::outcome::{Alive, Cut, Limit, Survivor};
+    use super::super::outcome::{Alive, Cut, Limit, NotStarted, Survivor};
     use super::*;
 
     fn attempt(outcome: Outcome) -> Attempt {
@@ -289,6 +297,44 @@ mod tests {
             (timed_out(vec![]), Verdict::Retryable(Rule::AnyFailure)),
         ] {
             assert_eq!(rules.classify(&attempt(outcome.clone())), verdict, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_start_that_may_work_later_is_retried() {
+        use nix::errno::Errno;
+        let passing = attempt(Outcome::NotStarted(NotStarted::CannotRun(Errno::ETXTBSY)));
+        let fatal = attempt(Outcome::NotStarted(NotStarted::CannotRun(Errno::E2BIG)));
+        let no_process = |errno| attempt(Outcome::NotStarted(NotStarted::NoProcess(errno)));
+        let plain = Rules::default();
+        assert_eq!(plain.classify(&passing), Verdict::Retryable(Rule::StartMayPass));
+        assert_eq!(plain.classify(&no_process(Errno::EAGAIN)), Verdict::Retryable(Rule::StartMayPass));
+        assert_eq!(plain.classify(&fatal), Verdict::Fatal(Rule::CannotRun));
+        assert_eq!(plain.classify(&no_process(Errno::EPERM)), Verdict::Fatal(Rule::CannotRun));
+        let careful = Rules { not_idempotent: true, ..Rules::default() };
+        assert_eq!(careful.classify(&passing), Verdict::Retryable(Rule::StartMayPass));
+        for (text, retried, ended) in [
+            ("126", true, true),
+            ("transient", true, true),
+            ("failure", true, true),
+            ("any", true, true),
+            ("1,failure", true, true),
+            ("7", false, false),
+            ("timeout,signal", false, false),
+        ] {
+            let retry_on = Rules { retry_on: vec![condition(text)], ..Rules::default() };
+            let verdict = retry_on.classify(&passing);
+            assert_eq!(matches!(verdict, Verdict::Retryable(_)), retried, "-r {text}: {verdict:?}");
+            let fatal_on = Rules { fatal_on: vec![condition(text)], ..Rules::default() };
+            let verdict = fatal_on.classify(&passing);
+            assert_eq!(matches!(verdict, Verdict::Fatal(_)), ended, "-x {text}: {verdict:?}");
+        }
+        // What never ran is no success, whatever was waited for.
+        for text in ["failure", "any"] {
+            let until = Rules { until: Some(condition(text)), ..Rules::default() };
+            assert_eq!(until.classify(&passing), Verdict::Retryable(Rule::StartMayPass));
+            let success_on = Rules { success_on: vec![condition(text)], ..Rules::default() };
+            assert_eq!(success_on.classify(&passing), Verdict::Retryable(Rule::StartMayPass));
         }
     }
 

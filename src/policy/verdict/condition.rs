@@ -92,6 +92,11 @@ impl Condition {
         self.terms.iter().find_map(|term| if let Term::Text(text) = term { Some(text) } else { None })
     }
 
+    /// Whether it names every failure there is, by `failure` or `any`.
+    pub(crate) fn names_every_failure(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term, Term::Failure | Term::Any))
+    }
+
     /// Whether it asks for an HTTP status.
     pub(crate) fn asks_http(&self) -> bool {
         self.terms.iter().any(|term| matches!(term, Term::Http(_)))

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::classify::Rule;
 use super::evidence::Evidence;
 use super::http::Asked;
@@ -158,19 +160,52 @@ pub(crate) enum Alive {
 pub(crate) enum NotStarted {
     /// No such command: 127.
     NotFound,
-    /// Found, but execve(2) failed for the reason given: 126.
-    CannotRun(String),
-    /// The system gave no process, for the reason given: 125.
-    NoProcess(String),
+    /// A directory has this name: 126.
+    Directory,
+    /// The script was found, but not the interpreter in its first line: 126.
+    NoInterpreter,
+    /// The command was found, but execve(2) failed: 126.
+    CannotRun(Errno),
+    /// clone(2) failed: 126 if that may pass, else 125.
+    NoProcess(Errno),
+}
+
+/// Errors of clone(2) and execve(2) that may be gone a moment later: a resource is exhausted, the file is
+/// being written, or a file system is away. ETIMEDOUT is a network file system that does not answer.
+const PASSING: [Errno; 9] = [
+    Errno::EAGAIN,
+    Errno::ENOMEM,
+    Errno::ENFILE,
+    Errno::EMFILE,
+    Errno::ETXTBSY,
+    Errno::EINTR,
+    Errno::EIO,
+    Errno::ESTALE,
+    Errno::ETIMEDOUT,
+];
+
+/// Whether another start may work although this one failed with `errno`.
+pub(crate) fn may_pass(errno: Errno) -> bool {
+    PASSING.contains(&errno)
 }
 
 impl NotStarted {
-    /// Exit status, as POSIX has it for env(1), and 125 where it is not the command's fault.
+    /// The exit status: 126 and 127 as POSIX defines them for env(1), and 125 if the cause is neither the
+    /// command nor a lack of resources.
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::NotFound => 127,
-            Self::CannotRun(_) => 126,
+            Self::Directory | Self::NoInterpreter | Self::CannotRun(_) => 126,
+            Self::NoProcess(errno) if may_pass(*errno) => 126,
             Self::NoProcess(_) => 125,
+        }
+    }
+
+    /// Whether a later start may work.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::NotFound | Self::Directory | Self::NoInterpreter => false,
+            Self::CannotRun(errno) | Self::NoProcess(errno) => may_pass(*errno),
         }
     }
 }
@@ -335,7 +370,9 @@ mod tests {
     fn statuses_follow_the_shell() {
         assert_eq!(Outcome::Signaled(Signal::KILL).status(), 137);
         assert_eq!(Outcome::NotStarted(NotStarted::NotFound).status(), 127);
-        assert_eq!(Outcome::NotStarted(NotStarted::CannotRun(String::new())).status(), 126);
+        assert_eq!(Outcome::NotStarted(NotStarted::CannotRun(Errno::ENOEXEC)).status(), 126);
+        assert_eq!(Outcome::NotStarted(NotStarted::NoProcess(Errno::EAGAIN)).status(), 126);
+        assert_eq!(Outcome::NotStarted(NotStarted::NoProcess(Errno::EPERM)).status(), 125);
         assert_eq!(Signal::new(64).unwrap().status(), 192);
     }
 }
