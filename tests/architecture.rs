@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::support::needs::PROGRAMS;
+
 /// A source file: its path below `src/`, and its lines without comments' and strings' content.
 struct Source {
     name: String,
@@ -137,7 +139,7 @@ fn strip(text: &str) -> String {
     out
 }
 
-fn sources() -> Vec<Source> {
+fn sources(of: &str) -> Vec<Source> {
     fn walk(dir: &Path, root: &Path, into: &mut Vec<Source>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -149,7 +151,7 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(of);
     let mut sources = Vec::new();
     walk(&root, &root, &mut sources);
     sources.sort_by(|a, b| a.name.cmp(&b.name));
@@ -202,7 +204,7 @@ fn forbidden(from: &str, to: &str) -> Option<String> {
 
 #[test]
 fn no_import_points_up() {
-    let wrong: Vec<String> = sources()
+    let wrong: Vec<String> = sources("src")
         .iter()
         .flat_map(|source| {
             let wrong = source.uses().into_iter().filter_map(|(line, to)| {
@@ -244,7 +246,7 @@ const PRINTS: [&str; 5] = ["println!", "eprintln!", "print!", "eprint!", "dbg!"]
 #[test]
 fn decisions_touch_nothing() {
     let mut wrong = Vec::new();
-    for source in sources().iter().filter(|source| source.wing() == "policy") {
+    for source in sources("src").iter().filter(|source| source.wing() == "policy") {
         for (line, code) in source.product() {
             // The names of signals and of errors are tables.
             let code = code.replace("nix::sys::signal::Signal::", "").replace("nix::errno::Errno", "");
@@ -259,7 +261,7 @@ fn decisions_touch_nothing() {
 #[test]
 fn nothing_prints_but_the_front_page() {
     let mut wrong = Vec::new();
-    for source in sources().iter().filter(|source| source.wing() != "lib") {
+    for source in sources("src").iter().filter(|source| source.wing() != "lib") {
         for (line, code) in source.product() {
             for banned in PRINTS.iter().filter(|banned| code.contains(**banned)) {
                 wrong.push(format!("src/{}:{line}: {banned}", source.name));
@@ -277,7 +279,7 @@ fn has_word(line: &str, word: &str) -> bool {
 #[test]
 fn unsafe_stays_on_the_floor_of_effects() {
     let mut outside: BTreeMap<String, usize> = BTreeMap::new();
-    for source in sources().iter().filter(|source| !matches!(source.wing(), "process" | "streams")) {
+    for source in sources("src").iter().filter(|source| !matches!(source.wing(), "process" | "streams")) {
         let count = source.code.iter().filter(|line| has_word(line, "unsafe")).count();
         if count > 0 {
             outside.insert(source.name.clone(), count);
@@ -291,7 +293,7 @@ fn unsafe_stays_on_the_floor_of_effects() {
 #[test]
 fn every_unsafe_block_says_why_it_is_safe() {
     let mut wrong = Vec::new();
-    for source in &sources() {
+    for source in &sources("src") {
         let lines: Vec<&str> = source.text.lines().collect();
         for (n, code) in source.code.iter().enumerate() {
             let Some(at) = code.find("unsafe {") else { continue };
@@ -358,4 +360,38 @@ mod tests {
         let code = strip("a(\"std::fs \\\" x\", r#\"std::\"env\"#, '\"', '\\'', b) // std::fs\n'a: 'x'");
         assert_eq!(code, "a(\"\", \"\", , , b) \n'a: ");
     }
+}
+
+/// The optional programs that a test runs without asking for them: see `support/needs.rs`.
+fn not_asked_for(test: &str) -> Vec<&'static str> {
+    let runs = |program: &str| {
+        let ways = ["new(\"P\")", "\"--\", \"P\"", "\"P -", "\"P\", \"-c\""];
+        ways.iter().any(|way| test.contains(&way.replace('P', program)))
+    };
+    let asks = |program: &str| {
+        let quoted = format!("\"{program}\"");
+        let doors = ["need!(", "needs::", "Program::of("];
+        test.lines().any(|line| line.contains(&quoted) && doors.iter().any(|door| line.contains(door)))
+    };
+    let programs = PROGRAMS.iter().map(|(program, _)| *program).filter(|program| *program != "bash");
+    programs.filter(|program| runs(program) && !asks(program)).collect()
+}
+
+#[test]
+fn a_test_asks_for_the_optional_programs_that_it_runs() {
+    let mut faults = Vec::new();
+    for source in sources("tests") {
+        for test in source.text.split("\n#[test]\n").skip(1) {
+            // The last one of a file may have helpers behind it.
+            let name = test.lines().next().unwrap_or_default();
+            let body = test.split("\n}\n").next().unwrap_or_default();
+            faults.extend(
+                not_asked_for(body).iter().map(|program| format!("{}: {name} runs {program}", source.name)),
+            );
+        }
+    }
+    assert!(faults.is_empty(), "they do not begin with need!(..):\n{}", faults.join("\n"));
+    let test = "Retry::new(\"strace\").args([\"--\", \"curl\", \"x\"])";
+    assert_eq!(not_asked_for(test), ["curl", "strace"]);
+    assert_eq!(not_asked_for(&format!("need!(\"curl\", \"strace\");\n{test}")), [""; 0]);
 }

@@ -313,6 +313,7 @@ fn a_name_takes_no_option_for_its_value() {
 
 #[test]
 fn a_server_that_says_when_keeps_it_open_so_long() {
+    need!("curl");
     let records = Records::new();
     let server = Server::new([Reply::status(503).header("Retry-After", "100")]);
     let run = records

@@ -93,6 +93,7 @@ fn bash_without_bash_completion_completes_the_commands_name() {
 
 #[test]
 fn zsh_completes_options_values_and_the_command() {
+    need!("zsh");
     let home = Scratch::new();
     home.script("single", "");
     let mut zsh = shell("zsh", &["-f", "-i"], home.path());
@@ -106,6 +107,7 @@ fn zsh_completes_options_values_and_the_command() {
 
 #[test]
 fn fish_completes_options_values_and_the_command() {
+    need!("fish");
     let home = Scratch::new();
     home.script("single", "");
     let complete = |line: &str| {

@@ -62,6 +62,7 @@ fn the_table_in_the_readme_is_current() {
 
 #[test]
 fn mandoc_finds_nothing_above_style() {
+    need!("mandoc");
     let page = docs::man_page();
     // Its status is 0 where nothing at or above the level was found.
     Retry::new("mandoc").args(["-Tlint", "-W", "warning"]).stdin(page.as_str()).run().code(0).stdout("");
@@ -69,6 +70,7 @@ fn mandoc_finds_nothing_above_style() {
 
 #[test]
 fn the_man_page_has_every_option_and_its_sections() {
+    need!("mandoc");
     let page =
         Retry::new("mandoc").args(["-Tascii", "-O", "width=100"]).stdin(docs::man_page().as_str()).run();
     // What is bold is overstruck: a character, a backspace, the character.

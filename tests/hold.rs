@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::support::needs;
 use crate::support::pipe::{fill, full_pipe, set_nonblocking};
 use crate::support::retry::BINARY;
 use crate::support::scratch::quoted;
@@ -254,7 +255,7 @@ fn without_room_it_is_a_failure_of_retry() {
     );
     let run = Retry::new("unshare").args(["--mount", "sh", "-c", &script]).run();
     if run.status.code() == Some(99) || run.stderr.contains("unshare") {
-        // Not permitted here.
+        needs::left_out("the right to mount a file system");
         return;
     }
     let place = scratch.path().to_str().unwrap();
@@ -353,6 +354,7 @@ fn a_success_at_the_deadline_is_passed_on_to_a_reader_that_takes_it() {
 
 #[test]
 fn a_pipe_that_the_command_makes_larger_loses_nothing() {
+    need!("python3");
     let program = "import fcntl, os
 fcntl.fcntl(1, 1031, 1 << 20)
 os.write(1, b'x' * (1 << 20))";

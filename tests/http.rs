@@ -46,6 +46,7 @@ fn seconds(text: &str) -> f64 {
 
 #[test]
 fn a_first_attempt_that_succeeds_says_nothing() {
+    need!("curl");
     let server = Server::new([Reply::status(200).body("fine\n")]);
     retry().curl(&server.url("/")).run().code(0).stdout("fine\n").silent();
     assert_eq!(server.requests().len(), 1);
@@ -53,6 +54,7 @@ fn a_first_attempt_that_succeeds_says_nothing() {
 
 #[test]
 fn a_server_that_recovers_is_asked_until_then() {
+    need!("curl");
     let server = Server::new([
         Reply::status(503).body("no"),
         Reply::status(503).body("no"),
@@ -71,6 +73,7 @@ fn a_server_that_recovers_is_asked_until_then() {
 
 #[test]
 fn broken_connections_are_retried() {
+    need!("curl");
     let cases = [
         (Reply::Reset, 56, ""),
         (Reply::Close, 52, ""),
@@ -90,6 +93,7 @@ fn broken_connections_are_retried() {
 
 #[test]
 fn a_stalled_attempt_is_ended_at_its_timeout() {
+    need!("curl");
     let server = Server::new([Reply::Stall, Reply::status(200).body("late")]);
     let run = retry().args(FAST).args(["--timeout", "2"]).curl(&server.url("/")).run();
     run.code(0).stdout("late").stderr_is(&contains("curl: (").not()).says(&[
@@ -102,6 +106,7 @@ fn a_stalled_attempt_is_ended_at_its_timeout() {
 
 #[test]
 fn a_timeout_of_the_last_attempt_is_status_124() {
+    need!("curl");
     let server = Server::new([Reply::Stall]);
     let run = retry().args(FAST).args(["-n", "2", "--timeout", "0.5"]).curl(&server.url("/")).run();
     run.code(124).stdout("").says(&[
@@ -113,6 +118,7 @@ fn a_timeout_of_the_last_attempt_is_status_124() {
 
 #[test]
 fn a_refused_connection_is_retried_to_the_end() {
+    need!("curl");
     let nobody = refused_port();
     let run = retry().args(FAST).args(["--max", "3"]).curl(&nobody.url("/")).run();
     run.code(7).stdout("").says(&[
@@ -125,6 +131,7 @@ fn a_refused_connection_is_retried_to_the_end() {
 
 #[test]
 fn a_url_that_curl_cannot_use_is_not_retried() {
+    need!("curl");
     for (url, status) in [("nosuch://127.0.0.1/", 1), ("http://127.0.0.1:99999999/", 3)] {
         let run = retry().args(FAST).curl(url).run();
         run.code(status)
@@ -135,6 +142,7 @@ fn a_url_that_curl_cannot_use_is_not_retried() {
 
 #[test]
 fn what_is_declared_fatal_is_not_retried() {
+    need!("curl");
     let server = Server::new([Reply::status(404)]);
     let run = retry().args(FAST).args(["-x", "22"]).curl(&server.url("/")).run();
     run.code(22).says(&["retry: curl: not retried: exited 22 ({*})"]);
@@ -143,6 +151,7 @@ fn what_is_declared_fatal_is_not_retried() {
 
 #[test]
 fn what_is_not_among_the_retryable_is_not_retried() {
+    need!("curl");
     let server = Server::new([Reply::status(503)]);
     let run = retry().args(FAST).args(["-r", "7"]).curl(&server.url("/")).run();
     run.code(22).says(&["retry: curl: not retried: exited 22 ({*})"]);
@@ -151,6 +160,7 @@ fn what_is_not_among_the_retryable_is_not_retried() {
 
 #[test]
 fn what_is_declared_retryable_is_retried_against_the_profile() {
+    need!("curl");
     let run = retry().args(FAST).args(["-r", "1,3", "-n", "2"]).curl("nosuch://127.0.0.1/").run();
     run.code(1);
     assert_eq!(lines_with(&run, "curl: (1)"), 2);
@@ -158,6 +168,7 @@ fn what_is_declared_retryable_is_retried_against_the_profile() {
 
 #[test]
 fn the_profile_can_be_left_out() {
+    need!("curl");
     let run = retry().args(FAST).args(["-p", "none", "-n", "2"]).curl("nosuch://127.0.0.1/").run();
     run.code(1);
     assert_eq!(lines_with(&run, "curl: (1)"), 2);
@@ -165,6 +176,7 @@ fn the_profile_can_be_left_out() {
 
 #[test]
 fn wget_is_retried_after_network_failures() {
+    need!("wget");
     let nobody = refused_port();
     let run = retry().args(FAST).args(["-n", "2"]).wget(&nobody.url("/")).run();
     run.code(4).stdout("").says(&[
@@ -176,6 +188,7 @@ fn wget_is_retried_after_network_failures() {
 
 #[test]
 fn wget_is_retried_after_an_error_of_the_server() {
+    need!("wget");
     let server = Server::new([Reply::status(503), Reply::status(200).body("yes")]);
     let run = retry().args(FAST).wget(&server.url("/")).run();
     run.code(0).stdout("yes").says(&[
@@ -187,6 +200,7 @@ fn wget_is_retried_after_an_error_of_the_server() {
 
 #[test]
 fn wget_is_not_retried_after_a_wrong_option() {
+    need!("wget");
     let run = retry().args(FAST).args(["wget", "--no-such-option"]).env("LC_ALL", "C").run();
     run.code(2).says(&["retry: wget: not retried: exited 2 ({*}profile wget{*})"]);
     assert_eq!(lines_with(&run, "unrecognized option"), 1);
@@ -194,6 +208,7 @@ fn wget_is_not_retried_after_a_wrong_option() {
 
 #[test]
 fn the_maximum_counts_all_attempts() {
+    need!("curl");
     for max in [1, 3] {
         let server = Server::new([Reply::status(503)]);
         let run = retry().args(FAST).args(["-n", &max.to_string()]).curl(&server.url("/")).run();
@@ -205,6 +220,7 @@ fn the_maximum_counts_all_attempts() {
 
 #[test]
 fn without_a_maximum_there_are_five_attempts() {
+    need!("curl");
     let server = Server::new([Reply::status(503)]);
     let run = retry().args(FAST).curl(&server.url("/")).run();
     run.code(22);
@@ -213,6 +229,7 @@ fn without_a_maximum_there_are_five_attempts() {
 
 #[test]
 fn a_deadline_ends_a_run_that_fails_again_and_again() {
+    need!("curl");
     let server = Server::new([Reply::status(503)]);
     let args = ["--deadline", "2", "--delay", "0.1", "--backoff", "constant"];
     let run = retry().args(args).curl(&server.url("/")).run();
@@ -230,6 +247,7 @@ fn a_deadline_ends_a_run_that_fails_again_and_again() {
 
 #[test]
 fn a_deadline_ends_an_attempt_that_does_not_end() {
+    need!("curl");
     let server = Server::new([Reply::Stall]);
     let run = retry().args(["--deadline", "2"]).curl(&server.url("/")).run();
     run.code(124).stdout("");
@@ -240,6 +258,7 @@ fn a_deadline_ends_an_attempt_that_does_not_end() {
 
 #[test]
 fn a_list_of_delays_is_the_schedule() {
+    need!("curl");
     let server = Server::new([Reply::status(503)]);
     let run = retry().args(["-n", "4", "--delay", "0.2,0.5"]).curl(&server.url("/")).run();
     run.code(22);
@@ -254,6 +273,7 @@ fn a_list_of_delays_is_the_schedule() {
 
 #[test]
 fn backoff_doubles_up_to_its_cap() {
+    need!("curl");
     let server = Server::new([Reply::status(503)]);
     let args = ["-n", "5", "--delay", "0.1", "--max-delay", "0.3", "--jitter", "none"];
     retry().args(args).curl(&server.url("/")).run().code(22);
@@ -266,6 +286,7 @@ fn backoff_doubles_up_to_its_cap() {
 
 #[test]
 fn a_seed_fixes_the_jitter() {
+    need!("curl");
     let waits = |seed: &str| {
         let server = Server::new([Reply::status(503)]);
         let args = ["-n", "6", "--delay", "0.5", "--factor", "1", "--jitter", "full", "--seed", seed];
@@ -289,6 +310,7 @@ fn a_seed_fixes_the_jitter() {
 
 #[test]
 fn an_attempt_that_was_healthy_for_long_enough_starts_anew() {
+    need!("curl");
     let fails = || Reply::status(503);
     let server = Server::new([fails(), fails(), Reply::Stall, fails()]);
     let run = retry()
@@ -304,6 +326,7 @@ fn an_attempt_that_was_healthy_for_long_enough_starts_anew() {
 
 #[test]
 fn an_attempt_that_was_not_healthy_for_long_enough_counts() {
+    need!("curl");
     let server = Server::new([Reply::status(503)]);
     let run = retry().args(FAST).args(["-n", "3", "--healthy-after", "1h"]).curl(&server.url("/")).run();
     run.code(22);
@@ -312,6 +335,7 @@ fn an_attempt_that_was_not_healthy_for_long_enough_counts() {
 
 #[test]
 fn a_wait_ends_at_once_by_a_signal_and_no_request_follows() {
+    need!("curl");
     let server = Server::new([Reply::status(503)]);
     let running = retry()
         .args(["--delay", "1h", "--max-delay", "1h", "--jitter", "none"])

@@ -9,6 +9,7 @@
     reason = "a test says by a panic what it found"
 )]
 
+#[macro_use]
 mod support;
 
 mod answers;

@@ -421,6 +421,7 @@ fn a_pipeline_is_one_job() {
 
 #[test]
 fn a_pager_works_behind_retry_and_under_it() {
+    need!("less");
     let mut desk = Desk::new();
     let before = desk.terminal.termios();
     // Its endless writer dies of SIGPIPE when the pager is left: no second attempt.
@@ -464,6 +465,7 @@ fn a_terminal_that_goes_takes_both_with_it() {
 
 #[test]
 fn a_key_from_just_before_the_command_is_there_reaches_it() {
+    need!("strace");
     let mut desk = Desk::new();
     let script = desk.script("exec sleep 300");
     // The clone(2) that makes the command is held up; ^C comes meanwhile, to retry alone.

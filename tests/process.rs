@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::support::needs;
 use crate::support::process::{self, Doomed, Entry, wait_until};
 use crate::support::retry::BINARY;
 use crate::support::{Log, Retry, Run, Running, Scratch, retry};
@@ -594,6 +595,7 @@ fn when_retry_is_killed_the_command_gets_the_signal() {
 fn what_belongs_to_another_user_is_named_and_ends_the_run() {
     // SAFETY: it reads one number.
     if unsafe { libc::geteuid() } != 0 {
+        needs::left_out("the rights of root");
         return;
     }
     let scratch = Scratch::new();
@@ -607,7 +609,7 @@ fn what_belongs_to_another_user_is_named_and_ends_the_run() {
     let nobody = || Retry::new("setpriv").args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
     let to_root = ["--reuid=0", "--regid=0", "--clear-groups"];
     if nobody().arg(&become_root).args(to_root).args(["id", "-u"]).run().stdout != b"0\n" {
-        // Where set-uid programs are not honoured, nobody gets there.
+        needs::left_out("a file system that honours set-uid programs");
         return;
     }
     let script = "echo $$ >>\"$LOG\"; exec sleep 300";
@@ -634,6 +636,7 @@ fn what_belongs_to_another_user_is_named_and_ends_the_run() {
 fn as_init(arguments: &[&str], log: &Log) -> Option<(Running, i32)> {
     let unshare = || Retry::new("unshare").args(["--pid", "--fork", "--mount-proc"]);
     if unshare().arg("true").run().status.code() != Some(0) {
+        needs::left_out("the right to make a pid namespace");
         return None;
     }
     let running = unshare().arg(BINARY).args(arguments).env("LOG", log.path()).spawn();
@@ -855,6 +858,7 @@ fn what_proc_does_not_show_keeps_the_next_attempt_from_starting() {
     // A pid namespace that still has the /proc of the one outside.
     let unshare = || Retry::new("unshare").args(["--pid", "--fork", "setsid", "-w"]);
     if unshare().arg("true").run().status.code() != Some(0) {
+        needs::left_out("the right to make a pid namespace");
         return;
     }
     let scratch = Scratch::new();

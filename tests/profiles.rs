@@ -1,9 +1,7 @@
 //! The rows of the profile table and the programs themselves, which fail here for real: against scripted
 //! servers on loopback, and by their own wrong options.
 //!
-//! A program that Debian has in a package of modest size must be there. What Debian has not, or only as a
-//! giant, is tested where it is installed, and named on stdout where it is not.
-#![allow(clippy::print_stdout, reason = "a test that is left out says so")]
+//! A test ends early without its program: see `support/needs.rs`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::support::needs;
 use crate::support::process::wait_until;
 use crate::support::{Log, RefusedPort, Reply, Run, Scratch, Server, refused_port, retry};
 
@@ -31,20 +30,15 @@ struct Program {
 }
 
 impl Program {
-    /// A program that `package` of Debian has, which must be installed.
+    /// The program `name`, if this machine has it.
     #[track_caller]
-    fn of(package: &str, name: &'static str, row: &'static str) -> Self {
-        let found = found(name).unwrap_or_else(|| panic!("there is no {name}: apt-get install {package}"));
-        Self::new(&found, name, row)
+    fn of(name: &'static str, row: &'static str) -> Option<Self> {
+        needs::program(name).map(|found| Self::new(&found, name, row))
     }
 
-    /// A program that is tested where it is installed.
-    fn if_there(name: &'static str, row: &'static str) -> Option<Self> {
-        let found = found(name);
-        if found.is_none() {
-            println!("left out: there is no {name}");
-        }
-        found.map(|found| Self::new(&found, name, row))
+    /// `sh` under the row that is asked for.
+    fn sh(row: &'static str) -> Self {
+        Self::new(Path::new("/bin/sh"), "sh", row)
     }
 
     fn new(found: &Path, name: &'static str, row: &'static str) -> Self {
@@ -127,11 +121,6 @@ impl Failure<'_> {
     }
 }
 
-fn found(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
-}
-
 /// A server that always answers with this status.
 fn answers(status: u16) -> Server {
     Server::new([Reply::status(status)])
@@ -189,7 +178,7 @@ impl Drop for Talker {
 
 #[test]
 fn curl_tells_a_status_that_passes_from_one_that_stays() {
-    let curl = Program::of("curl", "curl", "curl");
+    let Some(curl) = Program::of("curl", "curl") else { return };
     for status in [408, 425, 429, 500, 502, 503, 504, 522] {
         let server = answers(status);
         curl.run(["-q", "-fsS", &server.url("/")]).retryable(&[22], &format!("HTTP {status}"));
@@ -204,7 +193,7 @@ fn curl_tells_a_status_that_passes_from_one_that_stays() {
 
 #[test]
 fn curl_tells_the_status_of_a_proxy_and_of_headers_on_stdout() {
-    let curl = Program::of("curl", "curl", "curl");
+    let Some(curl) = Program::of("curl", "curl") else { return };
     for (status, words) in [(503, "HTTP 503"), (407, "HTTP 407")] {
         let proxy = answers(status);
         let failure = curl.run(["-q", "-sS", "-p", "-x", &proxy.url("/"), "https://nothing.invalid/"]);
@@ -216,7 +205,7 @@ fn curl_tells_the_status_of_a_proxy_and_of_headers_on_stdout() {
 
 #[test]
 fn wget_tells_a_status_that_passes_from_one_that_stays() {
-    let wget = Program::of("wget", "wget", "wget");
+    let Some(wget) = Program::of("wget", "wget") else { return };
     let args = ["--no-config", "--no-proxy", "--tries=1", "-nv", "-O", "-"];
     for (status, words) in [(503, "HTTP 503"), (429, "HTTP 429")] {
         let server = answers(status);
@@ -234,7 +223,7 @@ fn wget_tells_a_status_that_passes_from_one_that_stays() {
 
 #[test]
 fn any_programs_words_are_read_where_http_is_asked_for() {
-    let sh = Program::of("dash", "sh", "http");
+    let sh = Program::sh("http");
     for (line, words) in [
         ("HTTP/1.1 503 Service Unavailable", "HTTP 503"),
         ("error: request failed (HTTP 429)", "HTTP 429"),
@@ -250,14 +239,14 @@ fn any_programs_words_are_read_where_http_is_asked_for() {
 
 #[test]
 fn sysexits_are_read_where_they_are_asked_for() {
-    let sh = Program::of("dash", "sh", "sysexits");
+    let sh = Program::sh("sysexits");
     sh.run_with(&["-p", "sysexits"], ["-c", "exit 75"]).retryable(&[75], "temporary failure");
     sh.run_with(&["-p", "sysexits"], ["-c", "exit 64"]).fatal(&[64], "usage");
 }
 
 #[test]
 fn httpie() {
-    let http = Program::of("httpie", "http", "httpie");
+    let Some(http) = Program::of("http", "httpie") else { return };
     let args = ["--ignore-stdin", "--check-status", "--timeout", "10"];
     let nobody = refused_port();
     http.run(args.iter().copied().chain([&*nobody.url("/")])).retryable(&[1], "Connection refused");
@@ -290,7 +279,7 @@ const SSH: [&str; 9] = [
 fn ssh_and_scp_that_do_not_get_through() {
     let nobody = refused_port();
     let port = nobody.port().to_string();
-    let ssh = Program::of("openssh-client", "ssh", "ssh");
+    let Some(ssh) = Program::of("ssh", "ssh") else { return };
     ssh.run(SSH.iter().copied().chain(["-p", &port, "127.0.0.1", "true"]))
         .retryable(&[255], "Connection refused");
     ssh.run(SSH.iter().copied().chain(["nothing.invalid", "true"]))
@@ -304,7 +293,7 @@ fn ssh_and_scp_that_do_not_get_through() {
         .retryable(&[255], "kex_exchange_identification");
     ssh.run(SSH.iter().copied().chain(["-oNoSuchOption=1", "127.0.0.1"]))
         .fatal(&[255], "Bad configuration option");
-    let scp = Program::of("openssh-client", "scp", "ssh");
+    let Some(scp) = Program::of("scp", "ssh") else { return };
     // 1 where it sees its ssh end before it has asked it anything.
     scp.run(SSH.iter().copied().chain(["-P", &port, "127.0.0.1:/x", "y"]))
         .retryable(&[255, 1], "Connection refused");
@@ -323,11 +312,15 @@ struct Sshd {
 
 impl Sshd {
     /// One with a host key of its own that lets nobody in, where sshd is installed and may run.
+    #[track_caller]
     fn start() -> Option<Self> {
-        let sshd = Path::new("/usr/sbin/sshd");
-        // sshd(8), FILES: as root it insists on this directory.
-        if !sshd.is_file() || (is_root() && !Path::new("/run/sshd").is_dir()) {
-            println!("left out: there is no sshd that could run");
+        let sshd = needs::program("sshd")?;
+        if !needs::all(&["ssh-keygen"]) {
+            return None;
+        }
+        // sshd(8), FILES: as root it insists on this directory, which its package makes at boot.
+        if is_root() && !Path::new("/run/sshd").is_dir() {
+            needs::left_out("the directory /run/sshd");
             return None;
         }
         let scratch = Scratch::new();
@@ -383,27 +376,32 @@ impl Drop for Sshd {
 
 #[test]
 fn whom_ssh_does_not_let_in_does_not_try_again() {
+    let Some(ssh) = Program::of("ssh", "ssh") else { return };
     let Some(sshd) = Sshd::start() else { return };
     for (known_hosts, words) in [("known", "Permission denied"), ("none", "Host key verification failed")] {
         let options = sshd.options(known_hosts);
         let command = format!("ssh {}", options.join(" "));
-        let ssh = Program::of("openssh-client", "ssh", "ssh");
         ssh.run(options.iter().map(String::as_str).chain(["nobody@127.0.0.1", "true"])).fatal(&[255], words);
-        let rsync = Program::of("rsync", "rsync", "rsync");
-        // 12 where the end of the stream is seen before that of ssh.
-        rsync.run(["-e", &command, "nobody@127.0.0.1:/x", "y"]).fatal(&[255, 12], words);
-        let git = git().env("GIT_SSH_COMMAND", command);
-        git.run(["ls-remote", "ssh://nobody@127.0.0.1/x.git"]).fatal(&[128], words);
+        if let Some(rsync) = Program::of("rsync", "rsync") {
+            // 12 if rsync sees the end of the stream before the end of ssh.
+            rsync.run(["-e", &command, "nobody@127.0.0.1:/x", "y"]).fatal(&[255, 12], words);
+        }
+        if let Some(git) = git() {
+            let git = git.env("GIT_SSH_COMMAND", command);
+            git.run(["ls-remote", "ssh://nobody@127.0.0.1/x.git"]).fatal(&[128], words);
+        }
     }
 }
 
 #[test]
 fn rsync() {
     let nobody = refused_port();
-    let rsync = Program::of("rsync", "rsync", "rsync");
+    let Some(rsync) = Program::of("rsync", "rsync") else { return };
     rsync.run([&*format!("rsync://127.0.0.1:{}/m/x", nobody.port()), "y"]).retryable(&[10], "socket I/O");
-    let shell = format!("ssh {} -p {}", SSH.join(" "), nobody.port());
-    rsync.run(["-e", &shell, "127.0.0.1:/x", "y"]).retryable(&[255, 12], "Connection refused");
+    if needs::all(&["ssh"]) {
+        let shell = format!("ssh {} -p {}", SSH.join(" "), nobody.port());
+        rsync.run(["-e", &shell, "127.0.0.1:/x", "y"]).retryable(&[255, 12], "Connection refused");
+    }
     for (answer, words) in [
         ("@ERROR: auth failed on module m\n", "auth failed"),
         ("@ERROR: Unknown module 'm'\n", "Unknown module"),
@@ -417,16 +415,18 @@ fn rsync() {
     rsync.run(["--no-such-option"]).fatal(&[1], "syntax or usage");
 }
 
-fn git() -> Program {
-    Program::of("git", "git", "git")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_TERMINAL_PROMPT", "0")
+#[track_caller]
+fn git() -> Option<Program> {
+    let git = Program::of("git", "git")?;
+    let git = git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    Some(git.env("GIT_TERMINAL_PROMPT", "0"))
 }
 
 #[test]
 fn git_that_does_not_reach_its_server() {
-    let git = git().env("GIT_SSH_COMMAND", format!("ssh {}", SSH.join(" ")));
+    need!("ssh", "git");
+    let Some(git) = git() else { return };
+    let git = git.env("GIT_SSH_COMMAND", format!("ssh {}", SSH.join(" ")));
     let nobody = refused_port();
     git.run(["ls-remote", &nobody.url("/x.git")]).retryable(&[128], "Failed to connect");
     git.run(["ls-remote", "http://nothing.invalid/x.git"]).retryable(&[128], "Could not resolve host");
@@ -442,7 +442,7 @@ fn git_that_does_not_reach_its_server() {
 
 #[test]
 fn git_tells_a_status_that_passes_from_one_that_stays() {
-    let git = git();
+    let Some(git) = git() else { return };
     for (status, words) in [(503, "HTTP 503"), (429, "HTTP 429"), (500, "HTTP 500")] {
         let server = answers(status);
         git.run(["clone", &server.url("/x.git"), "x"]).retryable(&[128], words);
@@ -463,7 +463,8 @@ fn git_tells_a_status_that_passes_from_one_that_stays() {
 
 #[test]
 fn git_that_is_asked_for_what_is_not_there() {
-    let git = git().env("GIT_CEILING_DIRECTORIES", "/");
+    need!("git");
+    let git = git().unwrap().env("GIT_CEILING_DIRECTORIES", "/");
     git.run(["-C", "/", "status"]).fatal(&[128], "not a git repository");
     git.run(["ls-remote", "no-such-repository"]).fatal(&[128], "does not appear to be a git repository");
     git.run(["clone", "--no-such-option"]).fatal(&[129], "usage");
@@ -477,7 +478,7 @@ fn git_that_is_asked_for_what_is_not_there() {
 
 /// An apt-get that knows nothing but `source`.
 fn apt(source: &str) -> Program {
-    let apt = Program::of("apt", "apt-get", "apt");
+    let apt = Program::of("apt-get", "apt").unwrap();
     let at = |name: &str| apt.scratch.join(name).display().to_string();
     for directory in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(at(directory)).unwrap();
@@ -508,6 +509,7 @@ fn apt(source: &str) -> Program {
 
 #[test]
 fn apt_get() {
+    need!("apt-get");
     for (status, words) in [(503, "HTTP 503"), (429, "HTTP 429")] {
         let server = answers(status);
         apt(&server.url("")).run(["update"]).retryable(&[100], words);
@@ -530,7 +532,7 @@ fn apt_get() {
 
 #[test]
 fn pip() {
-    let pip = Program::of("python3-pip", "pip", "pip");
+    let Some(pip) = Program::of("pip", "pip") else { return };
     let pip = pip.env("PIP_CONFIG_FILE", "/dev/null").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
     let install = |url: &str, retries: &str, package: &str| {
         let index = format!("{url}simple");
@@ -558,7 +560,7 @@ fn pip() {
 
 #[test]
 fn npm() {
-    let Some(npm) = Program::if_there("npm", "npm") else { return };
+    let Some(npm) = Program::of("npm", "npm") else { return };
     let config = npm.scratch.file("npmrc", "fetch-retries=0\nupdate-notifier=false\n");
     let npm = npm.env("npm_config_userconfig", config.display().to_string());
     let view = |url: String| npm.run(["view", "no-such-package", "--registry", &url]);
@@ -578,7 +580,7 @@ fn npm() {
 
 #[test]
 fn docker() {
-    let Some(docker) = Program::if_there("docker", "docker") else { return };
+    let Some(docker) = Program::of("docker", "docker") else { return };
     let nobody = refused_port();
     let host = |port: u16| format!("tcp://127.0.0.1:{port}");
     docker
@@ -606,7 +608,7 @@ fn docker() {
 
 #[test]
 fn kubectl() {
-    let Some(kubectl) = Program::if_there("kubectl", "kubectl") else { return };
+    let Some(kubectl) = Program::of("kubectl", "kubectl") else { return };
     let get = |url: &str| {
         kubectl.run([
             "--kubeconfig",
@@ -647,7 +649,7 @@ fn kubectl() {
 
 #[test]
 fn aws() {
-    let Some(aws) = Program::if_there("aws", "aws") else { return };
+    let Some(aws) = Program::of("aws", "aws") else { return };
     let aws = aws
         .env("AWS_ACCESS_KEY_ID", "x")
         .env("AWS_SECRET_ACCESS_KEY", "x")
@@ -682,14 +684,20 @@ fn postgresql(sqlstate: &str, message: &str) -> Talker {
     Talker::new("", packet)
 }
 
-fn postgresql_client(name: &'static str, row: &'static str) -> Program {
-    Program::of("postgresql-client", name, row)
-        .env("PGSSLMODE", "disable")
-        .env("PGGSSENCMODE", "disable")
-        .env("PGCONNECT_TIMEOUT", "10")
-        .env("PGPASSFILE", "/dev/null")
-        .env("PGUSER", "u")
-        .env("PGDATABASE", "d")
+#[track_caller]
+fn postgresql_client(name: &'static str, row: &'static str) -> Option<Program> {
+    let mut client = Program::of(name, row)?;
+    for (name, value) in [
+        ("PGSSLMODE", "disable"),
+        ("PGGSSENCMODE", "disable"),
+        ("PGCONNECT_TIMEOUT", "10"),
+        ("PGPASSFILE", "/dev/null"),
+        ("PGUSER", "u"),
+        ("PGDATABASE", "d"),
+    ] {
+        client = client.env(name, value);
+    }
+    Some(client)
 }
 
 const PASSING: [(&str, &str); 3] = [
@@ -709,7 +717,7 @@ const STAYING: [(&str, &str, &str); 3] = [
 
 #[test]
 fn psql() {
-    let psql = postgresql_client("psql", "psql");
+    let Some(psql) = postgresql_client("psql", "psql") else { return };
     let connect =
         |port: u16| psql.run(["-X", "-w", "-h", "127.0.0.1", "-p", &port.to_string(), "-c", "select 1"]);
     let nobody = refused_port();
@@ -727,7 +735,7 @@ fn psql() {
 
 #[test]
 fn pg_isready() {
-    let ready = postgresql_client("pg_isready", "pg_isready");
+    let Some(ready) = postgresql_client("pg_isready", "pg_isready") else { return };
     let ask = |port: u16| ready.run(["-h", "127.0.0.1", "-p", &port.to_string()]);
     let nobody = refused_port();
     ask(nobody.port()).retryable(&[2], "no response");
@@ -740,7 +748,7 @@ fn pg_isready() {
 fn pg_dump_and_its_kin() {
     let nobody = refused_port();
     for name in ["pg_dump", "pg_dumpall", "createdb"] {
-        let program = postgresql_client(name, "pg_dump");
+        let Some(program) = postgresql_client(name, "pg_dump") else { continue };
         let connect = |port: u16| program.run(["-w", "-h", "127.0.0.1", "-p", &port.to_string()]);
         connect(nobody.port()).retryable(&[1], "Connection refused");
         let (sqlstate, message) = PASSING[0];
@@ -754,7 +762,7 @@ fn pg_dump_and_its_kin() {
 #[test]
 fn mysql() {
     let nobody = refused_port();
-    let client = Program::of("mariadb-client-core", "mariadb", "mysql");
+    let Some(client) = Program::of("mariadb", "mysql") else { return };
     let connect = |port: u16| {
         let args = ["--no-defaults", "-h", "127.0.0.1", "-P", &port.to_string(), "-u", "u"];
         client.run(args.into_iter().chain(["--connect-timeout", "10", "-e", "select 1"]))
@@ -776,7 +784,7 @@ fn mysql() {
 
 #[test]
 fn redis_cli() {
-    let redis = Program::of("redis-tools", "redis-cli", "redis-cli");
+    let Some(redis) = Program::of("redis-cli", "redis-cli") else { return };
     let get = |port: u16| redis.run(["-e", "-h", "127.0.0.1", "-p", &port.to_string(), "get", "x"]);
     let nobody = refused_port();
     get(nobody.port()).retryable(&[1], "Could not connect");
@@ -791,7 +799,8 @@ fn redis_cli() {
 
 #[test]
 fn restic() {
-    let restic = Program::of("restic", "restic", "restic").env("RESTIC_PASSWORD", "x");
+    let Some(restic) = Program::of("restic", "restic") else { return };
+    let restic = restic.env("RESTIC_PASSWORD", "x");
     let snapshots = |repository: &str| restic.run(["--no-cache", "-r", repository, "snapshots"]);
     let nobody = refused_port();
     snapshots(&format!("rest:{}", nobody.url("/"))).retryable(&[1], "connection refused");
@@ -806,7 +815,7 @@ fn restic() {
 
 #[test]
 fn rclone() {
-    let rclone = Program::of("rclone", "rclone", "rclone");
+    let Some(rclone) = Program::of("rclone", "rclone") else { return };
     let once = ["--config", "/dev/null", "--retries", "1", "--low-level-retries", "1"];
     let copy = |url: &str| rclone.run(once.iter().copied().chain(["copyurl", url, "x"]));
     let nobody = refused_port();
@@ -822,7 +831,7 @@ fn rclone() {
 
 #[test]
 fn gh() {
-    let gh = Program::of("gh", "gh", "gh");
+    let Some(gh) = Program::of("gh", "gh") else { return };
     let gh = gh.env("GH_TOKEN", "x").env("GH_NO_UPDATE_NOTIFIER", "1").env("GH_PROMPT_DISABLED", "1");
     let nobody = refused_port();
     gh.run(["api", &nobody.url("/x")]).retryable(&[1], "connection refused");
@@ -849,7 +858,7 @@ fn gh() {
 
 #[test]
 fn terraform() {
-    let Some(terraform) = Program::if_there("terraform", "terraform") else { return };
+    let Some(terraform) = Program::of("terraform", "terraform") else { return };
     let terraform = terraform.env("CHECKPOINT_DISABLE", "1").env("TF_CLI_CONFIG_FILE", "/dev/null");
     let init = |text: &str| {
         terraform.scratch.file("main.tf", text);
@@ -867,7 +876,8 @@ fn terraform() {
 
 #[test]
 fn ansible() {
-    let ansible = Program::of("ansible-core", "ansible", "ansible");
+    need!("ssh", "ansible");
+    let Some(ansible) = Program::of("ansible", "ansible") else { return };
     let config = ansible.scratch.file("ansible.cfg", "").display().to_string();
     let ansible = ansible
         .env("LC_ALL", "C.UTF-8")

@@ -219,6 +219,7 @@ fn whenever_it_is_killed_the_key_file_is_whole_and_nothing_else_is_left() {
 
 #[test]
 fn what_may_have_had_its_effect_is_not_repeated() {
+    need!("curl");
     let curl = |options: &[&str], url: &str| {
         let run = retry().args(["-n2", "-d0", "-jnone", "--not-idempotent"]).args(options);
         run.args(["--", "curl", "-fsSi", "-X", "POST", url]).run()
@@ -276,6 +277,7 @@ fn shop() -> (Server, Arc<Mutex<Orders>>) {
 
 #[test]
 fn with_a_key_three_attempts_make_one_order() {
+    need!("curl");
     let scratch = Scratch::new();
     let order = scratch.file("order.json", r#"{"item":"{max}","max":3}"#);
     let curl = |options: &[&str], server: &Server| {

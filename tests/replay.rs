@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{getuid, mkfifo};
 
+use crate::support::needs;
 use crate::support::pipe::set_nonblocking;
 use crate::support::retry::BINARY;
 use crate::support::scratch::quoted;
@@ -179,6 +180,9 @@ fn a_shell_loop_keeps_its_input() {
     let script = format!("while read x; do export x; {BINARY} -q -d0 -- sh -c {reads}; done");
     let twice = "1-2\n1-2\n3-4\n3-4\n5-6\n5-6\n";
     for shell in ["bash", "dash"] {
+        if !needs::all(&[shell]) {
+            continue;
+        }
         let run = |script: &str| Retry::new(shell).args(["-c", script]).run();
         run(&format!("{script} <{}", quoted(&lines))).code(0).silent().stdout(twice);
         run(&format!("cat {} | {script}", quoted(&lines))).code(0).silent().stdout(twice);
@@ -256,6 +260,7 @@ fn much_is_replayed_whole_and_in_little_memory() {
 
 #[test]
 fn many_kinds_of_readers_read_exact_bytes() {
+    need!("python3");
     let bytes = numbered(700_000);
     let prelude = "import os, sys, select, fcntl, termios, struct
 out = b''
@@ -311,6 +316,7 @@ while True:
 
 #[test]
 fn writes_that_fill_no_page_are_exact_whatever_the_size_of_the_pipes() {
+    need!("python3");
     let bytes = numbered(3_000_000);
     let feed = |run: Retry| {
         let (reader, mut writer) = io::pipe().unwrap();
@@ -335,6 +341,7 @@ sys.exit(0 if os.environ['RETRY_ATTEMPT'] == '2' else 3)";
 
 #[test]
 fn what_is_there_is_there_at_the_first_look() {
+    need!("python3");
     let look = "import select, sys; sys.exit(0 if select.select([0], [], [], 0)[0] else 1)";
     for _ in 0..30 {
         let (stdin, _shared) = pipe_with(INPUT.as_bytes());
@@ -544,7 +551,7 @@ fn without_room_the_attempt_goes_on_and_only_the_retry_is_refused() {
     );
     let run = Retry::new("unshare").args(["--mount", "sh", "-c", &script]).stdin(bytes).run();
     if run.status.code() == Some(99) || run.stderr.contains("unshare") {
-        // Not permitted here.
+        needs::left_out("the right to mount a file system");
         return;
     }
     let place = scratch.path().to_str().unwrap();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Reply, Retry, Scratch, Server, retry};
+use crate::support::{Reply, Retry, Scratch, Server, needs, retry};
 
 /// No delay of retry's own, so that any wait is the server's wish.
 const NOW: [&str; 4] = ["--delay", "0", "--jitter", "none"];
@@ -36,6 +36,7 @@ fn unavailable(retry_after: &str) -> Reply {
 
 #[test]
 fn every_way_to_see_it_is_understood() {
+    need!("curl");
     let scratch = Scratch::new();
     let script = scratch.script(
         "script",
@@ -63,6 +64,9 @@ fn every_way_to_see_it_is_understood() {
         // A status is no failure of curl's without -f: the profile has to be named.
         ("-p curl", curl("-i URL")),
     ] {
+        if line.starts_with("wget") && !needs::all(&["wget"]) {
+            continue;
+        }
         let server = Server::new([unavailable("1"), Reply::status(200).body("fine\n")]);
         let line = line.replace("URL", &server.url("/"));
         let run = retry().args(NOW).args(options.split_terminator(' ')).line(&line).dir(scratch.path()).run();
@@ -74,6 +78,7 @@ fn every_way_to_see_it_is_understood() {
 
 #[test]
 fn every_form_is_understood() {
+    need!("curl");
     let with = |headers: &[(&str, &str)], status: u16| {
         headers.iter().fold(Reply::status(status), |reply, (name, value)| reply.header(name, value))
     };
@@ -129,6 +134,7 @@ fn every_form_is_understood() {
 
 #[test]
 fn the_last_header_block_wins() {
+    need!("curl");
     // A redirect that asks for long, and what it leads to.
     let redirect = || Reply::status(302).header("Location", "/x").header("Retry-After", "3600");
     let server = Server::new([redirect(), unavailable("1"), redirect(), Reply::status(200)]);
@@ -173,6 +179,9 @@ fn a_status_that_will_not_get_better_ends_the_run() {
         for line in [curl("-f URL"), wget("-nv -O - URL")] {
             let server = Server::new([Reply::status(status), Reply::status(200)]);
             let program = line.split(' ').next().unwrap();
+            if !needs::all(&[program]) {
+                continue;
+            }
             let run = retry().args(NOW).line(&line.replace("URL", &server.url("/"))).run();
             // wget tells these by a status of its own, and not the number.
             match (status, program) {
@@ -201,6 +210,7 @@ fn a_status_that_will_not_get_better_ends_the_run() {
         }
     }
     // 403 with a wish is not final.
+    need!("curl");
     let forbidden = Reply::status(403).header("Retry-After", "1");
     let server = Server::new([forbidden, Reply::status(200)]);
     retry().args(NOW).line(&curl(&format!("-fi {}", server.url("/")))).run().code(0);
@@ -208,6 +218,7 @@ fn a_status_that_will_not_get_better_ends_the_run() {
 
 #[test]
 fn what_is_too_long_is_not_waited_for() {
+    need!("curl");
     let scratch = Scratch::new();
     for (options, asked, cause) in [
         ("", "301", "the server asks to wait 5m 1s (Retry-After), longer than --max-retry-after 5m"),
@@ -238,6 +249,7 @@ fn what_is_too_long_is_not_waited_for() {
 #[test]
 fn a_crowd_that_was_told_the_same_does_not_come_back_together() {
     const CLIENTS: usize = 50;
+    need!("curl");
     let told = Duration::from_secs(10);
     let mut script: Vec<Reply> =
         (0..CLIENTS).map(|_| Reply::status(429).header("Retry-After", "10")).collect();
@@ -274,6 +286,7 @@ fn a_crowd_that_was_told_the_same_does_not_come_back_together() {
 
 #[test]
 fn a_poll_waits_as_the_server_wishes_and_a_404_still_stops_it() {
+    need!("curl");
     let accepted = Reply::status(202).header("Retry-After", "1").body("{\"state\": \"pending\"}");
     let server = Server::new([accepted, Reply::status(200).body("{\"state\": \"ready\"}")]);
     let until = ["--until", "stdout~\"state\": *\"ready\"", "--deadline", "10m"];
@@ -290,6 +303,7 @@ fn a_poll_waits_as_the_server_wishes_and_a_404_still_stops_it() {
 
 #[test]
 fn a_condition_names_statuses() {
+    need!("curl");
     for (options, replies, requests) in [
         ("-r http:404", [404, 200], 2),
         ("-r http:503", [404, 200], 1),

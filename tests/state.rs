@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, chown, mkfifo};
 
+use crate::support::needs;
 use crate::support::process;
 use crate::support::records::Records;
 use crate::support::retry::BINARY;
@@ -404,7 +405,7 @@ fn on_a_full_disk_the_command_runs() {
     let run = unshare.env("RETRY_STATE", &directory).run();
     let text = String::from_utf8_lossy(&run.stdout);
     if run.status.code() == Some(99) || run.stderr.contains("unshare") {
-        // Not permitted here.
+        needs::left_out("the right to mount a file system");
         return;
     }
     run.check(run.stderr.matches(WITHOUT).count() == 2, "two lines");
@@ -456,6 +457,7 @@ impl Run {
 /// The binary for a user without any power, where this is run by root.
 fn nobody(scratch: &Scratch) -> Option<impl Fn() -> Retry> {
     if !Uid::effective().is_root() {
+        needs::left_out("the rights of root");
         return None;
     }
     let binary = scratch.join("retry");
@@ -465,7 +467,11 @@ fn nobody(scratch: &Scratch) -> Option<impl Fn() -> Retry> {
         let who = ["--reuid=65534", "--regid=65534", "--clear-groups"];
         Retry::new("setpriv").args(who).arg(&binary)
     };
-    (run().arg("--version").run().status.code() == Some(0)).then_some(run)
+    let runs = run().arg("--version").run().status.code() == Some(0);
+    if !runs {
+        needs::left_out("a temporary directory that every user may enter");
+    }
+    runs.then_some(run)
 }
 
 #[test]

@@ -309,6 +309,7 @@ impl Trace {
 
 #[test]
 fn a_run_that_succeeds_opens_nothing_and_makes_one_process() {
+    need!("strace");
     let trace = Trace::of(&[BINARY, "true"]);
     let opens = trace.opens();
     let only_tty = opens.iter().all(|call| call.contains("\"/dev/tty\"") && call.contains("= -1"));

@@ -229,6 +229,7 @@ fn a_command_learns_that_its_reader_has_gone() {
         "retry: yes: not retried: killed by PIPE (what read its output has gone; -r PIPE retries it)",
     ]);
     // And by poll(2) before it writes.
+    need!("python3");
     let waits = "import select, sys\np = select.poll()\np.register(1, 0)\nsys.stderr.write('polls\\n')\n\
                  sys.stderr.flush()\nprint(p.poll(30000), file=sys.stderr)\n";
     let (reader, writer) = io::pipe().unwrap();
@@ -435,6 +436,7 @@ fn descriptors_that_were_given_are_not_watched() {
 
 #[test]
 fn attempts_that_were_cut_keep_their_order_for_a_slow_reader() {
+    need!("python3");
     // Each attempt writes without end; what one wrote before its end comes before what the next writes.
     let scratch = Scratch::new();
     let go = scratch.join("go");
@@ -479,6 +481,7 @@ fn a_signal_ends_a_command_and_retry_though_nobody_reads() {
 
 #[test]
 fn what_a_profile_alone_wants_is_not_worth_a_failure() {
+    need!("curl");
     let server = crate::support::Server::new([crate::support::Reply::status(200).body("fine")]);
     let url = server.url("/");
     // No descriptor for a pipe is left.
@@ -502,6 +505,7 @@ fn what_a_profile_alone_wants_is_not_worth_a_failure() {
 
 #[test]
 fn a_pager_at_a_watched_terminal_reads_keys() {
+    need!("less");
     let mut terminal = Terminal::shell();
     let scratch = Scratch::new();
     let text: String = (1..=200).map(|i| format!("row-{i}\n")).collect::<Vec<_>>().concat();

@@ -4,6 +4,9 @@
 #![allow(dead_code, reason = "a vocabulary: not every word is used at every time")]
 #![allow(unused_imports, reason = "the same, for the names that are re-exported here")]
 
+#[macro_use]
+pub(crate) mod needs;
+
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod records;
