@@ -71,7 +71,7 @@ mod tests {
         let why = Exhausted::Attempts;
         let time = std::time::Duration::ZERO;
         let (cause, last, prober) = (Cause::Tripped, None, None);
-        let refusal = Refusal { age: time, left: time, cause, failures: 0, last, prober };
+        let refusal = Refusal { age: time, left: time, cooldown: None, cause, failures: 0, last, prober };
         for (finish, exit) in [
             (Finish::Succeeded { outcome: outcome(0), rule: Rule::ExitZero }, Exit::Status(0)),
             (Finish::Succeeded { outcome: outcome(3), rule: until }, Exit::Status(0)),

@@ -111,28 +111,25 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         _ => schedule.draw_splay(host.random()?),
     };
     let mut rule = Rule::AnyFailure;
-    // Of the breaker, while it is waited for; and what is waited for in any case.
-    let mut refused: Option<Refusal> = None;
-    let mut least = start;
+    let mut awaited: Option<Awaited> = None;
     let finish = loop {
         // Also where there is nothing to wait for: a signal that has come must not meet a new attempt.
         let until = host.now().saturating_add(wait);
-        let sooner = refused.is_some().then_some(least);
-        if let Some(signal) = pause(policy, host, until, sooner)? {
+        if let Some(signal) = pause(policy, host, until, awaited.as_ref())? {
             break Finish::InterruptedWait { signal };
         }
         if let Some(length) = schedule.deadline.filter(|_| deadline.is_some_and(|at| at <= host.now())) {
             // retry was stopped meanwhile, or the machine was very slow.
-            break past(length, last.as_ref(), rule, refused);
+            break past(length, last.as_ref(), rule, awaited.map(|awaited| awaited.refusal));
         }
         if let Some(refusal) = host.admit(left(host, deadline)) {
             let left = left(host, deadline);
             if policy.admission.wait
                 && let Some(look) = policy.admission.next_look(&refusal, left, host.dice()?)
             {
-                let again = refused.as_ref().is_some_and(|last| last.is_like(&refusal));
+                let again = awaited.as_ref().is_some_and(|last| last.refusal.is_like(&refusal));
                 host.tell(&Event::Waiting { refusal: &refusal, look, again });
-                (wait, refused, least) = (look, Some(refusal), host.now());
+                (wait, awaited) = (look, Some(Awaited { refusal, least: host.now() }));
                 continue;
             }
             let deadline = schedule.deadline.filter(|_| policy.admission.wait);
@@ -170,7 +167,7 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         let success = matches!(next, Settled::Over(Finish::Succeeded { .. }));
         let kept = host.judged(progress.attempts(), success);
         let left = left(host, deadline);
-        refused = None;
+        awaited = None;
         let settled = settle(policy, host, attempt, &verdict, next, left)?;
         kept?;
         match settled {
@@ -183,8 +180,8 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
                 let wait_for = delay.max(look);
                 host.tell(&Event::Retry { progress: &progress, attempt, verdict: &verdict, delay: wait_for });
                 rule = verdict.rule().clone();
-                least = host.now().saturating_add(delay);
-                (wait, refused) = (wait_for, Some(refusal));
+                let least = host.now().saturating_add(delay);
+                (wait, awaited) = (wait_for, Some(Awaited { refusal, least }));
             }
             Settled::Over(finish) => break finish,
         }
@@ -204,6 +201,14 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         elapsed: host.now().saturating_sub(start),
     });
     Ok(finish)
+}
+
+/// The breaker that this run waits for.
+struct Awaited {
+    /// Its last answer.
+    refusal: Refusal,
+    /// When the next attempt may begin at the earliest, whatever the breaker says: the end of the delay.
+    least: Duration,
 }
 
 /// What forbids an attempt after its check.
@@ -282,7 +287,7 @@ fn settle(
     };
     let deadline = policy.schedule.deadline.filter(|_| policy.admission.wait);
     let why = match (host.settle(&shown, wish.is_some(), left), wish) {
-        (Settlement::Go, _) | (Settlement::Spent, None) => return Ok(next),
+        (Settlement::Go, _) | (Settlement::Spent(_), None) => return Ok(next),
         (Settlement::Open(refusal) | Settlement::Wait(refusal), None) => {
             if matches!(shown, Shown::Failure { .. }) {
                 host.tell(&Event::Opened { refusal: &refusal });
@@ -299,7 +304,7 @@ fn settle(
             }
         }
         (Settlement::Open(refusal), Some(_)) => Exhausted::BreakerOpen { refusal, deadline },
-        (Settlement::Spent, Some(_)) => Exhausted::BudgetSpent,
+        (Settlement::Spent(spent), Some(_)) => Exhausted::BudgetSpent(spent),
     };
     let (outcome, rule) = (attempt.outcome.clone(), verdict.rule().clone());
     Ok(Settled::Over(Finish::GaveUp { outcome, rule, why }))
@@ -308,15 +313,15 @@ fn settle(
 /// Between two looks whether a breaker that is waited for has been closed.
 const GLANCE: Duration = Duration::from_secs(5);
 
-/// Waits until a time. A wait for a breaker may end `sooner` where that is closed meanwhile, as by a reset:
-/// spread over half a cooldown as any other.
+/// Waits until a time. A wait for a breaker may end sooner if somebody closes it meanwhile, as by a reset. All
+/// who wait come back spread over half its cooldown, as in any other wait for it.
 fn pause(
     policy: &Policy,
     host: &mut impl Host,
     mut until: Duration,
-    sooner: Option<Duration>,
+    awaited: Option<&Awaited>,
 ) -> Result<Option<Signal>, Error> {
-    let mut watched = sooner;
+    let mut watched = awaited;
     loop {
         let now = host.now();
         let slice = if watched.is_some() { until.min(now.saturating_add(GLANCE)) } else { until };
@@ -326,11 +331,11 @@ fn pause(
         if slice >= until {
             return Ok(None);
         }
-        if let Some(least) = watched
+        if let Some(Awaited { refusal, least }) = watched
             && host.is_closed()
         {
-            let spread = policy.admission.spread(host.dice()?);
-            (watched, until) = (None, until.min(host.now().max(least).saturating_add(spread)));
+            let spread = policy.admission.spread(refusal, host.dice()?);
+            (watched, until) = (None, until.min(host.now().max(*least).saturating_add(spread)));
         }
     }
 }
@@ -416,6 +421,7 @@ mod tests {
     use crate::policy::Limits;
     use crate::policy::admission::Admission;
     use crate::policy::admission::breaker::{Cause, Settings};
+    use crate::policy::admission::budget::Spent;
     use crate::policy::delay::backoff::Growth;
     use crate::policy::delay::jitter::Jitter;
     use crate::policy::delay::schedule::Schedule;
@@ -751,7 +757,8 @@ mod tests {
 
     fn refusal(left: u64) -> Refusal {
         let left = Duration::from_secs(left);
-        Refusal { age: left, left, cause: Cause::Failures, failures: 5, last: None, prober: None }
+        let cooldown = Some(Duration::from_secs(30));
+        Refusal { age: left, left, cooldown, cause: Cause::Failures, failures: 5, last: None, prober: None }
     }
 
     #[test]
@@ -847,14 +854,15 @@ mod tests {
     #[test]
     fn a_spent_budget_ends_the_run_before_the_wait() {
         let mut host = Scripted::new(&[failed(1)]);
-        host.settlements = vec![Settlement::Go, Settlement::Spent];
+        let spent = Spent { next: Duration::from_secs(24) };
+        host.settlements = vec![Settlement::Go, Settlement::Spent(spent)];
         let finish = run(&policy(Rules::default()), &mut host).unwrap();
-        let why = Exhausted::BudgetSpent;
+        let why = Exhausted::BudgetSpent(spent);
         assert_eq!(finish, Finish::GaveUp { outcome: Outcome::Exited(1), rule: Rule::AnyFailure, why });
         assert_eq!(host.log.iter().filter(|line| line.starts_with("wait")).count(), 1);
         // Where no retry follows none is asked for, and what is said to that does not matter.
         let mut host = Scripted::new(&[failed(3)]);
-        host.settlements = vec![Settlement::Spent];
+        host.settlements = vec![Settlement::Spent(spent)];
         let rules = Rules { fatal_on: vec![Condition::parse("3").unwrap()], ..Rules::default() };
         assert!(matches!(run(&policy(rules), &mut host).unwrap(), Finish::NotRetried { .. }));
         assert_eq!(host.log, ["attempt 1 after None", "shows nothing"]);

@@ -331,6 +331,7 @@ fn who_waits_for_it_runs_when_the_probe_is_due() {
     let records = Records::opened(1);
     let log = records.scratch.log("log");
     records.age("b", Duration::from_millis(28_500));
+    records.edit("b", |record| record["breaker"]["cooldown_ms"] = 1000.into());
     let wait = ["--breaker-wait", "--deadline", "60", "--breaker-cooldown", "1"];
     let began = Instant::now();
     let run = records.once(&wait, &log.echo("ran"));
@@ -396,7 +397,7 @@ fn a_budget_lets_a_share_of_the_runs_retry() {
     let runs: Vec<Run> = (0..20).map(|_| run()).collect();
     assert!((14..=15).contains(&retries()), "{}", retries());
     let refused = runs.iter().find(|run| run.stderr.contains("spent")).unwrap();
-    refused.code(7).stderr_contains(": budget b is spent; exited 7\n");
+    refused.code(7).stderr_contains(": budget b is spent, next retry in ").stderr_contains("s; exited 7\n");
     // A first attempt is never held up.
     assert_eq!(log.lines().iter().filter(|line| *line == "1").count(), 25);
     records.age("b", Duration::from_secs(61));
@@ -412,7 +413,7 @@ fn a_budget_by_time_holds_for_all_runs_and_has_a_name_of_its_own() {
     let script = format!("{}; exit 7", log.echo("ran"));
     let options = ["-n9", "-d0", "--breaker", "b", "--breaker-failures", "99", "--budget"];
     let run = records.retry().args(options).arg("other=3/h").sh(&script).run();
-    run.code(7).stderr_contains("budget other is spent; exited 7");
+    run.code(7).stderr_contains("budget other is spent, next retry in ");
     assert_eq!(log.lines().len(), 4);
     records.retry().args(options).arg("other=3/h").sh(&script).run().code(7);
     assert_eq!(log.lines().len(), 5);

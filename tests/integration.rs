@@ -15,6 +15,8 @@ mod support;
 mod answers;
 mod architecture;
 mod breaker;
+mod breaker_wait;
+mod budget;
 mod completion;
 mod generated;
 mod hold;

@@ -434,9 +434,10 @@ impl Phrases {
             Exhausted::InputUnkept(Unkept::Broken { why }) => {
                 format!("stdin could not be read to its end ({why})")
             }
-            Exhausted::BudgetSpent => {
+            Exhausted::BudgetSpent(spent) => {
                 let name = self.shared.budget.as_ref().map(|place| printable(&place.name));
-                format!("budget {} is spent", name.unwrap_or_default())
+                let next = duration(spent.next);
+                format!("budget {} is spent, next retry in {next}", name.unwrap_or_default())
             }
         }
     }

@@ -75,6 +75,8 @@ struct OpenFile {
     first_ms: i64,
     since_ms: i64,
     length_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cooldown_ms: Option<u64>,
     cause: CauseFile,
     probes: u32,
     failures: u32,
@@ -199,6 +201,7 @@ impl StateFile {
             first: moment(open.first_ms),
             since: moment(open.since_ms),
             length: Duration::from_millis(open.length_ms),
+            cooldown: open.cooldown_ms.map(Duration::from_millis),
             cause: match open.cause {
                 CauseFile::Failures => Cause::Failures,
                 CauseFile::Tripped => Cause::Tripped,
@@ -231,6 +234,7 @@ impl StateFile {
             first_ms: open.first.0,
             since_ms: open.since.0,
             length_ms: millis(open.length),
+            cooldown_ms: open.cooldown.map(millis),
             cause: match open.cause {
                 Cause::Failures => CauseFile::Failures,
                 Cause::Tripped => CauseFile::Tripped,
@@ -284,6 +288,7 @@ mod tests {
             first: Moment(100_000),
             since: Moment(400_000),
             length: Duration::from_mins(2),
+            cooldown: Some(Duration::from_secs(30)),
             cause: Cause::Failures,
             probes: 2,
             failures: 7,
@@ -299,7 +304,7 @@ mod tests {
             last: Some("killed by \"TERM\"".into()),
             not_before: Some(Moment(600_000)),
         };
-        let tripped = Open { cause: Cause::Tripped, last: None, ..open() };
+        let tripped = Open { cooldown: None, cause: Cause::Tripped, last: None, ..open() };
         let states = [
             State::Closed(Closed::default()),
             State::Closed(closed),
@@ -369,7 +374,9 @@ mod tests {
           "budget": { "billionths": 7400000000, "at_ms": 400000, "size": 10, "returns": 1, "returns_in_ms": 30000 }
         }"#;
         let lease = Lease { owner: 17, since: Moment(450_000), length: Duration::from_mins(5) };
-        let state = State::HalfOpen(HalfOpen { open: open(), lease });
+        // It named no cooldown.
+        let open = Open { cooldown: None, ..open() };
+        let state = State::HalfOpen(HalfOpen { open, lease });
         let expected = Record {
             breaker: Breaker { generation: 9, state },
             budget: Some(Bucket {

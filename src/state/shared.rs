@@ -12,7 +12,7 @@ use super::place::Place;
 use super::record::Record;
 use super::store::{Access, Store, Trouble};
 use crate::policy::admission::breaker::{Admitted, Pass, Refusal, Settings, Shown, State};
-use crate::policy::admission::budget::{Bucket, Rate};
+use crate::policy::admission::budget::{Bucket, Rate, Spent};
 use crate::policy::admission::{Moment, Settlement};
 use crate::process::descendants::is_ancestor;
 
@@ -137,8 +137,11 @@ impl Shared {
                     Some(refusal) => Settlement::Wait(refusal),
                     None => Settlement::Go,
                 };
-                let spent = together.is_some_and(|rate| !withdraw(record, rate, access.now));
-                Ok(if spent { Settlement::Spent } else { granted })
+                let withdrawn = together.map(|rate| withdraw(record, rate, access.now));
+                Ok(match withdrawn {
+                    Some(Err(spent)) => Settlement::Spent(spent),
+                    Some(Ok(())) | None => granted,
+                })
             });
             if pass.probe {
                 store.give_up(pass.generation);
@@ -146,15 +149,15 @@ impl Shared {
             match self.by_breaker(settled) {
                 None => {}
                 Some(settled @ (Settlement::Go | Settlement::Wait(_))) => answer = settled,
-                Some(settled @ (Settlement::Open(_) | Settlement::Spent)) => return settled,
+                Some(settled @ (Settlement::Open(_) | Settlement::Spent(_))) => return settled,
             }
         }
         if let Some((rate, Tokens::Own(store))) = &mut self.budget
             && retry
         {
             let granted = store.transact(most, |record, access| Ok(withdraw(record, *rate, access.now)));
-            if self.by_budget(granted) == Some(false) {
-                return Settlement::Spent;
+            if let Some(Err(spent)) = self.by_budget(granted) {
+                return Settlement::Spent(spent);
             }
         }
         answer
@@ -283,7 +286,7 @@ fn deposit(record: &mut Record, rate: Rate, now: Moment) {
     }
 }
 
-fn withdraw(record: &mut Record, rate: Rate, now: Moment) -> bool {
+fn withdraw(record: &mut Record, rate: Rate, now: Moment) -> Result<(), Spent> {
     record.budget.get_or_insert(Bucket::full(rate, now)).withdraw(rate, now)
 }
 

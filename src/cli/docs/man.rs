@@ -322,7 +322,8 @@ without one, before half of the deadline, and a command that cannot be started c
 
 With `--breaker-wait` a run waits for the probe, as long as `--deadline` allows; it notices within seconds that somebody
 has closed the breaker.
-Those who wait look again spread over half a cooldown after the probe is due.
+Those who wait look again within half a cooldown after the probe is due, each at a random moment.
+The cooldown that counts for this is that of the run that opened the breaker.
 
 A budget is asked before the wait for a retry, and never before a first attempt.
 `10/s` allows ten retries in a second, and ten at once after a rest; the time may be any duration, as in `5/30s`.

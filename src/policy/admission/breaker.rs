@@ -64,6 +64,8 @@ pub(crate) struct Open {
     pub(crate) since: Moment,
     /// How long it is open from then.
     pub(crate) length: Duration,
+    /// `--breaker-cooldown` of the run that opened it; unknown if it was opened by hand.
+    pub(crate) cooldown: Option<Duration>,
     pub(crate) cause: Cause,
     /// Probes that failed since it opened first.
     pub(crate) probes: u32,
@@ -121,6 +123,8 @@ pub(crate) struct Refusal {
     pub(crate) age: Duration,
     /// How long until a probe may be made; of a probe that runs, until it must have reported.
     pub(crate) left: Duration,
+    /// The cooldown of the run that opened it, before any doubling. All who wait spread their looks by it.
+    pub(crate) cooldown: Option<Duration>,
     pub(crate) cause: Cause,
     pub(crate) failures: u32,
     pub(crate) last: Option<String>,
@@ -210,6 +214,7 @@ impl Breaker {
                         first: now,
                         since: now,
                         length: settings.open_for(0, closed.not_before.map(|until| until.since(now))),
+                        cooldown: Some(settings.cooldown),
                         cause: Cause::Failures,
                         probes: 0,
                         failures: closed.failures,
@@ -226,6 +231,7 @@ impl Breaker {
                 let open = Open {
                     since: now,
                     length: settings.open_for(probes, *asked),
+                    cooldown: Some(settings.cooldown),
                     probes,
                     failures: half.open.failures.saturating_add(1),
                     last: Some(what.clone()),
@@ -270,6 +276,7 @@ impl Breaker {
             first: now,
             since: now,
             length,
+            cooldown: self.opening().and_then(|open| open.cooldown),
             cause: Cause::Tripped,
             probes: 0,
             failures: 0,
@@ -314,6 +321,7 @@ impl Open {
         Refusal {
             age: now.since(self.first),
             left: self.until().since(now),
+            cooldown: self.cooldown,
             cause: self.cause,
             failures: self.failures,
             last: self.last.clone(),
@@ -479,9 +487,9 @@ mod tests {
         breaker.record(probe, &what, at(31), &settings());
         // Since it opened first; for as long as the server asks.
         let refusal = breaker.refusal(at(41), |_, _| true).unwrap();
-        let Refusal { age, left, failures, last, cause, prober } = refusal;
+        let Refusal { age, left, cooldown, failures, last, cause, prober } = refusal;
         assert_eq!((age, left, failures, last.as_deref()), (secs(41), secs(90), 4, Some("exited 9")));
-        assert_eq!((cause, prober), (Cause::Failures, None));
+        assert_eq!((cause, prober, cooldown), (Cause::Failures, None, Some(secs(30))));
         // What a probe that shows nothing leaves behind is as it was, and the doubling goes on.
         let probe = pass(&mut breaker, at(131));
         breaker.record(probe, &Shown::Nothing, at(132), &settings());
@@ -502,6 +510,26 @@ mod tests {
         assert_eq!(breaker.refusal(at(300), |_, _| true).unwrap().cause, Cause::Tripped);
         breaker.not_after(at(100));
         assert_eq!(breaker.refusal(at(110), |_, _| true).unwrap().age, secs(10));
+    }
+
+    #[test]
+    fn the_cooldown_is_that_of_the_run_that_opened_it_last() {
+        let cooldown = |breaker: &Breaker| breaker.refusal(at(1000), |_, _| true).unwrap().cooldown;
+        let mut breaker = opened(at(1000));
+        assert_eq!(cooldown(&breaker), Some(secs(30)));
+        let probe = pass(&mut breaker, at(1030));
+        let shorter = Settings { cooldown: secs(2), ..settings() };
+        breaker.record(probe, &failure(), at(1030), &shorter);
+        assert_eq!(cooldown(&breaker), Some(secs(2)));
+        // A probe that shows nothing, and a trip, leave it as it was.
+        let probe = pass(&mut breaker, at(1034));
+        assert_eq!(cooldown(&breaker), Some(secs(2)));
+        breaker.record(probe, &Shown::Nothing, at(1035), &settings());
+        breaker.trip(at(1036), secs(60));
+        assert_eq!(cooldown(&breaker), Some(secs(2)));
+        breaker.reset(at(1037));
+        breaker.trip(at(1038), secs(60));
+        assert_eq!(cooldown(&breaker), None);
     }
 
     #[test]

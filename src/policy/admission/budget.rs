@@ -29,6 +29,13 @@ pub(crate) enum Rate {
     Share { billionths: u64 },
 }
 
+/// The budget has no token for a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spent {
+    /// The time until a token is there, if no other run takes it.
+    pub(crate) next: Duration,
+}
+
 /// A bucket as it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bucket {
@@ -87,15 +94,27 @@ impl Bucket {
     }
 
     /// Takes a token for a retry, if there is one.
-    #[must_use]
-    pub(crate) fn withdraw(&mut self, rate: Rate, now: Moment) -> bool {
+    ///
+    /// # Errors
+    /// [`Spent`] if there is less than one token; the bucket is then as it was.
+    pub(crate) fn withdraw(&mut self, rate: Rate, now: Moment) -> Result<(), Spent> {
         match self.level(rate, now).checked_sub(TOKEN) {
             Some(rest) => {
                 *self = rate.holding(rest, now);
-                true
+                Ok(())
             }
-            None => false,
+            None => Err(Spent { next: self.token_at(rate).since(now) }),
         }
+    }
+
+    /// When the bucket has a token again, if nobody takes or adds anything.
+    fn token_at(&self, rate: Rate) -> Moment {
+        let (count, period) = rate.returns();
+        let missing = u128::from(TOKEN.saturating_sub(self.billionths));
+        // Rounded up, because `returned` rounds down.
+        let scaled = missing.saturating_mul(period.as_millis().max(1));
+        let millis = scaled.div_ceil(u128::from(count.max(1)) * u128::from(TOKEN));
+        self.at.plus(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
     }
 
     /// What is in it, in billionths of a token.
@@ -130,7 +149,7 @@ mod tests {
     }
 
     fn withdrawals(bucket: &mut Bucket, rate: Rate, now: Moment) -> usize {
-        std::iter::from_fn(|| bucket.withdraw(rate, now).then_some(())).take(100_000).count()
+        std::iter::from_fn(|| bucket.withdraw(rate, now).ok()).take(100_000).count()
     }
 
     #[test]
@@ -148,7 +167,7 @@ mod tests {
         assert_eq!(withdrawals(&mut bucket, FIFTH, at(0)), 10);
         for n in 1..=100 {
             bucket.deposit(FIFTH, at(0));
-            assert_eq!(bucket.withdraw(FIFTH, at(0)), n % 5 == 0, "{n}");
+            assert_eq!(bucket.withdraw(FIFTH, at(0)).is_ok(), n % 5 == 0, "{n}");
         }
         assert_eq!(withdrawals(&mut bucket, FIFTH, at(29_999)), 0);
         assert_eq!(withdrawals(&mut bucket, FIFTH, at(30_000)), 1);
@@ -171,6 +190,25 @@ mod tests {
             }
             assert_eq!(retries, most, "{percent}%");
         }
+    }
+
+    #[test]
+    fn a_spent_bucket_says_when_the_next_token_is_there() {
+        let spent = |rate: Rate, taken_at: i64, now: i64| {
+            let mut bucket = Bucket::full(rate, at(taken_at));
+            let _ = withdrawals(&mut bucket, rate, at(taken_at));
+            bucket.withdraw(rate, at(now)).unwrap_err().next
+        };
+        let three_an_hour = Rate::Times { count: 3, period: Duration::from_hours(1) };
+        assert_eq!(spent(TEN_A_SECOND, 0, 0), Duration::from_millis(100));
+        assert_eq!(spent(three_an_hour, 0, 0), Duration::from_mins(20));
+        assert_eq!(spent(three_an_hour, 0, 1_000_000), Duration::from_secs(200));
+        assert_eq!(spent(FIFTH, 0, 6000), Duration::from_secs(24));
+        // A third of a second is no whole number of milliseconds.
+        let three = Rate::Times { count: 3, period: Duration::from_secs(1) };
+        assert_eq!(spent(three, 0, 0), Duration::from_millis(334));
+        // The record was used at another rate, or lies ahead of a clock that was set back.
+        assert_eq!(spent(TEN_A_SECOND, 0, -5000), Duration::from_millis(5100));
     }
 
     #[test]
@@ -218,11 +256,15 @@ mod tests {
                         Rate::Times { .. } => 0,
                     };
                     log.push((now, 0, worth));
-                } else if bucket.withdraw(rate, at(now)) {
-                    log.push((now, TOKEN, 0));
-                } else {
-                    // Refused only where there is less than a token.
+                } else if let Err(Spent { next }) = bucket.withdraw(rate, at(now)) {
+                    // Refused only if there is less than a token, and until the moment that it names.
                     prop_assert!(bucket.level(rate, at(now)) < TOKEN);
+                    let then = at(now).plus(next);
+                    prop_assert!(next > Duration::ZERO);
+                    prop_assert!(bucket.clone().withdraw(rate, Moment(then.0 - 1)).is_err());
+                    prop_assert!(bucket.clone().withdraw(rate, then).is_ok());
+                } else {
+                    log.push((now, TOKEN, 0));
                 }
             }
             for from in 0..log.len() {

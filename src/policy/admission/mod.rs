@@ -34,7 +34,7 @@ pub(crate) enum Settlement {
     /// The breaker is open now, and will be waited for: then the retry may be made.
     Wait(breaker::Refusal),
     /// The budget has no token for a retry.
-    Spent,
+    Spent(budget::Spent),
 }
 
 /// Between two looks at an open breaker, at least.
@@ -50,13 +50,20 @@ impl Admission {
     }
 
     /// How long one of those who wait stays behind the first.
-    pub(crate) fn spread(&self, rng: &mut impl Rng) -> Duration {
-        uniform(Duration::ZERO, self.breaker.map_or(Duration::ZERO, |settings| settings.cooldown / 2), rng)
+    pub(crate) fn spread(&self, refusal: &breaker::Refusal, rng: &mut impl Rng) -> Duration {
+        uniform(Duration::ZERO, self.width(refusal), rng)
     }
 
-    /// How long to wait until the next look at a breaker that is open, `left` before the deadline; none where
-    /// it is not waited for, or not so long. Those who wait come back spread over half a cooldown, not all at
-    /// once.
+    /// The time over which the looks of all who wait are spread: half the cooldown of the breaker. All must use
+    /// the same, so this run's own setting counts only if the record names none.
+    fn width(&self, refusal: &breaker::Refusal) -> Duration {
+        let own = || self.breaker.map(|settings| settings.cooldown);
+        refusal.cooldown.or_else(own).unwrap_or_default() / 2
+    }
+
+    /// How long to wait until the next look at a breaker that is open, `left` before the deadline. None if this
+    /// run does not wait for the breaker, or not for so long. Those who wait come back spread over half a
+    /// cooldown of the breaker, not all at once.
     #[must_use]
     pub(crate) fn next_look(
         &self,
@@ -64,10 +71,12 @@ impl Admission {
         left: Duration,
         rng: &mut impl Rng,
     ) -> Option<Duration> {
-        let settings = self.breaker.filter(|_| self.wait)?;
+        if !self.wait {
+            return None;
+        }
         // A probe that runs may be over at any time.
         let due = if refusal.prober.is_some() { Duration::ZERO } else { refusal.left };
-        let (from, to) = (due.max(LEAST), due.max(LEAST).saturating_add(settings.cooldown / 2));
+        let (from, to) = (due.max(LEAST), due.max(LEAST).saturating_add(self.width(refusal)));
         let to = to.min(left.saturating_sub(TICK));
         (from <= to).then(|| uniform(from, to, rng))
     }
@@ -107,11 +116,13 @@ mod tests {
 
     fn refusal(left: u64, prober: Option<u32>) -> Refusal {
         let (age, left) = (Duration::ZERO, Duration::from_secs(left));
-        Refusal { age, left, cause: Cause::Failures, failures: 5, last: None, prober }
+        let cooldown = Some(Duration::from_secs(30));
+        Refusal { age, left, cooldown, cause: Cause::Failures, failures: 5, last: None, prober }
     }
 
+    /// A waiter whose own cooldown is not that of the breaker.
     fn admission(wait: bool) -> Admission {
-        let cooldown = Duration::from_secs(30);
+        let cooldown = Duration::from_mins(10);
         let failures = NonZeroU32::new(5).unwrap();
         Admission { breaker: Some(Settings { failures, cooldown, lease: cooldown }), wait, budget: None }
     }
@@ -139,24 +150,41 @@ mod tests {
             let there = within(20_000 + second * 1000, 21_000 + second * 1000);
             assert!((5..=40).contains(&there), "{there} in second {second}");
         }
-        let spreads: Vec<Duration> = (0..300).map(|_| admission.spread(&mut rng)).collect();
+        let spreads: Vec<Duration> = (0..300).map(|_| admission.spread(&refusal, &mut rng)).collect();
         assert!(spreads.iter().min() < Some(&Duration::from_secs(1)));
         assert!(spreads.iter().max() > Some(&Duration::from_secs(14)));
         assert!(spreads.iter().max() <= Some(&Duration::from_secs(15)));
     }
 
+    #[test]
+    fn without_a_cooldown_in_the_record_the_waiter_s_own_counts() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
+        let tripped = Refusal { cooldown: None, ..refusal(20, None) };
+        let mut look = || admission(true).next_look(&tripped, Duration::MAX, &mut rng).unwrap();
+        let looks: Vec<Duration> = (0..300).map(|_| look()).collect();
+        assert!(looks.iter().max() > Some(&Duration::from_mins(5)));
+        assert!(looks.iter().max() <= Some(&Duration::from_secs(320)));
+    }
+
     proptest! {
-        /// Not before the probe is due, within half a cooldown of that, before the deadline.
+        /// Not before the probe is due, within half the breaker's cooldown of that, before the deadline.
         #[test]
-        fn who_waits_looks_in_time(left in 0u64..100, deadline in 1u64..200, probing: bool, seed: u64) {
+        fn who_waits_looks_in_time(
+            left in 0u64..100,
+            deadline in 1u64..200,
+            cooldown in 0u64..100,
+            probing: bool,
+            seed: u64,
+        ) {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-            let refusal = refusal(left, probing.then_some(1));
+            let cooldown = Duration::from_secs(cooldown);
+            let refusal = Refusal { cooldown: Some(cooldown), ..refusal(left, probing.then_some(1)) };
             let deadline = Duration::from_secs(deadline);
             let due = if probing { Duration::ZERO } else { refusal.left };
             match admission(true).next_look(&refusal, deadline, &mut rng) {
                 Some(look) => {
                     prop_assert!(look >= due && look >= LEAST && look < deadline);
-                    prop_assert!(look <= due.max(LEAST) + Duration::from_secs(15));
+                    prop_assert!(look <= due.max(LEAST) + cooldown / 2);
                 }
                 None => prop_assert!(due >= deadline),
             }

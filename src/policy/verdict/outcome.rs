@@ -9,6 +9,7 @@ use super::classify::Rule;
 use super::evidence::Evidence;
 use super::http::Asked;
 use crate::policy::admission::breaker::Refusal;
+use crate::policy::admission::budget::Spent;
 
 /// A signal by its number on this system, real-time signals included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -300,7 +301,7 @@ pub(crate) enum Exhausted {
     /// The breaker is open; with a deadline it was waited for, and that comes first.
     BreakerOpen { refusal: Refusal, deadline: Option<Duration> },
     /// The budget has no token for a retry.
-    BudgetSpent,
+    BudgetSpent(Spent),
     /// Another attempt could not read the same input.
     InputUnkept(Unkept),
 }
