@@ -26,10 +26,10 @@ function __retry_complete_command
     complete -C (string join -- ' ' (for word in $line; string escape -- $word; end) $last | string collect)
 end
 
-complete -c retry -n 'not __retry_command' -s n -l max -d 'Attempts, the first included [default: 5; unlimited with --deadline]' -r -f
-complete -c retry -n 'not __retry_command' -l deadline -d 'Limit for everything, waits included' -r -f
-complete -c retry -n 'not __retry_command' -l timeout -d 'Limit for one attempt' -r -f
-complete -c retry -n 'not __retry_command' -l signal -d 'What ends an attempt at its limit, and the command when retry is killed [default: TERM]' -r -f -a "TERM\t''
+complete -c retry -n 'not __retry_command' -s n -l max -d 'Attempts, the first included [default: 5]' -r -f
+complete -c retry -n 'not __retry_command' -l deadline -d 'Time limit for the whole run, including waits' -r -f
+complete -c retry -n 'not __retry_command' -l timeout -d 'Time limit for each attempt' -r -f
+complete -c retry -n 'not __retry_command' -l signal -d 'Signal sent at a limit [default: TERM]' -r -f -a "TERM\t''
 INT\t''
 HUP\t''
 QUIT\t''
@@ -37,28 +37,28 @@ KILL\t''
 ABRT\t''
 USR1\t''
 USR2\t''"
-complete -c retry -n 'not __retry_command' -l kill-after -d 'From that signal to KILL; 0 kills at once [default: 5s]' -r -f
-complete -c retry -n 'not __retry_command' -s d -l delay -d 'First delay, or the whole schedule as a list [default: 1s]' -r -f
-complete -c retry -n 'not __retry_command' -s j -l jitter -d 'How the delay is spread [default: full]' -r -f -a "full\t'anything from 0 to the delay'
+complete -c retry -n 'not __retry_command' -l kill-after -d 'Send KILL this long after --signal; 0 sends KILL immediately [default: 5s]' -r -f
+complete -c retry -n 'not __retry_command' -s d -l delay -d 'First delay, or a list of all delays [default: 1s]' -r -f
+complete -c retry -n 'not __retry_command' -s j -l jitter -d 'How to randomize the delay [default: full]' -r -f -a "full\t'anything from 0 to the delay'
 equal\t'half the delay, and anything up to the other half'
-decorrelated\t'anything from the first delay to three times the last one'
+decorrelated\t'from the first delay to three times the last one'
 additive\t'the delay, and anything up to as much again'
 none\t'the delay itself'"
 complete -c retry -n 'not __retry_command' -l backoff -d 'How the delay grows [default: exponential]' -r -f -a "exponential\t'multiplied by --factor for every retry'
 linear\t'once, twice, three times the delay'
 fibonacci\t'1, 1, 2, 3, 5 times the delay'
 constant\t'always the delay'"
-complete -c retry -n 'not __retry_command' -l factor -d 'Growth per retry, exponential only; at least 1 [default: 2]' -r -f
-complete -c retry -n 'not __retry_command' -l max-delay -d 'Cap; jitter stays under it [default: 60s]' -r -f
-complete -c retry -n 'not __retry_command' -l min-delay -d 'No delay is shorter, whatever the jitter draws [default: 0]' -r -f
-complete -c retry -n 'not __retry_command' -l splay -d 'Random wait before the first attempt, 0 to this [default: 0]' -r -f
-complete -c retry -n 'not __retry_command' -l healthy-after -d 'An attempt that ran this long starts attempts and backoff anew [default: never]' -r -f
-complete -c retry -n 'not __retry_command' -l seed -d 'Fixes the jitter: same options and seed, same delays [default: random]' -r -f
-complete -c retry -n 'not __retry_command' -s r -l retry-on -d 'Retry these, and no other failures; repeatable [default: any failure]' -r -f
-complete -c retry -n 'not __retry_command' -s x -l fatal-on -d 'Never retry these; repeatable' -r -f
-complete -c retry -n 'not __retry_command' -s u -l until -d 'Only this is success; what else would be success is retried' -r -f
-complete -c retry -n 'not __retry_command' -l success-on -d 'These count as success too; repeatable' -r -f
-complete -c retry -n 'not __retry_command' -s p -l profile -d 'What is known of the command\'s failures [default: auto]' -r -f -a "curl\t''
+complete -c retry -n 'not __retry_command' -l factor -d 'Growth per retry, for exponential backoff; at least 1 [default: 2]' -r -f
+complete -c retry -n 'not __retry_command' -l max-delay -d 'Upper bound on the delay, jitter included [default: 60s]' -r -f
+complete -c retry -n 'not __retry_command' -l min-delay -d 'Lower bound on every delay [default: 0]' -r -f
+complete -c retry -n 'not __retry_command' -l splay -d 'Random wait before the first attempt, between 0 and this [default: 0]' -r -f
+complete -c retry -n 'not __retry_command' -l healthy-after -d 'Reset attempts and backoff after an attempt that ran this long [default: never]' -r -f
+complete -c retry -n 'not __retry_command' -l seed -d 'Seed of the jitter: the same options and seed give the same delays [default: random]' -r -f
+complete -c retry -n 'not __retry_command' -s r -l retry-on -d 'Retry these failures and no others; repeatable' -r -f
+complete -c retry -n 'not __retry_command' -s x -l fatal-on -d 'Never retry these failures; repeatable' -r -f
+complete -c retry -n 'not __retry_command' -s u -l until -d 'Retry until this holds; exit 0 is not enough' -r -f
+complete -c retry -n 'not __retry_command' -l success-on -d 'Count these as success too; repeatable' -r -f
+complete -c retry -n 'not __retry_command' -s p -l profile -d 'How to interpret the failures [default: auto]' -r -f -a "curl\t''
 wget\t''
 http\t''
 httpie\t''
@@ -86,29 +86,29 @@ sysexits\t''
 auto\t''
 none\t''"
 complete -c retry -n 'not __retry_command' -l headers -d 'Read HTTP status and headers from FILE, which the command writes' -r -F
-complete -c retry -n 'not __retry_command' -l max-retry-after -d 'Give up when a server asks for more than this [default: 5m]' -r -f
-complete -c retry -n 'not __retry_command' -l breaker -d 'Keep a circuit breaker under NAME between runs' -r -f
-complete -c retry -n 'not __retry_command' -l breaker-failures -d 'Failures in a row that open it [default: 5]' -r -f
-complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'How long it stays open before one probe [default: 30s]' -r -f
-complete -c retry -n 'not __retry_command' -l budget -d 'Limit retries over all runs that share NAME, else the breaker\'s name' -r -f
-complete -c retry -n 'not __retry_command' -l state -d 'Where shared state is kept [default: $XDG_STATE_HOME/retry]' -r -f -a "(__fish_complete_directories)"
+complete -c retry -n 'not __retry_command' -l max-retry-after -d 'Give up when a server asks for a longer wait [default: 5m]' -r -f
+complete -c retry -n 'not __retry_command' -l breaker -d 'Share a circuit breaker between all runs that give NAME' -r -f
+complete -c retry -n 'not __retry_command' -l breaker-failures -d 'Failures in a row that open the breaker [default: 5]' -r -f
+complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'How long the breaker stays open before one probe [default: 30s]' -r -f
+complete -c retry -n 'not __retry_command' -l budget -d 'Limit retries over all runs that share NAME, or the breaker\'s name' -r -f
+complete -c retry -n 'not __retry_command' -l state -d 'Directory of shared state [default: $XDG_STATE_HOME/retry]' -r -f -a "(__fish_complete_directories)"
 complete -c retry -n 'not __retry_command' -l breaker-status -d 'Instead of a COMMAND: show all breakers and budgets, or one' -f
 complete -c retry -n 'not __retry_command' -l breaker-reset -d 'Instead of a COMMAND: close a breaker' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-trip -d 'Instead of a COMMAND: hold a breaker open, for 1h or DURATION' -r -f
-complete -c retry -n 'not __retry_command' -l stdin -d 'What every attempt reads [default: replay]' -r -f -a "replay\t'the same, from the beginning'
-inherit\t'what the attempt before has left'
+complete -c retry -n 'not __retry_command' -l stdin -d 'What every attempt reads [default: replay]' -r -f -a "replay\t'the same input, from its beginning'
+inherit\t'whatever the attempt before left unread'
 null\t'nothing'"
-complete -c retry -n 'not __retry_command' -l stdin-limit -d 'Most that replay keeps, in bytes [default: 1GiB]' -r -f
-complete -c retry -n 'not __retry_command' -l idempotency-key -d 'The key exported to every attempt, or the file that keeps it until a run succeeds [default: a fresh UUID]' -r -f
-complete -c retry -n 'not __retry_command' -l check -d 'Ask before every attempt whether it is done already' -r -f -a "(__fish_complete_command)"
-complete -c retry -n 'not __retry_command' -l label -d 'The command\'s name in messages [default: its base name]' -r -f
-complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the probe instead of failing fast; needs --deadline'
-complete -c retry -n 'not __retry_command' -l json -d 'Show them as JSON'
+complete -c retry -n 'not __retry_command' -l stdin-limit -d 'Maximum input kept for replay, in bytes [default: 1GiB]' -r -f
+complete -c retry -n 'not __retry_command' -l idempotency-key -d 'Key exported to every attempt, or a file that keeps the key until a run succeeds [default: a fresh UUID]' -r -f
+complete -c retry -n 'not __retry_command' -l check -d 'Shell command to run before each attempt' -r -f -a "(__fish_complete_command)"
+complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages [default: its base name]' -r -f
+complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the breaker to close instead of failing fast; needs --deadline'
+complete -c retry -n 'not __retry_command' -l json -d 'Print what --breaker-status shows as JSON'
 complete -c retry -n 'not __retry_command' -l hold -d 'Pass on only the stdout of the attempt that succeeds'
-complete -c retry -n 'not __retry_command' -l expand -d 'Replace {key}, {attempt}, {max} in ARGs'
+complete -c retry -n 'not __retry_command' -l expand -d 'Replace {key}, {attempt} and {max} in ARGs'
 complete -c retry -n 'not __retry_command' -l not-idempotent -d 'Retry only failures that prove that nothing was sent'
-complete -c retry -n 'not __retry_command' -s q -l quiet -d 'Only the last line, why it failed; twice: nothing'
-complete -c retry -n 'not __retry_command' -s v -l verbose -d 'Which rule decided, what was signalled, where state is'
-complete -c retry -n 'not __retry_command' -s h -l help -d 'The ten options that matter (-h), or all (--help)'
+complete -c retry -n 'not __retry_command' -s q -l quiet -d 'Print only the final error; -qq prints nothing'
+complete -c retry -n 'not __retry_command' -s v -l verbose -d 'Also say which rule decided'
+complete -c retry -n 'not __retry_command' -s h -l help -d 'Print these options (-h) or all options (--help)'
 complete -c retry -n 'not __retry_command' -s V -l version -d 'Print the version'
 complete -c retry -x -n __retry_command -a '(__retry_complete_command)'

@@ -24,10 +24,10 @@ pub(crate) const FAILED: u8 = 125;
 /// The statuses that are retry's own words, for the man page and `--help`.
 pub(crate) const TABLE: [(&str, &str); 7] = [
     ("0", "the command succeeded, or `--until` was met"),
-    ("N", "the command's own status, from the last attempt; 1 if that was 0 and no success"),
+    ("N", "the command's own status, from the last attempt; 1 if that was 0"),
     ("75", "the breaker was open, and nothing was run"),
     ("124", "the last attempt timed out, or the deadline cut it"),
-    ("125", "retry itself failed: a bad option, an internal error; the command may not have run"),
+    ("125", "retry itself failed, because of a bad option or an internal error"),
     ("126, 127", "the command was found but could not run; was not found"),
     ("128+N", "signal N killed the command"),
 ];

@@ -36,17 +36,16 @@ mod streams;
 use std::ffi::{CString, OsString, c_char, c_int};
 use std::sync::Arc;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::cli::args::Args;
+use crate::cli::parse::{Parsed, parse};
 use crate::cli::resolve::{Invocation, resolve};
-use crate::cli::shared::{Manage, manage, stands_alone};
+use crate::cli::shared::{Manage, manage};
 use crate::cli::values::KeySource;
 use crate::error::Error;
 use crate::exit::{Exit, FAILED};
-use crate::policy::verdict::outcome::Finish;
+use crate::policy::verdict::outcome::{Finish, NotStarted, Outcome};
 use crate::process::attempt::{Between, Supervisor};
 use crate::report::text::printable;
 use crate::report::{Names, Report};
@@ -136,12 +135,12 @@ pub unsafe fn start(argc: c_int, argv: *const *const c_char) -> c_int {
     }));
     // SAFETY: the caller's promise.
     let args = unsafe { process::entry::arguments(argc, argv) };
-    c_int::from(run(args, process::entry::environment()))
+    c_int::from(run(&args, process::entry::environment()))
 }
 
 /// Runs with these arguments (the program's name not among them) and environment, and returns the exit
 /// status; dies by a signal where the command did and retry was asked to end.
-pub fn run(args: Vec<OsString>, environment: Vec<CString>) -> u8 {
+pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
     let invocation = match parse(args) {
         Ok(Parsed::Run(args)) => match manage(&args, &environment) {
             Some(task) => return carry_out(&task),
@@ -187,32 +186,6 @@ fn complain(error: &Error) -> Exit {
     Exit::Status(FAILED)
 }
 
-/// What the words ask for.
-enum Parsed {
-    Run(Box<Args>),
-    /// Help or version.
-    Print(String),
-}
-
-fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
-    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
-    if let Some(args) = Args::plain(&args) {
-        return Ok(Parsed::Run(Box::new(args)));
-    }
-    let words = std::iter::once(OsString::from("retry")).chain(args);
-    match Args::command().try_get_matches_from(words) {
-        Ok(mut matches) => {
-            stands_alone(&matches)?;
-            let args = Args::from_arg_matches_mut(&mut matches);
-            args.map(|args| Parsed::Run(Box::new(args))).map_err(|error| cli::wrong::explain(&error))
-        }
-        Err(error) if matches!(error.kind(), DisplayHelp | DisplayVersion) => {
-            Ok(Parsed::Print(error.render().to_string()))
-        }
-        Err(error) => Err(cli::wrong::explain(&error)),
-    }
-}
-
 /// Runs the attempts of an invocation to their end.
 ///
 /// # Errors
@@ -240,6 +213,9 @@ fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
         Names { breaker: sharing.breaker.clone(), budget: sharing.budget.clone() },
     );
     report.kept();
+    if let Some(why) = invocation.http_unheard {
+        report.http_unheard(why);
+    }
     let shared = Shared::new(
         sharing.breaker.as_ref().zip(policy.admission.breaker),
         sharing.budget.as_ref().zip(policy.admission.budget),
@@ -259,7 +235,12 @@ fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
         Err(error) => (Err(error), report),
     };
     let exit = match finish {
-        Ok(finish) => Exit::of(&finish),
+        Ok(finish) => {
+            if let Some(hint) = invocation.not_found_hint.as_deref().filter(|_| is_not_found(&finish)) {
+                report.hint(hint);
+            }
+            Exit::of(&finish)
+        }
         Err(error) => {
             report.fail(&error);
             Exit::Status(FAILED)
@@ -267,6 +248,15 @@ fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
     };
     report.finish(process::wait::now);
     Ok(exit)
+}
+
+/// If the run ended because the command was not found.
+fn is_not_found(finish: &Finish) -> bool {
+    matches!(
+        finish,
+        Finish::NotRetried { outcome: Outcome::NotStarted(NotStarted::NotFound), .. }
+            | Finish::GaveUp { outcome: Outcome::NotStarted(NotStarted::NotFound), .. }
+    )
 }
 
 /// Writes an answer (help, version, the state of breakers) to stdout, and waits for as long as its reader takes.

@@ -100,7 +100,7 @@ fn the_short_help_fits_on_a_screen() {
     // One line of the 24 is the next prompt's.
     assert!(help.lines().count() < 24, "{} lines:\n{help}", help.lines().count());
     for line in help.lines() {
-        assert!(line.chars().count() <= 100, "{line}");
+        assert!(line.chars().count() <= 80, "{line}");
     }
     let options = help.lines().filter(|line| line.contains("  --") || line.contains(", --")).count();
     assert_eq!(options, 11, "ten, and --help:\n{help}");

@@ -39,6 +39,15 @@ const DURATIONS: &[&str] = &[
     "5s junk",
     "1;2",
     "٥",
+    "5M",
+    "1.5M",
+    "1h 5M",
+    "1month",
+    "2 months",
+    "1y",
+    "2yrs",
+    "1year 5s",
+    "3years",
 ];
 
 /// And where no time at all makes no sense.
@@ -145,8 +154,8 @@ const LABELS: &[&str] = &["", "  "];
 #[rustfmt::skip]
 const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
     ("--max", "-n", &[COUNTS], "2"),
-    ("--deadline", "", &[DURATIONS, ZEROS], "9"),
-    ("--timeout", "", &[DURATIONS, ZEROS], "9"),
+    ("--deadline", "", &[DURATIONS], "9"),
+    ("--timeout", "", &[DURATIONS], "9"),
     ("--signal", "", &[SIGNALS], "INT"),
     ("--kill-after", "", &[DURATIONS], "1"),
     ("--delay", "-d", &[DURATIONS, &["1,", ",1", "1,,2", "1,-2", "1,NaN", "1,99999999999999999999999"]], "1"),
@@ -286,36 +295,81 @@ fn an_option_without_its_value_is_refused() {
     refusals.done();
 }
 
+/// Of an option that takes one value the last one counts, so that who has an alias can override it.
 #[test]
-fn an_option_given_twice_is_refused() {
-    let mut refusals = Refusals::new();
-    // `--profile` has a test of its own.
-    let repeatable = ["--retry-on", "--fatal-on", "--success-on", "--profile"];
-    for (long, short, _, value) in OPTIONS.iter().filter(|(long, ..)| !repeatable.contains(long)) {
+fn an_option_given_twice_has_its_last_value() {
+    let repeatable = ["--retry-on", "--fatal-on", "--success-on"];
+    let instead = ["--breaker-reset", "--breaker-trip"];
+    for (long, short, wrong, value) in OPTIONS.iter().filter(|(long, ..)| !repeatable.contains(long)) {
         let again = if short.is_empty() { long } else { short };
-        let run = refusals.run(&[long, value, again, value]);
-        refusals.refused(&run, long, |cause| cause == format!("{long} is given more than once"));
+        let scratch = Scratch::new();
+        let run = |options: &[&str]| {
+            let command = if instead.contains(long) { &[][..] } else { &["true"] };
+            let run = retry().args(["--breaker", "b", "--state", "."]).dir(scratch.path());
+            let run =
+                if instead.contains(long) { retry().args(["--state", "."]).dir(scratch.path()) } else { run };
+            run.args(options).args(command).run().status.code()
+        };
+        // All that the option needs is there, and one more of it changes nothing.
+        let once = run(&[long, value]);
+        assert_eq!(run(&[long, value, again, value]), once, "{long}");
+        // A value is still looked at where another follows.
+        let wrong = wrong[0].iter().find(|wrong| !wrong.trim().is_empty() && *long != "--headers");
+        if let Some(wrong) = wrong {
+            assert_eq!(run(&[long, wrong, again, value]), Some(125), "{long} {wrong}");
+        }
     }
-    let run = refusals.run(&["-v", "--verbose"]);
-    refusals.refused(&run, "-v -v", |cause| cause == "--verbose is given more than once");
-    refusals.done();
-    // What the table calls repeatable is.
-    let status = |options: &[&str]| retry().args(options).sh("exit 8").run().status.code();
-    assert_eq!(status(&["-x", "7", "-x", "8", "-r", "1", "-r", "2", "--label", "a"]), Some(8));
-    let twice = retry().args(["--success-on", "7", "--success-on", "8"]).sh("exit 8").run();
-    twice.code(8).silent();
+    // What is seen of the last.
+    let fails = || retry().args(["-d", "0"]).args(["--label", "a", "-n", "9"]);
+    let run = fails().args(["-n", "2", "--label", "b", "--max=3"]).sh("exit 8").run();
+    run.code(8).check(run.messages().len() == 3, "three attempts");
+    run.check(run.messages().iter().all(|line| line.starts_with("retry: b: ")), "the last label");
+    let run = retry().args(["-n", "9", "-u", "3", "--until", "4"]).sh("exit 4").run();
+    run.code(0);
+    let run = retry().args(["-p", "curl", "-p", "none", "-n", "9", "-d", "0", "-n1"]).sh("exit 3").run();
+    run.code(3).says(&["retry: sh: gave up after 1 attempt in {T}: exited 3"]);
+    let run = retry().args(["--timeout", "0.2", "--timeout", "60"]).sh("sleep 0.4").run();
+    run.code(0).silent();
+    for flags in
+        [&["-v", "--verbose"][..], &["-vv"], &["-vvv"], &["--expand", "--expand"], &["--hold", "--hold"]]
+    {
+        retry().args(flags).arg("true").run().code(0);
+    }
 }
 
 #[test]
-fn a_profile_given_twice_is_told_as_such() {
-    let mut refusals = Refusals::new();
-    for [one, two] in [["none", "none"], ["curl", "curl"], ["curl", "wget"]] {
-        let run = refusals.run(&["--profile", one, "-p", two]);
-        refusals.refused(&run, &format!("--profile {one} -p {two}"), |cause| {
-            cause == "--profile is given more than once"
-        });
+fn what_is_repeatable_adds_up() {
+    let status = |options: &[&str]| retry().args(options).sh("exit 8").run().status.code();
+    assert_eq!(status(&["-x", "7", "-x", "8", "-r", "1", "-r", "2", "--label", "a"]), Some(8));
+    assert_eq!(status(&["-x", "8", "-x", "7", "-d", "0"]), Some(8));
+    let twice = retry().args(["--success-on", "8", "--success-on", "7"]).sh("exit 8").run();
+    twice.code(8).silent();
+    let run = retry().args(["-d0", "-n3", "-r", "8", "-r", "7"]).sh("exit 8").run();
+    run.code(8).check(run.messages().len() == 3, "the first of two -r holds");
+    retry().args(["-q", "-q", "-n1"]).sh("exit 8").run().code(8).silent();
+}
+
+/// As in timeout(1).
+#[test]
+fn no_time_at_all_is_no_limit() {
+    for zero in ["0", "0s", "0.0", "00"] {
+        let run = retry()
+            .args(["--timeout", zero, "--deadline", zero, "-n2", "-d0"])
+            .sh("sleep 0.02; exit 8")
+            .run();
+        run.code(8).says(&[
+            "retry: sh: attempt 1 of 2 exited 8; next in {T}",
+            "retry: sh: gave up after 2 attempts in {T}: exited 8",
+        ]);
     }
-    refusals.done();
+    // A limit is taken back, and with it what follows from it.
+    let run = retry().args(["--deadline", "60", "--deadline", "0", "-d0"]).sh("exit 8").run();
+    run.code(8).check(run.messages().len() == 5, "five attempts, as without a deadline");
+    let run = retry().args(["--timeout", "0.1", "--timeout", "0"]).sh("sleep 0.3").run();
+    run.code(0).silent();
+    let run = retry().args(["--breaker", "x", "--breaker-wait", "--deadline", "0"]).arg("true").run();
+    run.code(125).stderr_contains("--breaker-wait needs --deadline");
+    retry().args(["--splay", "0.01", "--deadline", "0"]).arg("true").run().code(0);
 }
 
 #[test]
@@ -387,6 +441,17 @@ fn an_unknown_option_is_refused() {
         ("-t5", "-t", "--max"),
         ("-m 5", "-m", "--max-delay"),
         ("-m 5", "-m", "--max"),
+        ("--retries 3", "--retries", "--max"),
+        ("--max_attempts=3", "--max_attempts", "--max"),
+        ("--interval 3", "--interval", "--delay"),
+        ("--max-time 3", "--max-time", "--deadline"),
+        ("--on-failure", "--on-failure", "--retry-on"),
+        ("--dry-run", "--dry-run", "-n 1 -v"),
+        ("--Timeout 3", "--Timeout", "--timeout"),
+        ("-attempts 3", "-a", "--max"),
+        ("-max-delay=3", "-m", "--max-delay"),
+        ("-s 3", "-s", "--delay"),
+        ("-5", "-5", "--max"),
     ] {
         let run = refusals.run(&options.split(' ').collect::<Vec<_>>());
         refusals.refused(&run, options, |cause| cause == format!("unknown option {name}"));
@@ -566,7 +631,10 @@ fn the_short_help_has_ten_options_on_one_screen() {
     let run = retry().arg("-h").run();
     let help = String::from_utf8(run.code(0).silent().stdout.clone()).unwrap();
     assert!(help.lines().count() <= 24, "{help}");
-    assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    for word in ["-q,", "-p,", "Exit status:", "124", "125", "126", "127", "128+N", "75"] {
+        assert!(help.contains(word), "{word} in {help}");
+    }
     let options = help.lines().filter(|line| line.trim_start().starts_with('-'));
     let options: Vec<&str> =
         options.filter(|line| !line.contains("--help") && !line.contains("--version")).collect();
@@ -574,6 +642,15 @@ fn the_short_help_has_ten_options_on_one_screen() {
     assert!(help.contains("  -h, --help"), "{help}");
     // Width and size of the terminal do not matter, nor where it stands.
     retry().args(["-v", "-h", "--frob"]).env("COLUMNS", "20").run().code(0).silent().stdout(&help);
+}
+
+#[test]
+fn the_whole_help_fits_into_80_columns() {
+    let run = retry().arg("--help").env("COLUMNS", "200").run();
+    let help = String::from_utf8(run.code(0).silent().stdout.clone()).unwrap();
+    for line in help.lines() {
+        assert!(line.chars().count() <= 80, "{}: {line}", line.chars().count());
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod breaker_wait;
 mod budget;
 mod completion;
 mod generated;
+mod hints;
 mod hold;
 mod http;
 mod input;

@@ -1,7 +1,8 @@
-//! What is made from the definition of the command line: the end of `--help`, man page, completions, and
-//! the README's table.
+//! What is made from the definition of the command line: `-h` and `--help`, the man page, completions, and the
+//! README's table.
 
 mod completion;
+pub(crate) mod help;
 mod man;
 
 use clap::{Arg, Command, CommandFactory as _, ValueEnum};
@@ -10,20 +11,6 @@ pub use completion::completion;
 pub use man::man_page;
 
 use super::args::Args;
-
-/// The end of `--help`.
-pub(crate) fn after_long_help() -> String {
-    let mut text = String::from("Exit status:\n");
-    for (status, meaning) in crate::exit::TABLE {
-        text.push_str(&format!("  {status:<9} {}\n", meaning.replace('`', "")));
-    }
-    text.push_str(
-        "\nExamples:\n  retry -- curl -fsS http://127.0.0.1:8080/data\n  \
-         retry --deadline 2m -- pg_isready -h 127.0.0.1\n  \
-         retry -n 3 --timeout 30s -x 2 -- ./deploy\n\nMore: retry(1)",
-    );
-    text
-}
 
 /// A long help that lists the values of an option whose short help has no room for them.
 pub(crate) fn with_values<V: ValueEnum>(help: &str) -> String {
@@ -53,6 +40,8 @@ struct Entry {
     meaning: String,
     /// What holds where it is not given.
     default: Option<String>,
+    /// The text for `-h`, with the default in it, if the option stands there.
+    brief: Option<String>,
 }
 
 impl Entry {
@@ -102,6 +91,8 @@ fn entry(arg: &Arg) -> Entry {
             .trim_end_matches('.')
             .to_owned(),
         default,
+        brief: (!arg.is_hide_short_help_set())
+            .then(|| arg.get_help().map(ToString::to_string).unwrap_or_default()),
     }
 }
 

@@ -1,11 +1,15 @@
-//! Words in: what was typed ([`args`], [`values`]), what it means ([`resolve`], [`shared`]), what is wrong with it
-//! ([`wrong`]), and the pages made from the one definition ([`docs`]).
+//! Words in: what was typed ([`scan`], [`parse`], [`args`], [`values`]), what it means ([`resolve`], [`shared`]),
+//! what is wrong with it ([`wrong`]) and what was probably meant ([`hints`]), and the pages made from the one
+//! definition ([`docs`]).
 
 pub(crate) mod args;
 pub mod docs;
+pub(crate) mod hints;
+pub(crate) mod parse;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
 pub(crate) mod resolve;
+mod scan;
 pub(crate) mod shared;
 pub(crate) mod values;
 pub(crate) mod wrong;

@@ -4,16 +4,16 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser as _};
+use clap::Parser as _;
 
 use super::args::Args;
+use super::parse::{Parsed, parse};
 use super::resolve::resolve;
-use super::shared::{budget, failures, manage, name, some_time, stands_alone, trip};
+use super::shared::{budget, failures, manage, name, some_time, trip};
 use super::values::{
     ValueError, condition, delays, duration, factor, key, label, max_attempts, positive_duration, seed,
     signal, size,
 };
-use super::wrong::explain;
 use crate::error::Error;
 use crate::report::text::printable;
 
@@ -66,23 +66,15 @@ pub(crate) fn options(bytes: &[u8]) {
         let parsed = Args::try_parse_from(program.chain(words.iter().cloned())).ok();
         assert_eq!(format!("{:?}", Some(plain)), format!("{parsed:?}"));
     }
-    let error =
-        match Args::command().try_get_matches_from(std::iter::once(OsString::from("retry")).chain(words)) {
-            Err(error) if !error.use_stderr() => return,
-            Err(error) => explain(&error),
-            Ok(mut matches) => {
-                let args = stands_alone(&matches)
-                    .and_then(|()| Args::from_arg_matches_mut(&mut matches).map_err(|error| explain(&error)));
-                match args {
-                    Ok(args) if manage(&args, &[]).is_some() => return,
-                    Ok(args) => match resolve(args, Vec::new()) {
-                        Ok(_) => return,
-                        Err(error) => error,
-                    },
-                    Err(error) => error,
-                }
-            }
-        };
+    let error = match parse(&words) {
+        Ok(Parsed::Print(_)) => return,
+        Ok(Parsed::Run(args)) if manage(&args, &[]).is_some() => return,
+        Ok(Parsed::Run(args)) => match resolve(*args, Vec::new()) {
+            Ok(_) => return,
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
     let Error::Usage { cause, hint, .. } = &error else { return };
     assert!(!cause.is_empty() && !hint.is_empty());
     let line = printable(cause);

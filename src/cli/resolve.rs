@@ -1,11 +1,13 @@
 //! What the words mean: defaults, and the rules between options.
 
+use std::borrow::Cow;
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::Args;
+use super::hints;
 use super::shared::{Sharing, sharing};
 use super::values::{BackoffName, Delays, JitterName, KeySource, MaxAttempts, StdinName};
 use crate::error::Error;
@@ -14,6 +16,7 @@ use crate::policy::delay::jitter::Jitter;
 use crate::policy::delay::schedule::Schedule;
 use crate::policy::expand::has_key;
 use crate::policy::verdict::classify::Rules;
+use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::evidence::Reach;
 use crate::policy::verdict::outcome::Signal;
 use crate::policy::verdict::profile::Profile;
@@ -56,13 +59,20 @@ pub(crate) struct Invocation {
     pub(crate) expand: bool,
     pub(crate) label: String,
     pub(crate) volume: Volume,
+    /// What to try if the command is not found.
+    pub(crate) not_found_hint: Option<Cow<'static, str>>,
+    /// Why `http:` conditions cannot match.
+    pub(crate) http_unheard: Option<&'static str>,
 }
 
 /// Makes a policy of the words.
 ///
 /// # Errors
 /// Where two options contradict each other.
-pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocation, Error> {
+pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invocation, Error> {
+    // 0 is no limit, as in timeout(1).
+    args.timeout = args.timeout.filter(|time| !time.is_zero());
+    args.deadline = args.deadline.filter(|time| !time.is_zero());
     let profiles = profiles(&args)?;
     let key_in_arguments = args.command.iter().skip(1).any(|word| has_key(word.as_bytes()));
     if args.idempotency_key.is_some() && !args.expand && key_in_arguments {
@@ -92,6 +102,7 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
     // The last of a doubled name, as getenv(3) has the first: execvp(3) asks getenv.
     let path = environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
     let (program, arguments) = args.command.split_first().map_or((OsStr::new(""), &[][..]), |(p, a)| (p, a));
+    let (not_found_hint, http_unheard) = (not_found_hint(&args), http_unheard(&args));
     Ok(Invocation {
         command: Command::new(program, arguments, path),
         label: args.label.unwrap_or_else(|| base_name(program).to_string_lossy().into_owned()),
@@ -109,12 +120,32 @@ pub(crate) fn resolve(args: Args, environment: Vec<CString>) -> Result<Invocatio
         }),
         hold: args.hold,
         headers: args.headers,
+        not_found_hint,
+        http_unheard,
         key: args.idempotency_key.unwrap_or(KeySource::Fresh),
         expand: args.expand,
         sharing,
         environment,
         policy,
     })
+}
+
+fn not_found_hint(args: &Args) -> Option<Cow<'static, str>> {
+    let split = args.split_duration.clone().map(Cow::Owned);
+    split.or_else(|| hints::not_found(&args.command).map(Cow::Borrowed))
+}
+
+/// Why `http:` conditions cannot match, where there are some and nothing shows them a status.
+fn http_unheard(args: &Args) -> Option<&'static str> {
+    let mut conditions =
+        args.fatal_on.iter().chain(&args.success_on).chain(&args.until).chain(&args.retry_on);
+    if args.headers.is_some() || !conditions.any(Condition::asks_http) {
+        return None;
+    }
+    let words: Vec<&[u8]> = args.command.iter().map(|word| word.as_bytes()).collect();
+    let at = look_through(&words).program?;
+    let program = std::str::from_utf8(program::base_name(words.get(at)?)).ok()?;
+    hints::unheard::why(program, words.get(at + 1..).unwrap_or_default())
 }
 
 fn base_name(program: &OsStr) -> &OsStr {

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::hints;
 use crate::error::Quote;
 use crate::policy::delay::jitter::Jitter;
 use crate::policy::verdict::condition::{Condition, ConditionError};
 use crate::policy::verdict::outcome::Signal;
 use crate::policy::verdict::text::PatternError;
+use crate::report::text::shortened;
 use crate::state::key::wrong_with;
 
 /// A value that cannot be read: what is wrong with it, and the form wanted.
@@ -53,8 +55,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
     if text.is_empty() {
         return Err(wrong("the duration is empty"));
     }
-    if text.starts_with('-') {
+    if text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '.')) {
         return Err(wrong("a duration cannot be negative"));
+    }
+    if let Some(hint) = uneven_unit(text) {
+        return Err(ValueError::new("months and years are not units of a duration", hint));
     }
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
@@ -64,9 +69,32 @@ pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
         let unit = unit.ok_or_else(|| wrong("not a duration"))?;
         return decimal_times(number, unit).map_err(wrong);
     }
-    humantime::parse_duration(text).map_err(|error| match error {
-        humantime::DurationError::NumberOverflow => wrong("the duration is too long"),
-        _ => wrong("not a duration"),
+    humantime::parse_duration(text).map_err(|error| {
+        let lower = text.to_ascii_lowercase();
+        let in_lower_case = humantime::parse_duration(&lower).is_ok() && uneven_unit(&lower).is_none();
+        if error == humantime::DurationError::NumberOverflow {
+            wrong("the duration is too long")
+        } else if in_lower_case {
+            ValueError::new("not a duration", format!("units are in lower case, as in {lower}"))
+        } else {
+            wrong("not a duration")
+        }
+    })
+}
+
+/// The hint for a duration with a unit that humantime takes for a month or a year: these have no fixed length,
+/// and `5M` is more often meant for minutes.
+fn uneven_unit(text: &str) -> Option<String> {
+    let units = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|unit| !unit.is_empty());
+    let uneven = units.clone().find(|unit| {
+        matches!(
+            *unit,
+            "M" | "month" | "months" | "Month" | "Months" | "y" | "yr" | "yrs" | "year" | "years" | "Y"
+        )
+    })?;
+    Some(match uneven {
+        "M" => "minutes are m, in lower case, as in 5m".to_owned(),
+        _ => "the longest unit is the week: write days or weeks, as in 30d or 52w".to_owned(),
     })
 }
 
@@ -308,22 +336,40 @@ pub(crate) fn seed(text: &str) -> Result<u64, ValueError> {
     }
 }
 
+/// The forms of a condition, for hints.
+const CONDITION: &str = "a condition lists exit statuses (22, 5-7), signals (TERM), http:503, or signal, timeout, \
+                         success, failure, any, transient, with commas between; or it is one stdout~REGEX";
+
 /// Reads a condition.
 ///
 /// # Errors
 /// The term that cannot be read.
 pub(crate) fn condition(text: &str) -> Result<Condition, ValueError> {
     Condition::parse(text).map_err(|error| {
-        let hint = match error {
-            ConditionError::Backwards(_) => "write the lower status first, as 5-7",
-            ConditionError::Http(_) => "write http:503, http:5xx or http:500-504",
-            ConditionError::TextInList(_) => "give it an option of its own; -r may be given more than once",
-            ConditionError::Pattern(_) => {
-                "it is a Rust regex, matched line by line; \\ takes a character as it is"
+        let meant = match &error {
+            ConditionError::Http(term) | ConditionError::Status(term) | ConditionError::Unknown(term) => {
+                // A regex may have commas of its own.
+                hints::condition::meant(term)
+                    .filter(|meant| !meant.contains('~'))
+                    .or_else(|| hints::condition::meant(text))
             }
-            ConditionError::Empty | ConditionError::Status(_) | ConditionError::Unknown(_) => {
-                "a condition lists exit statuses (22, 5-7), signals (TERM), http:503, or signal, timeout, \
-                 success, failure, any, transient, with commas between; or it is one stdout~REGEX"
+            _ => None,
+        };
+        let hint = match (&error, meant) {
+            (ConditionError::Status(_), Some(meant)) if meant.starts_with("http:") => {
+                format!("an exit status is 0 to 255; for the HTTP status write {meant}")
+            }
+            (_, Some(meant)) => format!("did you mean {}?", shortened(&meant)),
+            (ConditionError::Backwards(_), None) => "write the lower status first, as 5-7".to_owned(),
+            (ConditionError::Http(_), None) => "write http:503, http:5xx or http:500-504".to_owned(),
+            (ConditionError::TextInList(_), None) => {
+                "give it an option of its own; -r may be given more than once".to_owned()
+            }
+            (ConditionError::Pattern(_), None) => {
+                "it is a Rust regex, matched line by line; \\ takes a character as it is".to_owned()
+            }
+            (ConditionError::Empty | ConditionError::Status(_) | ConditionError::Unknown(_), None) => {
+                CONDITION.to_owned()
             }
         };
         let quote = match &error {
@@ -339,22 +385,22 @@ pub(crate) fn condition(text: &str) -> Result<Condition, ValueError> {
 /// What every attempt reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StdinName {
-    /// the same, from the beginning
+    /// the same input, from its beginning
     Replay,
-    /// what the attempt before has left
+    /// whatever the attempt before left unread
     Inherit,
     /// nothing
     Null,
 }
 
-/// How the delay is spread.
+/// How the delay is randomized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum JitterName {
     /// anything from 0 to the delay
     Full,
     /// half the delay, and anything up to the other half
     Equal,
-    /// anything from the first delay to three times the last one
+    /// from the first delay to three times the last one
     Decorrelated,
     /// the delay, and anything up to as much again
     Additive,

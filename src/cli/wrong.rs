@@ -1,26 +1,30 @@
 //! What clap says of a wrong command line, in one line of cause and one of hint.
 
 use std::error::Error as _;
+use std::ffi::OsString;
 
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::hints::{Names, SEE, nearest, one_dash, unknown_option};
 use super::values::ValueError;
 use crate::error::Error;
+use crate::policy::verdict::profile::{Profile, TABLE};
 use crate::report::text::shortened;
 
-const SEE: &str = "retry --help lists the options; put -- before the command if its name begins with -";
+/// Turns clap's error about these words into ours.
+pub(crate) fn explain(error: &clap::Error, definition: &Command, words: &[OsString]) -> Error {
+    let names = Names::new(definition);
+    let cause = cause(error, &names);
+    // `-timeout 5` is read as `-t imeout`, and whatever is wrong with that is not what is wrong.
+    let mut options = words.iter().map_while(|word| word.to_str().filter(|word| *word != "--"));
+    match (cause, options.find_map(|word| one_dash(word, &names))) {
+        (Error::Usage { cause, quote, .. }, Some(hint)) => Error::Usage { cause, hint, quote },
+        (error, _) => error,
+    }
+}
 
-/// What users of other programs of this name type, and what it is called here.
-const ELSEWHERE: [(&str, &str); 5] = [
-    ("-t", "attempts are -n or --max, the limit of one attempt is --timeout"),
-    ("-m", "attempts are -n or --max, the longest delay is --max-delay, the name in messages is --label"),
-    ("--times", "attempts are -n or --max"),
-    ("--message", "the name in messages is --label"),
-    ("--while", "the failures to retry are -r or --retry-on"),
-];
-
-/// Turns clap's error into ours.
-pub(crate) fn explain(error: &clap::Error) -> Error {
+fn cause(error: &clap::Error, names: &Names) -> Error {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),
@@ -32,7 +36,10 @@ pub(crate) fn explain(error: &clap::Error) -> Error {
     let name = bare(&option);
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     match error.kind() {
-        ErrorKind::UnknownArgument => unknown(&name, text(ContextKind::SuggestedArg)),
+        ErrorKind::UnknownArgument => {
+            let hint = unknown_option(&name, names).unwrap_or_else(|| SEE.to_owned());
+            Error::usage(format!("unknown option {name}"), hint)
+        }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             match error.source().and_then(|source| source.downcast_ref::<ValueError>()) {
                 Some(ValueError { cause, hint, quote }) => Error::Usage {
@@ -48,31 +55,12 @@ pub(crate) fn explain(error: &clap::Error) -> Error {
         }
         ErrorKind::ArgumentConflict => {
             let other = bare(&text(ContextKind::PriorArg).unwrap_or_default());
-            if other == name {
-                Error::usage(format!("{name} is given more than once"), "give it once")
-            } else {
-                Error::usage(format!("{name} and {other} contradict each other"), "give one of them")
-            }
+            Error::usage(format!("{name} and {other} contradict each other"), "give one of them")
         }
         ErrorKind::TooManyValues => Error::usage(format!("{name} takes no value"), SEE),
         ErrorKind::InvalidUtf8 => not_utf8(),
         _ => Error::usage(error.kind().to_string(), SEE),
     }
-}
-
-fn unknown(name: &str, suggestion: Option<String>) -> Error {
-    let suggestion = suggestion.and_then(|s| s.split(' ').next().map(ToOwned::to_owned));
-    let hint = ELSEWHERE
-        .iter()
-        .find(|(other, _)| *other == name)
-        .map(|(_, hint)| (*hint).to_owned())
-        .or_else(|| {
-            // clap's idea of what is like is wide.
-            let near = suggestion.filter(|suggested| strsim::osa_distance(name, suggested) <= 3)?;
-            Some(format!("did you mean {near}?"))
-        })
-        .unwrap_or_else(|| SEE.to_owned());
-    Error::usage(format!("unknown option {name}"), hint)
 }
 
 fn not_utf8() -> Error {
@@ -91,11 +79,61 @@ fn not_among(name: &str, value: &str, error: &clap::Error) -> Error {
         Some(ContextValue::Strings(valid)) if !valid.is_empty() => valid,
         _ => return Error::usage(format!("{name} needs a value"), SEE),
     };
+    let what = if name == "--profile" { "profile" } else { "value" };
     let cause = match value {
         "" => format!("{name} needs a value"),
-        value => format!("{name} {}: no such value", shown(value)),
+        value => format!("{name} {}: no such {what}", shown(value)),
     };
-    Error::usage(cause, format!("it is one of {}", valid.join(", ")))
+    let near = match name {
+        "--profile" => profile_of(value),
+        _ => synonym(name, value),
+    };
+    let near = near.or_else(|| nearest(value, valid.iter().map(String::as_str)));
+    let hint = match near {
+        Some(near) => format!("did you mean {near}? it is one of {}", valid.join(", ")),
+        None => format!("it is one of {}", valid.join(", ")),
+    };
+    Error::usage(cause, hint)
+}
+
+/// The row that knows a program, or one that goes by another name.
+fn profile_of(value: &str) -> Option<&'static str> {
+    let value = value.to_ascii_lowercase();
+    let known = Profile::for_program(&value).map(|row| row.name);
+    let other = match value.as_str() {
+        "postgres" | "postgresql" | "pg" => Some("psql"),
+        "k8s" | "kubernetes" => Some("kubectl"),
+        "redis" | "valkey" => Some("redis-cli"),
+        "openssh" => Some("ssh"),
+        "node" | "nodejs" => Some("npm"),
+        "python" => Some("pip"),
+        "opentofu" => Some("terraform"),
+        _ => None,
+    };
+    // Whatever it is called, it is in the table.
+    known.or(other).filter(|name| TABLE.iter().any(|row| row.name == *name))
+}
+
+/// What another tool calls a value.
+fn synonym(name: &str, value: &str) -> Option<&'static str> {
+    let value = value.to_ascii_lowercase();
+    match (name, value.as_str()) {
+        ("--backoff", "exp" | "expo" | "double" | "doubling") => Some("exponential"),
+        ("--backoff", "fib") => Some("fibonacci"),
+        ("--backoff", "fixed" | "none" | "const" | "static" | "flat") => Some("constant"),
+        ("--backoff", "incremental" | "incrementing" | "arithmetic") => Some("linear"),
+        ("--jitter", "true" | "yes" | "on" | "random" | "uniform") => Some("full"),
+        ("--jitter", "false" | "no" | "off" | "0") => Some("none"),
+        ("--jitter", "half") => Some("equal"),
+        ("--jitter", "aws" | "decorr") => Some("decorrelated"),
+        // A time or a share, as other tools have it.
+        ("--jitter", value) if value.starts_with(|c: char| c.is_ascii_digit() || c == '.') => {
+            Some("additive")
+        }
+        ("--stdin", "none" | "empty" | "close" | "closed" | "/dev/null") => Some("null"),
+        ("--stdin", "pass" | "through" | "-") => Some("inherit"),
+        _ => None,
+    }
 }
 
 /// A value as it was typed, or in quotes where that could be overlooked.

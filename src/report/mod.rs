@@ -188,6 +188,18 @@ impl Report {
         self.say(Volume::Normal, &line);
     }
 
+    /// Says that `http:` conditions cannot match, and why.
+    pub(crate) fn http_unheard(&mut self, why: &str) {
+        self.say(Volume::Verbose, &format!("the http: conditions cannot match: {why}"));
+    }
+
+    /// Says what to try, behind the line that says what failed.
+    pub(crate) fn hint(&mut self, hint: &str) {
+        if self.volume > Volume::Silent {
+            self.messages.say(&format!("retry: hint: {}", printable(hint)));
+        }
+    }
+
     fn say(&mut self, least: Volume, line: &str) {
         if self.volume >= least {
             self.messages.say(&format!("retry: {}: {line}", self.phrases.label));

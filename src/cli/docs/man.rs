@@ -174,7 +174,10 @@ A first attempt that succeeds is not mentioned.
 
 const AFTER_OPTIONS: &str = "\
 # DURATIONS AND SIGNALS
-A duration is a number of seconds (`5`, `0.25`), or has units (`500ms`, `1m 30s`, `1.5h`).
+A duration is a number of seconds (`5`, `0.25`), or has units (`500ms`, `1m 30s`, `1.5h`); the longest unit is the week.
+`--timeout` and `--deadline` take 0 for no limit.
+If an option that takes one value is given more than once, the last value counts, so that you can override what an
+alias gives; `--retry-on`, `--fatal-on` and `--success-on` add up.
 A signal is a name or a number, in any case: `TERM`, `SIGTERM`, `15`.
 # DELAYS
 With n counted from 0 for the first retry, the delay grows as delay*factor^n (exponential), delay*(n+1)

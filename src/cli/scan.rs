@@ -1,0 +1,201 @@
+//! Reads the words of the command line as getopt(3) does, before clap does.
+//!
+//! clap takes whatever follows an option for its value. This look tells a value that was left out
+//! (`--delay -- curl`) from one that begins with a dash, and finds where the command begins.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+
+use clap::{Arg, ArgAction, Command};
+
+/// What the words before the command are.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// Help is asked for: all options or the main ones.
+    Help { all: bool },
+    /// An option stands where the value of another should.
+    ValueMissing { option: String, value: String },
+    /// Options that can be read, up to the command.
+    Command { at: usize, last: Option<Given> },
+    /// An option that is not known, or the end of the words. clap says what is wrong.
+    Unknown,
+}
+
+/// An option with its value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// As typed: `--timeout`, `-d`.
+    pub(crate) option: String,
+    /// The name of its value.
+    pub(crate) takes: String,
+    pub(crate) value: OsString,
+}
+
+/// Reads words up to the command.
+pub(crate) fn read(definition: &Command, words: &[OsString]) -> Words {
+    let mut last = None;
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        let bytes = word.as_bytes();
+        if bytes == b"--" {
+            return Words::Command { at: at + 1, last: None };
+        }
+        if !bytes.starts_with(b"-") || bytes == b"-" {
+            return Words::Command { at, last };
+        }
+        let Some(option) = option(definition, word) else { return Words::Unknown };
+        if matches!(option.arg.get_action(), ArgAction::Help)
+            && (option.value.is_none() || option.typed.len() == 2)
+        {
+            return Words::Help { all: bytes.starts_with(b"--") };
+        }
+        at += 1;
+        last = match (takes_value(option.arg), option.value.clone()) {
+            (false, _) => None,
+            (true, Some(value)) => Some(option.given(value)),
+            (true, None) => {
+                let Some(value) = words.get(at) else { return Words::Unknown };
+                if is_option(definition, value) {
+                    let long = option.arg.get_long().map(|name| format!("--{name}"));
+                    return Words::ValueMissing {
+                        option: long.unwrap_or(option.typed),
+                        value: value_name(option.arg),
+                    };
+                }
+                at += 1;
+                Some(option.given(value.clone()))
+            }
+        };
+    }
+    Words::Unknown
+}
+
+/// An option, or the last of a bundle of short ones.
+struct Found<'a> {
+    arg: &'a Arg,
+    typed: String,
+    /// What is in the same word.
+    value: Option<OsString>,
+}
+
+impl Found<'_> {
+    fn given(&self, value: OsString) -> Given {
+        Given { option: self.typed.clone(), takes: value_name(self.arg), value }
+    }
+}
+
+fn option<'a>(definition: &'a Command, word: &OsStr) -> Option<Found<'a>> {
+    let bytes = word.as_bytes();
+    if let Some(long) = bytes.strip_prefix(b"--") {
+        let end = long.iter().position(|b| *b == b'=');
+        let name = std::str::from_utf8(&long[..end.unwrap_or(long.len())]).ok()?;
+        let arg = definition.get_arguments().find(|arg| arg.get_long() == Some(name))?;
+        let value = end.map(|end| OsStr::from_bytes(&long[end + 1..]).to_owned());
+        return Some(Found { arg, typed: format!("--{name}"), value });
+    }
+    let mut letters = bytes.get(1..)?.iter();
+    loop {
+        let letter = char::from(*letters.next()?);
+        let arg = definition.get_arguments().find(|arg| arg.get_short() == Some(letter))?;
+        let rest = letters.as_slice();
+        if takes_value(arg) || rest.is_empty() || matches!(arg.get_action(), ArgAction::Help) {
+            let value = (!rest.is_empty()).then(|| OsStr::from_bytes(rest).to_owned());
+            return Some(Found { arg, typed: format!("-{letter}"), value });
+        }
+    }
+}
+
+/// If the next word can be its value.
+fn takes_value(arg: &Arg) -> bool {
+    arg.get_action().takes_values() && !arg.is_require_equals_set()
+}
+
+fn value_name(arg: &Arg) -> String {
+    arg.get_value_names().map(<[_]>::concat).unwrap_or_default()
+}
+
+/// If a word is `--`, or is spelled exactly like one of the options.
+fn is_option(definition: &Command, word: &OsStr) -> bool {
+    let bytes = word.as_bytes();
+    let long = bytes.starts_with(b"--");
+    bytes == b"--"
+        || ((long || bytes.len() == 2) && bytes.starts_with(b"-") && option(definition, word).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::args::Args;
+
+    fn read_line(line: &str) -> Words {
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        read(&Args::command(), &words)
+    }
+
+    #[test]
+    fn the_command_begins_behind_the_options_and_their_values() {
+        for (line, at) in [
+            ("curl -f", 0),
+            ("-- curl", 1),
+            ("-n 3 curl", 2),
+            ("-n3 curl", 1),
+            ("-vn 3 curl", 2),
+            ("--max=3 --verbose -qd1 curl -n", 3),
+            ("--breaker-status x", 1),
+            ("--label -5 curl", 2),
+            ("--timeout -- curl", usize::MAX),
+        ] {
+            let found = match read_line(line) {
+                Words::Command { at, .. } => at,
+                _ => usize::MAX,
+            };
+            assert_eq!(found, at, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_an_option_is_missing() {
+        for (line, option) in [
+            ("-d -- curl", "--delay"),
+            ("--timeout -n 3 curl", "--timeout"),
+            ("-vn --delay 3 curl", "--max"),
+            ("--label --timeout=5 curl", "--label"),
+            ("--check -- curl", "--check"),
+            ("--breaker -- curl", "--breaker"),
+        ] {
+            let found = match read_line(line) {
+                Words::ValueMissing { option, .. } => option,
+                _ => String::new(),
+            };
+            assert_eq!(found, option, "{line}");
+        }
+        for line in ["--label=-v curl", "-d- curl", "--label - curl", "-n -5 curl", "-p -1"] {
+            assert!(!matches!(read_line(line), Words::ValueMissing { .. }), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_is_short_or_whole() {
+        assert_eq!(read_line("-vh --frob"), Words::Help { all: false });
+        assert_eq!(read_line("-n 3 --help"), Words::Help { all: true });
+        assert_eq!(read_line("--frob -h"), Words::Unknown);
+        assert!(matches!(read_line("curl -h"), Words::Command { at: 0, .. }));
+    }
+
+    #[test]
+    fn the_last_value_is_known_where_it_stands_before_the_command() {
+        let last = |line: &str| match read_line(line) {
+            Words::Command { last: Some(given), .. } => {
+                format!("{} {}", given.option, given.value.to_string_lossy())
+            }
+            _ => String::new(),
+        };
+        assert_eq!(last("--timeout 5 minutes"), "--timeout 5");
+        assert_eq!(last("--timeout=5 minutes"), "--timeout 5");
+        assert_eq!(last("-d5 minutes"), "-d 5");
+        assert_eq!(last("--timeout 5 -v minutes"), "");
+        assert_eq!(last("--timeout 5 -- minutes"), "");
+    }
+}

@@ -1,0 +1,163 @@
+//! What was probably meant: hints for a command that is not found, for values, and for conditions that cannot
+//! match. A hint never repeats a word of the command, which may be a secret.
+
+use crate::support::{Run, Scratch, retry};
+
+const SHELL: &str = "to run a shell command line: retry -- sh -c '...'";
+const ENV: &str = "to set a variable for the command: retry -- env NAME=VALUE COMMAND";
+const WORD: &str = "a shell function, alias or builtin needs its shell: retry -- bash -c '...'";
+
+#[track_caller]
+fn hinted(run: &Run, status: i32, hint: &str) {
+    run.code(status).stdout("");
+    let lines = run.messages();
+    run.check(
+        lines.last() == Some(&format!("retry: hint: {hint}").as_str()),
+        &format!("the last line is {hint:?}"),
+    );
+    run.check(lines.len() == 2, "one line of cause, one of hint");
+}
+
+#[test]
+fn a_command_that_is_not_found_gets_a_hint_without_its_words() {
+    for (words, hint) in [
+        (&["s3cret --token x"][..], SHELL),
+        (&["s3cret|x"], SHELL),
+        (&["s3cret&"], SHELL),
+        (&["s3cret;x"], SHELL),
+        (&["s3cret>x"], SHELL),
+        (&["<s3cret"], SHELL),
+        (&["$s3cret"], SHELL),
+        (&["'s3cret'"], SHELL),
+        (&["s3cret\"x\""], SHELL),
+        (&["`s3cret`"], SHELL),
+        (&["s3cret*"], SHELL),
+        (&["(s3cret)"], SHELL),
+        (&["TOKEN=s3cret curl"], SHELL),
+        (&["TOKEN=s3cret", "curl"], ENV),
+        (&["TOKEN=s3cret&x", "curl"], ENV),
+        (&["TOKEN=s3cret"], ENV),
+        (&["no-such-command", "s3cret"], WORD),
+    ] {
+        let run = retry().args(["-n", "3"]).args(words).run();
+        run.code(127).check(run.messages()[0].contains("not found"), "the cause comes first");
+        hinted(&run, 127, hint);
+        let line = run.messages()[1].to_owned();
+        assert!(!line.contains("s3cret") && !line.contains("no-such"), "{line}");
+        // Without options it is the same.
+        hinted(&retry().args(words).run(), 127, hint);
+    }
+}
+
+#[test]
+fn a_hint_comes_once_and_only_where_the_command_is_missing() {
+    let run = retry().args(["-n", "2", "-d", "0", "-r", "127", "no-such-command"]).run();
+    run.code(127).check(run.stderr.matches("hint:").count() == 1, "once");
+    let run = retry().args(["-q", "no-such-command"]).run();
+    run.code(127).check(run.messages().len() == 2, "-q has the final error, with its hint");
+    retry().args(["-qq", "no-such-command"]).run().code(127).silent();
+    // The command was there, and says itself what it misses.
+    let run = retry().args(["-n1"]).sh("exit 127").run();
+    run.code(127).check(!run.stderr.contains("hint:"), "no hint");
+    let run = retry().args(["/no/such/file"]).run();
+    run.code(127).check(!run.stderr.contains("hint:"), "no hint for a path");
+}
+
+#[test]
+fn a_unit_that_became_the_command_is_told() {
+    for (words, hint) in [
+        ("--timeout 5 minutes", "a duration is one word: --timeout 5m"),
+        ("--timeout 5 min -- true", "a duration is one word: --timeout 5m"),
+        ("--deadline=5 hours true", "a duration is one word: --deadline 5h"),
+        ("-d 0.5 seconds true", "a duration is one word: -d 0.5s"),
+        ("--max-delay 2 M true", "a duration is one word: --max-delay 2m"),
+    ] {
+        hinted(&retry().args(words.split(' ')).run(), 127, hint);
+    }
+}
+
+#[test]
+fn a_value_that_was_left_out_is_missed() {
+    for (words, option) in [
+        ("-d -- true", "--delay"),
+        ("--delay --max 3 true", "--delay"),
+        ("--timeout -n 3 true", "--timeout"),
+        ("--label -- true", "--label"),
+        ("--check -- true", "--check"),
+        ("--until -v true", "--until"),
+        ("--breaker -- true", "--breaker"),
+        ("-vn -- true", "--max"),
+        ("--profile -- true", "--profile"),
+        ("--idempotency-key --expand true", "--idempotency-key"),
+        ("--state --breaker x true", "--state"),
+        ("--signal", "--signal"),
+    ] {
+        let run = retry().args(words.split(' ')).run();
+        run.code(125).stdout("").says(&[&format!("retry: {option} needs a value"), "retry: hint: {*}"]);
+    }
+    // A value may begin with a dash.
+    retry().args(["--label=--", "true"]).run().code(0);
+    retry().args(["--label", "-5", "true"]).run().code(0);
+}
+
+#[test]
+fn a_value_that_is_nearly_right_is_corrected() {
+    for (words, hint) in [
+        ("-r 503", "an exit status is 0 to 255; for the HTTP status write http:503"),
+        ("-r 5xx", "did you mean http:5xx?"),
+        ("-x 400-499", "an exit status is 0 to 255; for the HTTP status write http:400-499"),
+        ("-r stderr:foo", "did you mean stderr~foo?"),
+        ("-r stdout=a,b", "did you mean stdout~a,b?"),
+        ("-u fail", "did you mean failure?"),
+        ("--until sucess", "did you mean success?"),
+        ("-r 22,tiemout", "did you mean timeout?"),
+        ("--timeout 5M", "minutes are m, in lower case, as in 5m"),
+        ("--timeout 5S", "units are in lower case, as in 5s"),
+        ("--deadline 1month", "the longest unit is the week: write days or weeks, as in 30d or 52w"),
+        ("-d 1,2years", "the longest unit is the week: write days or weeks, as in 30d or 52w"),
+        ("-p foo", "it is one of curl, {*}"),
+        ("-p curll", "did you mean curl? {*}"),
+        ("-p podman", "did you mean docker? {*}"),
+        ("-p postgres", "did you mean psql? {*}"),
+        ("-j 0.5", "did you mean additive? {*}"),
+        ("--backoff expo", "did you mean exponential? {*}"),
+    ] {
+        let run = retry().args(words.split(' ')).arg("true").run();
+        run.code(125).stdout("").says(&["retry: {*}", &format!("retry: hint: {hint}")]);
+    }
+    let run = retry().args(["-p", "foo", "true"]).run();
+    run.says(&["retry: --profile foo: no such profile", "retry: hint: {*}"]);
+}
+
+#[test]
+fn a_condition_that_cannot_match_is_told_once_with_v() {
+    let scratch = Scratch::new();
+    // Programs of these names, which never answer.
+    for name in ["curl", "wget"] {
+        scratch.script(name, "#!/bin/sh\nexit 8\n");
+    }
+    let told = |options: &str, command: &str| {
+        let path = format!("{}:/usr/bin:/bin", scratch.path().display());
+        let run = retry()
+            .args(["-n2", "-d0"])
+            .args(options.split(' '))
+            .args(command.split(' '))
+            .env("PATH", path)
+            .run();
+        run.stderr.matches("the http: conditions cannot match").count()
+    };
+    assert_eq!(told("-v -r http:503", "env curl -sS URL"), 1);
+    assert_eq!(told("-v -x http:404 -u http:200", "env A=b curl -sS URL"), 1);
+    assert_eq!(told("-v -r 7,http:5xx", "env wget -q URL"), 1);
+    for (options, command) in [
+        ("-r http:503", "env curl -sS URL"),
+        ("-v -r 7", "env curl -sS URL"),
+        ("-v -r http:503", "env curl -fsS URL"),
+        ("-v -r http:503", "env curl -sSi URL"),
+        ("-v -r http:503 --headers h", "env curl -sS URL"),
+        ("-v -r http:503", "env wget URL"),
+        ("-v -r http:503", "sh -c true"),
+    ] {
+        assert_eq!(told(options, command), 0, "{options} {command}");
+    }
+}
