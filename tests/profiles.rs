@@ -282,8 +282,7 @@ fn ssh_and_scp_that_do_not_get_through() {
     let Some(ssh) = Program::of("ssh", "ssh") else { return };
     ssh.run(SSH.iter().copied().chain(["-p", &port, "127.0.0.1", "true"]))
         .retryable(&[255], "Connection refused");
-    ssh.run(SSH.iter().copied().chain(["nothing.invalid", "true"]))
-        .retryable(&[255], "Could not resolve hostname");
+    ssh.run(SSH.iter().copied().chain(["nothing.invalid", "true"])).retryable(&[255], "unresolved host name");
     let silent = Server::new([Reply::Stall]);
     let soon = ["-oConnectTimeout=1"].into_iter().chain(SSH);
     ssh.run(soon.chain(["-p", &silent.port().to_string(), "127.0.0.1", "true"]))
@@ -428,10 +427,10 @@ fn git_that_does_not_reach_its_server() {
     let Some(git) = git() else { return };
     let git = git.env("GIT_SSH_COMMAND", format!("ssh {}", SSH.join(" ")));
     let nobody = refused_port();
-    git.run(["ls-remote", &nobody.url("/x.git")]).retryable(&[128], "Failed to connect");
-    git.run(["ls-remote", "http://nothing.invalid/x.git"]).retryable(&[128], "Could not resolve host");
+    git.run(["ls-remote", &nobody.url("/x.git")]).retryable(&[128], "failed connection");
+    git.run(["ls-remote", "http://nothing.invalid/x.git"]).retryable(&[128], "unresolved host name");
     git.run(["ls-remote", &format!("git://127.0.0.1:{}/x.git", nobody.port())])
-        .retryable(&[128], "unable to connect");
+        .retryable(&[128], "failed connection");
     git.run(["ls-remote", &format!("ssh://127.0.0.1:{}/x.git", nobody.port())])
         .retryable(&[128], "Connection refused");
     for (reply, words) in [(Reply::Reset, "Connection reset"), (Reply::Close, "Empty reply from server")] {
@@ -450,7 +449,7 @@ fn git_tells_a_status_that_passes_from_one_that_stays() {
     for (reply, words) in [
         (Reply::status(403), "HTTP 403"),
         (Reply::status(404), "repository not found"),
-        (Reply::status(401).header("WWW-Authenticate", "Basic realm=\"x\""), "could not read Username"),
+        (Reply::status(401).header("WWW-Authenticate", "Basic realm=\"x\""), "missing user name or password"),
     ] {
         let server = Server::new([reply]);
         git.run(["clone", &server.url("/x.git"), "x"]).fatal(&[128], words);
@@ -465,15 +464,15 @@ fn git_tells_a_status_that_passes_from_one_that_stays() {
 fn git_that_is_asked_for_what_is_not_there() {
     need!("git");
     let git = git().unwrap().env("GIT_CEILING_DIRECTORIES", "/");
-    git.run(["-C", "/", "status"]).fatal(&[128], "not a git repository");
-    git.run(["ls-remote", "no-such-repository"]).fatal(&[128], "does not appear to be a git repository");
+    git.run(["-C", "/", "status"]).fatal(&[128], "missing git repository");
+    git.run(["ls-remote", "no-such-repository"]).fatal(&[128], "missing git repository");
     git.run(["clone", "--no-such-option"]).fatal(&[129], "usage");
-    git.run(["no-such-command"]).fatal(&[1], "not a git command");
+    git.run(["no-such-command"]).fatal(&[1], "unknown git command");
     Command::new("git").args(["init", "-q"]).arg(git.scratch.join("r")).status().unwrap();
     git.run(["-C", "r", "rev-parse", "no-such-ref"]).fatal(&[128], "unknown revision or path");
     git.scratch.file("r/.git/index.lock", "");
     git.scratch.file("r/file", "");
-    git.run(["-C", "r", "add", "file"]).retryable(&[128], "File exists");
+    git.run(["-C", "r", "add", "file"]).retryable(&[128], "existing lock file");
 }
 
 /// An apt-get that knows nothing but `source`.
@@ -517,17 +516,17 @@ fn apt_get() {
     let forbidden = answers(403);
     apt(&forbidden.url("")).run(["update"]).fatal(&[100], "HTTP 403");
     let nobody = refused_port();
-    apt(&nobody.url("")).run(["update"]).retryable(&[100], "Could not connect");
-    apt("http://nothing.invalid").run(["update"]).retryable(&[100], "Could not resolve");
+    apt(&nobody.url("")).run(["update"]).retryable(&[100], "no connection");
+    apt("http://nothing.invalid").run(["update"]).retryable(&[100], "unresolved host name");
     let broken = Server::new([Reply::Close]);
     apt(&broken.url("")).run(["update"]).retryable(&[100], "Connection failed");
 
     let nothing = apt(&nobody.url(""));
-    nothing.run(["install", "no-such-package"]).fatal(&[100], "Unable to locate package");
+    nothing.run(["install", "no-such-package"]).fatal(&[100], "unknown package");
     nothing.run(["no-such-operation"]).fatal(&[100], "Invalid operation");
-    nothing.run(["--no-such-option", "update"]).fatal(&[100], "Command line option");
+    nothing.run(["--no-such-option", "update"]).fatal(&[100], "invalid command line option");
     nothing.scratch.file("sources", "no source\n");
-    nothing.run(["update"]).fatal(&[100], "The list of sources could not be read");
+    nothing.run(["update"]).fatal(&[100], "unreadable list of sources");
 }
 
 #[test]
@@ -553,9 +552,9 @@ fn pip() {
     let server = Server::new([page(), Reply::status(404)]);
     install(&server.url("/"), "0", "x").fatal(&[1], "HTTP 404");
     let server = Server::new([page()]);
-    install(&server.url("/"), "0", "x==2.0").fatal(&[1], "Could not find a version");
+    install(&server.url("/"), "0", "x==2.0").fatal(&[1], "no such version");
     pip.run(["install", "--no-such-option"]).fatal(&[2], "usage");
-    pip.run(["install", "-r", "no-such-file"]).fatal(&[1], "Could not open requirements file");
+    pip.run(["install", "-r", "no-such-file"]).fatal(&[1], "unreadable requirements file");
 }
 
 #[test]
@@ -585,10 +584,10 @@ fn docker() {
     let host = |port: u16| format!("tcp://127.0.0.1:{port}");
     docker
         .run(["-H", &host(nobody.port()), "pull", "x"])
-        .retryable(&[1], "Cannot connect to the Docker daemon");
+        .retryable(&[1], "no connection to the Docker daemon");
     docker
         .run(["-H", &host(nobody.port()), "run", "x"])
-        .retryable(&[125], "Cannot connect to the Docker daemon");
+        .retryable(&[125], "no connection to the Docker daemon");
     let daemon = |status: u16, message: &str| {
         let ping = Reply::status(200).header("Api-Version", "1.41").header("Ostype", "linux").body("OK");
         let answer = Reply::status(status)
@@ -623,7 +622,7 @@ fn kubectl() {
         ])
     };
     let nobody = refused_port();
-    get(&nobody.url("")).retryable(&[1], "was refused");
+    get(&nobody.url("")).retryable(&[1], "connection refused");
     let answer = |code: u16, reason: &str| {
         let body = format!(
             "{{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"m\",\
@@ -640,7 +639,7 @@ fn kubectl() {
     ] {
         get(&answer(code, reason).url("")).retryable(&[1], reason);
     }
-    get(&answer(401, "Unauthorized").url("")).fatal(&[1], "You must be logged in");
+    get(&answer(401, "Unauthorized").url("")).fatal(&[1], "missing login");
     for (code, reason) in [(404, "NotFound"), (403, "Forbidden"), (409, "AlreadyExists")] {
         get(&answer(code, reason).url("")).fatal(&[1], reason);
     }
@@ -663,7 +662,7 @@ fn aws() {
         Server::new([Reply::status(status).header("Content-Type", "text/xml").body(body)])
     };
     let nobody = refused_port();
-    call(&nobody.url("/")).retryable(&[255], "Could not connect to the endpoint URL");
+    call(&nobody.url("/")).retryable(&[255], "no connection to the endpoint URL");
     for (status, code) in [(400, "Throttling"), (503, "SlowDown"), (503, "ServiceUnavailable")] {
         call(&answer(status, code).url("/")).retryable(&[254, 255], code);
     }
@@ -700,14 +699,14 @@ fn postgresql_client(name: &'static str, row: &'static str) -> Option<Program> {
     Some(client)
 }
 
-const PASSING: [(&str, &str); 3] = [
-    ("57P03", "the database system is starting up"),
-    ("57P03", "the database system is shutting down"),
-    ("53300", "sorry, too many clients already"),
+const PASSING: [(&str, &str, &str); 3] = [
+    ("57P03", "the database system is starting up", "database startup"),
+    ("57P03", "the database system is shutting down", "database shutdown"),
+    ("53300", "sorry, too many clients already", "too many clients already"),
 ];
 const STAYING: [(&str, &str, &str); 3] = [
     ("28P01", "password authentication failed for user \"u\"", "password authentication failed"),
-    ("3D000", "database \"d\" does not exist", "does not exist"),
+    ("3D000", "database \"d\" does not exist", "missing role or database"),
     (
         "28000",
         "no pg_hba.conf entry for host \"127.0.0.1\", user \"u\", database \"d\"",
@@ -722,14 +721,14 @@ fn psql() {
         |port: u16| psql.run(["-X", "-w", "-h", "127.0.0.1", "-p", &port.to_string(), "-c", "select 1"]);
     let nobody = refused_port();
     connect(nobody.port()).retryable(&[2], "Connection refused");
-    connect(Talker::new("", "").port).retryable(&[2], "server closed the connection unexpectedly");
-    for (sqlstate, message) in PASSING {
-        connect(postgresql(sqlstate, message).port).retryable(&[2], message.trim_start_matches("sorry, "));
+    connect(Talker::new("", "").port).retryable(&[2], "connection closed by the server");
+    for (sqlstate, message, words) in PASSING {
+        connect(postgresql(sqlstate, message).port).retryable(&[2], words);
     }
     for (sqlstate, message, words) in STAYING {
         connect(postgresql(sqlstate, message).port).fatal(&[2], words);
     }
-    psql.run(["-X", "-w", "-h", "nothing.invalid"]).retryable(&[2], "could not translate host name");
+    psql.run(["-X", "-w", "-h", "nothing.invalid"]).retryable(&[2], "unresolved host name");
     psql.run(["--no-such-option"]).fatal(&[1], "error");
 }
 
@@ -740,7 +739,7 @@ fn pg_isready() {
     let nobody = refused_port();
     ask(nobody.port()).retryable(&[2], "no response");
     let starting = postgresql("57P03", "the database system is starting up");
-    ask(starting.port).retryable(&[1], "rejecting connections");
+    ask(starting.port).retryable(&[1], "rejected connection");
     ready.run(["--no-such-option"]).fatal(&[3], "no attempt made");
 }
 
@@ -751,8 +750,8 @@ fn pg_dump_and_its_kin() {
         let Some(program) = postgresql_client(name, "pg_dump") else { continue };
         let connect = |port: u16| program.run(["-w", "-h", "127.0.0.1", "-p", &port.to_string()]);
         connect(nobody.port()).retryable(&[1], "Connection refused");
-        let (sqlstate, message) = PASSING[0];
-        connect(postgresql(sqlstate, message).port).retryable(&[1], message);
+        let (sqlstate, message, words) = PASSING[0];
+        connect(postgresql(sqlstate, message).port).retryable(&[1], words);
         let (sqlstate, message, words) = STAYING[0];
         connect(postgresql(sqlstate, message).port).fatal(&[1], words);
         program.run(["--no-such-option"]).fatal(&[1], "error");
@@ -767,7 +766,7 @@ fn mysql() {
         let args = ["--no-defaults", "-h", "127.0.0.1", "-P", &port.to_string(), "-u", "u"];
         client.run(args.into_iter().chain(["--connect-timeout", "10", "-e", "select 1"]))
     };
-    connect(nobody.port()).retryable(&[1], "Can't connect");
+    connect(nobody.port()).retryable(&[1], "no connection");
     // An error packet instead of a handshake: length, number, 0xff, code, SQLSTATE, message.
     let packet = |code: u16, text: &str| {
         let mut packet = vec![u8::try_from(text.len() + 3).unwrap(), 0, 0, 0, 0xff];
@@ -777,7 +776,7 @@ fn mysql() {
     };
     connect(packet(1040, "#08004Too many connections").port).retryable(&[1], "Too many connections");
     let blocked = packet(1129, "Host '127.0.0.1' is blocked because of many connection errors");
-    connect(blocked.port).fatal(&[1], "blocked");
+    connect(blocked.port).fatal(&[1], "blocked host");
     connect(Talker::new("", "").port).retryable(&[1], "Lost connection");
     client.run(["--no-defaults", "--no-such-option"]).fatal(&[2], "unknown option");
 }
@@ -787,7 +786,7 @@ fn redis_cli() {
     let Some(redis) = Program::of("redis-cli", "redis-cli") else { return };
     let get = |port: u16| redis.run(["-e", "-h", "127.0.0.1", "-p", &port.to_string(), "get", "x"]);
     let nobody = refused_port();
-    get(nobody.port()).retryable(&[1], "Could not connect");
+    get(nobody.port()).retryable(&[1], "no connection");
     for (reply, words) in
         [("-LOADING Redis is loading the dataset in memory\r\n", "LOADING"), ("-BUSY x\r\n", "BUSY")]
     {
@@ -809,7 +808,7 @@ fn restic() {
     let forbidden = answers(403);
     snapshots(&format!("rest:{}", forbidden.url("/"))).fatal(&[1], "HTTP 403");
     // 10 since 0.17.
-    snapshots("no-such-repository").fatal(&[1, 10], "unable to open config file");
+    snapshots("no-such-repository").fatal(&[1, 10], "missing config file");
     restic.run(["--no-such-option"]).fatal(&[1], "unknown flag");
 }
 
@@ -849,7 +848,7 @@ fn gh() {
     for (status, message, words) in [
         (404, "Not Found", "HTTP 404"),
         (401, "Bad credentials", "HTTP 401"),
-        (403, "Resource not accessible by integration", "Resource not accessible"),
+        (403, "Resource not accessible by integration", "inaccessible resource"),
     ] {
         gh.run(["api", &answer(status, message).url("/x")]).fatal(&[1], words);
     }
@@ -892,7 +891,7 @@ fn ansible() {
         .retryable(&[4], "UNREACHABLE");
     ansible
         .run(["all", "-i", "localhost,", "-c", "local", "-m", "no_such_module"])
-        .fatal(&[2], "a task failed");
+        .fatal(&[2], "failed task");
     ansible.run(["--no-such-option"]).fatal(&[2], "usage");
     if let Some(sshd) = Sshd::start() {
         let through = format!("--ssh-common-args={}", sshd.options("known").join(" "));

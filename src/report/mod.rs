@@ -643,7 +643,7 @@ fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
             Outcome::Exited(status) => format!("profile {name}: {status} is retryable"),
             _ => format!("profile {name}"),
         },
-        Rule::Line { name, words } => format!("profile {name}: \"{words}\" is retryable"),
+        Rule::Line { name, words } => format!("profile {name}: {words} is retryable"),
         Rule::Http { status, by: Some(name) } => format!("profile {name}: HTTP {status} is retryable"),
         Rule::Http { status, by: None } => format!("--headers: HTTP {status} is retryable"),
         Rule::ExitZero => "exit 0".to_owned(),

@@ -36,7 +36,8 @@ pub(crate) struct Profile {
     pub(crate) programs: &'static [&'static str],
     /// Where the statuses and messages are documented.
     pub(crate) source: &'static str,
-    /// Statuses, their class, and a reason to print.
+    /// Statuses, their class, and a reason to print: a noun phrase, which reads well in
+    /// `exited 7 (...)` and in `... is fatal`.
     pub(crate) statuses: &'static [(RangeInclusive<u8>, Class, &'static str)],
     /// Lines of its stderr that tell more than its status. A fatal one outranks a retryable one.
     pub(crate) patterns: &'static [Pattern],
@@ -154,7 +155,7 @@ pub(crate) struct Pattern {
 /// What a line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Says {
-    /// A class, and a reason to print: the telling words of the line.
+    /// A class, and a reason to print: a noun phrase, or the code that the line has.
     Class(Class, &'static str),
     /// The pattern's first group is an HTTP status.
     HttpStatus,
@@ -414,6 +415,34 @@ mod tests {
             let listed: Vec<u8> =
                 (0..=u8::MAX).filter(|s| row.status(*s).is_some_and(|(c, _)| c == class)).collect();
             assert_eq!(listed, statuses, "{name} {class:?}");
+        }
+    }
+
+    /// A verb makes a clause, or a participle that stands alone, and neither reads well before
+    /// "is fatal".
+    #[test]
+    fn every_reason_is_a_noun_phrase() {
+        let verbs = Regex::new(concat!(
+            r"^(?:is|are|was|were|be|do|does|must|may|can|could|cannot|can't|unable|failed to|try|please|you",
+            r"|refused|denied|rejected|unauthorized|interrupted|cancelled|blocked|timed out|giving up|not)$",
+            r"|(?i)^(?:is|was|were|does|do|must|could|cannot|can't|unable|failed to|please|you) ",
+            r"|(?i) (?:is|are|was|were|does|do|must|could|cannot|can't|doesn't|didn't|couldn't|has|have|hung up) ",
+        ));
+        let verbs = verbs.unwrap();
+        for row in TABLE {
+            let statuses = row.statuses.iter().map(|(_, _, reason)| *reason);
+            let lines = row.patterns.iter().filter_map(|pattern| match pattern.says {
+                Says::Class(_, words) => Some(words),
+                Says::HttpStatus => None,
+            });
+            for reason in statuses.chain(lines) {
+                // The README and the man page quote curl's 7, which is never fatal.
+                assert!(
+                    !verbs.is_match(reason.as_bytes()) || reason == "could not connect",
+                    "{}: {reason}",
+                    row.name
+                );
+            }
         }
     }
 

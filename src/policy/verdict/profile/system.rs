@@ -9,9 +9,9 @@ pub(super) const TIMEOUT: Profile = Profile {
     source: "timeout(1), EXIT STATUS",
     // 137 is KILL, and any other status is the command's own.
     statuses: &[
-        (124..=124, Retryable, "timed out"),
-        (125..=125, Fatal, "timeout itself failed"),
-        (126..=126, Fatal, "command could not be run"),
+        (124..=124, Retryable, "timeout"),
+        (125..=125, Fatal, "failure of timeout itself"),
+        (126..=126, Fatal, "unrunnable command"),
         (127..=127, Fatal, "command not found"),
     ],
     patterns: &[],
@@ -35,7 +35,7 @@ pub(super) const SYSEXITS: Profile = Profile {
         (70..=70, Fatal, "internal error"),
         (71..=71, Ambiguous, "system error"),
         (72..=72, Fatal, "missing system file"),
-        (73..=73, Fatal, "could not create its output"),
+        (73..=73, Fatal, "unwritable output"),
         (74..=74, Ambiguous, "I/O error"),
         (75..=75, Retryable, "temporary failure"),
         (76..=76, Fatal, "protocol error"),
