@@ -112,19 +112,19 @@ fn a_deadline_cuts_an_attempt() {
 #[test]
 fn a_delay_that_cannot_fit_is_not_begun() {
     let run =
-        retry().args(["--deadline", "60s", "-d", "100", "-j", "none"]).sh("exit 7").limit(BOUNDED).run();
+        retry().args(["--deadline", "60s", "-d", "200", "-j", "none"]).sh("exit 7").limit(BOUNDED).run();
     run.code(7).says(&[
         "retry: sh: gave up after 1 attempt in {T}: the next delay does not fit into the deadline of 60s; \
          exited 7",
     ]);
-    // Nor can a half of what is left, where no delay may be so short.
+    // A shortened delay would be below the lower bound.
     let run = retry().args(["--deadline", "60", "-d", "0", "--min-delay", "90"]);
     let run = run.sh("kill -KILL $$").limit(BOUNDED).run();
     run.code(137).says(&["retry: sh: gave up after 1 attempt in {T}: {*}deadline of 60s; killed by KILL"]);
 }
 
 #[test]
-fn a_delay_past_the_deadline_is_cut_to_half_of_the_rest() {
+fn a_delay_past_the_deadline_is_shortened_so_that_one_more_attempt_fits() {
     let run = retry().args(["--deadline", "60", "-d", "0.1,500", "-j", "none"]).sh("exit 7").spawn();
     run.wait_for_stderr("attempt 2 exited 7; next in ");
     run.wait_for_stderr("s\nretry: sh: attempt 2 exited 7; next in ");
@@ -134,7 +134,19 @@ fn a_delay_past_the_deadline_is_cut_to_half_of_the_rest() {
         .lines()
         .filter_map(|line| line.rsplit_once("; next in ")?.1.trim_end_matches('s').parse().ok())
         .collect();
-    assert!(matches!(announced[..], [0.1, half] if (20.0..=30.0).contains(&half)), "{text}");
+    assert!(matches!(announced[..], [0.1, shortened] if (50.0..=54.0).contains(&shortened)), "{text}");
+}
+
+/// Twice the time of the longest attempt does not fit: the run ends at once with the command's status, where an
+/// attempt after half of the rest would have been cut by the deadline (124).
+#[test]
+fn no_attempt_is_begun_that_the_deadline_would_cut() {
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let script = format!("{}; sleep 0.6; exit 7", log.echo("$RETRY_ATTEMPT"));
+    let run = retry().args(["--deadline", "2", "-d", "0.05,500"]).sh(script).limit(BOUNDED).run();
+    run.code(7).check(log.lines() == ["1", "2"], "two whole attempts, and no third");
+    run.stderr_contains("the next delay does not fit into the deadline of 2s; exited 7");
 }
 
 #[test]

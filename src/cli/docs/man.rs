@@ -188,8 +188,10 @@ A list is the schedule itself, as in `--delay 1,5,30s`, and its last entry repea
 `--jitter` is given.
 There is no wait after the last attempt.
 
-A delay that would end after `--deadline` is cut to half of the time left, while that is at least the first
-delay; otherwise `retry` gives up at once.
+A delay that would end after `--deadline` is shortened so that one more attempt fits: twice the time of the longest
+attempt so far, and at least a tenth of the time left, stay free.
+If that leaves less than half of the first delay, or less than `--min-delay`, `retry` gives up at once.
+A wait that a server asked for is never shortened.
 An attempt that still runs at the deadline is ended as at its timeout.
 # CONDITIONS
 A CONDITION is a comma-separated list; it holds when one of its terms does.

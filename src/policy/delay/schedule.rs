@@ -48,6 +48,8 @@ pub(crate) struct Progress {
     in_all: u64,
     /// The last delay; the first delay at the start.
     previous: Duration,
+    /// How long the longest attempt of the run took.
+    longest: Duration,
 }
 
 impl Progress {
@@ -80,7 +82,7 @@ pub(crate) enum Next {
 impl Schedule {
     /// The state before the first attempt.
     pub(crate) fn start(&self) -> Progress {
-        Progress { attempts: 0, in_all: 0, previous: self.growth.first() }
+        Progress { attempts: 0, in_all: 0, previous: self.growth.first(), longest: Duration::ZERO }
     }
 
     /// Whether no attempt can follow the one of this number, however it ends. One that proves healthy is the
@@ -107,6 +109,7 @@ impl Schedule {
         }
         progress.attempts = progress.attempts.saturating_add(1);
         progress.in_all = progress.in_all.saturating_add(1);
+        progress.longest = progress.longest.max(ran);
     }
 
     /// What follows when the counted attempt's failure is retryable, `elapsed` into the run; `asked` is what
@@ -146,16 +149,20 @@ impl Schedule {
         let Some((deadline, left)) = left.filter(|(_, left)| delay >= *left) else {
             return Next::Wait(delay);
         };
-        if least < left {
-            // Only its spread does not fit.
-            let most = left.saturating_sub(TICK).max(least);
-            return Next::Wait(uniform(least, most, rng).clamp(least, most));
+        let room = room(left, progress.longest);
+        match asked.map(|_| wish) {
+            _ if room.max(wish) < (self.growth.first() / 2).max(self.floor) => {
+                Next::Stop(Exhausted::DelayPastDeadline(deadline))
+            }
+            None => Next::Wait(room),
+            Some(wish) => {
+                // Not earlier than asked, and a crowd not all together: where the attempt has no room, within a
+                // tenth of what is left after the wish.
+                let from = least.min(room).max(wish).max(self.floor);
+                let to = room.max(from + left.saturating_sub(from).saturating_sub(TICK) / 10);
+                Next::Wait(if self.jitter == Jitter::None { from.max(room) } else { uniform(from, to, rng) })
+            }
         }
-        let half = left / 2;
-        if half >= self.growth.first().max(self.floor).max(wish) {
-            return Next::Wait(half);
-        }
-        Next::Stop(Exhausted::DelayPastDeadline(deadline))
     }
 
     fn draw(&self, progress: &mut Progress, rng: &mut impl Rng) -> Duration {
@@ -169,6 +176,13 @@ impl Schedule {
         progress.previous = delay;
         delay
     }
+}
+
+/// The longest wait after which an attempt still fits before the deadline, `left` away: twice the time of the
+/// longest attempt stays free, and a tenth of what is left in any case.
+fn room(left: Duration, longest: Duration) -> Duration {
+    let tenth = left.saturating_sub(left / 10 * 9).max(TICK);
+    left.saturating_sub(longest.saturating_mul(2).max(tenth))
 }
 
 #[cfg(test)]
@@ -229,29 +243,98 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_past_the_deadline_is_halved_into_the_time_left_while_that_is_worth_it() {
+    fn a_delay_past_the_deadline_is_shortened_while_that_is_worth_it() {
         let deadline = secs(10);
         let schedule = Schedule { max_attempts: None, deadline: Some(deadline), ..schedule() };
-        // 1 + 2 + 4 = 7; 8 does not fit into 3, half of it does; then 0.75 is under the first delay.
+        // 1 + 2 + 4 = 7; 8 does not fit into 3, nine tenths of it do; then 0.27 is under half the first delay.
         assert_eq!(
             steps(&schedule, Duration::ZERO, 0, 9),
             [
                 Next::Wait(secs(1)),
                 Next::Wait(secs(2)),
                 Next::Wait(secs(4)),
-                Next::Wait(Duration::from_millis(1500)),
+                Next::Wait(Duration::from_millis(2700)),
                 Next::Stop(Exhausted::DelayPastDeadline(deadline)),
             ]
         );
         assert_eq!(steps(&schedule, deadline, 0, 9), [Next::Stop(Exhausted::Deadline(deadline))]);
     }
 
+    /// What follows an attempt that ran so long, `left` before the deadline.
+    fn after_attempt(
+        schedule: &Schedule,
+        ran: Duration,
+        left: Duration,
+        wish: Option<Duration>,
+        seed: u64,
+    ) -> Next {
+        let deadline = ran + left;
+        let schedule = Schedule { deadline: Some(deadline), max_attempts: None, ..schedule.clone() };
+        let mut progress = schedule.start();
+        schedule.count(&mut progress, ran);
+        schedule.next(&mut progress, ran, wish.map(asked), &mut rng(seed))
+    }
+
+    #[test]
+    fn a_shortened_delay_leaves_room_for_an_attempt() {
+        let slow = Schedule { growth: Growth::Constant { delay: secs(60) }, ..schedule() };
+        let next = |ran, left| after_attempt(&slow, secs(ran), secs(left), None, 0);
+        let over = |deadline| Next::Stop(Exhausted::DelayPastDeadline(secs(deadline)));
+        // A tenth, or twice the attempt.
+        assert_eq!(next(0, 50), Next::Wait(secs(45)));
+        assert_eq!(next(2, 50), Next::Wait(secs(45)));
+        assert_eq!(next(10, 50), Next::Wait(secs(30)));
+        // Half the first delay is the least that is worth it.
+        assert_eq!(next(11, 50), over(61));
+        assert_eq!(next(30, 50), over(80));
+        assert_eq!(next(0, 33), over(33));
+        // What fits is not shortened, however long the attempt.
+        assert_eq!(next(60, 61), Next::Wait(secs(60)));
+        // The first entry of a list is its first delay.
+        let list = Growth::List { first: secs(1), rest: vec![secs(500)] };
+        let list = Schedule { growth: list, ..schedule() };
+        let mut progress = list.start();
+        let limited = Schedule { deadline: Some(secs(50)), max_attempts: None, ..list };
+        for expected in [Next::Wait(secs(1)), Next::Wait(secs(45))] {
+            limited.count(&mut progress, Duration::ZERO);
+            assert_eq!(limited.next(&mut progress, Duration::ZERO, None, &mut rng(0)), expected);
+        }
+        // The longest attempt counts, not the last one; also after a healthy one.
+        let healthy = Schedule { healthy_after: Some(secs(10)), deadline: Some(secs(50)), ..slow.clone() };
+        let mut progress = healthy.start();
+        for ran in [2, 10, 1] {
+            healthy.count(&mut progress, secs(ran));
+        }
+        assert_eq!(healthy.next(&mut progress, Duration::ZERO, None, &mut rng(0)), Next::Wait(secs(30)));
+    }
+
+    #[test]
+    fn a_wish_is_not_shortened_where_an_attempt_has_no_room() {
+        let spread = Schedule { jitter: Jitter::Full, ..schedule() };
+        // 48 of 50 s asked for, and attempts of 10 s. A draw that fits stays, and any other comes as soon as it may.
+        let waits = (0..50).map(|seed| after_attempt(&spread, secs(10), secs(50), Some(secs(48)), seed));
+        let (early, late): (Vec<_>, Vec<_>) = waits.partition(|next| {
+            matches!(next, Next::Wait(wait) if (secs(48)..=Duration::from_millis(48_200)).contains(wait))
+        });
+        assert!(early.len() >= 20, "{early:?}");
+        for next in late {
+            assert!(matches!(next, Next::Wait(wait) if (secs(48)..secs(50)).contains(&wait)), "{next:?}");
+        }
+        assert_eq!(after_attempt(&schedule(), secs(10), secs(50), Some(secs(48)), 0), Next::Wait(secs(48)));
+        // A backoff that is too long gives way to the wish.
+        let slow = Schedule { growth: Growth::Constant { delay: secs(60) }, ..schedule() };
+        assert_eq!(after_attempt(&slow, secs(5), secs(50), Some(secs(20)), 0), Next::Wait(secs(40)));
+        assert_eq!(after_attempt(&slow, secs(20), secs(50), Some(secs(35)), 0), Next::Wait(secs(35)));
+        let next = after_attempt(&slow, secs(20), secs(50), Some(secs(20)), 0);
+        assert_eq!(next, Next::Stop(Exhausted::DelayPastDeadline(secs(70))));
+    }
+
     #[test]
     fn the_cut_delay_is_not_shorter_than_the_floor() {
-        let schedule = Schedule { deadline: Some(secs(10)), floor: secs(6), ..schedule() };
+        let schedule = Schedule { deadline: Some(secs(12)), floor: secs(6), ..schedule() };
         assert_eq!(
             steps(&schedule, Duration::ZERO, 0, 9),
-            [Next::Wait(secs(6)), Next::Stop(Exhausted::DelayPastDeadline(secs(10))),]
+            [Next::Wait(secs(6)), Next::Stop(Exhausted::DelayPastDeadline(secs(12))),]
         );
     }
 
@@ -364,8 +447,8 @@ mod tests {
                 Next::Stop(Exhausted::AskedPastDeadline { .. } | Exhausted::Deadline(_)) => {
                     prop_assert!(elapsed + told >= deadline);
                 }
-                // The backoff does not fit, nor a half of what is left.
-                Next::Stop(_) => prop_assert!(2 * first.max(told) > deadline - elapsed - 1),
+                // The backoff does not fit, and what is left is not worth it.
+                Next::Stop(_) => prop_assert!(first * 5 > (deadline - elapsed) * 9 && told < deadline - elapsed),
             }
         }
 
@@ -389,6 +472,42 @@ mod tests {
                     prop_assert!(now < Duration::from_millis(deadline));
                     prop_assert!(delay >= Duration::from_millis(floor));
                 }
+            }
+        }
+
+        /// A delay that does not fit is shortened exactly so that an attempt fits, or none follows; what a server
+        /// asked for and the lower bound hold in any case.
+        #[test]
+        fn a_delay_is_shortened_to_make_room_or_given_up(
+            seed: u64, left in 1u64..100_000, ran in 0u64..50_000, first in 0u64..200_000, floor in 0u64..50_000,
+            told in prop::option::of(1u64..100_000), spread: bool, list: bool,
+        ) {
+            let millis = Duration::from_millis;
+            let growth = match list {
+                true => Growth::List { first: millis(first), rest: vec![millis(9)] },
+                false => Growth::Constant { delay: millis(first) },
+            };
+            let jitter = if spread { Jitter::Full } else { Jitter::None };
+            let schedule = Schedule { growth, jitter, floor: millis(floor), cap: secs(1000), ..schedule() };
+            let told = told.map(millis);
+            let (left, ran) = (millis(left), millis(ran));
+            let room = left.saturating_sub((ran * 2).max(left / 10));
+            let least = (millis(first) / 2).max(millis(floor));
+            match after_attempt(&schedule, ran, left, told, seed) {
+                Next::Wait(wait) => {
+                    prop_assert!(wait < left && wait >= millis(floor) && wait >= told.unwrap_or_default());
+                    if jitter == Jitter::None && told.is_none() {
+                        let whole = millis(first).max(millis(floor));
+                        let fits = if whole < left { whole } else { room };
+                        prop_assert!(wait.abs_diff(fits) <= Duration::from_micros(1), "{wait:?} {fits:?}");
+                        prop_assert!(whole < left || wait >= least);
+                    }
+                }
+                Next::Stop(Exhausted::AskedPastDeadline { asked, .. }) => prop_assert!(asked.wait >= left),
+                Next::Stop(Exhausted::DelayPastDeadline(_)) => {
+                    prop_assert!(room.max(told.unwrap_or_default()) <= least);
+                }
+                stop @ Next::Stop(_) => prop_assert!(false, "{stop:?}"),
             }
         }
 
