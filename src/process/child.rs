@@ -9,12 +9,12 @@ use std::ffi::{CStr, CString, OsStr, c_char, c_void};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal::{SIGTSTP, SIGTTIN, SIGTTOU};
 
+use super::launch::{Launch, SHELL, Search, Told};
 use super::signal::{Signals, pending};
 use super::terminal::Group;
 use crate::policy::verdict::outcome::{NotStarted, Outcome, Signal};
@@ -22,9 +22,6 @@ use crate::streams::watch::Ends;
 
 /// Where execvp(3) looks when PATH is not set (confstr(3), _CS_PATH).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
-
-/// The shell of a script without `#!` (execvp(3)).
-const SHELL: &CStr = c"/bin/sh";
 
 /// Room for the few frames between clone(2) and execve(2); signals are blocked meanwhile.
 const STACK: usize = 32 * 1024;
@@ -104,88 +101,32 @@ impl Command {
         let mut script: Vec<*const c_char> = vec![SHELL.as_ptr(), std::ptr::null()];
         script.extend(arguments.iter().skip(1));
 
-        // Shared with the child, which runs in this memory until its execve succeeds.
-        let mut search = Search::new(self.candidates.len());
-        let came = AtomicU64::new(0);
-        let parent = std::process::id();
-        let mask = libc_set(start.signals);
         let stops: SigSet = [SIGTSTP, SIGTTIN, SIGTTOU].into_iter().collect();
-        let stop_set = *stops.as_ref();
         let redirected: Vec<(i32, i32)> = start
             .ends
             .iter()
             .flat_map(|(end, targets)| targets.iter().map(|target| (end.as_raw_fd(), *target)))
             .collect();
-        // Not filled with zeros: a stack that is not used takes no memory.
-        let mut stack = Box::<[u8]>::new_uninit_slice(STACK);
-        let mut child = || -> libc::c_int {
-            // SAFETY: only async-signal-safe calls on memory that outlives the child's stay in it, as the
-            // parent is suspended until it execs or exits (vfork(2)); nothing allocates or unwinds.
-            unsafe {
-                if start.group == Group::Own {
-                    libc::setpgid(0, 0);
-                }
-                for (from, to) in &redirected {
-                    // Both are open and differ, so it does not fail; the copy stays open over execve.
-                    libc::dup2(*from, *to);
-                }
-                libc::prctl(libc::PR_SET_PDEATHSIG, start.death_signal.number());
-                // 0: retry is outside the pid namespace that it gives to its children.
-                let now = libc::getppid().cast_unsigned();
-                if now != 0 && now != parent {
-                    // retry died before the line above: nobody would tell.
-                    libc::_exit(125);
-                }
-                if start.signals.child_ignored() {
-                    let mut action: libc::sigaction = std::mem::zeroed();
-                    action.sa_sigaction = libc::SIG_IGN;
-                    libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
-                }
-                // What is sent to the group from now on comes to the command as well.
-                let mut pending: libc::sigset_t = std::mem::zeroed();
-                libc::sigpending(&raw mut pending);
-                for signal in 1..=31 {
-                    if libc::sigismember(&raw const pending, signal) == 1 {
-                        came.fetch_or(1 << signal, Ordering::Relaxed);
-                    }
-                }
-                if start.group == Group::Shared {
-                    // A ^Z of just now would stop the child before its execve, and retry with it, for good.
-                    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-                    while libc::sigtimedwait(&raw const stop_set, std::ptr::null_mut(), &raw const at_once)
-                        > 0
-                    {}
-                }
-                libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
-                for (i, candidate) in self.candidates.iter().enumerate() {
-                    libc::execve(candidate.as_ptr(), arguments.as_ptr(), environment.as_ptr());
-                    let mut errno = *libc::__errno_location();
-                    if errno == libc::ENOEXEC {
-                        *script.as_mut_ptr().add(1) = candidate.as_ptr();
-                        libc::execve(SHELL.as_ptr(), script.as_ptr(), environment.as_ptr());
-                        errno = *libc::__errno_location();
-                    }
-                    if !search.goes_on(i, errno) {
-                        break;
-                    }
-                }
-                search.failed = true;
-                libc::_exit(126)
-            }
+        // Shared with the child, which runs in this memory until its execve succeeds.
+        let mut launch = Launch {
+            group: start.group,
+            redirected: &redirected,
+            death_signal: start.death_signal.number(),
+            parent: std::process::id(),
+            child_ignored: start.signals.child_ignored(),
+            mask: *start.signals.mask().as_ref(),
+            stops: *stops.as_ref(),
+            candidates: &self.candidates,
+            arguments: &arguments,
+            environment: &environment,
+            script: &mut script,
+            told: Told { search: Search::new(self.candidates.len()), own: 0 },
         };
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: the stack is ours and large enough, and CLONE_VFORK keeps it and the closure alive for
-        // as long as the child uses them. A stack grows down, from an address that 16 divides (clone(2)).
-        let pid = Errno::result(unsafe {
-            let top = stack.as_mut_ptr().add(STACK).cast::<c_void>();
-            let top = top.byte_sub(top.addr() % 16);
-            clone_into(&mut child, top, flags)
-        })
-        .map_err(NotStarted::NoProcess)?;
+        let pid = clone_into(&mut launch).map_err(NotStarted::NoProcess)?;
+        let Told { search, own } = launch.told;
         if !search.failed {
-            let came = came.load(Ordering::Relaxed);
             let mut early = pending();
-            for signal in early.clone().iter().filter(|signal| came & (1 << *signal as u64) != 0) {
+            for signal in early.clone().iter().filter(|signal| own & (1 << *signal as u64) != 0) {
                 // The child has dropped the stops.
                 if !stops.contains(signal) {
                     early.remove(signal);
@@ -212,56 +153,23 @@ impl Command {
     }
 }
 
-/// What the search for the command has met, in the order of its candidates.
-#[derive(Debug, Clone, Copy)]
-struct Search {
-    /// There are several candidates: the directories of PATH.
-    several: bool,
-    /// The error to report, and the candidate that it belongs to.
-    errno: i32,
-    tried: usize,
-    /// No candidate could be executed.
-    failed: bool,
-}
-
-impl Search {
-    fn new(candidates: usize) -> Self {
-        Self { several: candidates > 1, errno: libc::ENOENT, tried: 0, failed: false }
+/// Starts a process that carries this out, and waits until it is the command or has exited.
+fn clone_into(launch: &mut Launch<'_>) -> nix::Result<i32> {
+    extern "C" fn call(launch: *mut c_void) -> libc::c_int {
+        // SAFETY: it is the reference of below, and the parent is suspended.
+        unsafe { (*launch.cast::<Launch<'_>>()).run() };
+        126
     }
-
-    /// Whether the next candidate is tried after this one failed with `errno`, as execvp(3) does it: past
-    /// directories that do not have the command, and past files that may not be executed.
-    ///
-    /// A file system that is away (ESTALE, ETIMEDOUT) may have the command once it is back. So that error
-    /// outranks "permission denied", and that outranks "not found".
-    fn goes_on(&mut self, candidate: usize, errno: i32) -> bool {
-        let away = |errno| matches!(errno, libc::ESTALE | libc::ETIMEDOUT);
-        let missing = matches!(errno, libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG | libc::ENODEV);
-        let skips = self.several && (missing || away(errno) || errno == libc::EACCES);
-        let better = match errno {
-            _ if !skips => true,
-            libc::EACCES => self.errno == libc::ENOENT,
-            _ => away(errno) && !away(self.errno),
-        };
-        if better {
-            (self.errno, self.tried) = (errno, candidate);
-        }
-        skips
-    }
-}
-
-/// Starts a process that calls this function on this stack.
-///
-/// # Safety
-/// As clone(2): the stack and all that `child` needs must live for as long as the new process uses them.
-unsafe fn clone_into<F: FnMut() -> libc::c_int>(child: &mut F, top: *mut c_void, flags: libc::c_int) -> i32 {
-    extern "C" fn call<F: FnMut() -> libc::c_int>(child: *mut c_void) -> libc::c_int {
-        // SAFETY: it is the reference of below.
-        let child = unsafe { &mut *child.cast::<F>() };
-        child()
-    }
-    // SAFETY: the caller's promise.
-    unsafe { libc::clone(call::<F>, top, flags, std::ptr::from_mut(child).cast()) }
+    // Not filled with zeros: a stack that is not used takes no memory.
+    let mut stack = Box::<[u8]>::new_uninit_slice(STACK);
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is ours and large enough, and CLONE_VFORK keeps it and `launch` alive for as long as
+    // the child uses them. A stack grows down, from an address that 16 divides (clone(2)).
+    Errno::result(unsafe {
+        let top = stack.as_mut_ptr().add(STACK).cast::<c_void>();
+        let top = top.byte_sub(top.addr() % 16);
+        libc::clone(call, top, flags, std::ptr::from_mut(launch).cast())
+    })
 }
 
 fn exists(path: &CStr) -> bool {
@@ -271,10 +179,6 @@ fn exists(path: &CStr) -> bool {
 /// A list as execve(2) wants it: pointers, ended by null.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
-}
-
-fn libc_set(signals: &Signals) -> libc::sigset_t {
-    *signals.mask().as_ref()
 }
 
 /// What happened to a child.
@@ -333,37 +237,4 @@ pub(crate) fn none_left() -> bool {
 fn reap_one(pid: i32) {
     // SAFETY: no status is asked for.
     while unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } == -1 && Errno::last() == Errno::EINTR {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_search_along_the_path_reports_what_matters_most() {
-        use libc::{EACCES, EIO, ENOENT, ENOTDIR, ESTALE, ETXTBSY};
-        for (errors, reported, tried) in [
-            (&[ENOENT, ENOENT, ENOTDIR][..], ENOENT, 0),
-            (&[ENOENT, EACCES, ENOENT], EACCES, 1),
-            (&[EACCES, EACCES], EACCES, 0),
-            (&[ENOENT, ESTALE, ENOENT], ESTALE, 1),
-            (&[ESTALE, EACCES], ESTALE, 0),
-            (&[EACCES, ESTALE], ESTALE, 1),
-            // These end the search.
-            (&[ENOENT, ETXTBSY, ENOENT], ETXTBSY, 1),
-            (&[EACCES, EIO, ENOENT], EIO, 1),
-            // A name with a slash: the error is the answer.
-            (&[ENOENT], ENOENT, 0),
-            (&[ENOTDIR], ENOTDIR, 0),
-            (&[EACCES], EACCES, 0),
-        ] {
-            let mut search = Search::new(errors.len());
-            for (candidate, errno) in errors.iter().enumerate() {
-                if !search.goes_on(candidate, *errno) {
-                    break;
-                }
-            }
-            assert_eq!((search.errno, search.tried), (reported, tried), "{errors:?}");
-        }
-    }
 }
