@@ -32,6 +32,7 @@ mod replay;
 mod retry_after;
 mod sandbox;
 mod start_failures;
+mod start_signals;
 mod state;
 mod stdio;
 mod storm;

@@ -9,6 +9,7 @@ use std::thread;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::Uid;
 
+use crate::support::needs;
 use crate::support::retry::{BINARY, Retry};
 use crate::support::{Run, Scratch, retry};
 
@@ -23,6 +24,7 @@ fn injected(inject: &str, options: &[&str], command: &[&str]) -> Run {
 
 #[test]
 fn every_error_of_a_start_is_retried_or_final() {
+    need!("strace");
     // The error, how it is told, and whether it may pass.
     let errors = [
         ("EAGAIN", "too many processes", true),
@@ -75,6 +77,7 @@ fn each_way(error: &str, told: &str, passes: bool) {
 
 #[test]
 fn options_see_a_start_that_may_work_later() {
+    need!("strace");
     let attempts = |options: &[&str]| {
         let run = injected("clone:error=EAGAIN:when=1", &[&["-n2"], options].concat(), &["/bin/true"]);
         (run.status.code(), run.messages().len())
@@ -103,6 +106,7 @@ fn options_see_a_start_that_may_work_later() {
 
 #[test]
 fn a_start_that_fails_says_nothing_of_the_service() {
+    need!("strace");
     let scratch = Scratch::new();
     let state = scratch.join("state");
     let breaker = ["--state", state.to_str().unwrap(), "--breaker", "b", "--breaker-failures", "2"];
@@ -124,6 +128,7 @@ fn a_start_that_fails_says_nothing_of_the_service() {
 
 #[test]
 fn a_check_that_cannot_start_is_asked_again() {
+    need!("strace");
     let scratch = Scratch::new();
     let log = scratch.log("log");
     let check = format!("{}; exit 1", log.echo("asked"));
@@ -156,7 +161,8 @@ fn a_file_that_is_being_written_is_run_once_it_is_whole() {
 #[test]
 fn a_user_with_too_many_processes_gets_one_later() {
     if !Uid::effective().is_root() {
-        // The limit does not bind root, and another user's processes cannot be counted.
+        // It takes another user, one that has no other processes.
+        needs::left_out("the rights of root");
         return;
     }
     let scratch = Scratch::new();

@@ -6,18 +6,21 @@
 //! without `#!` run by `sh`.
 
 use std::ffi::{CStr, CString, OsStr, c_char, c_void};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::signal::SigSet;
-use nix::sys::signal::Signal::{SIGTSTP, SIGTTIN, SIGTTOU};
+use nix::sys::stat::Mode;
 
-use super::launch::{Launch, SHELL, Search, Told};
-use super::signal::{Signals, pending};
+use super::launch::{Launch, SHELL, Search, Told, take_dropped};
+use super::pending::{self, Arrived, Set};
+use super::signal::Signals;
 use super::terminal::Group;
 use crate::policy::verdict::outcome::{NotStarted, Outcome, Signal};
+use crate::streams::descriptor::lift;
 use crate::streams::watch::Ends;
 
 /// Where execvp(3) looks when PATH is not set (confstr(3), _CS_PATH).
@@ -49,8 +52,11 @@ pub(crate) struct Start<'a> {
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) pid: i32,
-    /// What has come to retry, but not to the command: it was not there yet, or had to drop it.
+    /// Signals that are pending for retry and did not come to the command: it was not there yet, or had to
+    /// drop them.
     pub(crate) early: SigSet,
+    /// Signals that are pending for retry and came to the command too.
+    pub(crate) shared: SigSet,
 }
 
 impl Command {
@@ -101,12 +107,13 @@ impl Command {
         let mut script: Vec<*const c_char> = vec![SHELL.as_ptr(), std::ptr::null()];
         script.extend(arguments.iter().skip(1));
 
-        let stops: SigSet = [SIGTSTP, SIGTTIN, SIGTTOU].into_iter().collect();
         let redirected: Vec<(i32, i32)> = start
             .ends
             .iter()
             .flat_map(|(end, targets)| targets.iter().map(|target| (end.as_raw_fd(), *target)))
             .collect();
+        // The child reads it. It is retry's whatever process the path means there, and whatever /proc shows.
+        let status = if start.group == Group::Shared { own_status() } else { None };
         // Shared with the child, which runs in this memory until its execve succeeds.
         let mut launch = Launch {
             group: start.group,
@@ -115,27 +122,22 @@ impl Command {
             parent: std::process::id(),
             child_ignored: start.signals.child_ignored(),
             mask: *start.signals.mask().as_ref(),
-            stops: *stops.as_ref(),
+            status: status.as_ref().map(AsRawFd::as_raw_fd),
             candidates: &self.candidates,
             arguments: &arguments,
             environment: &environment,
             script: &mut script,
-            told: Told { search: Search::new(self.candidates.len()), own: 0 },
+            told: Told { search: Search::new(self.candidates.len()), retrys: None, childs: Set::default() },
         };
         let pid = clone_into(&mut launch).map_err(NotStarted::NoProcess)?;
-        let Told { search, own } = launch.told;
-        if !search.failed {
-            let mut early = pending();
-            for signal in early.clone().iter().filter(|signal| own & (1 << *signal as u64) != 0) {
-                // The child has dropped the stops.
-                if !stops.contains(signal) {
-                    early.remove(signal);
-                }
-            }
-            return Ok(Child { pid, early });
+        let told = launch.told;
+        let dropped = take_dropped();
+        if !told.search.failed {
+            let Arrived { early, shared } = arrived(&told, start.group, dropped);
+            return Ok(Child { pid, early: early.to_sigset(), shared: shared.to_sigset() });
         }
         reap_one(pid);
-        Err(self.why(Errno::from_raw(search.errno), search.tried))
+        Err(self.why(Errno::from_raw(told.search.errno), told.search.tried))
     }
 
     /// Not found, or found and why it could not run.
@@ -151,6 +153,30 @@ impl Command {
             _ => NotStarted::CannotRun(errno),
         }
     }
+}
+
+/// This process's /proc/PID/status, above the standard streams; none without /proc or a free descriptor.
+fn own_status() -> Option<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    lift(open("/proc/self/status", flags, Mode::empty()).ok()?).ok()
+}
+
+/// Sorts what came to retry while the command started.
+///
+/// If /proc did not tell what was pending for retry before the child's look, then retry's own set of now serves.
+/// It holds later signals too, and one that the terminal sent to both in between reaches the command twice.
+/// None is lost.
+fn arrived(told: &Told, group: Group, dropped: Set) -> Arrived {
+    let retrys = match (group, told.retrys) {
+        (_, Some(retrys)) => retrys,
+        (Group::Shared, None) => pending::own(),
+        // What came before the child left the group came to both, and anything later to retry alone.
+        (Group::Own, None) if told.childs.is_empty() => Set::default(),
+        (Group::Own, None) => pending::own(),
+    };
+    // A CONT may have taken the stop back meanwhile.
+    let dropped = if dropped.is_empty() { dropped } else { dropped.in_both(pending::own()) };
+    Arrived::sort(retrys, told.childs, dropped)
 }
 
 /// Starts a process that carries this out, and waits until it is the command or has exited.

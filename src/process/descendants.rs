@@ -171,7 +171,8 @@ fn parse(pid: i32, stat: &[u8]) -> Option<Row> {
         // The first thread may be gone while others go on.
         "Z" if threads.parse().is_ok_and(|threads: u32| threads > 1) => State::Alive,
         "Z" | "X" | "x" => State::Dead,
-        "T" => State::Stopped,
+        // `t` is how a tracer shows it.
+        "T" | "t" => State::Stopped,
         _ => State::Alive,
     };
     Some(Row { process: Process { pid, start }, parent, group, state })

@@ -4,8 +4,10 @@
 //! needs and what it has to tell. Everything here is async-signal-safe (signal-safety(7)): it allocates
 //! nothing and cannot unwind.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::pending::{self, Set};
 use super::terminal::Group;
 
 /// The shell of a script without `#!` (execvp(3)).
@@ -24,8 +26,8 @@ pub(super) struct Launch<'a> {
     pub(super) child_ignored: bool,
     /// The signal mask of the command.
     pub(super) mask: libc::sigset_t,
-    /// The stop signals of a terminal.
-    pub(super) stops: libc::sigset_t,
+    /// retry's own /proc/PID/status, open, if it could be opened.
+    pub(super) status: Option<i32>,
     /// Every path at which to try the command, in order.
     pub(super) candidates: &'a [CString],
     /// The lists for execve(2), each ended by null.
@@ -39,8 +41,28 @@ pub(super) struct Launch<'a> {
 /// What the child tells.
 pub(super) struct Told {
     pub(super) search: Search,
-    /// The signals that were pending for the child, as bits by their number.
-    pub(super) own: u64,
+    /// The signals that were pending for retry, if /proc told.
+    pub(super) retrys: Option<Set>,
+    /// The signals that were pending for the child, after that.
+    pub(super) childs: Set,
+}
+
+/// The stop signals of a terminal.
+const STOPS: [c_int; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+/// The stops that the child took instead of stopping.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// The stops that the child of the last start took, and forgets them.
+pub(super) fn take_dropped() -> Set {
+    let numbers = DROPPED.swap(0, Ordering::Relaxed);
+    let taken = STOPS.into_iter().filter(|signal| numbers & (1 << signal) != 0);
+    taken.fold(Set::default(), |set, signal| set.with(Set::of(signal)))
+}
+
+/// Runs in the child, instead of a stop.
+extern "C" fn drop_stop(signal: c_int) {
+    DROPPED.fetch_or(1 << (signal & 63), Ordering::Relaxed);
 }
 
 impl Launch<'_> {
@@ -65,6 +87,7 @@ impl Launch<'_> {
                 libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
             }
             self.see_signals();
+            stay_awake();
             libc::sigprocmask(libc::SIG_SETMASK, &raw const self.mask, std::ptr::null_mut());
             self.execute();
         }
@@ -83,25 +106,13 @@ impl Launch<'_> {
         }
     }
 
-    /// Notes what is pending. What is sent to the group from now on comes to the command as well.
-    unsafe fn see_signals(&mut self) {
-        // SAFETY: each call gets sets and a time that are ours.
-        unsafe {
-            let mut pending: libc::sigset_t = std::mem::zeroed();
-            libc::sigpending(&raw mut pending);
-            for signal in 1..=31 {
-                if libc::sigismember(&raw const pending, signal) == 1 {
-                    self.told.own |= 1 << signal;
-                }
-            }
-            if self.group == Group::Shared {
-                // A ^Z of just now would stop the child before its execve, and retry with it, for good.
-                let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-                while libc::sigtimedwait(&raw const self.stops, std::ptr::null_mut(), &raw const at_once) > 0
-                {
-                }
-            }
-        }
+    /// Notes what is pending for retry, and then what is pending for the child. The order matters, see
+    /// [`Arrived`](super::pending::Arrived).
+    ///
+    /// retry's set tells something new only if a terminal may send to both.
+    fn see_signals(&mut self) {
+        self.told.retrys = self.status.and_then(pending::of_status);
+        self.told.childs = pending::own();
     }
 
     /// Tries the candidates.
@@ -124,6 +135,26 @@ impl Launch<'_> {
             }
         }
         self.told.search.failed = true;
+    }
+}
+
+/// Keeps a stop from acting on the child: stopped before its execve, it would hold up retry for good, which
+/// cannot stop and give the terminal back while it is suspended. execve(2) resets the handler, and what retry
+/// ignores stays ignored.
+fn stay_awake() {
+    // SAFETY: an all-zero sigaction is valid; the handler makes one atomic store, and no other handler
+    // interrupts it.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = drop_stop as extern "C" fn(c_int) as usize;
+        libc::sigfillset(&raw mut action.sa_mask);
+        for signal in STOPS {
+            let mut before: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, &raw const action, &raw mut before);
+            if before.sa_sigaction == libc::SIG_IGN {
+                libc::sigaction(signal, &raw const before, std::ptr::null_mut());
+            }
+        }
     }
 }
 

@@ -86,8 +86,10 @@ pub(crate) struct Running {
     group: Group,
     bounds: Bounds,
     before: Before,
-    /// What came to retry and not to the command, which was not there yet.
+    /// Signals that came to retry and not to the command, which was not there yet.
     early: SigSet,
+    /// Signals that retry has not read yet and that the command has already.
+    shared: SigSet,
     /// When `before` was last brought up to date.
     remembered: Duration,
     /// How the command itself ended.
@@ -126,6 +128,7 @@ impl Running {
             bounds,
             before,
             early: child.early,
+            shared: child.shared,
             remembered: started,
             ended: None,
             state: State::Running,
@@ -205,6 +208,10 @@ impl Running {
             }
             Kind::Continue => {
                 self.stop_asked = None;
+                // It has taken back the stops that were pending (signal(7)).
+                for stop in [Name::SIGTSTP, Name::SIGTTIN, Name::SIGTTOU] {
+                    self.early.remove(stop);
+                }
                 self.pass_on(received, voice);
             }
             Kind::Child => {}
@@ -220,12 +227,14 @@ impl Running {
         let leads = received.name == Name::SIGHUP && getsid(None) == Ok(getpid());
         let shares = getpgid(Some(Pid::from_raw(self.pid))) == Ok(getpgrp());
         let by_terminal = self.group == Group::Shared && received.by_kernel && shares && !leads && !early;
-        self.ended.is_none() && !by_terminal && received.sender != self.pid
+        let has_it = by_terminal || self.shared.contains(received.name);
+        self.ended.is_none() && !has_it && received.sender != self.pid
     }
 
     fn pass_on(&mut self, received: Received, voice: &mut impl Voice) {
         let passes_on = self.passes_on(received);
         self.early.remove(received.name);
+        self.shared.remove(received.name);
         if !passes_on {
             return;
         }
