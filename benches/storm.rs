@@ -27,7 +27,8 @@ use std::time::Duration;
 use storm::{Aftermath, Service, storm};
 use support::{RETRY, argument, preamble, range, table, tools};
 
-const SERVICE: Service = Service { outage: Duration::from_secs(10), stumbles: 0, rate: 60.0, asks: None };
+const SERVICE: Service =
+    Service { outage: Duration::from_secs(10), stumbles: 0, rate: 60.0, asks: None, gathers: 0 };
 
 /// A crowd, unless another is asked for.
 const CLIENTS: usize = 300;

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::process::{stopped, wait_until};
 use crate::support::scratch::quoted;
-use crate::support::{Log, Run, Scratch, retry};
+use crate::support::{Log, Run, Scratch, each, retry};
 
 /// Far less than what the commands here would sleep.
 const BOUNDED: Duration = Duration::from_secs(40);
@@ -63,7 +63,7 @@ fn success_at_the_signal_is_still_a_timeout() {
 
 #[test]
 fn the_signal_is_the_one_asked_for() {
-    for (name, signal) in [("INT", "INT"), ("sigusr1", "USR1"), ("1", "HUP")] {
+    each([("INT", "INT"), ("sigusr1", "USR1"), ("1", "HUP")], |(name, signal)| {
         let scratch = Scratch::new();
         let log = scratch.log("log");
         let traps = ["INT", "USR1", "HUP", "TERM"].map(|s| format!("trap '{}; exit 9' {s}", log.echo(s)));
@@ -74,12 +74,12 @@ fn the_signal_is_the_one_asked_for() {
             format!("retry: sh: gave up after 1 attempt in {{T}}: timed out after 2s, ended by {signal}");
         run.says(&[&said]);
         assert_eq!(log.lines(), [signal]);
-    }
+    });
 }
 
 #[test]
 fn kill_follows_after_its_time_and_at_once_after_none() {
-    for (kill_after, logged) in [("0", &["started"][..]), ("5", &["started", "term"])] {
+    each([("0", &["started"][..]), ("5", &["started", "term"])], |(kill_after, logged)| {
         let scratch = Scratch::new();
         let log = scratch.log("log");
         let script = format!("trap '{}' TERM; {}; {FOR_EVER}", log.echo("term"), log.echo("started"));
@@ -88,7 +88,7 @@ fn kill_follows_after_its_time_and_at_once_after_none() {
         run.code(124);
         run.says(&["retry: sh: gave up after 1 attempt in {T}: timed out after 2s, ended by KILL"]);
         assert_eq!(log.lines(), logged);
-    }
+    });
 }
 
 #[test]
@@ -329,25 +329,28 @@ fn a_verdict_says_by_which_rule() {
 
 #[test]
 fn a_timeout_is_a_condition() {
-    let scratch = Scratch::new();
-    for (options, status, attempts) in [
-        ("-x timeout", 124, 1),
-        ("-x 124", 124, 2),
-        ("-x TERM", 124, 2),
-        ("-x signal", 124, 2),
-        ("-x failure", 124, 1),
-        ("--success-on timeout", 124, 1),
-        ("-u timeout", 0, 1),
-        ("-r timeout", 124, 2),
-        ("-r 7", 124, 1),
-    ] {
-        let log = scratch.log("log");
-        let script = format!("{}; exec sleep 600", log.echo("x"));
-        let run = retry().args(["-n", "2", "-d", "0", "--timeout", "1"]).args(options.split(' '));
-        let run = run.sh(script).limit(BOUNDED).run();
-        run.check(run.status.code() == Some(status), &format!("{status} with {options}"));
-        assert_eq!(log.lines().len(), attempts, "{options}: {}", run.stderr);
-    }
+    each(
+        [
+            ("-x timeout", 124, 1),
+            ("-x 124", 124, 2),
+            ("-x TERM", 124, 2),
+            ("-x signal", 124, 2),
+            ("-x failure", 124, 1),
+            ("--success-on timeout", 124, 1),
+            ("-u timeout", 0, 1),
+            ("-r timeout", 124, 2),
+            ("-r 7", 124, 1),
+        ],
+        |(options, status, attempts)| {
+            let scratch = Scratch::new();
+            let log = scratch.log("log");
+            let script = format!("{}; exec sleep 600", log.echo("x"));
+            let run = retry().args(["-n", "2", "-d", "0", "--timeout", "1"]).args(options.split(' '));
+            let run = run.sh(script).limit(BOUNDED).run();
+            run.check(run.status.code() == Some(status), &format!("{status} with {options}"));
+            assert_eq!(log.lines().len(), attempts, "{options}: {}", run.stderr);
+        },
+    );
 }
 
 #[test]
@@ -521,7 +524,7 @@ fn messages_are_as_they_are_written_down() {
 
 #[test]
 fn time_spent_stopped_does_not_count_against_the_timeout() {
-    for ends in [true, false] {
+    each([true, false], |ends| {
         let scratch = Scratch::new();
         let log = scratch.log("log");
         let go = scratch.join("go");
@@ -546,5 +549,5 @@ fn time_spent_stopped_does_not_count_against_the_timeout() {
             run.says(&["retry: sh: gave up after 1 attempt in {T}: timed out after 3s, ended by TERM"]);
             assert!(run.took >= Duration::from_secs(7), "{:?}", run.took);
         }
-    }
+    });
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Reply, Retry, Scratch, Server, needs, retry};
+use crate::support::{Reply, Retry, Scratch, Server, each, needs, retry};
 
 /// No delay of retry's own, so that any wait is the server's wish.
 const NOW: [&str; 4] = ["--delay", "0", "--jitter", "none"];
@@ -46,34 +46,38 @@ fn every_way_to_see_it_is_understood() {
     // curl's own format, as the README has it; a word holds no blank here.
     let write_out =
         scratch.file("format", "%{stderr}HTTP %{http_code}\\nRetry-After: %header{retry-after}\\n");
-    for (options, line) in [
-        ("", curl("-f -i URL")),
-        ("", curl("-fi URL")),
-        ("", curl("-f -v URL")),
-        ("", curl("-f -D /dev/stderr URL")),
-        ("", curl("-f -D - URL")),
-        ("", curl("-f --dump-header - URL")),
-        ("", curl(&format!("-f -w @{} URL", write_out.display()))),
-        ("--headers h", curl("-f -D h URL")),
-        ("--headers h -p none", curl("-f -D h URL")),
-        ("", wget("-S -O - URL")),
-        ("", wget("-nv -S -O /dev/null URL")),
-        ("-p http", format!("{script} URL")),
-        ("-r http:503", format!("{script} URL")),
-        ("", format!("env LC_ALL=C timeout 30 {}", curl("-f -i URL"))),
-        // A status is no failure of curl's without -f: the profile has to be named.
-        ("-p curl", curl("-i URL")),
-    ] {
-        if line.starts_with("wget") && !needs::all(&["wget"]) {
-            continue;
-        }
-        let server = Server::new([unavailable("1"), Reply::status(200).body("fine\n")]);
-        let line = line.replace("URL", &server.url("/"));
-        let run = retry().args(NOW).args(options.split_terminator(' ')).line(&line).dir(scratch.path()).run();
-        run.code(0).stderr_contains("Retry-After 1s); next in 1s\n");
-        run.check(server.requests().len() == 2, &line);
-        run.check(server.gaps()[0] >= Duration::from_secs(1), &line);
-    }
+    each(
+        [
+            ("", curl("-f -i URL")),
+            ("", curl("-fi URL")),
+            ("", curl("-f -v URL")),
+            ("", curl("-f -D /dev/stderr URL")),
+            ("", curl("-f -D - URL")),
+            ("", curl("-f --dump-header - URL")),
+            ("", curl(&format!("-f -w @{} URL", write_out.display()))),
+            ("--headers h", curl("-f -D h URL")),
+            ("--headers h -p none", curl("-f -D h URL")),
+            ("", wget("-S -O - URL")),
+            ("", wget("-nv -S -O /dev/null URL")),
+            ("-p http", format!("{script} URL")),
+            ("-r http:503", format!("{script} URL")),
+            ("", format!("env LC_ALL=C timeout 30 {}", curl("-f -i URL"))),
+            // A status is no failure of curl's without -f: the profile has to be named.
+            ("-p curl", curl("-i URL")),
+        ],
+        |(options, line)| {
+            if line.starts_with("wget") && !needs::all(&["wget"]) {
+                return;
+            }
+            let server = Server::new([unavailable("1"), Reply::status(200).body("fine\n")]);
+            let line = line.replace("URL", &server.url("/"));
+            let own = Scratch::new();
+            let run = retry().args(NOW).args(options.split_terminator(' ')).line(&line).dir(own.path()).run();
+            run.code(0).stderr_contains("Retry-After 1s); next in 1s\n");
+            run.check(server.requests().len() == 2, &line);
+            run.check(server.gaps()[0] >= Duration::from_secs(1), &line);
+        },
+    );
 }
 
 #[test]
@@ -83,53 +87,64 @@ fn every_form_is_understood() {
         headers.iter().fold(Reply::status(status), |reply, (name, value)| reply.header(name, value))
     };
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-    for (status, headers, waits) in [
-        (503, &[("Retry-After", "1")][..], Some("Retry-After 1s")),
-        (429, &[("retry-after", " 1 ")], Some("Retry-After 1s")),
-        (503, &[("Retry-After", "0.7")], Some("Retry-After 0.7s")),
-        (503, &[("retry-after-ms", "700")], Some("retry-after-ms 0.7s")),
-        // Dates, by a clock that is decades behind.
-        (503, &[("Date", date), ("Retry-After", "Sun, 06 Nov 1994 08:49:38 GMT")], Some("Retry-After 1s")),
-        (503, &[("Date", date), ("Retry-After", "Sunday, 06-Nov-94 08:49:38 GMT")], Some("Retry-After 1s")),
-        (503, &[("Date", date), ("Retry-After", "Sun Nov  6 08:49:38 1994")], Some("Retry-After 1s")),
-        (429, &[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "1")], Some("RateLimit-Reset 1s")),
-        (429, &[("RateLimit", "\"default\";r=0;t=1")], Some("RateLimit 1s")),
-        (
-            403,
-            &[("Date", date), ("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "1")],
-            Some("X-RateLimit-Reset 1s"),
-        ),
-        // Several: the longest; and it wins over what is only a hint.
-        (503, &[("Retry-After", "1"), ("Retry-After", "0.5")], Some("Retry-After 1s")),
-        (
-            429,
-            &[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "9"), ("Retry-After", "1")],
-            Some("Retry-After 1s"),
-        ),
-        // Nothing that can be used: the backoff.
-        (503, &[("Retry-After", "-5")], None),
-        (503, &[("Retry-After", "soon")], None),
-        (503, &[("Retry-After", "")], None),
-        (503, &[("Retry-After", "0x10")], None),
-        (503, &[("Retry-After", "1e9")], None),
-        (503, &[("Retry-After", "0")], None),
-        (503, &[("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT")], None),
-        (503, &[("Retry-After", "Sun, 06 Nov 1994 08:49:37")], None),
-        (503, &[("RateLimit-Remaining", "5"), ("RateLimit-Reset", "100")], None),
-    ] {
-        let server = Server::new([with(headers, status), Reply::status(200)]);
-        let run = retry().args(NOW).line(&curl(&format!("-fi {}", server.url("/")))).run();
-        run.code(0);
-        let expected = match waits {
-            Some(asked) => format!("(HTTP {status}, {asked}); next in "),
-            None => format!("(HTTP {status}); next in 0s"),
-        };
-        run.check(run.stderr.contains(&expected), &format!("{expected:?} for {headers:?}"));
-        let least = if waits.is_some_and(|asked| asked.ends_with("0.7s")) { 700 } else { 1000 };
-        if waits.is_some() {
-            run.check(server.gaps()[0] >= Duration::from_millis(least), &format!("{headers:?}"));
-        }
-    }
+    each(
+        [
+            (503, &[("Retry-After", "1")][..], Some("Retry-After 1s")),
+            (429, &[("retry-after", " 1 ")], Some("Retry-After 1s")),
+            (503, &[("Retry-After", "0.7")], Some("Retry-After 0.7s")),
+            (503, &[("retry-after-ms", "700")], Some("retry-after-ms 0.7s")),
+            // Dates, by a clock that is decades behind.
+            (
+                503,
+                &[("Date", date), ("Retry-After", "Sun, 06 Nov 1994 08:49:38 GMT")],
+                Some("Retry-After 1s"),
+            ),
+            (
+                503,
+                &[("Date", date), ("Retry-After", "Sunday, 06-Nov-94 08:49:38 GMT")],
+                Some("Retry-After 1s"),
+            ),
+            (503, &[("Date", date), ("Retry-After", "Sun Nov  6 08:49:38 1994")], Some("Retry-After 1s")),
+            (429, &[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "1")], Some("RateLimit-Reset 1s")),
+            (429, &[("RateLimit", "\"default\";r=0;t=1")], Some("RateLimit 1s")),
+            (
+                403,
+                &[("Date", date), ("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "1")],
+                Some("X-RateLimit-Reset 1s"),
+            ),
+            // Several: the longest; and it wins over what is only a hint.
+            (503, &[("Retry-After", "1"), ("Retry-After", "0.5")], Some("Retry-After 1s")),
+            (
+                429,
+                &[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "9"), ("Retry-After", "1")],
+                Some("Retry-After 1s"),
+            ),
+            // Nothing that can be used: the backoff.
+            (503, &[("Retry-After", "-5")], None),
+            (503, &[("Retry-After", "soon")], None),
+            (503, &[("Retry-After", "")], None),
+            (503, &[("Retry-After", "0x10")], None),
+            (503, &[("Retry-After", "1e9")], None),
+            (503, &[("Retry-After", "0")], None),
+            (503, &[("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT")], None),
+            (503, &[("Retry-After", "Sun, 06 Nov 1994 08:49:37")], None),
+            (503, &[("RateLimit-Remaining", "5"), ("RateLimit-Reset", "100")], None),
+        ],
+        |(status, headers, waits)| {
+            let server = Server::new([with(headers, status), Reply::status(200)]);
+            let run = retry().args(NOW).line(&curl(&format!("-fi {}", server.url("/")))).run();
+            run.code(0);
+            let expected = match waits {
+                Some(asked) => format!("(HTTP {status}, {asked}); next in "),
+                None => format!("(HTTP {status}); next in 0s"),
+            };
+            run.check(run.stderr.contains(&expected), &format!("{expected:?} for {headers:?}"));
+            let least = if waits.is_some_and(|asked| asked.ends_with("0.7s")) { 700 } else { 1000 };
+            if waits.is_some() {
+                run.check(server.gaps()[0] >= Duration::from_millis(least), &format!("{headers:?}"));
+            }
+        },
+    );
 }
 
 #[test]
@@ -157,58 +172,64 @@ fn the_last_header_block_wins() {
 
 #[test]
 fn a_status_that_will_not_get_better_ends_the_run() {
-    for (status, again) in [
-        (400, false),
-        (401, false),
-        (403, false),
-        (404, false),
-        (408, true),
-        (410, false),
-        (425, true),
-        (429, true),
-        (500, true),
-        (501, false),
-        (502, true),
-        (503, true),
-        (504, true),
-        (505, false),
-        (511, false),
-        (521, true),
-        (529, true),
-    ] {
-        for line in [curl("-f URL"), wget("-nv -O - URL")] {
-            let server = Server::new([Reply::status(status), Reply::status(200)]);
-            let program = line.split(' ').next().unwrap();
-            if !needs::all(&[program]) {
-                continue;
-            }
-            let run = retry().args(NOW).line(&line.replace("URL", &server.url("/"))).run();
-            // wget tells these by a status of its own, and not the number.
-            match (status, program) {
-                (401, "wget") => {
-                    run.code(6)
-                        .stderr_contains("not retried: exited 6 (authentication is fatal: profile wget;");
+    each(
+        [
+            (400, false),
+            (401, false),
+            (403, false),
+            (404, false),
+            (408, true),
+            (410, false),
+            (425, true),
+            (429, true),
+            (500, true),
+            (501, false),
+            (502, true),
+            (503, true),
+            (504, true),
+            (505, false),
+            (511, false),
+            (521, true),
+            (529, true),
+        ],
+        |(status, again)| {
+            for line in [curl("-f URL"), wget("-nv -O - URL")] {
+                let server = Server::new([Reply::status(status), Reply::status(200)]);
+                let program = line.split(' ').next().unwrap();
+                if !needs::all(&[program]) {
                     continue;
                 }
-                (504, "wget") => {
-                    run.code(0).stderr_contains("exited 4 (network failure); next in 0s\n");
-                    continue;
+                let run = retry().args(NOW).line(&line.replace("URL", &server.url("/"))).run();
+                // wget tells these by a status of its own, and not the number.
+                match (status, program) {
+                    (401, "wget") => {
+                        run.code(6)
+                            .stderr_contains("not retried: exited 6 (authentication is fatal: profile wget;");
+                        continue;
+                    }
+                    (504, "wget") => {
+                        run.code(0).stderr_contains("exited 4 (network failure); next in 0s\n");
+                        continue;
+                    }
+                    _ => {}
                 }
-                _ => {}
-            }
-            let requests = if again { 2 } else { 1 };
-            run.check(server.requests().len() == requests, &format!("{requests} requests after {status}"));
-            if again {
-                run.code(0).stderr_contains(&format!("(HTTP {status}); next in 0s\n"));
-            } else {
-                run.stderr_contains(&format!(
+                let requests = if again { 2 } else { 1 };
+                run.check(
+                    server.requests().len() == requests,
+                    &format!("{requests} requests after {status}"),
+                );
+                if again {
+                    run.code(0).stderr_contains(&format!("(HTTP {status}); next in 0s\n"));
+                } else {
+                    run.stderr_contains(&format!(
                     "retry: {program}: not retried: exited {} (HTTP {status} is fatal: profile {program}; \
                      -r failure retries it)\n",
                     run.status.code().unwrap()
                 ));
+                }
             }
-        }
-    }
+        },
+    );
     // 403 with a wish is not final.
     need!("curl");
     let forbidden = Reply::status(403).header("Retry-After", "1");

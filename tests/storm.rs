@@ -9,7 +9,11 @@ use crate::support::storm::{Aftermath, Service, storm};
 
 const CLIENTS: usize = 60;
 
-const SERVICE: Service = Service { outage: Duration::from_secs(3), stumbles: 0, rate: 30.0, asks: None };
+const SERVICE: Service =
+    Service { outage: Duration::from_secs(3), stumbles: 0, rate: 30.0, asks: None, gathers: 0 };
+
+/// The same, whose outage begins when all clients are there, however busy the machine is.
+const GATHERING: Service = Service { gathers: CLIENTS, ..SERVICE };
 
 /// A client: one connection, and the answer on stderr; 0 if it is 200.
 const CLIENT: &str = r#"exec 3<>"/dev/tcp/127.0.0.1/$PORT" || exit 7; IFS= read -r -d "" -u 3 x; echo "$x" >&2; [[ $x == *200* ]]"#;
@@ -31,7 +35,7 @@ fn crowd(service: Service, options: &[&str], scratch: &Scratch) -> Aftermath {
 #[test]
 fn with_a_deadline_all_come_through_and_spread() {
     let scratch = Scratch::new();
-    let after = crowd(SERVICE, &["--deadline", "50s"], &scratch);
+    let after = crowd(GATHERING, &["--deadline", "50s"], &scratch);
     assert_eq!(after.gave_up, 0);
     // Full jitter from a second on: about three and a half in three seconds, with a tenth more or less.
     assert!((2.0..3.9).contains(&after.amplification()), "{}", after.amplification());
@@ -41,7 +45,7 @@ fn with_a_deadline_all_come_through_and_spread() {
 #[test]
 fn with_a_budget_the_outage_sees_few_retries() {
     let scratch = Scratch::new();
-    let after = crowd(SERVICE, &["--budget", "b=20%", "-n", "20"], &scratch);
+    let after = crowd(GATHERING, &["--budget", "b=20%", "-n", "20"], &scratch);
     // Ten that are kept, and a fifth of the first attempts; and they are made use of.
     let most = (60.0 + 10.0 + 12.0 + 1.0) / 60.0;
     assert!((1.1..=most).contains(&after.amplification()), "{}", after.amplification());
@@ -51,7 +55,7 @@ fn with_a_budget_the_outage_sees_few_retries() {
 fn a_budget_lets_through_whom_a_hiccup_has_met() {
     let scratch = Scratch::new();
     // Fewer than the ten that are kept; and it could serve all at once.
-    let hiccup = Service { outage: Duration::ZERO, stumbles: 8, rate: 600.0, asks: None };
+    let hiccup = Service { outage: Duration::ZERO, stumbles: 8, rate: 600.0, asks: None, gathers: 0 };
     let after = crowd(hiccup, &["--budget", "b=20%", "-n", "20"], &scratch);
     assert_eq!(after.gave_up, 0);
     assert_eq!(after.arrivals.len(), CLIENTS + 8);
@@ -73,7 +77,7 @@ fn with_retry_after_nobody_comes_before_he_is_told_to() {
     let scratch = Scratch::new();
     // Longer than the outage, and than any first delay of its own.
     let asks = Duration::from_secs(4);
-    let service = Service { asks: Some(4), ..SERVICE };
+    let service = Service { asks: Some(4), ..GATHERING };
     let after = crowd(service, &["-p", "http", "--deadline", "50s"], &scratch);
     assert_eq!(after.gave_up, 0);
     // All have come once before the first may come again; and they come spread over a second.

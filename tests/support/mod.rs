@@ -7,6 +7,7 @@
 #[macro_use]
 pub(crate) mod needs;
 
+pub(crate) mod cases;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod records;
@@ -18,6 +19,7 @@ pub(crate) mod server;
 pub(crate) mod storm;
 pub(crate) mod terminal;
 
+pub(crate) use cases::each;
 pub(crate) use retry::{Retry, retry};
 pub(crate) use run::Run;
 pub(crate) use running::Running;

@@ -2,7 +2,7 @@
 //! want it all at once.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,12 +20,14 @@ pub(crate) struct Service {
     pub(crate) rate: f64,
     /// What a refusal asks for (`Retry-After`), if anything, in seconds.
     pub(crate) asks: Option<u32>,
+    /// How many first requests it holds until the last of them has come. Its time begins then.
+    pub(crate) gathers: usize,
 }
 
 /// A request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
-    /// Since the beginning.
+    /// Since the beginning of the outage.
     pub(crate) at: Duration,
     pub(crate) served: bool,
 }
@@ -112,7 +114,7 @@ pub(crate) fn storm(
     }
     over.store(true, Ordering::Release);
     // Wakes it.
-    let _ = std::net::TcpStream::connect(address);
+    let _ = TcpStream::connect(address);
     server.join().unwrap();
     let arrivals = arrivals.lock().unwrap().clone();
     let unfinished = running.len();
@@ -126,6 +128,20 @@ fn serve(
     arrivals: &Mutex<Vec<Arrival>>,
     over: &AtomicBool,
 ) {
+    let mut gathered: Vec<TcpStream> = Vec::new();
+    let mut start = start;
+    while gathered.len() < service.gathers {
+        let Ok((stream, _)) = listener.accept() else { return };
+        if over.load(Ordering::Acquire) {
+            return;
+        }
+        gathered.push(stream);
+        start = Instant::now();
+    }
+    for mut stream in gathered {
+        arrivals.lock().unwrap().push(Arrival { at: Duration::ZERO, served: false });
+        let _ = stream.write_all(answer(false, service.asks).as_bytes());
+    }
     // A bucket of a tenth of a second's requests.
     let most = (service.rate / 10.0).max(1.0);
     let (mut tokens, mut filled, mut stumbles) = (most, service.outage, service.stumbles);
@@ -146,12 +162,15 @@ fn serve(
             }
         }
         arrivals.lock().unwrap().push(Arrival { at, served });
-        let answer = match (served, service.asks) {
-            (true, _) => "HTTP/1.1 200 OK\n".to_owned(),
-            (false, None) => "HTTP/1.1 503 Service Unavailable\n".to_owned(),
-            (false, Some(asks)) => format!("HTTP/1.1 503 Service Unavailable\nRetry-After: {asks}\n"),
-        };
         // Who has gone meanwhile wants no answer.
-        let _ = stream.write_all(answer.as_bytes());
+        let _ = stream.write_all(answer(served, service.asks).as_bytes());
+    }
+}
+
+fn answer(served: bool, asks: Option<u32>) -> String {
+    match (served, asks) {
+        (true, _) => "HTTP/1.1 200 OK\n".to_owned(),
+        (false, None) => "HTTP/1.1 503 Service Unavailable\n".to_owned(),
+        (false, Some(asks)) => format!("HTTP/1.1 503 Service Unavailable\nRetry-After: {asks}\n"),
     }
 }
