@@ -46,12 +46,7 @@ const NO_RANDOMNESS: Error = Error::System { what: "cannot get random numbers", 
 
 /// A key file that cannot be used, with what to do about it.
 pub(crate) fn key_error(why: &key::Unusable) -> Error {
-    let hint = match why {
-        key::Unusable::Old { .. } => Some("look whether the request was carried out, then remove the file"),
-        key::Unusable::NoKey { .. } => Some("remove it, or put one line with the key in it"),
-        key::Unusable::System { .. } | key::Unusable::NoFile { .. } => None,
-    };
-    Error::State { cause: why.to_string(), hint: hint.map(ToOwned::to_owned) }
+    Error::State { cause: why.to_string(), hint: why.hint().map(ToOwned::to_owned) }
 }
 
 /// A random source, made when first asked for; without a seed the system's randomness is one.

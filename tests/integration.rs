@@ -24,6 +24,7 @@ mod hold;
 mod http;
 mod input;
 mod job_control;
+mod key_file;
 mod limits;
 mod process;
 mod profiles;

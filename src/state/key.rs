@@ -1,27 +1,48 @@
 //! The idempotency key in a file: kept across runs until one succeeds.
 //!
-//! The file appears whole, by link(2): who is second finds it there and takes the first's key.
+//! The file appears whole, by link(2), and never in place of another: of two runs that begin at once, the second
+//! finds the file of the first and uses its key.
+//!
+//! A run that succeeds removes the file. Meanwhile another run with the same key may have succeeded and removed it,
+//! and a third may have failed and left a new key under the same name. So a file is removed only under a lock on
+//! that very file (flock(2)), after a second look that the path still names it. Nobody who keeps to this can remove or
+//! replace the file between look and removal, and a run that dies there leaves nothing behind but its lock, which
+//! the kernel frees.
+//!
+//! The first line of the file goes to a server, and the file itself goes with success. So a file that somebody else
+//! may have put there for that is refused: a symbolic link, a file of another user, or a second name of a file (hard
+//! link) in a directory that others can write.
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
-use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
-use nix::unistd::linkat;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, RenameFlags, renameat2};
+use nix::unistd::{geteuid, linkat};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
 use super::files::{belongs_to, errno, owner_of};
+use crate::process::signal::end_is_pending;
+use crate::process::wait::now;
 
 /// Longest key, in bytes: what servers take.
 pub(crate) const LONGEST: usize = 255;
 
 /// From this age on a server may have forgotten the key, and take a repeat for something new.
 const OLD: Duration = Duration::from_hours(24);
+
+/// How long another run may hold the lock on a file. It needs it for less than a millisecond.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two attempts to lock a file.
+const TICK: Duration = Duration::from_millis(5);
 
 /// A key that a file held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +60,21 @@ pub(crate) enum Unusable {
         path: PathBuf,
         error: io::Error,
     },
-    /// A directory, a pipe.
+    /// A directory, a pipe, a device.
     NoFile {
+        path: PathBuf,
+    },
+    /// A symbolic link, wherever it leads.
+    Link {
+        path: PathBuf,
+    },
+    /// A file of a user who is neither this one, nor root, nor the owner of the directory.
+    Foreign {
+        path: PathBuf,
+        owner: u32,
+    },
+    /// A file that has another name, in a directory that others can write.
+    Shared {
         path: PathBuf,
     },
     /// There is no key in it, or no key that can be one.
@@ -61,6 +95,17 @@ impl fmt::Display for Unusable {
                 write!(f, "cannot {doing} the key file {}: {}", path.display(), errno(error).desc())
             }
             Self::NoFile { path } => write!(f, "the key file {} is not a regular file", path.display()),
+            Self::Link { path } => {
+                write!(f, "the key file {} is not a regular file but a symbolic link", path.display())
+            }
+            Self::Foreign { path, owner } => {
+                write!(f, "the key file {} belongs to another user ({owner})", path.display())
+            }
+            Self::Shared { path } => write!(
+                f,
+                "the key file {} has another name (a hard link), and other users can write its directory",
+                path.display()
+            ),
             Self::NoKey { path, why } => write!(f, "the key file {} {why}", path.display()),
             Self::Old { path, age } => write!(
                 f,
@@ -68,6 +113,26 @@ impl fmt::Display for Unusable {
                 path.display(),
                 age.as_secs() / 3600
             ),
+        }
+    }
+}
+
+impl Unusable {
+    fn failed(doing: &'static str, path: &Path, error: io::Error) -> Self {
+        Self::System { doing, path: path.to_owned(), error }
+    }
+
+    /// What the user can do about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Old { .. } => Some("look whether the request was carried out, then remove the file"),
+            Self::NoKey { .. } => Some("remove it, or put one line with the key in it"),
+            Self::Link { .. } => Some("give the path of the file itself, or remove the link"),
+            Self::NoFile { .. } => Some("give the path of a file that retry may make and remove"),
+            Self::Foreign { .. } | Self::Shared { .. } => {
+                Some("find out who put it there, and keep the key in a directory that only you can write")
+            }
+            Self::System { .. } => None,
         }
     }
 }
@@ -86,27 +151,96 @@ pub(crate) fn read(path: &Path) -> Result<Option<Kept>, Unusable> {
 
 /// The same, however old.
 fn held(path: &Path) -> Result<Option<Kept>, Unusable> {
-    let path_of = || path.to_owned();
-    let system = |error| Unusable::System { doing: "read", path: path_of(), error };
-    let file = match fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(system)?,
-    };
-    let stat = file.metadata().map_err(system)?;
-    if !stat.is_file() {
-        return Err(Unusable::NoFile { path: path_of() });
-    }
-    let no_key = |why| Unusable::NoKey { path: path_of(), why };
-    let mut bytes = Vec::new();
-    // One more for the line's end, and one to see that it is too long.
-    let most = u64::try_from(LONGEST + 2).unwrap_or(u64::MAX);
-    file.take(most).read_to_end(&mut bytes).map_err(system)?;
-    let key = parse(&bytes).map_err(no_key)?;
+    let Some(file) = open(path, Access::Read)? else { return Ok(None) };
+    let key = content(path, &file)?;
+    let stat = file.metadata().map_err(|error| Unusable::failed("read", path, error))?;
     let seconds = Duration::from_secs(u64::try_from(stat.mtime()).unwrap_or(0));
     // One from the future was written just now, by another clock.
     let written = SystemTime::UNIX_EPOCH.checked_add(seconds);
     let age = written.and_then(|written| SystemTime::now().duration_since(written).ok()).unwrap_or_default();
-    Ok(Some(Kept { key: key.to_owned(), age }))
+    Ok(Some(Kept { key, age }))
+}
+
+/// What an open key file is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    /// To lock it, too. NFS locks only what is open for writing (flock(2)).
+    Lock,
+}
+
+/// Opens a key file, if it is one that this run may use. None if there is no file.
+fn open(path: &Path, access: Access) -> Result<Option<File>, Unusable> {
+    let failed = |error| Unusable::failed("read", path, error);
+    // A look first: to open a pipe or a device may have an effect.
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        stat => check_kind(path, &stat.map_err(failed)?)?,
+    }
+    let mut options = fs::OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    let writable = || options.clone().write(true).open(path);
+    let opened = match access {
+        Access::Read => options.open(path),
+        Access::Lock => writable().or_else(|_| options.open(path)),
+    };
+    let file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return Err(Unusable::Link { path: path.to_owned() });
+        }
+        opened => opened.map_err(failed)?,
+    };
+    let stat = file.metadata().map_err(failed)?;
+    check_kind(path, &stat)?;
+    check_owner(path, &stat)?;
+    Ok(Some(file))
+}
+
+fn check_kind(path: &Path, stat: &fs::Metadata) -> Result<(), Unusable> {
+    if stat.is_symlink() {
+        return Err(Unusable::Link { path: path.to_owned() });
+    }
+    if stat.is_file() { Ok(()) } else { Err(Unusable::NoFile { path: path.to_owned() }) }
+}
+
+/// That nobody else can have put the file there. Whoever owns the directory decides what is in it anyhow, and root
+/// makes files for that user.
+fn check_owner(path: &Path, stat: &fs::Metadata) -> Result<(), Unusable> {
+    /// Write permission for the group and for all others.
+    const OTHERS_WRITE: u32 = 0o022;
+    let directory =
+        fs::metadata(directory_of(path)).map_err(|error| Unusable::failed("read", path, error))?;
+    let owner = stat.uid();
+    if ![geteuid().as_raw(), 0, directory.uid()].contains(&owner) {
+        return Err(Unusable::Foreign { path: path.to_owned(), owner });
+    }
+    if stat.nlink() > 1 && directory.mode() & OTHERS_WRITE != 0 {
+        return Err(Unusable::Shared { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// The directory of a file, which may be the present one.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The key in an open file.
+fn content(path: &Path, file: &File) -> Result<String, Unusable> {
+    // One more for the line's end, and one to see that it is too long.
+    let mut bytes = [0; LONGEST + 2];
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read_at(&mut bytes[length..], u64::try_from(length).unwrap_or(u64::MAX)) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Unusable::failed("read", path, error)),
+        }
+    }
+    let key = parse(&bytes[..length]);
+    key.map(ToOwned::to_owned).map_err(|why| Unusable::NoKey { path: path.to_owned(), why })
 }
 
 /// The key that is the content of a file, as a line or without the line's end.
@@ -150,15 +284,11 @@ pub(crate) fn wrong_with(key: &str) -> Option<&'static str> {
 /// # Errors
 /// As [`read`], and where the file cannot be made.
 pub(crate) fn obtain(path: &Path, fresh: &str) -> Result<(String, Option<Duration>), Unusable> {
-    let system = |error| Unusable::System { doing: "make", path: path.to_owned(), error };
+    let system = |error| Unusable::failed("make", path, error);
     // Again where another run made or removed it between the look and the link.
     for _ in 0..9 {
         if let Some(kept) = read(path)? {
             return Ok((kept.key, Some(kept.age)));
-        }
-        if path.is_symlink() {
-            // To nothing.
-            return Err(Unusable::NoFile { path: path.to_owned() });
         }
         match make(path, fresh) {
             Ok(()) => return Ok((fresh.to_owned(), None)),
@@ -171,8 +301,7 @@ pub(crate) fn obtain(path: &Path, fresh: &str) -> Result<(String, Option<Duratio
 
 /// Makes the file, whole and never over another.
 fn make(path: &Path, key: &str) -> io::Result<()> {
-    let directory =
-        path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     let line = format!("{key}\n");
     let fill = |file: &mut File| {
         belongs_to(&*file, owner_of(Some(directory)));
@@ -210,21 +339,36 @@ fn make(path: &Path, key: &str) -> io::Result<()> {
     File::open(directory).and_then(|directory| directory.sync_all())
 }
 
-/// Removes a file that still holds this key: the run with it has succeeded.
+/// Removes the file if it still holds this key: the run with it has succeeded.
 ///
 /// # Errors
-/// Where it cannot be seen or removed.
+/// If the file cannot be seen, locked or removed.
 pub(crate) fn remove(path: &Path, key: &str) -> Result<(), Unusable> {
-    if held(path)?.is_none_or(|kept| kept.key != key) {
-        return Ok(());
+    let end = now().saturating_add(PATIENCE);
+    loop {
+        // Anew each time: whoever held the lock may have removed the file, and a run that failed may have left another.
+        let Some(file) = open(path, Access::Lock)? else { return Ok(()) };
+        if content(path, &file)? != key {
+            return Ok(());
+        }
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) if !is_at(&file, path) => {}
+            // It may have been written to while it was not locked.
+            Ok(file) if content(path, &file)? != key => return Ok(()),
+            Ok(_locked) => {
+                return fs::remove_file(path).map_err(|error| Unusable::failed("remove", path, error));
+            }
+            Err((_, Errno::EWOULDBLOCK)) if now() < end && !end_is_pending() => thread::sleep(TICK),
+            Err((_, errno)) => return Err(Unusable::failed("lock", path, errno.into())),
+        }
     }
-    // Where it is a link, what holds the key goes.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    fs::remove_file(target).map_err(|error| Unusable::System {
-        doing: "remove",
-        path: path.to_owned(),
-        error,
-    })
+}
+
+/// Whether the path still names this file.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |stat: fs::Metadata| (stat.dev(), stat.ino());
+    let there = fs::symlink_metadata(path).map(identity);
+    there.is_ok_and(|there| file.metadata().is_ok_and(|own| identity(own) == there))
 }
 
 #[cfg(test)]
