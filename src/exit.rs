@@ -59,7 +59,7 @@ impl Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::admission::breaker::{Cause, Refusal};
+    use crate::policy::admission::breaker::{Cause, Known, Refusal};
     use crate::policy::verdict::outcome::Exhausted;
 
     #[test]
@@ -71,7 +71,16 @@ mod tests {
         let why = Exhausted::Attempts;
         let time = std::time::Duration::ZERO;
         let (cause, last, prober) = (Cause::Tripped, None, None);
-        let refusal = Refusal { age: time, left: time, cooldown: None, cause, failures: 0, last, prober };
+        let refusal = Refusal {
+            age: time,
+            left: time,
+            cooldown: None,
+            cause,
+            failures: 0,
+            last,
+            prober,
+            known: Known::Now,
+        };
         for (finish, exit) in [
             (Finish::Succeeded { outcome: outcome(0), rule: Rule::ExitZero }, Exit::Status(0)),
             (Finish::Succeeded { outcome: outcome(3), rule: until }, Exit::Status(0)),

@@ -184,7 +184,7 @@ impl Host for System<'_> {
 
     fn admit(&mut self, left: Duration) -> Option<Refusal> {
         let shared = self.shared.as_mut()?;
-        let refusal = shared.admit(left / 2);
+        let refusal = shared.admit(left);
         let probes = shared.probes();
         self.warn();
         if probes {
@@ -196,7 +196,7 @@ impl Host for System<'_> {
     fn settle(&mut self, shown: &Shown, retry: bool, left: Duration) -> Settlement {
         let through = self.invocation.policy.admission.wait.then_some(left);
         let Some(shared) = &mut self.shared else { return Settlement::Go };
-        // Nothing begins after it: what is known is not lost for want of time.
+        // No attempt of this run depends on it any more, so the report may take its time past the deadline.
         let settled = shared.settle(shown, retry, through, (left / 2).max(REPORT));
         self.warn();
         settled

@@ -52,8 +52,8 @@ pub(crate) trait Host {
     /// When the system has no randomness to seed it.
     fn dice(&mut self) -> Result<&mut Self::Random, Error>;
 
-    /// Asks the breaker for an attempt, `left` before the deadline, and puts a run's first into the budget. The
-    /// refusal, if there is one.
+    /// Asks the breaker for an attempt, and puts a run's first into the budget. This may take until the deadline,
+    /// which is `left` away. The refusal, if there is one.
     fn admit(&mut self, left: Duration) -> Option<Refusal>;
 
     /// Whether a breaker that refused is closed now. Only a look.
@@ -141,20 +141,16 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
                 None => Finish::NotRun { refusal, deadline },
             };
         }
-        // Nor one that came while other runs were waited for.
-        if policy.admission.is_shared()
-            && let Some(signal) = host.pause(host.now())?
-        {
-            let _ = host.settle(&Shown::Nothing, false, left(host, deadline));
-            break Finish::InterruptedWait { signal };
-        }
         let status = last.as_ref().map(|attempt| attempt.outcome.status());
-        let attempt = match attempt(host, progress.next_attempt(), status, deadline)? {
+        let attempt = match attempt(policy, host, progress.next_attempt(), status, deadline)? {
             Ok(attempt) => &*last.insert(attempt),
             Err(halt) => {
                 let _ = host.settle(&Shown::Nothing, false, left(host, deadline));
+                let length = schedule.deadline.unwrap_or_default();
+                let refusal = awaited.map(|awaited| awaited.refusal);
                 break match halt {
-                    Halt::Late => past(schedule.deadline.unwrap_or_default(), last.as_ref(), rule, None),
+                    Halt::Late => past(length, last.as_ref(), rule, refusal),
+                    Halt::LateByCheck => past(length, last.as_ref(), rule, None),
                     Halt::Signal(signal) => Finish::InterruptedWait { signal },
                 };
             }
@@ -211,11 +207,13 @@ struct Awaited {
     least: Duration,
 }
 
-/// What forbids an attempt after its check.
+/// What forbids an attempt that the breaker has allowed.
 enum Halt {
     Signal(Signal),
-    /// The deadline has passed.
+    /// The deadline passed while the breaker was asked.
     Late,
+    /// The deadline passed while `--check` ran.
+    LateByCheck,
 }
 
 /// Makes an attempt, unless `--check` says that it is not to be made: that stands for it then.
@@ -223,24 +221,39 @@ enum Halt {
 /// # Errors
 /// Where retry itself fails.
 fn attempt(
+    policy: &Policy,
     host: &mut impl Host,
     number: u32,
     status: Option<u8>,
     deadline: Option<Duration>,
 ) -> Result<Result<Attempt, Halt>, Error> {
+    // Other runs may have held the record for a while.
+    if policy.admission.is_shared()
+        && let Some(halt) = halted(host, deadline, Halt::Late)?
+    {
+        return Ok(Err(halt));
+    }
     match host.check(number, status, deadline)? {
         Checked::Instead(attempt) => return Ok(Ok(*attempt)),
         Checked::NotAsked => {}
         Checked::NotDone => {
-            if let Some(signal) = host.pause(host.now())? {
-                return Ok(Err(Halt::Signal(signal)));
-            }
-            if deadline.is_some_and(|at| at <= host.now()) {
-                return Ok(Err(Halt::Late));
+            if let Some(halt) = halted(host, deadline, Halt::LateByCheck)? {
+                return Ok(Err(halt));
             }
         }
     }
     host.attempt(number, status, deadline).map(Ok)
+}
+
+/// A signal that has come meanwhile, or else `late` if the deadline has passed.
+///
+/// # Errors
+/// Where retry itself fails.
+fn halted(host: &mut impl Host, deadline: Option<Duration>, late: Halt) -> Result<Option<Halt>, Error> {
+    if let Some(signal) = host.pause(host.now())? {
+        return Ok(Some(Halt::Signal(signal)));
+    }
+    Ok(deadline.is_some_and(|at| at <= host.now()).then_some(late))
 }
 
 /// The end of a run whose deadline of this length has passed between two attempts.
@@ -420,7 +433,7 @@ mod tests {
     use super::*;
     use crate::policy::Limits;
     use crate::policy::admission::Admission;
-    use crate::policy::admission::breaker::{Cause, Settings};
+    use crate::policy::admission::breaker::{Cause, Known, Settings};
     use crate::policy::admission::budget::Spent;
     use crate::policy::delay::backoff::Growth;
     use crate::policy::delay::jitter::Jitter;
@@ -441,6 +454,8 @@ mod tests {
         /// Comes while the record is waited for.
         interrupt_after_admission: Option<Signal>,
         admitted: bool,
+        /// How long it takes to ask the breaker.
+        asking: Duration,
         /// When somebody closes the breaker.
         closed_at: Option<Duration>,
         /// What the breaker says before each attempt; after these, yes.
@@ -468,6 +483,7 @@ mod tests {
                 interrupt_attempt: None,
                 interrupt_after_admission: None,
                 admitted: false,
+                asking: Duration::ZERO,
                 closed_at: None,
                 refusals: Vec::new(),
                 settlements: Vec::new(),
@@ -522,6 +538,7 @@ mod tests {
 
         fn admit(&mut self, _: Duration) -> Option<Refusal> {
             self.admitted = true;
+            self.now += self.asking;
             if self.refusals.is_empty() { None } else { self.refusals.remove(0) }
         }
 
@@ -758,7 +775,16 @@ mod tests {
     fn refusal(left: u64) -> Refusal {
         let left = Duration::from_secs(left);
         let cooldown = Some(Duration::from_secs(30));
-        Refusal { age: left, left, cooldown, cause: Cause::Failures, failures: 5, last: None, prober: None }
+        Refusal {
+            age: left,
+            left,
+            cooldown,
+            cause: Cause::Failures,
+            failures: 5,
+            last: None,
+            prober: None,
+            known: Known::Now,
+        }
     }
 
     #[test]
@@ -849,6 +875,30 @@ mod tests {
         host.refusals = vec![Some(refusal(61))];
         assert_eq!(run(&policy, &mut host).unwrap(), Finish::NotRun { refusal: refusal(61), deadline });
         assert!(host.log.is_empty());
+    }
+
+    #[test]
+    fn a_deadline_that_passes_while_the_breaker_is_asked_meets_no_attempt() {
+        let mut policy = policy(Rules::default());
+        let cooldown = Duration::from_secs(30);
+        let settings = Settings { failures: std::num::NonZeroU32::MIN, cooldown, lease: cooldown };
+        policy.admission = Admission { breaker: Some(settings), wait: true, budget: None };
+        let deadline = Duration::from_mins(1);
+        policy.schedule.deadline = Some(deadline);
+        let mut host = Scripted::new(&[failed(0)]);
+        host.asking = deadline;
+        assert_eq!(run(&policy, &mut host).unwrap(), Finish::NeverStarted { deadline });
+        // A probe is given back.
+        assert_eq!(host.log, ["shows nothing"]);
+        // Whoever has seen the breaker open ends as one who was refused.
+        let mut host = Scripted::new(&[failed(0)]);
+        host.asking = Duration::from_secs(25);
+        host.refusals = vec![Some(refusal(20))];
+        assert_eq!(
+            run(&policy, &mut host).unwrap(),
+            Finish::NotRun { refusal: refusal(20), deadline: Some(deadline) }
+        );
+        assert!(!host.log.iter().any(|line| line.starts_with("attempt")), "{:?}", host.log);
     }
 
     #[test]

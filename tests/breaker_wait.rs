@@ -1,8 +1,11 @@
 //! Runs that wait for a breaker: when they look again, and what they do when nobody can tell them how it is.
 
+use std::fs;
 use std::time::Duration;
 
 use crate::support::records::Records;
+use crate::support::scratch::quoted;
+use crate::support::{Running, process};
 
 /// Longest time for a run that has nothing to wait for.
 const SOON: Duration = Duration::from_secs(30);
@@ -41,4 +44,125 @@ fn those_who_wait_come_back_by_the_cooldown_of_the_breaker_not_their_own() {
         humantime::parse_duration(look.lines().next().unwrap()).unwrap() > Duration::from_secs(3)
     });
     assert!(late.count() >= 2, "spread over half a minute");
+}
+
+/// A run that waits for the breaker and has seen it open.
+fn waiting(records: &Records, deadline: &str, script: &str) -> Running {
+    let options = ["--breaker", "b", "--breaker-wait", "--deadline", deadline, "-n1"];
+    let run = records.retry().args(options).sh(script).limit(SOON).spawn();
+    run.wait_for_stderr("looks again in ");
+    run
+}
+
+/// Something that keeps a run from the record.
+type Spoil = fn(&Records) -> Option<fs::File>;
+
+const SPOILT: [(&str, Spoil); 4] = [
+    ("has been locked by process", |records| Some(records.locked("b"))),
+    ("is not a regular file", |records| {
+        fs::remove_file(records.path("b.json")).unwrap();
+        fs::create_dir(records.path("b.json")).unwrap();
+        None
+    }),
+    ("has version 2 of the format", |records| {
+        fs::write(records.path("b.json"), "{\"version\": 2, \"clock\": 0}").unwrap();
+        None
+    }),
+    ("b.json.lock is not a regular file", |records| {
+        fs::remove_file(records.path("b.json.lock")).unwrap();
+        fs::create_dir(records.path("b.json.lock")).unwrap();
+        None
+    }),
+];
+
+#[test]
+fn no_answer_is_a_refusal_for_a_run_that_has_seen_it_open() {
+    let start = |(why, spoil): (&'static str, Spoil)| {
+        let records = opened("1.5");
+        let log = records.scratch.log("log");
+        // The next look is so near to the deadline that there is hardly time for the lock.
+        let run = waiting(&records, "2.5", &log.echo("ran"));
+        let held = spoil(&records);
+        (why, records, log, run, held)
+    };
+    for (why, records, log, run, _held) in SPOILT.map(start) {
+        let run = run.wait_bounded();
+        let open = "breaker b is open since {*} (1 failure, last: exited 7), ";
+        let unanswered = "and its record gives no answer now; ";
+        let mut lines = vec![
+            format!("retry: sh: {open}next probe in {{T}}; looks again in {{T}}"),
+            format!("retry: sh: breaker b was open and gives no answer, so nothing is run: {{*}}{why}{{*}}"),
+            format!("retry: sh: {open}{unanswered}looks again in {{T}}"),
+            format!(
+                "retry: sh: not run: {open}{unanswered}the deadline of 2.5s comes first; \
+                 to close it: retry --breaker-reset={{*}}/b.json"
+            ),
+        ];
+        // There may be no time left for another look.
+        if run.messages().len() == 3 {
+            lines.remove(2);
+        }
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        run.code(75).stdout("").says(&lines);
+        assert!(log.lines().is_empty(), "{why}: {:?}", log.lines());
+        run.check(run.took < SOON / 2, "within the deadline, or a little more");
+        drop(records);
+    }
+}
+
+#[test]
+fn who_gets_no_answer_looks_again_while_there_is_time() {
+    let records = opened("1");
+    let log = records.scratch.log("log");
+    let run = waiting(&records, "25", &log.echo("ran"));
+    let lock = records.locked("b");
+    run.wait_for_stderr("gives no answer, so nothing is run: ");
+    assert!(log.lines().is_empty());
+    drop(lock);
+    run.wait_bounded().code(0);
+    assert_eq!((log.lines().len(), records.state("b").as_str()), (1, "closed"));
+}
+
+#[test]
+fn to_be_refused_takes_no_lock() {
+    let records = opened("60");
+    let _lock = records.locked("b");
+    let log = records.scratch.log("log");
+    let run = records.retry().args(["--breaker", "b"]).sh(log.echo("ran")).limit(SOON).run();
+    run.code(75).says(&["retry: sh: not run: breaker b is open since {*}, next probe in {T}; {*}"]);
+    assert!(log.lines().is_empty());
+}
+
+#[test]
+fn a_probe_that_cannot_report_its_failure_is_no_licence_for_more_attempts() {
+    let records = opened("60");
+    records.age("b", Duration::from_secs(90));
+    let (log, go) = (records.scratch.log("log"), records.scratch.join("go"));
+    let script = format!("{}; until [ -e {} ]; do sleep 0.01; done; exit 7", log.echo("ran"), quoted(&go));
+    let run = records.retry().args(["--breaker", "b", "-d0"]).sh(script).limit(SOON).spawn();
+    log.wait_for(1);
+    let lock = records.locked("b");
+    fs::write(&go, "").unwrap();
+    let run = run.wait_bounded();
+    run.code(7).stderr_contains("gives no answer").stderr_contains("gave up after 1 attempt");
+    assert_eq!(log.lines().len(), 1);
+    // Its lease has ended with it.
+    drop(lock);
+    records.retry().args(["--breaker", "b"]).sh("exit 0").run().code(0);
+}
+
+#[test]
+fn a_damaged_record_is_begun_anew_as_those_who_wait_have_seen_it() {
+    let records = opened("1");
+    let (log, go) = (records.scratch.log("log"), records.scratch.join("go"));
+    let script = format!("{}; until [ -e {} ]; do sleep 0.01; done", log.echo("ran"), quoted(&go));
+    let run = waiting(&records, "20", &script);
+    fs::write(records.path("b.json"), "damaged").unwrap();
+    log.wait_for(1);
+    // It is the probe, and the only one that runs.
+    assert_eq!(records.state("b"), "half-open");
+    records.retry().args(["--breaker", "b"]).sh("exit 0").run().code(75).stderr_contains(" probes, for ");
+    fs::write(&go, "").unwrap();
+    run.wait_bounded().code(0).stderr_contains("a damaged file was set aside as ");
+    process::wait_until("it is closed", || records.state("b") == "closed");
 }

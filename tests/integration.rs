@@ -37,4 +37,5 @@ mod start_signals;
 mod state;
 mod stdio;
 mod storm;
+mod unusable_state;
 mod watch;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::error::{Error, Quote};
-use crate::policy::admission::breaker::{Cause, Refusal};
+use crate::policy::admission::breaker::{Cause, Known, Refusal};
 use crate::policy::delay::schedule::Progress;
 use crate::policy::verdict::classify::{Rule, Rules};
 use crate::policy::verdict::outcome::{
@@ -32,7 +32,7 @@ use text::{count, duration, printable, readable, shell_word, shortened, size, si
 pub(crate) enum Volume {
     /// `-qq`: nothing.
     Silent,
-    /// `-q`: the last line of a run that failed.
+    /// `-q`: the last line of a run that failed, and what is wrong with shared state.
     Quiet,
     /// A line for every failure, and how it ended.
     Normal,
@@ -70,13 +70,16 @@ impl Names {
         breaker.into_iter().chain(self.budget.as_ref().map(|place| ("budget", place)))
     }
 
-    /// `breaker payments`, `budget payments`, `breaker and budget payments`.
+    /// `breaker payments`, `budget payments`, `breaker and budget payments`, `breaker payments and budget mail`.
     fn names(&self, breaker: bool, budget: bool) -> String {
         let name = |place: &Option<Place>| {
             place.as_ref().map(|place| printable(&place.name).into_owned()).unwrap_or_default()
         };
         match (breaker, budget) {
-            (true, true) => format!("breaker and budget {}", name(&self.breaker)),
+            (true, true) if self.breaker == self.budget => {
+                format!("breaker and budget {}", name(&self.breaker))
+            }
+            (true, true) => format!("breaker {} and budget {}", name(&self.breaker), name(&self.budget)),
             (true, false) => format!("breaker {}", name(&self.breaker)),
             (false, _) => format!("budget {}", name(&self.budget)),
         }
@@ -178,14 +181,19 @@ impl Report {
         let names = self.phrases.shared.names(warning.breaker, warning.budget);
         let line = match &warning.what {
             Wrong::Unusable(trouble) => {
-                format!("runs without {names}: {}", printable(&trouble.to_string()))
+                format!("continuing without {names}: {}", printable(&trouble.to_string()))
             }
+            Wrong::Unanswered(trouble) => format!(
+                "{names} was open and gives no answer, so nothing is run: {}",
+                printable(&trouble.to_string())
+            ),
             Wrong::SetAside(path) => {
                 let path = path.to_string_lossy();
                 format!("{names}: a damaged file was set aside as {}", printable(&path))
             }
         };
-        self.say(Volume::Normal, &line);
+        // With --quiet too: a run without its protection must not look like one that has it.
+        self.say(Volume::Quiet, &line);
     }
 
     /// Says that `http:` conditions cannot match, and why.
@@ -389,9 +397,12 @@ impl Phrases {
                 format!("{}{}", count(refusal.failures.into(), "failure"), last.unwrap_or_default())
             }
         };
-        let next = match refusal.prober {
-            Some(pid) => format!("process {pid} probes, for {} at most", duration(refusal.left)),
-            None => format!("next probe in {}", duration(refusal.left)),
+        let next = match (refusal.known, refusal.prober) {
+            (Known::Earlier, _) => "and its record gives no answer now".to_owned(),
+            (Known::Now, Some(pid)) => {
+                format!("process {pid} probes, for {} at most", duration(refusal.left))
+            }
+            (Known::Now, None) => format!("next probe in {}", duration(refusal.left)),
         };
         format!("breaker {name} is open since {} ({why}), {next}", local(refusal.age))
     }
@@ -401,7 +412,7 @@ impl Phrases {
         let path = self.shared.breaker.as_ref().map(|place| place.path.to_string_lossy());
         let path = path.as_deref().map(shell_word).unwrap_or_default();
         let past = match deadline {
-            Some(time) if refusal.prober.is_some() => {
+            Some(time) if refusal.prober.is_some() || refusal.known == Known::Earlier => {
                 format!("; the deadline of {} comes first", duration(time))
             }
             Some(time) => format!(", past the deadline of {}", duration(time)),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
 use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{AccessFlags, eaccess};
 
 use super::clock::{Stamp, boot};
 use super::files::{PRIVATE, SAFE, belongs_to, errno, is_file, make_directory, owner_of};
@@ -111,7 +112,9 @@ impl fmt::Display for Trouble {
 #[derive(Debug)]
 pub(crate) struct Access<'a> {
     pub(crate) now: Moment,
-    lock: &'a Lock,
+    /// The file was no record, and a new one is begun.
+    pub(crate) anew: bool,
+    pub(super) lock: &'a Lock,
     path: PathBuf,
 }
 
@@ -139,6 +142,7 @@ impl Store {
         // Read before the lock is taken: the lock is held for no longer than it must be.
         let _ = boot();
         if self.lock.is_none() {
+            self.check_directory()?;
             // No lock file is made beside what cannot be used anyhow.
             match self.read(&Stamp::now()) {
                 Ok(_) | Err(Trouble::Corrupt { .. }) => {}
@@ -161,7 +165,10 @@ impl Store {
     }
 
     /// The record, and whether its times were moved to fit into the present.
-    fn read_at(&self, now: &Stamp) -> Result<Option<(Record, bool)>, Trouble> {
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(super) fn read_at(&self, now: &Stamp) -> Result<Option<(Record, bool)>, Trouble> {
         let Some(bytes) = self.bytes()? else { return Ok(None) };
         let path = || self.path.clone();
         match Record::read(&bytes, now) {
@@ -185,8 +192,47 @@ impl Store {
     /// Whether the holder of a generation's lease lives. Makes nothing; where it cannot be seen it counts until
     /// its time is over.
     pub(crate) fn lives(&self, generation: u64) -> bool {
+        self.ask_lock(|lock| lock.lives(generation)).unwrap_or(true)
+    }
+
+    /// Asks the lock file something without a lock. Makes nothing. None if there is no such file, or it cannot be used.
+    pub(super) fn ask_lock<T>(&self, ask: impl FnOnce(&Lock) -> T) -> Option<T> {
+        if let Some(lock) = &self.lock {
+            return Some(ask(lock));
+        }
         let none = || Err(Refused::NoFile);
-        Lock::open(&self.beside(LOCK), none).map_or(true, |lock| lock.lives(generation))
+        Lock::open(&self.beside(LOCK), none).ok().map(|lock| ask(&lock))
+    }
+
+    /// Whether a change could be written later, as far as that can be told without one: the directory can be written,
+    /// and the lock file be opened. What is missing is made.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub(super) fn ready(&mut self) -> Result<(), Trouble> {
+        if self.lock.is_none() {
+            self.check_directory()?;
+            self.lock = Some(self.open_lock()?);
+        }
+        Ok(())
+    }
+
+    /// Closes the lock file, and with it gives up all leases.
+    pub(super) fn close(&mut self) {
+        self.lock = None;
+    }
+
+    /// That files can be made in the directory. One of retry's own that is missing will be made.
+    fn check_directory(&self) -> Result<(), Trouble> {
+        let directory = self.path.parent().unwrap_or(&self.path);
+        // The last part makes an error of a file that stands in its place.
+        match eaccess(&directory.join("."), AccessFlags::W_OK | AccessFlags::X_OK) {
+            Ok(()) => Ok(()),
+            Err(Errno::ENOENT) if self.directory.is_some() => Ok(()),
+            Err(errno) => {
+                Err(Trouble::System { doing: "use the directory", path: directory.to_owned(), errno })
+            }
+        }
     }
 
     fn change<T>(
@@ -195,15 +241,17 @@ impl Store {
         change: impl FnOnce(&mut Record, &Access<'_>) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
         let now = Stamp::now();
+        let mut anew = false;
         let (record, moved) = match self.read_at(&now) {
             Err(Trouble::Corrupt { .. }) => {
                 self.put_aside()?;
+                anew = true;
                 (Record::default(), false)
             }
             read => read?.unwrap_or_default(),
         };
         let mut changed = record.clone();
-        let access = Access { now: now.moment(), lock, path: self.path.clone() };
+        let access = Access { now: now.moment(), anew, lock, path: self.path.clone() };
         let result = change(&mut changed, &access)?;
         // What was moved would be moved again, from a later now.
         if changed != record || moved {
@@ -280,39 +328,50 @@ impl Store {
     /// The lock file, its first byte locked.
     fn lock(&mut self, most: Duration) -> Result<Lock, Trouble> {
         let path = self.beside(LOCK);
-        let refused = |refused| match refused {
-            Refused::NoFile => Trouble::NoFile { path: path.clone() },
-            Refused::NoLock => Trouble::NoLock { path: path.clone() },
-            Refused::Interrupted => Trouble::Interrupted,
-            Refused::System(doing, errno) => Trouble::System { doing, path: path.clone(), errno },
-            Refused::Held(by) => Trouble::Locked { path: path.clone(), by },
-        };
+        let most = most.min(LONGEST);
         if let Some(lock) = self.lock.take()
-            && lock.acquire(&path, most.min(LONGEST)).map_err(refused)?
+            && lock.acquire(&path, most).map_err(|why| self.refused(why))?
         {
             return Ok(lock);
         }
         // Who removes it again and again locks everybody out.
         for _ in 0..9 {
-            let make = || match &self.directory {
-                Some(directory) => make_directory(directory).map_err(Failed::Directory),
-                None => Ok(()),
-            };
-            let lock = Lock::open(&path, make).map_err(|failed| match failed {
-                Failed::Lock(why) => refused(why),
-                Failed::Directory(errno) => Trouble::System {
-                    doing: "make the directory",
-                    path: self.directory.clone().unwrap_or_default(),
-                    errno,
-                },
-            })?;
-            if lock.acquire(&path, most.min(LONGEST)).map_err(refused)? {
+            let lock = self.open_lock()?;
+            if lock.acquire(&path, most).map_err(|why| self.refused(why))? {
                 // Whoever wrote this is dead.
                 let _ = fs::remove_file(self.beside(NEW));
                 return Ok(lock);
             }
         }
         Err(Trouble::Locked { path, by: None })
+    }
+
+    /// The lock file, which is made if it is missing, and so is its directory if that is retry's own.
+    fn open_lock(&self) -> Result<Lock, Trouble> {
+        let make = || match &self.directory {
+            Some(directory) => make_directory(directory).map_err(Failed::Directory),
+            None => Ok(()),
+        };
+        Lock::open(&self.beside(LOCK), make).map_err(|failed| match failed {
+            Failed::Lock(why) => self.refused(why),
+            Failed::Directory(errno) => Trouble::System {
+                doing: "make the directory",
+                path: self.directory.clone().unwrap_or_default(),
+                errno,
+            },
+        })
+    }
+
+    /// Why there is no lock, with the path of its file.
+    fn refused(&self, why: Refused) -> Trouble {
+        let path = self.beside(LOCK);
+        match why {
+            Refused::NoFile => Trouble::NoFile { path },
+            Refused::NoLock => Trouble::NoLock { path },
+            Refused::Interrupted => Trouble::Interrupted,
+            Refused::System(doing, errno) => Trouble::System { doing, path, errno },
+            Refused::Held(by) => Trouble::Locked { path, by },
+        }
     }
 
     /// The path of a file that goes with it.
@@ -352,15 +411,5 @@ impl Access<'_> {
                 Trouble::Locked { path: path(), by: None }
             }
         })
-    }
-
-    /// Whether another process holds the lease of this generation.
-    pub(crate) fn lives(&self, generation: u64) -> bool {
-        self.lock.lives(generation)
-    }
-
-    /// Whether a process has the lock file open: one with this pid that has not may be another container's.
-    pub(crate) fn is_open_in(&self, pid: u32) -> bool {
-        self.lock.is_open_in(pid)
     }
 }

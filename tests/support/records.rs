@@ -1,9 +1,10 @@
 //! What runs share, seen from outside: a directory of records, read and changed as files.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use serde_json::Value;
 
 use super::retry::{Retry, retry};
@@ -80,6 +81,23 @@ impl Records {
             older(&mut record["breaker"], by);
             older(&mut record["budget"], by);
         });
+    }
+
+    /// Holds the lock of a record, as a run does that was stopped in the midst of a transaction.
+    #[track_caller]
+    pub(crate) fn locked(&self, name: &str) -> File {
+        let path = self.path(&format!("{name}.json.lock"));
+        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let lock = libc::flock {
+            l_type: libc::F_WRLCK.try_into().unwrap(),
+            l_whence: 0,
+            l_start: 0,
+            l_len: 1,
+            l_pid: 0,
+        };
+        // The lock may be another's for a moment.
+        super::process::wait_until("the lock is free", || fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).is_ok());
+        file
     }
 
     /// The files there, by name.

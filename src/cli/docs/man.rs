@@ -448,14 +448,20 @@ of now.
 `breaker` has `generation`, which rises with every change of state, and `state`.
 `closed` has `since_ms` or null, `failures` in a row, `last`, how the last ended, or null, and `not_before_ms` where a
 server asked to be left alone until then.
-`open` has `first_ms`, when it opened, `since_ms`, when it opened last, `length_ms`, for how long, `cause` (`failures` or
-`tripped`), `probes` that failed, `failures` and `last`.
+`open` has `first_ms`, when it opened, `since_ms`, when it opened last, `length_ms`, for how long, `cooldown_ms`, the
+`--breaker-cooldown` of the run that opened it, unless it was opened by hand, `cause` (`failures` or `tripped`), `probes` that failed, `failures` and `last`.
 `half-open` has the same and `probe`, with the `pid` of the `retry` that probes, `since_ms` and `length_ms`.
 `budget`, if there is one, has `billionths` of a retry that were left at `at_ms`, the `size` that it may reach, and that
 `returns` retries come back in `returns_in_ms`.
 
-Where a file cannot be used (no permission, a full disk, a lock that one process holds for a second, ten where it is only slow), `retry` says so once
-and goes on without it; it never follows a symbolic link.
+If a file cannot be used (no permission, a full disk, a lock that one process holds for a second, or ten seconds if that
+process is only slow), `retry` says so once and continues without it.
+If the directory or the lock file cannot be used at all, `retry` says so before the first attempt.
+`--quiet` does not hide these warnings; given twice it does.
+A run that has seen its breaker open does not continue without it: no answer counts as a refusal, and with `--breaker-wait`
+the run looks again until its deadline.
+To remove the file of a breaker closes it, like `--breaker-reset`.
+`retry` never follows a symbolic link.
 A file at a path that was never a record is left alone.
 A file or directory that root makes below another user's directory belongs to that user.
 # EXAMPLES

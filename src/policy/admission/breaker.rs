@@ -130,6 +130,16 @@ pub(crate) struct Refusal {
     pub(crate) last: Option<String>,
     /// The pid of the run that probes.
     pub(crate) prober: Option<u32>,
+    pub(crate) known: Known,
+}
+
+/// From when the knowledge is that a refusal rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// The record says so.
+    Now,
+    /// The record said so when this run looked last. Now it cannot be read, or not locked.
+    Earlier,
 }
 
 /// What an attempt has shown of the service.
@@ -146,7 +156,8 @@ pub(crate) enum Shown {
 impl Refusal {
     /// Whether another says the same, but for the time.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let what = |refusal: &Self| (refusal.cause, refusal.failures, refusal.prober.is_some());
+        let what =
+            |refusal: &Self| (refusal.cause, refusal.failures, refusal.prober.is_some(), refusal.known);
         what(self) == what(other)
     }
 
@@ -265,6 +276,19 @@ impl Breaker {
         }
     }
 
+    /// Puts back the opening that a run has seen, in place of a record that was lost meanwhile. `probe` is the
+    /// generation of that run's own probe.
+    pub(crate) fn restore(&mut self, seen: &Open, probe: Option<u64>, now: Moment) {
+        match probe {
+            Some(generation) => {
+                let lease = Lease { owner: 0, since: now, length: Duration::ZERO };
+                self.generation = generation;
+                self.state = State::HalfOpen(HalfOpen { open: seen.clone(), lease });
+            }
+            None => self.enter(State::Open(seen.clone()), now),
+        }
+    }
+
     /// Closes it, whatever it was.
     pub(crate) fn reset(&mut self, now: Moment) {
         self.enter(State::Closed(Closed { since: Some(now), ..Closed::default() }), now);
@@ -326,7 +350,13 @@ impl Open {
             failures: self.failures,
             last: self.last.clone(),
             prober: None,
+            known: Known::Now,
         }
+    }
+
+    /// The answer to a run that has seen this opening, and gets no answer from the record now.
+    pub(crate) fn unanswered(&self, now: Moment) -> Refusal {
+        Refusal { known: Known::Earlier, ..self.refusal(now) }
     }
 }
 
@@ -487,7 +517,8 @@ mod tests {
         breaker.record(probe, &what, at(31), &settings());
         // Since it opened first; for as long as the server asks.
         let refusal = breaker.refusal(at(41), |_, _| true).unwrap();
-        let Refusal { age, left, cooldown, failures, last, cause, prober } = refusal;
+        let Refusal { age, left, cooldown, failures, last, cause, prober, known } = refusal;
+        assert_eq!(known, Known::Now);
         assert_eq!((age, left, failures, last.as_deref()), (secs(41), secs(90), 4, Some("exited 9")));
         assert_eq!((cause, prober, cooldown), (Cause::Failures, None, Some(secs(30))));
         // What a probe that shows nothing leaves behind is as it was, and the doubling goes on.
@@ -510,6 +541,27 @@ mod tests {
         assert_eq!(breaker.refusal(at(300), |_, _| true).unwrap().cause, Cause::Tripped);
         breaker.not_after(at(100));
         assert_eq!(breaker.refusal(at(110), |_, _| true).unwrap().age, secs(10));
+    }
+
+    #[test]
+    fn a_record_that_was_lost_is_put_back_as_it_was_seen() {
+        let seen = opened(at(1000)).opening().unwrap().clone();
+        let refusal = seen.unanswered(at(1010));
+        assert_eq!((refusal.known, refusal.age, refusal.left), (Known::Earlier, secs(10), secs(20)));
+        // It is open for as long as before, and then one run probes.
+        let mut breaker = Breaker::default();
+        breaker.restore(&seen, None, at(1010));
+        assert_eq!(breaker.refusal(at(1010), |_, _| true).unwrap().left, secs(20));
+        let probe = pass(&mut breaker, at(1030));
+        assert!(probe.probe);
+        assert!(breaker.refusal(at(1031), |_, _| true).is_some());
+        // The report of a probe counts, also if the record was lost meanwhile.
+        for (shown, left) in [(failure(), Some(secs(60))), (Shown::Success, None)] {
+            let mut breaker = Breaker::default();
+            breaker.restore(&seen, Some(probe.generation), at(1031));
+            breaker.record(probe, &shown, at(1031), &settings());
+            assert_eq!(breaker.refusal(at(1031), |_, _| true).map(|refusal| refusal.left), left);
+        }
     }
 
     #[test]

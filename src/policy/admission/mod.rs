@@ -111,13 +111,22 @@ mod tests {
     use rand::SeedableRng as _;
     use rand::rngs::Xoshiro256PlusPlus;
 
-    use super::breaker::{Cause, Refusal, Settings};
+    use super::breaker::{Cause, Known, Refusal, Settings};
     use super::*;
 
     fn refusal(left: u64, prober: Option<u32>) -> Refusal {
         let (age, left) = (Duration::ZERO, Duration::from_secs(left));
         let cooldown = Some(Duration::from_secs(30));
-        Refusal { age, left, cooldown, cause: Cause::Failures, failures: 5, last: None, prober }
+        Refusal {
+            age,
+            left,
+            cooldown,
+            cause: Cause::Failures,
+            failures: 5,
+            last: None,
+            prober,
+            known: Known::Now,
+        }
     }
 
     /// A waiter whose own cooldown is not that of the breaker.
