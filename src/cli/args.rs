@@ -236,8 +236,14 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Safe repeats", hide_short_help = true)]
     pub(crate) not_idempotent: bool,
 
-    /// Print only the final error; -qq prints nothing
-    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
+    #[arg(
+        short,
+        long,
+        help = "Print only the final error; -qq prints nothing",
+        long_help = "Print only the final error, and warnings about shared state; -qq prints nothing",
+        action = ArgAction::Count,
+        help_heading = "Output"
+    )]
     pub(crate) quiet: u8,
 
     #[arg(

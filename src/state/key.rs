@@ -1,17 +1,17 @@
 //! The idempotency key in a file: kept across runs until one succeeds.
 //!
-//! The file appears whole, by link(2), and never in place of another: of two runs that begin at once, the second
-//! finds the file of the first and uses its key.
+//! The file appears whole, by link(2), and never in place of another: of two runs that begin at
+//! once, the second finds the file of the first and uses its key.
 //!
-//! A run that succeeds removes the file. Meanwhile another run with the same key may have succeeded and removed it,
-//! and a third may have failed and left a new key under the same name. So a file is removed only under a lock on
-//! that very file (flock(2)), after a second look that the path still names it. Nobody who keeps to this can remove or
-//! replace the file between look and removal, and a run that dies there leaves nothing behind but its lock, which
-//! the kernel frees.
+//! A run that succeeds removes the file. Meanwhile another run with the same key may have succeeded
+//! and removed it, and a third may have failed and left a new key under the same name. So a file is
+//! removed only under a lock on that very file (flock(2)), after a second look that the path still
+//! names it. Nobody who keeps to this can remove or replace the file between look and removal, and
+//! a run that dies there leaves nothing behind but its lock, which the kernel frees.
 //!
-//! The first line of the file goes to a server, and the file itself goes with success. So a file that somebody else
-//! may have put there for that is refused: a symbolic link, a file of another user, or a second name of a file (hard
-//! link) in a directory that others can write.
+//! The first line of the file goes to a server, and the file itself goes with success. So a file
+//! that somebody else may have put there for that is refused: a symbolic link, a file of another
+//! user, or a second name of a file (hard link) in a directory that others can write.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -204,8 +204,8 @@ fn check_kind(path: &Path, stat: &fs::Metadata) -> Result<(), Unusable> {
     if stat.is_file() { Ok(()) } else { Err(Unusable::NoFile { path: path.to_owned() }) }
 }
 
-/// That nobody else can have put the file there. Whoever owns the directory decides what is in it anyhow, and root
-/// makes files for that user.
+/// That nobody else can have put the file there. Whoever owns the directory decides what is in it
+/// anyhow, and root makes files for that user.
 fn check_owner(path: &Path, stat: &fs::Metadata) -> Result<(), Unusable> {
     /// Write permission for the group and for all others.
     const OTHERS_WRITE: u32 = 0o022;
@@ -346,7 +346,8 @@ fn make(path: &Path, key: &str) -> io::Result<()> {
 pub(crate) fn remove(path: &Path, key: &str) -> Result<(), Unusable> {
     let end = now().saturating_add(PATIENCE);
     loop {
-        // Anew each time: whoever held the lock may have removed the file, and a run that failed may have left another.
+        // Anew each time: whoever held the lock may have removed the file, and a run that failed
+        // may have left another.
         let Some(file) = open(path, Access::Lock)? else { return Ok(()) };
         if content(path, &file)? != key {
             return Ok(());

@@ -1,11 +1,13 @@
 //! A run's part in what runs share: it asks before each attempt, and reports after it.
 //!
-//! Each is one short transaction on a record, or two if breaker and budget have different names. A look without a
-//! lock is enough if there is nothing to change: the breaker is closed and all is well, or it is open.
+//! Each is one short transaction on a record, or two if breaker and budget have different names. A
+//! look without a lock is enough if there is nothing to change: the breaker is closed and all is
+//! well, or it is open.
 //!
-//! A record that cannot be used is left out from then on, and the other is not. The exception is a run that has
-//! seen its breaker open, whether it waits or probes: for that run no answer is a refusal. Else a record that is
-//! locked or damaged for a moment would send all who wait to a service that is down.
+//! A record that cannot be used is left out from then on, and the other is not. The exception is a
+//! run that has seen its breaker open, whether it waits or probes: for that run no answer is a
+//! refusal. Else a record that is locked or damaged for a moment would send all who wait to a
+//! service that is down.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +24,8 @@ use crate::policy::admission::budget::{Bucket, Rate, Spent};
 use crate::policy::admission::{Moment, Settlement};
 use crate::process::descendants::is_ancestor;
 
-/// How long a run waits for the lock if it may make no attempt without it, as far as its deadline allows.
+/// How long a run waits for the lock if it may make no attempt without it, as far as its deadline
+/// allows.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The breaker and the budget of a run.
@@ -34,7 +37,8 @@ pub(crate) struct Shared {
     pass: Option<Pass>,
     /// An attempt was admitted before.
     begun: bool,
-    /// The opening of the breaker, as this run saw it last. None if the breaker was closed then, or never seen.
+    /// The opening of the breaker, as this run saw it last. None if the breaker was closed then, or
+    /// never seen.
     seen: Option<Open>,
     /// A run that has seen its breaker open got no answer later: this has been said.
     unanswered: bool,
@@ -65,7 +69,8 @@ pub(crate) struct Warning {
 pub(crate) enum Wrong {
     /// It cannot be used; the run goes on without it.
     Unusable(Trouble),
-    /// It cannot be used now, and the breaker was open when this run saw it last: it counts as open.
+    /// It cannot be used now, and the breaker was open when this run saw it last: it counts as
+    /// open.
     Unanswered(Trouble),
     /// The file was no record, and is here now; a new one was begun.
     SetAside(PathBuf),
@@ -93,8 +98,8 @@ impl Shared {
         })
     }
 
-    /// Asks whether an attempt may be made, `left` before the deadline; a run's first puts into the budget. The
-    /// refusal, if there is one.
+    /// Asks whether an attempt may be made, `left` before the deadline; a run's first puts into the
+    /// budget. The refusal, if there is one.
     pub(crate) fn admit(&mut self, left: Duration) -> Option<Refusal> {
         let first = !self.begun;
         match self.ask_breaker(left) {
@@ -114,8 +119,8 @@ impl Shared {
         None
     }
 
-    /// What the breaker answers to a run that wants to make an attempt. None if there is no breaker, or none that can
-    /// be used.
+    /// What the breaker answers to a run that wants to make an attempt. None if there is no
+    /// breaker, or none that can be used.
     fn ask_breaker(&mut self, left: Duration) -> Option<Answer> {
         let first = !self.begun;
         let together = self.together().filter(|_| first);
@@ -128,7 +133,8 @@ impl Shared {
                 Admitted::Yes(_) | Admitted::No(_) => Ok(answer),
             },
             Glance::Ask { closed } => {
-                // It has to leave time for an attempt, unless the attempt may not be made without it.
+                // It has to leave time for an attempt, unless the attempt may not be made without
+                // it.
                 let most = if closed { left / 2 } else { (left / 2).max(left.min(PATIENCE)) };
                 store
                     .transact(most, |record, access| admit(record, access, settings, together, seen.as_ref()))
@@ -159,8 +165,8 @@ impl Shared {
         self.by_budget(deposited);
     }
 
-    /// The answer in place of the record's, which cannot be had because of this trouble: a refusal, if the breaker is
-    /// open by all that this run knows. `report` is that of this run's own probe.
+    /// The answer in place of the record's, which cannot be had because of this trouble: a refusal,
+    /// if the breaker is open by all that this run knows. `report` is that of this run's own probe.
     fn unanswered(&mut self, trouble: &Trouble, report: Option<(Pass, &Shown)>) -> Option<Refused> {
         let (store, settings) = self.breaker.as_mut().filter(|_| *trouble != Trouble::Interrupted)?;
         let (mut breaker, now, known) = match (look(store), &self.seen) {
@@ -198,8 +204,9 @@ impl Shared {
         self.pass.is_some_and(|pass| pass.probe)
     }
 
-    /// Reports what the attempt has shown, and takes a token where another is wanted (`retry`), within `most`.
-    /// Where the breaker has opened and a probe is due in less than `through`, the run will wait for it.
+    /// Reports what the attempt has shown, and takes a token where another is wanted (`retry`),
+    /// within `most`. Where the breaker has opened and a probe is due in less than `through`, the
+    /// run will wait for it.
     pub(crate) fn settle(
         &mut self,
         shown: &Shown,
@@ -224,8 +231,9 @@ impl Shared {
         answer
     }
 
-    /// Reports to the breaker what the attempt has shown, and asks the budget that is in the same record for a `retry`.
-    /// None if there is no breaker, or none that can be used, or nothing to report.
+    /// Reports to the breaker what the attempt has shown, and asks the budget that is in the same
+    /// record for a `retry`. None if there is no breaker, or none that can be used, or nothing to
+    /// report.
     fn report_to_breaker(
         &mut self,
         shown: &Shown,
@@ -273,7 +281,8 @@ impl Shared {
         Some(settled)
     }
 
-    /// Whether the breaker is closed now. Only a look; where that fails, the transaction will say why.
+    /// Whether the breaker is closed now. Only a look; where that fails, the transaction will say
+    /// why.
     pub(crate) fn is_closed(&self) -> bool {
         let closed = |seen: Look| matches!(seen.record.breaker.state, State::Closed(_));
         self.breaker.as_ref().is_none_or(|(store, _)| look(store).is_some_and(closed))
@@ -371,16 +380,16 @@ struct Look {
     moved: bool,
 }
 
-/// What a record holds now. A look is enough where nothing is to be changed, as the file is replaced as a whole;
-/// where it fails, the transaction will say why.
+/// What a record holds now. A look is enough where nothing is to be changed, as the file is
+/// replaced as a whole; where it fails, the transaction will say why.
 fn look(store: &Store) -> Option<Look> {
     let now = Stamp::now();
     let (record, moved) = store.read_at(&now).ok()?.unwrap_or_default();
     Some(Look { record, now: now.moment(), moved })
 }
 
-/// The answer to a run that wants to make an attempt, if nothing has to be changed for it: the breaker is closed and
-/// the budget full, or the breaker is open and no probe is due.
+/// The answer to a run that wants to make an attempt, if nothing has to be changed for it: the
+/// breaker is closed and the budget full, or the breaker is open and no probe is due.
 fn glance(store: &Store, rate: Option<Rate>) -> Glance {
     let Some(Look { record, now, moved }) = look(store) else { return Glance::Ask { closed: false } };
     let Record { breaker, .. } = &record;
@@ -426,8 +435,8 @@ fn admit(
     rate: Option<Rate>,
     seen: Option<&Open>,
 ) -> Result<Answer, Trouble> {
-    // The record was damaged, and this run knows what was in it. A record that somebody has removed is another
-    // matter: that closes the breaker, like a reset.
+    // The record was damaged, and this run knows what was in it. A record that somebody has removed
+    // is another matter: that closes the breaker, like a reset.
     if let Some(opening) = seen.filter(|_| access.anew) {
         record.breaker.restore(opening, None, access.now);
     }
@@ -444,7 +453,8 @@ fn admit(
     Ok(Answer { admitted, opening: record.breaker.opening().cloned() })
 }
 
-/// Whether the holder of a lease lives, and is not waiting for this very run: then the probe is this one's.
+/// Whether the holder of a lease lives, and is not waiting for this very run: then the probe is
+/// this one's.
 fn lives(lock: &Lock, generation: u64, owner: u32) -> bool {
     lock.lives(generation) && !(is_ancestor(owner) && lock.is_open_in(owner))
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::{AccessFlags, eaccess};
+use nix::unistd::{AccessFlags, access};
 
 use super::clock::{Stamp, boot};
 use super::files::{PRIVATE, SAFE, belongs_to, errno, is_file, make_directory, owner_of};
@@ -225,8 +225,9 @@ impl Store {
     /// That files can be made in the directory. One of retry's own that is missing will be made.
     fn check_directory(&self) -> Result<(), Trouble> {
         let directory = self.path.parent().unwrap_or(&self.path);
-        // The last part makes an error of a file that stands in its place.
-        match eaccess(&directory.join("."), AccessFlags::W_OK | AccessFlags::X_OK) {
+        // The last part makes an error of a file that stands in its place. access(2) asks for the real user, who is
+        // the effective one here too; to ask for that one, glibc makes six calls of one.
+        match access(&directory.join("."), AccessFlags::W_OK | AccessFlags::X_OK) {
             Ok(()) => Ok(()),
             Err(Errno::ENOENT) if self.directory.is_some() => Ok(()),
             Err(errno) => {
