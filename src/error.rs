@@ -11,6 +11,8 @@ pub(crate) enum Error {
     Usage { cause: String, hint: String, quote: Option<Quote> },
     /// The system refused something that retry needs.
     System { what: &'static str, errno: nix::errno::Errno },
+    /// The system refused something that the next attempt needs; nothing of that attempt has run.
+    Unprepared { what: &'static str, errno: nix::errno::Errno },
     /// What runs share cannot be used, where that is all that was asked for.
     State { cause: String, hint: Option<String> },
     /// Output of a command that succeeded did not reach a reader.
@@ -35,7 +37,11 @@ impl Error {
     pub(crate) fn quote(&self) -> Option<&Quote> {
         match self {
             Self::Usage { quote, .. } => quote.as_ref(),
-            Self::System { .. } | Self::State { .. } | Self::Unread | Self::Unkept { .. } => None,
+            Self::System { .. }
+            | Self::Unprepared { .. }
+            | Self::State { .. }
+            | Self::Unread
+            | Self::Unkept { .. } => None,
         }
     }
 
@@ -45,7 +51,10 @@ impl Error {
             Self::Usage { hint, .. } => Some(hint),
             Self::State { hint, .. } => hint.as_deref(),
             Self::Unkept { hint: true, .. } => Some("TMPDIR names another directory"),
-            Self::Unkept { hint: false, .. } | Self::System { .. } | Self::Unread => None,
+            Self::Unkept { hint: false, .. }
+            | Self::System { .. }
+            | Self::Unprepared { .. }
+            | Self::Unread => None,
         }
     }
 }
@@ -61,12 +70,24 @@ impl fmt::Display for Error {
                 directory.display(),
                 errno.desc()
             ),
-            Self::System { what, errno } => write!(f, "{what}: {}", errno.desc()),
+            Self::System { what, errno } | Self::Unprepared { what, errno } => {
+                write!(f, "{what}: {}", errno.desc())
+            }
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+impl Error {
+    /// The same, where it means that an attempt could not begin.
+    pub(crate) fn before_attempt(self) -> Self {
+        match self {
+            Self::System { what, errno } => Self::Unprepared { what, errno },
+            other => other,
+        }
+    }
+}
 
 /// Names the call that failed.
 pub(crate) trait Doing<T> {

@@ -49,17 +49,23 @@ pub(crate) fn key_error(why: &key::Unusable) -> Error {
     Error::State { cause: why.to_string(), hint: why.hint().map(ToOwned::to_owned) }
 }
 
+/// A seed for delays if the system has no randomness: runs of a crowd differ in their moment and their process id.
+/// An attempt has been made by then, and giving up would hide how it ended.
+fn seed_by_clock() -> u64 {
+    let moment = u64::try_from(wait::now().as_nanos()).unwrap_or(u64::MAX);
+    moment ^ (u64::from(std::process::id()) << 32)
+}
+
 /// A random source, made when first asked for; without a seed the system's randomness is one.
-fn source(
-    made: &mut Option<Xoshiro256PlusPlus>,
-    seed: Option<u64>,
-) -> Result<&mut Xoshiro256PlusPlus, Error> {
+fn source(made: &mut Option<Xoshiro256PlusPlus>, seed: Option<u64>) -> &mut Xoshiro256PlusPlus {
     let random = match (made.take(), seed) {
         (Some(random), _) => random,
         (None, Some(seed)) => Xoshiro256PlusPlus::seed_from_u64(seed),
-        (None, None) => Xoshiro256PlusPlus::seed_from_u64(SysRng.try_next_u64().map_err(|_| NO_RANDOMNESS)?),
+        (None, None) => {
+            Xoshiro256PlusPlus::seed_from_u64(SysRng.try_next_u64().unwrap_or_else(|_| seed_by_clock()))
+        }
     };
-    Ok(made.insert(random))
+    made.insert(random)
 }
 
 impl System<'_> {
@@ -140,7 +146,7 @@ impl Host for System<'_> {
     }
 
     fn random(&mut self) -> Result<&mut Self::Random, Error> {
-        source(&mut self.random, self.invocation.seed)
+        Ok(source(&mut self.random, self.invocation.seed))
     }
 
     fn check(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Checked, Error> {
@@ -175,7 +181,7 @@ impl Host for System<'_> {
     }
 
     fn dice(&mut self) -> Result<&mut Self::Random, Error> {
-        source(&mut self.dice, None)
+        Ok(source(&mut self.dice, None))
     }
 
     fn is_closed(&mut self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::errno::Errno;
 use rand::Rng;
 
 use crate::error::Error;
@@ -146,13 +147,8 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
             Ok(attempt) => &*last.insert(attempt),
             Err(halt) => {
                 let _ = host.settle(&Shown::Nothing, false, left(host, deadline));
-                let length = schedule.deadline.unwrap_or_default();
                 let refusal = awaited.map(|awaited| awaited.refusal);
-                break match halt {
-                    Halt::Late => past(length, last.as_ref(), rule, refusal),
-                    Halt::LateByCheck => past(length, last.as_ref(), rule, None),
-                    Halt::Signal(signal) => Finish::InterruptedWait { signal },
-                };
+                break end_before(halt, schedule.deadline, last.as_ref(), rule, refusal)?;
             }
         };
         // A check proves nothing healthy.
@@ -208,12 +204,43 @@ struct Awaited {
 }
 
 /// What forbids an attempt that the breaker has allowed.
+#[derive(Debug, Clone, Copy)]
 enum Halt {
     Signal(Signal),
     /// The deadline passed while the breaker was asked.
     Late,
     /// The deadline passed while `--check` ran.
     LateByCheck,
+    /// The system refused something that the attempt needs.
+    Unprepared {
+        what: &'static str,
+        errno: Errno,
+    },
+}
+
+/// The end of a run whose next attempt may not begin; `last` is the attempt before.
+///
+/// # Errors
+/// When the system refused what the first attempt needs.
+fn end_before(
+    halt: Halt,
+    deadline: Option<Duration>,
+    last: Option<&Attempt>,
+    rule: Rule,
+    refusal: Option<Refusal>,
+) -> Result<Finish, Error> {
+    let length = deadline.unwrap_or_default();
+    Ok(match (halt, last) {
+        (Halt::Late, last) => past(length, last, rule, refusal),
+        (Halt::LateByCheck, last) => past(length, last, rule, None),
+        (Halt::Signal(signal), _) => Finish::InterruptedWait { signal },
+        // An attempt that cannot begin must not hide how the command ended before.
+        (Halt::Unprepared { what, errno }, Some(attempt)) => {
+            let outcome = attempt.outcome.clone();
+            Finish::GaveUp { outcome, rule, why: Exhausted::Unprepared { what, errno } }
+        }
+        (Halt::Unprepared { what, errno }, None) => return Err(Error::Unprepared { what, errno }),
+    })
 }
 
 /// Makes an attempt, unless `--check` says that it is not to be made: that stands for it then.
@@ -233,7 +260,15 @@ fn attempt(
     {
         return Ok(Err(halt));
     }
-    match host.check(number, status, deadline)? {
+    let unprepared = |error| match error {
+        Error::Unprepared { what, errno } => Ok(Halt::Unprepared { what, errno }),
+        error => Err(error),
+    };
+    let checked = match host.check(number, status, deadline) {
+        Err(error) => return unprepared(error).map(Err),
+        Ok(checked) => checked,
+    };
+    match checked {
         Checked::Instead(attempt) => return Ok(Ok(*attempt)),
         Checked::NotAsked => {}
         Checked::NotDone => {
@@ -242,7 +277,10 @@ fn attempt(
             }
         }
     }
-    host.attempt(number, status, deadline).map(Ok)
+    match host.attempt(number, status, deadline) {
+        Err(error) => unprepared(error).map(Err),
+        Ok(attempt) => Ok(Ok(attempt)),
+    }
 }
 
 /// A signal that has come meanwhile, or else `late` if the deadline has passed.

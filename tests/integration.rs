@@ -18,6 +18,7 @@ mod breaker;
 mod breaker_wait;
 mod budget;
 mod completion;
+mod descriptors;
 mod generated;
 mod hints;
 mod hold;

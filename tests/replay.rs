@@ -371,7 +371,7 @@ fn what_commands_count_on_stays() {
     let run = Retry::new("bash").args(["-c", &script]).run();
     run.code(3)
         .stdout("in\n")
-        .stderr_contains("not retried: stdin could not be read to its end (Too many open files)");
+        .stderr_contains("not retried: stdin could not be kept for another attempt (Too many open files)");
     // A directory for what does not fit into memory that has no name is /tmp, not this one.
     let there = scratch.join("there");
     fs::create_dir(&there).unwrap();

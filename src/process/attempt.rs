@@ -221,8 +221,7 @@ impl Supervisor {
         voice: &mut impl Voice,
     ) -> Result<Attempt, Error> {
         let mark = self.headers.as_ref().map(HeadersFile::mark);
-        let mut ends = self.watch.open()?;
-        ends.extend(self.input.open(bounds.last)?.map(|end| (end, &[0][..])));
+        let ends = self.open(bounds.last, voice).map_err(Error::before_attempt)?;
         let mut matcher = Matcher::new(Scanner::new(Arc::clone(&self.wanted)));
         // What is there is there for the command's first look.
         self.input.turn(now);
@@ -237,6 +236,41 @@ impl Supervisor {
         }
     }
 
+    /// Opens what the command gets in place of retry's own streams. What retry has opened meanwhile and can do
+    /// without is closed if there is no descriptor left: an attempt needs no more than the one before.
+    ///
+    /// # Errors
+    /// When the system has no descriptor or no pseudo-terminal left.
+    fn open(&mut self, last: bool, voice: &mut impl Voice) -> Result<Ends, Error> {
+        loop {
+            match self.try_open(last) {
+                Err(Error::System { errno: Errno::EMFILE | Errno::ENFILE, .. })
+                    if self.spare_descriptor(voice) =>
+                {
+                    self.watch.close();
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// The same, once. The input comes before the streams that only a profile wants: without a pipe for it no
+    /// other attempt can follow.
+    fn try_open(&mut self, last: bool) -> Result<Ends, Error> {
+        let mut ends = self.watch.open(true)?;
+        ends.extend(self.input.open(last)?.map(|end| (end, &[0][..])));
+        ends.extend(self.watch.open(false)?);
+        Ok(ends)
+    }
+
+    /// Closes a descriptor that retry can do without for a while. Tells whether there was one.
+    fn spare_descriptor(&mut self, voice: &mut impl Voice) -> bool {
+        self.waiter.spare_descriptor()
+            || self.input.spare_descriptor()
+            || self.watch.spare_descriptor()
+            || voice.messages().spare_descriptor()
+    }
+
     /// Runs a command that says whether an attempt is needed: what it reads is nothing, and what it writes to
     /// stdout goes to stderr.
     ///
@@ -249,13 +283,12 @@ impl Supervisor {
         bounds: Bounds,
         voice: &mut impl Voice,
     ) -> Result<Attempt, Error> {
-        let nothing = null(OFlag::O_RDONLY).doing("cannot open /dev/null")?;
-        let stderr = match Stream::Stderr.fd().try_clone_to_owned() {
-            Ok(stderr) => stderr,
-            // It is closed.
-            Err(_) => null(OFlag::O_WRONLY).doing("cannot open /dev/null")?,
+        let ends = loop {
+            match check_ends() {
+                Err(Errno::EMFILE | Errno::ENFILE) if self.spare_descriptor(voice) => {}
+                ends => break ends.doing("cannot open /dev/null").map_err(Error::before_attempt)?,
+            }
         };
-        let ends: Ends = vec![(nothing, &[0]), (stderr, &[1])];
         let (outcome, interrupted, ran) =
             match self.supervise(command, environment, bounds, ends, None, voice)? {
                 Ok(Ended { outcome, running, ran }) => (outcome, running.interrupted, ran),
@@ -279,7 +312,8 @@ impl Supervisor {
     ) -> Result<Result<Ended, NotStarted>, Error> {
         let limited = bounds.limits.timeout.is_some() || bounds.deadline.is_some();
         if limited && !self.subreaper {
-            prctl::set_child_subreaper(true).doing("cannot adopt orphans")?;
+            let adopts = prctl::set_child_subreaper(true).doing("cannot adopt orphans");
+            adopts.map_err(Error::before_attempt)?;
             self.subreaper = true;
         }
         let before = if limited { Before::now() } else { Before::default() };
@@ -390,4 +424,14 @@ impl Supervisor {
     pub(crate) fn leave(&mut self) {
         self.input.leave();
     }
+}
+
+/// What a check reads and writes: nothing, and stderr, or nothing where that is closed.
+fn check_ends() -> nix::Result<Ends> {
+    let nothing = null(OFlag::O_RDONLY)?;
+    let stderr = match Stream::Stderr.fd().try_clone_to_owned() {
+        Ok(stderr) => stderr,
+        Err(_) => null(OFlag::O_WRONLY)?,
+    };
+    Ok(vec![(nothing, &[0]), (stderr, &[1])])
 }

@@ -19,6 +19,9 @@ use crate::streams::watch::Watch;
 /// Longest single sleep. A timer of more is of no use to anybody and near the kernel's own limit.
 const LONGEST: Duration = Duration::from_hours(8760);
 
+/// The pause between two looks if poll(2) cannot be had.
+const BREATH: Duration = Duration::from_millis(10);
+
 /// The time since boot, suspended time included (CLOCK_BOOTTIME, clock_gettime(2)).
 pub(crate) fn now() -> Duration {
     clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
@@ -73,6 +76,12 @@ impl Waiter {
         };
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
+            // No memory, or more descriptors than the limit of now allows (poll(2)): the caller looks at all of
+            // them a little later, as an attempt must not be left alone for that.
+            Err(Errno::ENOMEM | Errno::EINVAL) => {
+                let left = until.map_or(Duration::MAX, |until| until.saturating_sub(now()));
+                std::thread::sleep(left.min(BREATH));
+            }
             Err(errno) => return Err(errno).doing("cannot wait"),
         }
         let lost = |fd: &PollFd<'_>| {
@@ -99,6 +108,11 @@ impl Waiter {
             messages.flush();
         }
         Ok(())
+    }
+
+    /// Closes the timer: poll's own clock serves until it is opened again. Tells whether it was open.
+    pub(crate) fn spare_descriptor(&mut self) -> bool {
+        self.timer.take().is_some()
     }
 
     /// Sets the timer to a time since boot. Setting it also clears an expiration that nobody read.

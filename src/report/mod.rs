@@ -454,6 +454,10 @@ impl Phrases {
                 printable(directory),
                 if *hint { "; TMPDIR names another directory" } else { "" }
             ),
+            Exhausted::InputUnkept(Unkept::HandedOver { why }) => {
+                format!("stdin could not be kept for another attempt ({why})")
+            }
+            Exhausted::Unprepared { what, errno } => format!("{what}: {}", errno.desc()),
             Exhausted::InputUnkept(Unkept::Broken { why }) => {
                 format!("stdin could not be read to its end ({why})")
             }

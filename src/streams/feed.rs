@@ -149,7 +149,12 @@ impl Feed {
 
     /// The next attempt has the source itself, for want of descriptors: none can follow it.
     pub(crate) fn hand_over(&mut self, errno: Errno) {
-        self.unkept = Some(Unkept::Broken { why: errno.desc().to_owned() });
+        self.unkept = Some(Unkept::HandedOver { why: errno.desc().to_owned() });
+    }
+
+    /// Closes a descriptor that replay can do without. Tells whether there was one.
+    pub(crate) fn spare_descriptor(&mut self) -> bool {
+        self.source.spare_descriptor()
     }
 
     /// What to poll(2) for; whether it is the command's pipe, which loses its reader.

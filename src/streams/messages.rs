@@ -96,6 +96,11 @@ impl Messages {
         }
     }
 
+    /// Closes a descriptor that messages can do without. Tells whether there was one.
+    pub(crate) fn spare_descriptor(&mut self) -> bool {
+        self.sink.spare_descriptor()
+    }
+
     /// stderr, where something waits for room on it.
     pub(crate) fn pending_on(&mut self) -> Option<BorrowedFd<'_>> {
         if self.queue.is_empty() || self.held { None } else { Some(self.sink.fd()) }

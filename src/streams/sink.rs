@@ -114,6 +114,12 @@ impl Sink {
         }
     }
 
+    /// Closes the description of its own, if it has one, which is opened again at the next write. Tells whether
+    /// it had one.
+    pub(crate) fn spare_descriptor(&mut self) -> bool {
+        self.way.take_if(|way| matches!(way, Way::Own(_))).is_some()
+    }
+
     /// Nothing is written there any more.
     pub(crate) fn give_up(&mut self) {
         self.way = Some(Way::Gone);

@@ -82,6 +82,15 @@ impl Source {
         }
     }
 
+    /// Closes `/dev/null`, which makes taking bytes cheaper and is opened again when it can be. Tells whether
+    /// it was open.
+    pub(crate) fn spare_descriptor(&mut self) -> bool {
+        match &mut self.from {
+            From::Pipe(pipe) => pipe.void.take().is_some(),
+            From::Socket { .. } | From::Ahead => false,
+        }
+    }
+
     /// Whether it reads more than the command does.
     pub(crate) fn reads_ahead(&self) -> bool {
         matches!(self.from, From::Ahead)

@@ -94,6 +94,11 @@ impl Input {
         }
     }
 
+    /// Closes a descriptor that the input can do without. Tells whether there was one.
+    pub(crate) fn spare_descriptor(&mut self) -> bool {
+        self.feed().is_some_and(Feed::spare_descriptor)
+    }
+
     fn feed(&mut self) -> Option<&mut Feed> {
         match &mut self.kind {
             Some(Kind::Feed(feed)) => Some(feed),

@@ -132,17 +132,17 @@ impl Watch {
         self.plan.iter().any(|planned| planned.carries == Carries::Both)
     }
 
-    /// Opens what the command of the next attempt writes to. What only a profile wants is left out where the
-    /// system has no room for it.
+    /// Opens the streams that the command of the next attempt writes to: those that are required, or those that
+    /// only a profile wants, which are left out if the system has no room for them.
     ///
     /// # Errors
     /// When the system has no descriptor or no pseudo-terminal left.
-    pub(crate) fn open(&mut self) -> Result<Ends, Error> {
+    pub(crate) fn open(&mut self, required: bool) -> Result<Ends, Error> {
         let mut ends = Vec::new();
-        if let Some(hold) = &mut self.hold {
+        if let Some(hold) = self.hold.as_mut().filter(|_| required) {
             hold.begin();
         }
-        for planned in self.plan.clone() {
+        for planned in self.plan.clone().into_iter().filter(|planned| planned.required == required) {
             match self.open_one(planned) {
                 Ok(end) => ends.push(end),
                 // EIO: the terminal has been hung up.
@@ -152,6 +152,16 @@ impl Watch {
             }
         }
         Ok(ends)
+    }
+
+    /// Closes what was opened for an attempt that does not begin.
+    pub(crate) fn close(&mut self) {
+        self.sources.retain(|source| source.of != Of::Current);
+    }
+
+    /// Closes a descriptor that passing on can do without. Tells whether there was one.
+    pub(crate) fn spare_descriptor(&mut self) -> bool {
+        self.sinks.iter_mut().any(Sink::spare_descriptor)
     }
 
     fn open_one(&mut self, planned: Planned) -> nix::Result<(OwnedFd, &'static [i32])> {

@@ -249,6 +249,8 @@ pub(crate) enum Unkept {
     NoRoom { directory: String, why: String, hint: bool },
     /// It could not be read to its end, or not by retry.
     Broken { why: String },
+    /// The command has it without retry in between, as retry had no descriptor left for a pipe.
+    HandedOver { why: String },
 }
 
 impl Attempt {
@@ -304,6 +306,8 @@ pub(crate) enum Exhausted {
     BudgetSpent(Spent),
     /// Another attempt could not read the same input.
     InputUnkept(Unkept),
+    /// The system refused something that another attempt needs.
+    Unprepared { what: &'static str, errno: Errno },
 }
 
 /// How a run ends.
