@@ -47,6 +47,7 @@ use crate::error::Error;
 use crate::exit::{Exit, FAILED};
 use crate::policy::verdict::outcome::{Finish, NotStarted, Outcome};
 use crate::process::attempt::{Between, Supervisor};
+use crate::process::signal::StartMask;
 use crate::report::text::printable;
 use crate::report::{Names, Report};
 use crate::state::shared::Shared;
@@ -141,6 +142,7 @@ pub unsafe fn start(argc: c_int, argv: *const *const c_char) -> c_int {
 /// Runs with these arguments (the program's name not among them) and environment, and returns the exit
 /// status; dies by a signal where the command did and retry was asked to end.
 pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
+    let mask = process::signal::hold_notices();
     let invocation = match parse(args) {
         Ok(Parsed::Run(args)) => match manage(&args, &environment) {
             Some(task) => return carry_out(&task),
@@ -149,7 +151,10 @@ pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
         Ok(Parsed::Print(text)) => return print(&text),
         Err(error) => Err(error),
     };
-    match invocation.and_then(|invocation| attempts(&invocation)).unwrap_or_else(|error| complain(&error)) {
+    match invocation
+        .and_then(|invocation| attempts(&invocation, mask))
+        .unwrap_or_else(|error| complain(&error))
+    {
         Exit::Status(status) => status,
         Exit::Signal(signal) => {
             process::signal::die_by(signal);
@@ -190,7 +195,7 @@ fn complain(error: &Error) -> Exit {
 ///
 /// # Errors
 /// Where nothing could be run.
-fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
+fn attempts(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
     let policy = &invocation.policy;
     if let KeySource::File(path) = &invocation.key {
         // What is wrong with it is said before anything is waited for.
@@ -221,7 +226,7 @@ fn attempts(invocation: &Invocation) -> Result<Exit, Error> {
         sharing.budget.as_ref().zip(policy.admission.budget),
     );
     let between = Between { wanted, headers, stdin: invocation.stdin, hold: invocation.hold };
-    let (finish, mut report) = match Supervisor::new(between) {
+    let (finish, mut report) = match Supervisor::new(between, mask) {
         Ok(supervisor) => {
             let mut host =
                 host::System { supervisor, invocation, report, shared, random: None, dice: None, key: None };

@@ -37,6 +37,8 @@ mod start_failures;
 mod start_signals;
 mod state;
 mod stdio;
+mod stopped;
 mod storm;
+mod storms;
 mod unusable_state;
 mod watch;

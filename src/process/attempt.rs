@@ -9,10 +9,11 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::prctl;
 
-use super::child::{Command, Start, next_change};
+use super::child::{Command, Start, reap_all};
 use super::descendants::Before;
 use super::running::{BEAT, Bounds, Running, Voice};
-use super::signal::{Kind, Signals, is_ignored, stop_self};
+use super::signal::{Kind, Received, Signals, StartMask, is_ignored, stop_self};
+use super::stops::Stops;
 use super::terminal::{Group, Terminal, group};
 use super::wait::{Waiter, now, reader_gone};
 use crate::error::{Doing as _, Error};
@@ -27,9 +28,6 @@ use crate::streams::watch::{Ends, Watch};
 
 /// How long a reader of watched streams may take nothing, once the run is over.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
-
-/// A wait that ends later than this was not held up by a busy machine alone.
-const LATE: Duration = Duration::from_millis(100);
 
 /// Runs attempts and waits, one at a time, and answers signals meanwhile.
 #[derive(Debug)]
@@ -74,8 +72,8 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the system refuses a descriptor.
-    pub(crate) fn new(between: Between) -> Result<Self, Error> {
-        let signals = Signals::take()?;
+    pub(crate) fn new(between: Between, mask: StartMask) -> Result<Self, Error> {
+        let signals = Signals::take(mask)?;
         Ok(Self {
             watch: Watch::new(&between.wanted, between.hold),
             input: Input::new(between.stdin),
@@ -98,18 +96,22 @@ impl Supervisor {
         if let Some(signal) = self.late.take() {
             return Ok(Some(signal));
         }
+        // Orphans may have died while nobody looked, and the attempt has read the CHLD that said so.
+        let mut children = true;
         loop {
-            while let Some(received) = self.signals.next() {
+            for received in self.signals.arrived() {
                 match received.kind {
                     Kind::End => return Ok(Some(received.signal)),
                     Kind::Stop => stop_self(received.signal, || true),
-                    Kind::Child => while next_change().is_some() {},
+                    Kind::Child => children = true,
                     Kind::Notice | Kind::Continue => {}
                 }
             }
+            children = children && reap_all();
             if now() >= until {
                 return Ok(None);
             }
+            let until = if children { Duration::ZERO } else { until };
             self.waiter.wait(
                 &self.signals,
                 voice.messages(),
@@ -136,6 +138,7 @@ impl Supervisor {
         let mut owed = u64::MAX;
         // A signal that the command has answered, or that came when it had just ended.
         let asked = self.late.take().or(self.asked);
+        let mut children = true;
         loop {
             self.pass(None, voice);
             let now = now();
@@ -163,15 +166,16 @@ impl Supervisor {
                 (true, Some(_)) => Some(patience),
             };
             let mut ends = until.is_some_and(|until| now >= until);
-            while let Some(received) = self.signals.next() {
+            for received in self.signals.arrived() {
                 match received.kind {
                     Kind::End if self.watch.passes_held() => return Ok(Some(received.signal)),
                     Kind::End => ends = true,
                     Kind::Stop => stop_self(received.signal, || true),
-                    Kind::Child => while next_change().is_some() {},
+                    Kind::Child => children = true,
                     Kind::Notice | Kind::Continue => {}
                 }
             }
+            children = children && reap_all();
             if ends
                 && self.watch.passes_held()
                 && let Some(signal) = asked
@@ -181,6 +185,7 @@ impl Supervisor {
             if ends {
                 return if self.watch.owes_stdout() { Err(Error::Unread) } else { Ok(None) };
             }
+            let until = if children { Some(Duration::ZERO) } else { until };
             self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, &mut self.input, until)?;
         }
     }
@@ -319,6 +324,7 @@ impl Supervisor {
         let before = if limited { Before::now() } else { Before::default() };
         let terminal = if self.group == Group::Shared { Terminal::held() } else { None };
         let started = now();
+        let mut stops = bounds.is_timed().then(Stops::new);
         let start = Start {
             signals: &self.signals,
             group: self.group,
@@ -333,21 +339,34 @@ impl Supervisor {
             Err(failure) => return Ok(Err(failure)),
         };
         let mut running = Running::new(&child, self.group, bounds, before, started);
-        // Of the last look at the clock: a stop may come at any moment, not in the wait alone.
+        // The last look at the clock: a stop may come at any moment, not in the wait alone.
         let mut from = started;
+        // How long retry had been stopped then.
+        let mut stopped = Duration::ZERO;
+        // More children have ended than one turn reaps.
+        let mut more = false;
         loop {
             let beat = self.watch.has_terminal().then(|| from.saturating_add(BEAT));
-            let until = running.wake_at(from).into_iter().chain(beat).min();
+            let until = match more {
+                true => Some(Duration::ZERO),
+                false => running.wake_at(from).into_iter().chain(beat).min(),
+            };
             self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, &mut self.input, until)?;
             self.pass(matcher.as_deref_mut(), voice);
-            let mut children = false;
-            while let Some(received) = self.signals.next() {
-                if received.kind == Kind::Continue
-                    && until.is_some_and(|until| now() > until.saturating_add(LATE))
-                {
-                    running.was_stopped(now().saturating_sub(from));
-                }
-                children |= received.kind == Kind::Child;
+            let planned = until.map(|until| until.saturating_sub(from));
+            let last = std::mem::replace(&mut from, now());
+            let known = running.stopped.saturating_sub(stopped);
+            let late = stops.as_mut().map(|stops| stops.look(planned, known));
+            let arrived: Vec<Received> = self.signals.arrived().collect();
+            let has = |kind| arrived.iter().any(|received| received.kind == kind);
+            if let Some((stops, late)) = stops.as_mut().zip(late)
+                && stops.was_stopped(late, has(Kind::Continue))
+            {
+                running.was_stopped(from.saturating_sub(last).saturating_sub(known));
+            }
+            stopped = running.stopped;
+            let children = has(Kind::Child) || more;
+            for received in arrived {
                 running.on_signal(received, voice);
             }
             // The kernel tells a new size to the foreground group alone, which may be another than this.
@@ -355,26 +374,19 @@ impl Supervisor {
                 running.tell_size();
             }
             running.remember(children);
-            while children
-                && !running.is_over()
-                && let Some((pid, change)) = next_change()
-            {
-                running.on_change(pid, change);
-                if running.ended.is_some() {
-                    self.watch.command_ended();
-                }
+            more = children && running.reap();
+            running.on_time(now(), voice);
+            if running.ended.is_some() {
+                self.watch.command_ended();
             }
-            from = now();
-            running.on_time(from, voice);
-            if let Some(outcome) = running.finished(from) {
+            let now = now();
+            if let Some(outcome) = running.finished(now) {
                 self.pass(matcher.as_deref_mut(), voice);
                 if running.waits_for_output() && !self.watch.is_drained() {
                     continue;
                 }
-                if !running.is_over() {
-                    // What was killed last is dead, but its end may not have been announced yet.
-                    while next_change().is_some() {}
-                }
+                // The end of what was killed last may not have been announced yet.
+                reap_all();
                 if let Some(terminal) = terminal.filter(|_| outcome.is_failure()) {
                     terminal.take_back();
                 }
@@ -387,7 +399,7 @@ impl Supervisor {
                 }
                 self.late = running.late;
                 self.asked = running.interrupted;
-                let ran = running.limit_at.unwrap_or(from).saturating_sub(started);
+                let ran = running.limit_at.unwrap_or(now).saturating_sub(started);
                 let ran = ran.saturating_sub(running.stopped);
                 return Ok(Ok(Ended { outcome, ran, running }));
             }

@@ -239,6 +239,15 @@ pub(crate) fn next_change() -> Option<(i32, Change)> {
     }
 }
 
+/// Children that one turn reaps at most: something that forks without end must not keep retry from its
+/// signals and its clock.
+pub(crate) const REAPED: usize = 256;
+
+/// Reaps children of which nothing is to be known. Whether more may be left than one turn reaps.
+pub(crate) fn reap_all() -> bool {
+    (0..REAPED).all(|_| next_change().is_some())
+}
+
 /// Whether a child has ended, which stays to be reaped.
 pub(crate) fn has_ended(pid: i32) -> bool {
     let Ok(id) = libc::id_t::try_from(pid) else { return false };

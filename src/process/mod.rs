@@ -1,8 +1,8 @@
 //! Processes, signals and the terminal: what an attempt is made of.
 //!
 //! [`attempt`] supervises attempts and waits; [`running`] is one attempt as states and events; [`wait`] is the one place that blocks;
-//! [`signal`] takes signals in and gives them back; [`child`] starts the command and reaps, [`launch`] is the child's side of that,
-//! and [`pending`] sorts the signals that come meanwhile;
+//! [`signal`] takes signals in and gives them back; [`stops`] tells whether retry itself was stopped;
+//! [`child`] starts the command and reaps, [`launch`] is the child's side of that, and [`pending`] sorts the signals that come meanwhile;
 //! [`descendants`] finds and ends all that an attempt started; [`terminal`] knows who owns the terminal;
 //! [`clock`] is the wall clock; [`entry`] reads what the C library handed to `main`.
 //!
@@ -17,5 +17,6 @@ mod launch;
 mod pending;
 pub(crate) mod running;
 pub(crate) mod signal;
+pub(crate) mod stops;
 pub(crate) mod terminal;
 pub(crate) mod wait;

@@ -11,10 +11,10 @@ use nix::sys::signal::{SigSet, Signal as Name};
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
 use signal_hook::consts::{SIGCONT, SIGKILL, SIGWINCH};
 
-use super::child::{Change, Child, has_ended, none_left};
+use super::child::{Change, Child, REAPED, has_ended, next_change, none_left};
 use super::descendants::{Before, Process, since};
 use super::signal::{Kind, Received, send, stop_self};
-use super::terminal::{Group, Terminal};
+use super::terminal::{Group, Terminal, is_watched_by_a_shell};
 use super::wait::now;
 use crate::policy::Limits;
 use crate::policy::verdict::outcome::{Alive, Cut, Limit, Outcome, Signal, Survivor};
@@ -67,6 +67,13 @@ pub(crate) struct Bounds {
     pub(crate) last: bool,
 }
 
+impl Bounds {
+    /// Whether a stop of retry changes anything: it puts a timeout off, or a run is to have lasted.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.limits.timeout.is_some() || self.timed
+    }
+}
+
 /// What is being done about an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -102,6 +109,8 @@ pub(crate) struct Running {
     pub(crate) limit_at: Option<Duration>,
     /// When the terminal, or somebody, asked for a stop that the command has not yet made.
     stop_asked: Option<Duration>,
+    /// The command has stopped, and retry did not stop with it.
+    stopped_alone: bool,
     /// Sent KILL already: told once.
     killed: BTreeSet<Process>,
     pub(crate) interrupted: Option<Signal>,
@@ -136,12 +145,24 @@ impl Running {
             stopped: Duration::ZERO,
             limit_at: None,
             stop_asked: None,
+            stopped_alone: false,
             killed: BTreeSet::new(),
             interrupted: None,
             late: None,
             urged: false,
             asked_to_end: false,
         }
+    }
+
+    /// Reaps what has ended. Whether more may be left than one turn reaps.
+    pub(crate) fn reap(&mut self) -> bool {
+        (0..REAPED).all(|_| match next_change() {
+            Some((pid, change)) => {
+                self.on_change(pid, change);
+                true
+            }
+            None => false,
+        })
     }
 
     /// Whether it ended by itself: nothing that it left behind is waited for.
@@ -205,6 +226,10 @@ impl Running {
             Kind::Stop => {
                 self.stop_asked = Some(now());
                 self.pass_on(received, voice);
+                if self.stopped_alone && self.ended.is_none() && Process::is_stopped(self.pid) {
+                    // It cannot stop once more, so no other change of it will come.
+                    self.stop_with_it(received.signal);
+                }
             }
             Kind::Continue => {
                 self.stop_asked = None;
@@ -212,6 +237,7 @@ impl Running {
                 for stop in [Name::SIGTSTP, Name::SIGTTIN, Name::SIGTTOU] {
                     self.early.remove(stop);
                 }
+                self.stopped_alone = false;
                 self.pass_on(received, voice);
             }
             Kind::Child => {}
@@ -265,7 +291,7 @@ impl Running {
         let _ = send(group, SIGWINCH);
     }
 
-    pub(crate) fn on_change(&mut self, pid: i32, change: Change) {
+    fn on_change(&mut self, pid: i32, change: Change) {
         if pid != self.pid {
             return;
         }
@@ -275,24 +301,32 @@ impl Running {
         }
     }
 
-    /// The command has stopped. Where that is job control, retry stops with it, so that the shell takes the
-    /// terminal back once the command is ready for that. A SIGSTOP that nobody announced is somebody
-    /// else's business with the command.
+    /// The command has stopped. At a terminal that stops the job, so retry stops too: the shell sees only
+    /// retry, and takes the terminal back when the command is ready for that. Nobody would continue a retry
+    /// that no job control looks after. Then the command stays stopped alone, and its limits hold.
     fn on_stop(&mut self, signal: Signal) {
         use signal_hook::consts::{SIGTSTP, SIGTTIN, SIGTTOU};
         let job_control = matches!(signal.number(), SIGTSTP | SIGTTIN | SIGTTOU);
         let asked = self.stop_asked.is_some_and(|at| now() < at.saturating_add(STOP_PATIENCE));
-        let follow = asked || (self.group == Group::Shared && job_control);
-        if self.state == State::Running && follow {
-            let from = now();
-            // Continued already: then a stop of retry would last for ever.
-            stop_self(signal, || Process::is_stopped(self.pid));
-            self.stop_asked = None;
-            self.was_stopped(now().saturating_sub(from));
-            if self.group == Group::Own {
-                // retry was continued, or could not stop (an orphaned group, PID 1): then neither can it.
-                let _ = send(-self.pid, SIGCONT);
+        let follows = asked || (self.group == Group::Shared && (job_control || is_watched_by_a_shell()));
+        if self.state == State::Running {
+            self.stopped_alone = !follows;
+            if follows {
+                self.stop_with_it(signal);
             }
+        }
+    }
+
+    /// Stops retry, as the command is stopped, until somebody continues it.
+    fn stop_with_it(&mut self, signal: Signal) {
+        let from = now();
+        // Continued already: then a stop of retry would last for ever.
+        stop_self(signal, || Process::is_stopped(self.pid));
+        self.stop_asked = None;
+        self.was_stopped(now().saturating_sub(from));
+        if self.group == Group::Own {
+            // retry was continued, or could not stop (an orphaned group, PID 1): then neither can it.
+            let _ = send(-self.pid, SIGCONT);
         }
     }
 

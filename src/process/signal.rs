@@ -1,7 +1,7 @@
 //! Signals come in through one descriptor; mask and dispositions go back to the command as they were.
 //!
-//! The signals that retry answers are blocked and read from a signalfd(2), so there is no handler and
-//! nothing runs at a bad moment. SIGPIPE and SIGXFSZ are blocked too: a write to a pipe without a reader, or
+//! The signals that retry answers are blocked. A signalfd(2) says when one has arrived, and sigtimedwait(2)
+//! reads it, so there is no handler and nothing runs at a bad moment. SIGPIPE and SIGXFSZ are blocked too: a write to a pipe without a reader, or
 //! to a file that has reached its limit, then fails and kills nobody. No disposition is changed but that of CHLD, which must not be ignored if children
 //! are to be waited for; a blocked signal that is ignored arrives all the same and is dropped here.
 
@@ -17,6 +17,20 @@ use signal_hook::consts::{SIGCHLD, SIGKILL, SIGSTOP};
 use crate::error::{Doing as _, Error};
 use crate::policy::verdict::outcome::Signal;
 use crate::streams::descriptor::above_standard;
+
+/// The mask that retry was started with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StartMask(SigSet);
+
+/// Blocks USR1 and USR2 as the first thing that retry does. They are for the command and would kill retry
+/// before it has looked at its options. INT, TERM, HUP and QUIT still end it then, as they should.
+pub(crate) fn hold_notices() -> StartMask {
+    let notices: SigSet = [Name::SIGUSR1, Name::SIGUSR2].into_iter().collect();
+    let mut mask = SigSet::empty();
+    // It fails for no arguments that can be given here.
+    let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&notices), Some(&mut mask));
+    StartMask(mask)
+}
 
 /// What retry answers. WINCH and CONT do nothing to retry itself, but the command may want them.
 const TAKEN: [Name; 12] = [
@@ -68,6 +82,8 @@ pub(crate) struct Received {
 #[derive(Debug)]
 pub(crate) struct Signals {
     fd: SignalFd,
+    /// The signals that it tells of.
+    taken: SigSet,
     /// The mask at the start.
     mask: SigSet,
     /// CHLD was ignored at the start.
@@ -79,20 +95,19 @@ impl Signals {
     ///
     /// # Errors
     /// When the system has no descriptor left.
-    pub(crate) fn take() -> Result<Self, Error> {
+    pub(crate) fn take(start: StartMask) -> Result<Self, Error> {
         let mut blocked: SigSet = TAKEN.into_iter().collect();
         let taken = blocked;
         blocked.add(Name::SIGPIPE);
         blocked.add(Name::SIGXFSZ);
-        let mut mask = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut mask)).doing("cannot block signals")?;
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None).doing("cannot block signals")?;
         // SAFETY: the default disposition runs no code of ours.
         let before = unsafe { nix::sys::signal::signal(Name::SIGCHLD, SigHandler::SigDfl) }
             .doing("cannot take SIGCHLD")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let fd = above_standard(|| SignalFd::with_flags(&taken, flags))
             .doing("cannot open a signal descriptor")?;
-        Ok(Self { fd, mask, child_ignored: matches!(before, SigHandler::SigIgn) })
+        Ok(Self { fd, taken, mask: start.0, child_ignored: matches!(before, SigHandler::SigIgn) })
     }
 
     /// The mask for the command: the one that retry was started with.
@@ -105,31 +120,45 @@ impl Signals {
         self.child_ignored
     }
 
-    /// The next signal that has arrived, if there is one. Ignored signals are dropped.
-    pub(crate) fn next(&self) -> Option<Received> {
-        loop {
-            let info = self.fd.read_signal().ok().flatten()?;
-            let number = i32::try_from(info.ssi_signo).unwrap_or(0);
-            if is_ignored(number) {
-                continue;
+    /// The signals that have arrived. Each number comes once: a process may send signals faster than
+    /// retry reads them, and the other signals and the clock need their turn too. Ignored signals are
+    /// dropped.
+    pub(crate) fn arrived(&self) -> impl Iterator<Item = Received> + use<> {
+        let mut left = self.taken;
+        std::iter::from_fn(move || {
+            loop {
+                let information = take_pending(&left)?;
+                let Ok(name) = Name::try_from(information.si_signo) else { continue };
+                left.remove(name);
+                if !is_ignored(information.si_signo)
+                    && let Some(received) = Received::new(name, &information)
+                {
+                    return Some(received);
+                }
             }
-            let Ok(name) = Name::try_from(number) else { continue };
-            let kind = match name {
-                Name::SIGINT | Name::SIGTERM | Name::SIGHUP | Name::SIGQUIT => Kind::End,
-                Name::SIGUSR1 | Name::SIGUSR2 | Name::SIGWINCH => Kind::Notice,
-                Name::SIGTSTP | Name::SIGTTIN | Name::SIGTTOU => Kind::Stop,
-                Name::SIGCONT => Kind::Continue,
-                Name::SIGCHLD => Kind::Child,
-                _ => continue,
-            };
-            return Some(Received {
-                signal: Signal::reported(number),
-                name,
-                kind,
-                by_kernel: info.ssi_code == SI_KERNEL,
-                sender: i32::try_from(info.ssi_pid).unwrap_or(0),
-            });
-        }
+        })
+    }
+}
+
+impl Received {
+    fn new(name: Name, information: &libc::siginfo_t) -> Option<Self> {
+        let kind = match name {
+            Name::SIGINT | Name::SIGTERM | Name::SIGHUP | Name::SIGQUIT => Kind::End,
+            Name::SIGUSR1 | Name::SIGUSR2 | Name::SIGWINCH => Kind::Notice,
+            Name::SIGTSTP | Name::SIGTTIN | Name::SIGTTOU => Kind::Stop,
+            Name::SIGCONT => Kind::Continue,
+            Name::SIGCHLD => Kind::Child,
+            _ => return None,
+        };
+        // SAFETY: the kernel fills in a pid for each signal of `TAKEN`, whoever sent it (sigaction(2)).
+        let sender = unsafe { information.si_pid() };
+        Some(Self {
+            signal: Signal::reported(information.si_signo),
+            name,
+            kind,
+            by_kernel: information.si_code == SI_KERNEL,
+            sender,
+        })
     }
 }
 
@@ -179,36 +208,36 @@ pub(crate) fn is_ignored(number: i32) -> bool {
 }
 
 /// Stops this process as `signal` would have, if `still_wanted` says so once the stop is on its way, and
-/// returns when somebody continues it. In an orphaned process group nothing stops, as without retry.
+/// returns when somebody continues it. In an orphaned process group nothing stops, as without retry. SIGSTOP
+/// knows no such exception and cannot be taken back, so another stop signal that retry does not ignore does
+/// its work.
 pub(crate) fn stop_self(signal: Signal, still_wanted: impl FnOnce() -> bool) {
-    if signal.number() == SIGSTOP {
-        if still_wanted() {
-            let _ = signal_hook::low_level::raise(SIGSTOP);
-        }
-        return;
-    }
-    let Ok(name) = Name::try_from(signal.number()) else { return };
+    let stops = [Name::SIGTSTP, Name::SIGTTIN, Name::SIGTTOU];
+    let name = match Name::try_from(signal.number()) {
+        Ok(Name::SIGSTOP) => stops.into_iter().find(|name| !is_ignored(*name as i32)),
+        name => name.ok(),
+    };
+    let Some(name) = name else { return };
     // Blocked, so it is pending: a CONT that comes from now on takes it away again (signal(7)), and cannot
     // be lost between the question and the stop.
-    let _ = signal_hook::low_level::raise(signal.number());
+    let _ = signal_hook::low_level::raise(name as i32);
     let set = SigSet::from(name);
     if still_wanted() {
         let _ = set.thread_unblock();
         let _ = set.thread_block();
     } else {
-        take_pending(signal.number());
+        let _ = take_pending(&set);
     }
 }
 
-/// Takes a pending, blocked signal off the queue.
-fn take_pending(number: i32) {
-    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: both sets and the time are ours and initialised; no information is asked back.
+/// Takes one pending, blocked signal of this set off the queue, the lowest number first.
+fn take_pending(set: &SigSet) -> Option<libc::siginfo_t> {
+    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut information = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the set and the time are initialised; the kernel fills in the information.
     unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, number);
-        libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now);
+        let taken = libc::sigtimedwait(set.as_ref(), information.as_mut_ptr(), &raw const at_once);
+        (taken > 0).then(|| information.assume_init())
     }
 }
 

@@ -2,11 +2,12 @@
 //! terminal's own signals, reading it, and job control work as without retry.
 
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt as _;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, tcgetpgrp, tcsetpgrp};
 
 use super::signal::send;
 use crate::streams::sink::Stream;
@@ -30,6 +31,22 @@ pub(crate) fn group() -> Group {
         || tcgetpgrp(std::io::stdout()).is_ok()
         || open("/dev/tty", OFlag::O_RDONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty()).is_ok();
     if ours { Group::Shared } else { Group::Own }
+}
+
+/// Whether retry's parent sees a stop of retry and takes the terminal back: a shell with job control, which
+/// puts its jobs in groups of their own, or another retry. A script's shell waits for the end and sees no
+/// stop. In an orphaned group (POSIX, 3.264) nobody looks after the job at all.
+pub(crate) fn is_watched_by_a_shell() -> bool {
+    let parent = getppid();
+    let leads_another = getpgid(Some(parent)).is_ok_and(|group| group != getpgrp());
+    let in_session = getsid(Some(parent)).is_ok_and(|session| getsid(None) == Ok(session));
+    let program =
+        |pid: &str| std::fs::metadata(format!("/proc/{pid}/exe")).map(|file| (file.dev(), file.ino()));
+    let is_retry = || {
+        let (its, own) = (program(&parent.to_string()), program("self"));
+        its.is_ok_and(|its| own.is_ok_and(|own| its == own))
+    };
+    in_session && (leads_another || is_retry())
 }
 
 /// The controlling terminal, while retry's group has it in the foreground.

@@ -71,6 +71,15 @@ impl Terminal {
         Self::interactive(dash)
     }
 
+    /// An interactive zsh, at its prompt, with `retry` on its PATH.
+    #[track_caller]
+    #[must_use]
+    pub(crate) fn zsh() -> Self {
+        let mut zsh = Command::new("zsh");
+        zsh.args(["-f", "-i", "-o", "nozle", "-o", "nopromptsp", "-o", "nopromptcr"]);
+        Self::interactive(zsh)
+    }
+
     #[track_caller]
     fn interactive(mut shell: Command) -> Self {
         let mut path = Path::new(BINARY).parent().unwrap().as_os_str().to_owned();

@@ -498,6 +498,10 @@ reading from the terminal work as without `retry`.
 Where there is none (CI, cron, a service) it runs in a group of its own; there `setsid`(1) forks, and only
 `setsid -w` has the command's status.
 INT, TERM, HUP, QUIT, USR1, USR2, WINCH and CONT sent to `retry` reach the command.
+If the command is stopped at a terminal, `retry` stops too, also if the signal is SIGSTOP: the shell has its prompt back,
+and `fg` continues both.
+`retry` does not follow a SIGSTOP if its parent is no shell with job control, as in a script or without a terminal;
+timeout and deadline then hold for the stopped command.
 After INT, TERM, HUP or QUIT there is no further attempt.
 
 At a timeout or deadline everything that the attempt started is ended, daemons that left its group and session
