@@ -11,16 +11,21 @@ use std::fs;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
+use nix::unistd::{Pid, getpgid};
 
+use super::child::has_ended;
 use super::signal;
 
 /// A process, told apart from a later one with the same pid by when it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
-    /// Clock ticks after boot (proc_pid_stat(5), field 22).
+    /// Clock ticks after boot (proc_pid_stat(5), field 22), or [`HIDDEN`].
     start: u64,
 }
+
+/// The start of a child that /proc hides. Only the first process of the machine starts with the boot.
+const HIDDEN: u64 = 0;
 
 /// One row of the process table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +96,10 @@ impl Before {
     }
 
     fn holds(&self, row: &Row) -> bool {
-        self.processes.contains(&row.process) || self.groups.contains(&row.group)
+        let hidden = Process { start: HIDDEN, ..row.process };
+        self.processes.contains(&row.process)
+            || self.processes.contains(&hidden)
+            || self.groups.contains(&row.group)
     }
 }
 
@@ -125,8 +133,8 @@ fn below(table: &[Row], root: i32, before: &Before) -> Vec<Row> {
     found
 }
 
-/// The process table, as far as /proc shows it; none where it is not mounted, shows another pid namespace,
-/// or no descriptor is left to read it.
+/// The process table, as far as /proc shows it, with all children of this process. None if /proc is not mounted
+/// or shows another pid namespace, or if no descriptor is left to read it.
 fn table() -> Option<Vec<Row>> {
     if !proc_is_ours() {
         return None;
@@ -141,7 +149,25 @@ fn table() -> Option<Vec<Row>> {
             Err(_) => {}
         }
     }
+    let seen: BTreeSet<i32> = rows.iter().map(|row| row.process.pid).collect();
+    rows.extend(children().into_iter().filter(|pid| !seen.contains(pid)).filter_map(hidden));
     Some(rows)
+}
+
+/// The pids of this process's children (proc_pid_children(5)), those included that hidepid hides elsewhere in
+/// /proc. None of them passes to another process before this one reaps it.
+fn children() -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/self/task/{}/children", own_pid())).unwrap_or_default();
+    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// The row of a child that the rest of /proc does not show: it belongs to another user, or its program may not be
+/// read, and /proc is mounted with hidepid (proc(5)).
+fn hidden(pid: i32) -> Option<Row> {
+    let group = getpgid(Some(Pid::from_raw(pid))).ok()?.as_raw();
+    let state = if has_ended(pid) { State::Dead } else { State::Alive };
+    // It may have been started since the table was read.
+    row(pid).or(Some(Row { process: Process { pid, start: HIDDEN }, parent: own_pid(), group, state }))
 }
 
 /// Whether /proc has the pids that this process uses.
@@ -192,30 +218,34 @@ impl Process {
     /// Sends it signals, in order. That it has ended meanwhile is no error.
     ///
     /// # Errors
-    /// EPERM where it belongs to another user.
+    /// EPERM if it belongs to another user.
     pub(crate) fn send(self, signals: &[i32]) -> Result<(), Errno> {
-        let handle = match pidfd_open(self.pid) {
-            Ok(handle) => Some(handle),
-            Err(Errno::ESRCH) => return Ok(()),
-            // Before Linux 5.3, or forbidden by a filter: by pid, just after a look at its start time.
-            Err(_) => None,
-        };
-        // With the handle open the pid cannot pass to another process unseen.
-        if Self::with_pid(self.pid).is_some_and(|now| now != self) {
+        // While the handle is open, the pid cannot pass to another process unseen.
+        let handle = pidfd_open(self.pid).ok();
+        if !self.may_have_its_pid() {
             return Ok(());
         }
         for number in signals {
-            let sent = match &handle {
-                Some(handle) => pidfd_send_signal(handle, *number),
-                None => signal::send(self.pid, *number),
-            };
-            match sent {
+            if handle.as_ref().is_some_and(|handle| pidfd_send_signal(handle, *number).is_ok()) {
+                continue;
+            }
+            // A refusal may be the call's and not the process's: a seccomp(2) filter may answer with any errno,
+            // and Linux 5.2 has no pidfd_open(2). kill(2) says what holds for the process.
+            if !self.may_have_its_pid() {
+                return Ok(());
+            }
+            match signal::send(self.pid, *number) {
                 Ok(()) => {}
                 Err(Errno::ESRCH) => return Ok(()),
                 Err(errno) => return Err(errno),
             }
         }
         Ok(())
+    }
+
+    /// Whether the pid is still that of this process, as far as /proc tells.
+    fn may_have_its_pid(self) -> bool {
+        Self::with_pid(self.pid).is_none_or(|now| now == self || self.start == HIDDEN)
     }
 }
 
@@ -323,7 +353,7 @@ mod tests {
     fn a_pid_that_went_to_another_process_is_another() {
         let table = tree(&[(2, 1, 2)]);
         let before =
-            Before { processes: BTreeSet::from([Process { pid: 2, start: 0 }]), ..Before::default() };
+            Before { processes: BTreeSet::from([Process { pid: 2, start: 2 }]), ..Before::default() };
         assert_eq!(pids(&below(&table, 1, &before)), [2]);
     }
 }

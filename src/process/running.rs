@@ -447,11 +447,13 @@ impl Running {
         if self.ended.is_none() && alive.iter().all(|p| p.pid != self.pid) {
             left.push(survivor(self.pid, send(self.pid, SIGKILL)));
         }
-        if left.is_empty() && self.before.is_empty() && self.group == Group::Own {
-            let sent = send(-self.pid, SIGKILL);
-            if sent != Err(Errno::ESRCH) {
-                left.push(survivor(self.pid, sent));
-            }
+        if left.is_empty()
+            && self.before.is_empty()
+            && self.group == Group::Own
+            && send(-self.pid, SIGKILL) == Err(Errno::EPERM)
+        {
+            // The group outlives its leader, whose pid may no longer be named: it is reaped.
+            left.push(Survivor { pid: None, why: Alive::Foreign });
         }
         if left.is_empty() {
             // A child is there, or /proc told of one before: it lives, and cannot be named.

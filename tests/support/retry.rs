@@ -185,8 +185,13 @@ impl Retry {
     }
 
     /// Starts where the kernel knows no tee(2) (ENOSYS), as under some sandboxes.
-    pub(crate) fn without_tee(mut self) -> Self {
-        let number = u32::try_from(libc::SYS_tee).unwrap();
+    pub(crate) fn without_tee(self) -> Self {
+        self.denying(libc::SYS_tee, libc::ENOSYS)
+    }
+
+    /// Starts where a filter answers this system call with this errno (seccomp(2)).
+    pub(crate) fn denying(mut self, call: libc::c_long, errno: i32) -> Self {
+        let number = u32::try_from(call).unwrap();
         let instruction = |code: u32, yes, no, k| libc::sock_filter {
             code: u16::try_from(code).unwrap(),
             jt: yes,
@@ -201,7 +206,7 @@ impl Retry {
                 libc::BPF_RET | libc::BPF_K,
                 0,
                 0,
-                libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).unwrap(),
+                libc::SECCOMP_RET_ERRNO | u32::try_from(errno).unwrap(),
             ),
             instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
         ];
