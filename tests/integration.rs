@@ -12,6 +12,7 @@
 #[macro_use]
 mod support;
 
+mod alarm;
 mod answers;
 mod architecture;
 mod breaker;

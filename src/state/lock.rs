@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long one is waited for that is there and not stopped: it may only want for a core.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// Between two looks of a waiting run at its signals and at the holder.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// How long is waited in all, while the lock goes from hand to hand.
 pub(super) const LONGEST: Duration = Duration::from_secs(30);
 
@@ -102,14 +105,15 @@ impl Lock {
     pub(super) fn acquire(&self, path: &Path, most: Duration) -> Result<bool, Refused> {
         let began = wait::now();
         let (mut holder, mut since) = (None, began);
-        let mut act = Act::Lock;
+        let mut waits = false;
         loop {
             let waited = wait::now().saturating_sub(began);
-            // In the kernel's queue: five hundred that look again and again would take the core from the holder.
-            let step = PATIENCE.min(most.saturating_sub(waited));
-            let locked = match act {
-                Act::Wait => interrupted(step, || range(&self.file, act, 0)),
-                Act::Lock | Act::Unlock | Act::Ask => range(&self.file, act, 0),
+            let step = LOOK.min(most.saturating_sub(waited));
+            let locked = match range(&self.file, Act::Lock, 0) {
+                // Waiting runs stand in the kernel's queue: if five hundred of them tried again and again, they
+                // would take the core from the holder.
+                Ok(false) if waits => interrupted(step, || range(&self.file, Act::Wait, 0)),
+                tried => tried,
             };
             match locked {
                 Ok(true) if !self.is_at(path) => {
@@ -137,7 +141,7 @@ impl Lock {
             if stuck || now.saturating_sub(began) >= most {
                 return Err(Refused::Held(by));
             }
-            act = Act::Wait;
+            waits = true;
         }
     }
 
