@@ -28,6 +28,7 @@ mod input;
 mod job_control;
 mod key_file;
 mod limits;
+mod pager;
 mod process;
 mod profiles;
 mod repeats;

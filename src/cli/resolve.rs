@@ -178,15 +178,18 @@ fn profiles(args: &Args) -> Result<Profiles, Error> {
             }
         }
     }
-    let program = look_through(&words).program.unwrap_or(0);
-    let arguments = words.get(program + 1..).unwrap_or_default();
+    let program = look_through(&words).program;
+    let arguments = words.get(program.unwrap_or(0) + 1..).unwrap_or_default();
+    let named = names.iter().any(|name| !matches!(*name, "auto" | "none"));
+    // A wrapper may run anything: its row alone says nothing of what the program does with the terminal.
+    let known = program.and_then(|at| row_of(&words, at)).is_some();
+    let needs_terminal = !known || rows.iter().any(|row| row.terminal.is_needed(arguments));
     Ok(Profiles {
         reach: Reach {
             stdout: rows.iter().any(|row| row.stdout.is_told_by(arguments)),
-            terminal: names.iter().any(|name| !matches!(*name, "auto" | "none"))
-                || !rows.iter().any(|row| row.pager.may_start(arguments)),
+            terminal: named || !needs_terminal,
         },
-        named: names.iter().any(|name| !matches!(*name, "auto" | "none")),
+        named,
         rows,
     })
 }
@@ -194,8 +197,11 @@ fn profiles(args: &Args) -> Result<Profiles, Error> {
 /// The rows of the program that the words run, and of the programs around it.
 fn auto(words: &[&[u8]]) -> Vec<&'static Profile> {
     let programs = look_through(words);
-    let row = |at: usize| Profile::for_program(std::str::from_utf8(program::base_name(words.get(at)?)).ok()?);
-    programs.program.into_iter().chain(programs.wrappers).filter_map(row).collect()
+    programs.program.into_iter().chain(programs.wrappers).filter_map(|at| row_of(words, at)).collect()
+}
+
+fn row_of(words: &[&[u8]], at: usize) -> Option<&'static Profile> {
+    Profile::for_program(std::str::from_utf8(program::base_name(words.get(at)?)).ok()?)
 }
 
 /// # Errors

@@ -286,8 +286,10 @@ Where standard output and standard error are the same file or pipe, both are wat
 what passes counts for both.
 On a terminal the order between a watched and an unwatched stream is not kept.
 
-What only a profile wants is left alone where the system has no room for it, and on a terminal where the program may
-start a pager (`git log`, `psql`, `gh`): then the exit status decides, unless `--profile` names the profile.
+A stream that only a profile wants is left alone if the system has no room for it.
+`auto` also leaves a terminal alone if the program may start a pager, an editor or something else that reads keys (`git log`,
+`git commit`, `apt-get install`, `npm init`, `docker run -it`, `kubectl edit`, `terraform apply`, `psql`, `gh`, an `ssh`
+session): then the exit status decides, unless `--profile` names the profile.
 Watch no pager: one that asks its watched terminal for keys, or sets its modes, meets the pseudo-terminal, at which
 nobody types. `stty tostop` does not stop a watched command.
 

@@ -10,9 +10,12 @@ mod data;
 mod packages;
 mod remote;
 mod system;
+mod terminal;
 mod web;
 
 use std::ops::RangeInclusive;
+
+use terminal::Terminal;
 
 /// What a status or a line means for a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +50,8 @@ pub(crate) struct Profile {
     pub(crate) http: bool,
     /// Whether its stdout is watched too: for HTTP headers, and for its patterns.
     pub(crate) stdout: Stdout,
-    pub(crate) pager: Pager,
+    /// Whether it may need the terminal for itself.
+    pub(crate) terminal: Terminal,
 }
 
 /// When a program's stdout tells something.
@@ -63,15 +67,6 @@ pub(crate) enum Stdout {
         valued: &'static str,
         to_file: &'static [&'static str],
     },
-}
-
-/// Whether a program starts a pager at a terminal. One that finds its terminal by its stderr would wait for
-/// keys at a pseudo-terminal that nobody types at, so `auto` leaves the terminal to such a program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pager {
-    Never,
-    /// It may, unless one of these words is among its arguments.
-    Unless(&'static [&'static str]),
 }
 
 impl Stdout {
@@ -123,16 +118,6 @@ fn halves(word: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
     match word.iter().position(|byte| *byte == at) {
         Some(place) => (&word[..place], word.get(place + 1..)),
         None => (word, None),
-    }
-}
-
-impl Pager {
-    /// Whether a command of these arguments may start one.
-    pub(crate) fn may_start(self, arguments: &[&[u8]]) -> bool {
-        match self {
-            Self::Never => false,
-            Self::Unless(words) => !words.iter().any(|word| arguments.contains(&word.as_bytes())),
-        }
     }
 }
 
@@ -321,22 +306,30 @@ mod tests {
         }
     }
 
+    /// Each row once more, by what a person would type: `>` keeps its terminal.
     #[test]
-    fn a_program_with_a_pager_keeps_its_terminal() {
-        for (name, line, pager) in [
-            ("git", "log", true),
-            ("git", "-C dir diff", true),
-            ("git", "-C dir fetch origin", false),
-            ("git", "clone URL", false),
-            ("psql", "-c query", true),
-            ("psql", "-Xc query -P pager=off", false),
-            ("curl", "URL", false),
-            ("ssh", "host", false),
-            ("aws", "s3 ls", true),
-            ("aws", "--no-cli-pager s3 ls", false),
-        ] {
-            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            assert_eq!(Profile::named(name).unwrap().pager.may_start(&words), pager, "{name} {line}");
+    fn what_may_ask_or_page_keeps_its_terminal() {
+        for line in include_str!("profile/terminal.txt").lines().filter(|line| !line.starts_with('#')) {
+            let (needed, line) = match line.strip_prefix("> ") {
+                Some(line) => (true, line),
+                None => (false, line.trim_start()),
+            };
+            let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+            let Some((program, arguments)) = words.split_first() else { continue };
+            let row = std::str::from_utf8(program).ok().and_then(Profile::for_program).expect(line);
+            assert_eq!(row.terminal.is_needed(arguments), needed, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_lines_of_terminals_have_every_program_with_rules() {
+        let lines = include_str!("profile/terminal.txt");
+        for row in TABLE.iter().filter(|row| row.terminal != Terminal::FREE) {
+            let of_row = |line: &&str| {
+                let program = line.trim_start_matches("> ").split_whitespace().next().unwrap_or_default();
+                row.programs.contains(&program)
+            };
+            assert!(lines.lines().filter(of_row).count() >= 2, "{}", row.name);
         }
     }
 

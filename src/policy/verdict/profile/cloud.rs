@@ -1,7 +1,8 @@
 //! Containers, clouds, and what drives them.
 
 use super::Class::{Ambiguous, Fatal};
-use super::{Pager, Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+use super::terminal::{Terminal, free, needs};
+use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
 
 /// The words of Go's net and crypto packages: of every program that is written in it, often in the middle
 /// of a line. terraform breaks lines at any space, so these hold no more of one than they need.
@@ -64,7 +65,76 @@ pub(super) const DOCKER: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::needed_but(&[
+        needs("run").with(&[&["-t", "--tty", "-i", "--interactive"]]),
+        free("run"),
+        needs("exec").with(&[&["-t", "--tty", "-i", "--interactive"]]),
+        free("exec"),
+        needs("container run").with(&[&["-t", "--tty", "-i", "--interactive"]]),
+        free("container run"),
+        needs("container exec").with(&[&["-t", "--tty", "-i", "--interactive"]]),
+        free("container exec"),
+        needs("start").with(&[&["-a", "--attach", "-i", "--interactive"]]),
+        free("start"),
+        free("compose up").with(&[&["-d", "--detach", "--wait"]]),
+        free("pull"),
+        free("push"),
+        free("build"),
+        free("create"),
+        free("images"),
+        free("ps"),
+        free("inspect"),
+        free("info"),
+        free("version"),
+        free("search"),
+        free("tag"),
+        free("rm"),
+        free("rmi"),
+        free("kill"),
+        free("stop"),
+        free("restart"),
+        free("wait"),
+        free("logs"),
+        free("load"),
+        free("save"),
+        free("import"),
+        free("export"),
+        free("cp"),
+        free("image pull"),
+        free("image push"),
+        free("image build"),
+        free("image ls"),
+        free("image inspect"),
+        free("image rm"),
+        free("manifest"),
+        free("buildx build"),
+        free("buildx bake"),
+        free("compose pull"),
+        free("compose push"),
+        free("compose build"),
+        free("compose ps"),
+        free("compose config"),
+        free("compose logs"),
+        free("compose down"),
+        free("compose stop"),
+        free("network create"),
+        free("volume create"),
+    ])
+    .valued(
+        "aceHhlmpuvw",
+        &[
+            "--context",
+            "--host",
+            "--log-level",
+            "--config",
+            "--file",
+            "--project-name",
+            "--profile",
+            "--connection",
+            "--root",
+            "--runroot",
+        ],
+    ),
 };
 
 /// An error of the API server, by its reason.
@@ -115,7 +185,69 @@ pub(super) const KUBECTL: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::needed_but(&[
+        needs("exec").with(&[&["-t", "--tty", "-i", "--stdin"]]),
+        free("exec"),
+        needs("run").with(&[&["-t", "--tty", "-i", "--stdin"]]),
+        free("run"),
+        needs("attach").with(&[&["-t", "--tty", "-i", "--stdin"]]),
+        free("attach"),
+        needs("create").with(&[&["--edit"]]),
+        free("create"),
+        needs("delete").with(&[&["-i", "--interactive"]]),
+        free("delete"),
+        needs("apply edit-last-applied"),
+        free("apply"),
+        free("get"),
+        free("describe"),
+        free("logs"),
+        free("wait"),
+        free("rollout"),
+        free("patch"),
+        free("replace"),
+        free("scale"),
+        free("autoscale"),
+        free("expose"),
+        free("label"),
+        free("annotate"),
+        free("set"),
+        free("top"),
+        free("events"),
+        free("explain"),
+        free("version"),
+        free("api-resources"),
+        free("api-versions"),
+        free("cluster-info"),
+        free("config"),
+        free("auth"),
+        free("certificate"),
+        free("cordon"),
+        free("uncordon"),
+        free("drain"),
+        free("taint"),
+        free("port-forward"),
+        free("proxy"),
+        free("cp"),
+        free("kustomize"),
+    ])
+    .valued(
+        "cfklLnosv",
+        &[
+            "--namespace",
+            "--context",
+            "--cluster",
+            "--user",
+            "--server",
+            "--kubeconfig",
+            "--token",
+            "--as",
+            "--as-group",
+            "--request-timeout",
+            "--certificate-authority",
+            "--client-certificate",
+            "--client-key",
+        ],
+    ),
 };
 
 /// An error of a service, by its code.
@@ -175,7 +307,31 @@ pub(super) const AWS: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Unless(&["--no-cli-pager"]),
+    terminal: Terminal::needed_but(&[
+        needs("configure"),
+        needs("sso"),
+        needs("ssm"),
+        needs("ecs"),
+        needs("login"),
+        needs("help"),
+        needs("").with(&[&["--cli-auto-prompt"]]),
+        free("").with(&[&["--no-cli-pager"]]),
+    ])
+    .valued(
+        "",
+        &[
+            "--region",
+            "--profile",
+            "--output",
+            "--endpoint-url",
+            "--query",
+            "--color",
+            "--ca-bundle",
+            "--cli-read-timeout",
+            "--cli-connect-timeout",
+            "--cli-binary-format",
+        ],
+    ),
 };
 
 const OF_GH: &[Pattern] = &[
@@ -211,7 +367,7 @@ pub(super) const GH: Profile = Profile {
     unsent: &[],
     http: true,
     stdout: Stdout::With { options: &["-i", "--include"], valued: "XHfFqtp", to_file: &[] },
-    pager: Pager::Unless(&[]),
+    terminal: Terminal::NEEDED,
 };
 
 const OF_TERRAFORM: &[Pattern] = &[
@@ -239,7 +395,17 @@ pub(super) const TERRAFORM: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::free_but(&[
+        free("apply").with(&[&["-auto-approve", "--auto-approve"]]),
+        needs("apply"),
+        free("destroy").with(&[&["-auto-approve", "--auto-approve"]]),
+        needs("destroy"),
+        free("force-unlock").with(&[&["-force", "--force"]]),
+        needs("force-unlock"),
+        needs("console"),
+        needs("login"),
+        needs("import"),
+    ]),
 };
 
 pub(super) const ANSIBLE: Profile = Profile {
@@ -267,5 +433,16 @@ pub(super) const ANSIBLE: Profile = Profile {
     http: false,
     // All of it but usage and parser errors is there.
     stdout: Stdout::Always,
-    pager: Pager::Never,
+    terminal: Terminal::free_but(&[needs("").with(&[&[
+        "-k",
+        "-K",
+        "-J",
+        "--ask-pass",
+        "--ask-become-pass",
+        "--ask-vault-pass",
+        "--ask-vault-password",
+        "--step",
+        "@prompt",
+    ]])])
+    .valued("aBcefilmMPtuT", &[]),
 };

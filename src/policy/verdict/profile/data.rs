@@ -2,7 +2,8 @@
 
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::cloud::OF_GO;
-use super::{Pager, Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+use super::terminal::{Terminal, free, needs};
+use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
 
 /// An error in the words of the server; its SQLSTATE stands before them where messages are verbose.
 macro_rules! postgresql {
@@ -61,7 +62,11 @@ pub(super) const PSQL: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Unless(&["pager=off", "--pset=pager=off", "-Ppager=off"]),
+    terminal: Terminal::needed_but(&[free("").with(&[
+        &["pager=off", "--pset=pager=off", "-Ppager=off"],
+        &["-c", "--command", "-f", "--file", "-l", "--list"],
+    ])])
+    .valued("cdfFhLopPRTUv", &[]),
 };
 
 pub(super) const PG_ISREADY: Profile = Profile {
@@ -77,7 +82,7 @@ pub(super) const PG_ISREADY: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::FREE,
 };
 
 pub(super) const PG_DUMP: Profile = Profile {
@@ -98,7 +103,7 @@ pub(super) const PG_DUMP: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::FREE,
 };
 
 /// An error in the words of the client: `ERROR 2002 (HY000): ` of mysql, `Got error: 2002: "` and
@@ -141,7 +146,7 @@ pub(super) const MYSQL: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Unless(&[]),
+    terminal: Terminal::NEEDED,
 };
 
 pub(super) const REDIS_CLI: Profile = Profile {
@@ -169,7 +174,45 @@ pub(super) const REDIS_CLI: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::needed_but(&[
+        needs("").with(&[&["--askpass"]]),
+        free("").operands(1),
+        free("").with(&[&[
+            "--scan",
+            "--pipe",
+            "--rdb",
+            "--functions-rdb",
+            "--bigkeys",
+            "--memkeys",
+            "--hotkeys",
+            "--latency",
+            "--latency-history",
+            "--stat",
+            "--intrinsic-latency",
+            "--version",
+            "-v",
+            "--cluster",
+        ]]),
+    ])
+    .valued(
+        "adDhinprstuX2",
+        &[
+            "--user",
+            "--pass",
+            "--sni",
+            "--cacert",
+            "--cacertdir",
+            "--cert",
+            "--key",
+            "--tls-ciphers",
+            "--tls-ciphersuites",
+            "--pattern",
+            "--quoted-pattern",
+            "--count",
+            "--show-pushes",
+            "--eval",
+        ],
+    ),
 };
 
 const OF_RESTIC: &[Pattern] = &[
@@ -205,7 +248,7 @@ pub(super) const RESTIC: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::FREE,
 };
 
 const OF_RCLONE: &[Pattern] = &[
@@ -240,5 +283,11 @@ pub(super) const RCLONE: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::free_but(&[
+        needs("config"),
+        needs("ncdu"),
+        needs("authorize"),
+        needs("").with(&[&["-i", "--interactive"]]),
+    ])
+    .valued("", &["--config"]),
 };

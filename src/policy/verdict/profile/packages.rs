@@ -1,7 +1,8 @@
 //! Package managers.
 
 use super::Class::{Ambiguous, Fatal};
-use super::{Pager, Profile, Stdout, fatal, http_status, retryable};
+use super::terminal::{Terminal, free};
+use super::{Profile, Stdout, fatal, http_status, retryable};
 
 pub(super) const APT: Profile = Profile {
     name: "apt",
@@ -39,15 +40,16 @@ pub(super) const APT: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Unless(&[
-        "update",
-        "install",
-        "upgrade",
-        "dist-upgrade",
-        "full-upgrade",
-        "download",
-        "source",
-    ]),
+    terminal: Terminal::needed_but(&[
+        free("update"),
+        free("download"),
+        free("source"),
+        free("indextargets"),
+        free("clean"),
+        free("autoclean"),
+        free("check"),
+    ])
+    .valued("acot", &["--option", "--config-file", "--target-release", "--default-release"]),
 };
 
 pub(super) const PIP: Profile = Profile {
@@ -94,7 +96,36 @@ pub(super) const PIP: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::needed_but(&[
+        free("install"),
+        free("download"),
+        free("wheel"),
+        free("index"),
+        free("list"),
+        free("freeze"),
+        free("check"),
+        free("show"),
+        free("cache"),
+        free("hash"),
+        free("inspect"),
+        free("uninstall").with(&[&["-y", "--yes"]]),
+    ])
+    .valued(
+        "",
+        &[
+            "--proxy",
+            "--retries",
+            "--timeout",
+            "--log",
+            "--python",
+            "--cache-dir",
+            "--cert",
+            "--client-cert",
+            "--trusted-host",
+            "--exists-action",
+            "--keyring-provider",
+        ],
+    ),
 };
 
 /// npm's code of an error, after `npm ERR!` before version 10.
@@ -137,5 +168,17 @@ pub(super) const NPM: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Unless(&["install", "i", "ci", "update", "publish", "pack", "audit"]),
+    terminal: Terminal::needed_but(&[
+        free("install"),
+        free("i"),
+        free("ci"),
+        free("update"),
+        free("audit"),
+        free("pack"),
+        free("view"),
+        free("outdated"),
+        free("ping"),
+        free("publish").with(&[&["--otp"]]),
+    ])
+    .valued("", &["--prefix", "--registry", "--loglevel", "--workspace", "--userconfig", "--cache"]),
 };

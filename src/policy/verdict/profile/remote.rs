@@ -1,7 +1,8 @@
 //! ssh, and what runs over it.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
-use super::{Pager, Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+use super::terminal::{Terminal, free, needs};
+use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
 
 /// What ssh itself says when it fails: with 255 of its own, and seen by rsync (12 where the answer was
 /// missed first) and git (128).
@@ -55,7 +56,12 @@ pub(super) const SSH: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::needed_but(&[
+        needs("").with(&[&["-t"]]),
+        free("").operands(2),
+        free("").with(&[&["-N", "-n", "-T", "-f", "-W", "-O", "-Q", "-V"]]),
+    ])
+    .valued("BbcDEeFIiJLlmOopPQRSWwX", &[]),
 };
 
 const OF_RSYNC: &[Pattern] = &[
@@ -101,7 +107,7 @@ pub(super) const RSYNC: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::FREE,
 };
 
 const OF_GIT: &[Pattern] = &[
@@ -158,15 +164,17 @@ pub(super) const GIT: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Unless(&[
-        "clone",
-        "fetch",
-        "pull",
-        "push",
-        "ls-remote",
-        "submodule",
-        "remote",
-        "archive",
-        "--no-pager",
-    ]),
+    terminal: Terminal::needed_but(&[
+        needs("submodule foreach"),
+        needs("").with(&[&["--paginate"]]),
+        free("clone"),
+        free("fetch"),
+        free("ls-remote"),
+        free("archive"),
+        free("remote"),
+        free("submodule"),
+        free("push").with(&[&["--no-verify"]]),
+        free("pull").with(&[&["--ff-only", "--no-edit", "--rebase", "-r"]]),
+    ])
+    .valued("Cc", &["--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env"]),
 };

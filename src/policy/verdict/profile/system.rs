@@ -1,7 +1,8 @@
 //! Programs that run another, and statuses that many agree on.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
-use super::{Pager, Profile, Stdout};
+use super::terminal::Terminal;
+use super::{Profile, Stdout};
 
 pub(super) const TIMEOUT: Profile = Profile {
     name: "timeout",
@@ -18,7 +19,7 @@ pub(super) const TIMEOUT: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::FREE,
 };
 
 pub(super) const SYSEXITS: Profile = Profile {
@@ -46,5 +47,5 @@ pub(super) const SYSEXITS: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::FREE,
 };

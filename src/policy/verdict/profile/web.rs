@@ -1,7 +1,8 @@
 //! Programs that speak HTTP, and the status lines of any.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
-use super::{Pager, Profile, Stdout, fatal, http_status, retryable};
+use super::terminal::Terminal;
+use super::{Profile, Stdout, fatal, http_status, retryable};
 
 pub(super) const CURL: Profile = Profile {
     name: "curl",
@@ -81,7 +82,7 @@ pub(super) const CURL: Profile = Profile {
         valued: "AbCcDdEeFHhKmoPQrTtUuwXxYyz",
         to_file: &["-D", "--dump-header"],
     },
-    pager: Pager::Never,
+    terminal: Terminal::FREE,
 };
 
 pub(super) const WGET: Profile = Profile {
@@ -109,7 +110,7 @@ pub(super) const WGET: Profile = Profile {
     unsent: &[],
     http: true,
     stdout: Stdout::Never,
-    pager: Pager::Never,
+    terminal: Terminal::FREE,
 };
 
 pub(super) const HTTP: Profile = Profile {
@@ -129,7 +130,7 @@ pub(super) const HTTP: Profile = Profile {
     unsent: &[],
     http: true,
     stdout: Stdout::Always,
-    pager: Pager::Never,
+    terminal: Terminal::FREE,
 };
 
 /// An error of httpie; 3.2.1 with Python 3.11 writes `LogLevel.ERROR` where it means `error`.
@@ -175,5 +176,5 @@ pub(super) const HTTPIE: Profile = Profile {
         valued: "soPpaA",
         to_file: &[],
     },
-    pager: Pager::Never,
+    terminal: Terminal::FREE,
 };
