@@ -29,7 +29,7 @@ _retry() {
             --signal) values='TERM INT HUP QUIT KILL ABRT USR1 USR2' ;;
             -j | --jitter) values='full equal decorrelated additive none' ;;
             --backoff) values='exponential linear fibonacci constant' ;;
-            -p | --profile) [[ $cur == *,* ]] && head=${cur%,*},; values='curl wget http httpie ssh rsync git apt pip npm docker kubectl aws psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible timeout sysexits auto none' ;;
+            -p | --profile) [[ $cur == *,* ]] && head=${cur%,*},; values='curl wget http httpie ssh rsync git apt pip npm docker kubectl aws psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible timeout sudo doas sysexits auto none' ;;
             --stdin) values='replay inherit null' ;;
             --headers) compopt -o default; return ;;
             --state) compopt -o dirnames; return ;;

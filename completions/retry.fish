@@ -82,6 +82,8 @@ gh\t''
 terraform\t''
 ansible\t''
 timeout\t''
+sudo\t''
+doas\t''
 sysexits\t''
 auto\t''
 none\t''"

@@ -31,6 +31,7 @@ mod limits;
 mod pager;
 mod process;
 mod profiles;
+mod refusals;
 mod repeats;
 mod replay;
 mod retry_after;

@@ -245,6 +245,8 @@ pub(crate) const TABLE: &[Profile] = &[
     cloud::TERRAFORM,
     cloud::ANSIBLE,
     system::TIMEOUT,
+    system::SUDO,
+    system::DOAS,
     system::SYSEXITS,
 ];
 
@@ -400,6 +402,9 @@ mod tests {
             ("ansible", Ambiguous, &[250]),
             ("timeout", Retryable, &[124]),
             ("timeout", Fatal, &[125, 126, 127]),
+            ("sudo", Fatal, &[]),
+            ("sudo", Ambiguous, &[1]),
+            ("doas", Ambiguous, &[1]),
             ("sysexits", Retryable, &[69, 75]),
             ("sysexits", Fatal, &[64, 65, 66, 67, 70, 72, 73, 76, 77, 78]),
             ("sysexits", Ambiguous, &[68, 71, 74]),
@@ -545,11 +550,12 @@ mod tests {
         };
     }
 
-    const RECORDED: [(&str, &str); 23] = recorded!(
+    const RECORDED: [(&str, &str); 25] = recorded!(
         "ansible",
         "apt",
         "aws",
         "curl",
+        "doas",
         "docker",
         "gh",
         "git",
@@ -567,6 +573,7 @@ mod tests {
         "restic",
         "rsync",
         "ssh",
+        "sudo",
         "terraform",
         "wget",
     );

@@ -11,8 +11,35 @@ const OF_SSH: &[Pattern] = &[
     of_ssh(fatal(r"^Host key verification failed\.", "Host key verification failed")),
     of_ssh(fatal(r": Too many authentication failures$", "Too many authentication failures")),
     of_ssh(fatal(r"^Unable to negotiate with .*: no matching ", "failed negotiation")),
-    of_ssh(fatal(r"^\S+: line [0-9]+: Bad configuration option: ", "Bad configuration option")),
+    // ssh ends with 255 for these too, before it has connected to anything.
+    of_ssh(fatal(r"^\S+:? line [0-9]+: Bad configuration option: ", "Bad configuration option")),
+    of_ssh(fatal(r": terminating, [0-9]+ bad configuration options$", "bad configuration options")),
+    of_ssh(fatal(r"^command-line:? line 0: ", "bad -o option")),
+    of_ssh(fatal(r"^Can't open user config file ", "missing user config file")),
+    of_ssh(fatal(r"^Bad owner or permissions on ", "Bad owner or permissions")),
     of_ssh(fatal(r"^unknown option -- ", "unknown option")),
+    of_ssh(fatal(r"^option requires an argument -- ", "option requires an argument")),
+    of_ssh(fatal(r#"^(?:scp: )?[Bb]ad port ['"]"#, "Bad port")),
+    of_ssh(fatal(
+        r"^Bad (?:local|remote|dynamic|stdio) forwarding specification ",
+        "Bad forwarding specification",
+    )),
+    of_ssh(fatal(r"^Unknown (?:cipher|mac) type ", "Unknown cipher or mac")),
+    of_ssh(fatal(r"^Bad escape character ", "Bad escape character")),
+    of_ssh(fatal(r"^Bad tun device ", "Bad tun device")),
+    of_ssh(fatal(r"^Invalid -J argument$", "Invalid -J argument")),
+    of_ssh(fatal(r"^Invalid multiplex command\.$", "Invalid multiplex command")),
+    of_ssh(fatal(r"^Unsupported query ", "Unsupported query")),
+    of_ssh(fatal(r#"^No ControlPath specified for "-O" command"#, "missing ControlPath")),
+    of_ssh(fatal(r"^Host directive not supported as a command-line option", "bad -o option")),
+    of_ssh(fatal(
+        r"^(?:hostname|remote username) contains invalid characters$",
+        "invalid characters in host or user name",
+    )),
+    of_ssh(fatal(r"^Cannot fork into background without a command to execute", "missing command for -f")),
+    of_ssh(fatal(r"^(?:vdollar_)?percent_expand: unknown key ", "percent_expand: unknown key")),
+    of_ssh(fatal(r"^No user exists for uid [0-9]+$", "unknown uid")),
+    of_ssh(fatal(r"^usage: ssh \[", "usage")),
     of_ssh(retryable(r"^ssh: Could not resolve hostname ", "unresolved host name").unsent()),
     of_ssh(retryable(r"^ssh: connect to host .*: Connection refused", "Connection refused").unsent()),
     of_ssh(retryable(
@@ -41,6 +68,11 @@ const OF_SCP: &[Pattern] = &[
     of_scp(fatal(r"^scp: .*: Permission denied$", "Permission denied")),
     of_scp(fatal(r#"^File ".*" not found\.$"#, "file not found")),
     of_scp(fatal(r"^(?:scp|sftp): (?:unknown|illegal|invalid) option -- ", "unknown option")),
+    of_scp(fatal(r"^unknown option -- ", "unknown option")),
+    of_scp(fatal(r": invalid uri$", "invalid uri")),
+    of_scp(fatal(r"^No such file or directory \(.*\)\.$", "No such file or directory")),
+    of_scp(fatal(r#"^Invalid (?:buffer size|number of requests) ""#, "Invalid number")),
+    of_scp(fatal(r"^usage: (?:scp|sftp) \[", "usage")),
 ];
 
 const fn of_scp(pattern: Pattern) -> Pattern {

@@ -1,8 +1,9 @@
-//! Programs that run another, and statuses that many agree on.
+//! Programs that run another: their own refusals, which are not the other program's failures; and statuses that
+//! many agree on.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::terminal::Terminal;
-use super::{Profile, Stdout};
+use super::{Pattern, Profile, Stdout, fatal};
 
 pub(super) const TIMEOUT: Profile = Profile {
     name: "timeout",
@@ -16,6 +17,82 @@ pub(super) const TIMEOUT: Profile = Profile {
         (127..=127, Fatal, "command not found"),
     ],
     patterns: &[],
+    unsent: &[],
+    http: false,
+    stdout: Stdout::Never,
+    terminal: Terminal::FREE,
+};
+
+/// What sudo itself says when it does not run the command. Its status is then 1, whatever that means to the
+/// command. A warning, after which it runs the command all the same, is not here.
+const OF_SUDO: &[Pattern] = &[
+    refusal(r"^sudo: a terminal is required to ", "missing terminal for the password"),
+    refusal(r"^sudo: no tty present and no askpass program specified", "missing tty"),
+    refusal(r"^sudo: sorry, you must have a tty to run sudo", "missing tty"),
+    refusal(r"^sudo: no askpass program specified", "no askpass program"),
+    refusal(r"^sudo: (?:a password is required|no password was provided)$", "missing password"),
+    refusal(r"(?:^|: )sudo: [0-9]+ incorrect password attempts?$", "incorrect password"),
+    refusal(r"^sudo: unknown (?:user|uid)[: ]", "unknown user"),
+    refusal(r"^sudo: unknown (?:group|gid)[: ]", "unknown group"),
+    refusal(r"(?:^|: )\S+ is not in the sudoers file\b", "no entry in the sudoers file"),
+    refusal(
+        r"(?:^|: )Sorry, user \S+ (?:is not allowed to execute|may not run sudo) ",
+        "no permission in sudoers",
+    ),
+    refusal(r"^\S+ is not allowed to run sudo on ", "no permission in sudoers"),
+    refusal(r"^sudo: you are not (?:permitted|allowed) to ", "no permission in sudoers"),
+    refusal(r"^sudo: .*: command not found$", "command not found"),
+    refusal(
+        r"^sudo: unable to execute .*: (?:No such file or directory|Permission denied)$",
+        "failed execution",
+    ),
+    refusal(r"^sudo: (?:invalid|unrecognized) option ", "unknown option"),
+    refusal(r"^sudo: option requires an argument ", "option requires an argument"),
+    refusal(r"^sudo: .*: invalid timeout value$", "invalid timeout value"),
+    refusal(r"^sudo: a remote host may only be specified when listing ", "usage"),
+    refusal(r"^usage: sudo -", "usage"),
+    refusal(r#"^sudo: The "no new privileges" flag is set"#, "no new privileges"),
+    refusal(r"^sudo: .* must be owned by uid 0 and have the setuid bit set", "missing setuid bit"),
+    refusal(r"^sudo: effective uid is not 0", "missing setuid bit"),
+    refusal(r"^sudo: no valid sudoers sources found", "no valid sudoers sources"),
+];
+
+/// Where sudo or doas itself speaks.
+const fn refusal(regex: &'static str, words: &'static str) -> Pattern {
+    fatal(regex, words).only(&[1..=1])
+}
+
+pub(super) const SUDO: Profile = Profile {
+    name: "sudo",
+    programs: &["sudo"],
+    source: "sudo(8), EXIT VALUE and DIAGNOSTICS",
+    // Any other status is the command's own, and 1 may be.
+    statuses: &[(1..=1, Ambiguous, "error")],
+    patterns: OF_SUDO,
+    unsent: &[],
+    http: false,
+    stdout: Stdout::Never,
+    terminal: Terminal::FREE,
+};
+
+pub(super) const DOAS: Profile = Profile {
+    name: "doas",
+    programs: &["doas"],
+    source: "doas(1) and doas.c",
+    statuses: &[(1..=1, Ambiguous, "error")],
+    patterns: &[
+        refusal(r"^doas: Operation not permitted$", "no permission in doas.conf"),
+        refusal(r"^doas: Auth(?:entication|orization) (?:failed|required)$", "failed authentication"),
+        refusal(r"^doas: a tty is required$", "missing tty"),
+        refusal(r"^doas: unknown (?:user|group)", "unknown user"),
+        refusal(r"^doas: .*: command not found$", "command not found"),
+        refusal(r"^doas: .*: (?:Permission denied|No such file or directory)$", "failed execution"),
+        refusal(
+            r"^doas: (?:doas is not enabled|not installed setuid|invalid option )",
+            "wrong setup or option",
+        ),
+        refusal(r"^usage: doas \[", "usage"),
+    ],
     unsent: &[],
     http: false,
     stdout: Stdout::Never,
