@@ -49,7 +49,7 @@ use crate::policy::verdict::outcome::{Finish, NotStarted, Outcome};
 use crate::process::attempt::{Between, Supervisor};
 use crate::process::signal::StartMask;
 use crate::report::text::printable;
-use crate::report::{Names, Report};
+use crate::report::{Names, Report, Subject};
 use crate::state::shared::Shared;
 use crate::streams::headers::HeadersFile;
 use crate::streams::messages::Messages;
@@ -210,13 +210,15 @@ fn attempts(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
     let wanted = Arc::new(policy.rules.wanted(invocation.reach));
     let headers = invocation.headers.as_deref().map(HeadersFile::new).transpose()?;
     let sharing = &invocation.sharing;
-    let mut report = Report::new(
-        &invocation.label,
-        invocation.volume,
-        policy.schedule.max_attempts,
-        policy.rules.clone(),
-        Names { breaker: sharing.breaker.clone(), budget: sharing.budget.clone() },
-    );
+    let subject = Subject {
+        label: invocation.label.clone(),
+        typed: invocation.typed.clone(),
+        max_attempts: policy.schedule.max_attempts,
+        rules: policy.rules.clone(),
+        shared: Names { breaker: sharing.breaker.clone(), budget: sharing.budget.clone() },
+        written: invocation.written.clone(),
+    };
+    let mut report = Report::new(subject, invocation.volume);
     report.kept();
     if let Some(why) = invocation.http_unheard {
         report.http_unheard(why);

@@ -11,7 +11,9 @@ use crate::policy::admission::Settlement;
 use crate::policy::admission::breaker::{Refusal, Shown};
 use crate::policy::delay::schedule::{Next, Progress};
 use crate::policy::verdict::classify::Rule;
-use crate::policy::verdict::outcome::{Attempt, By, Cut, Exhausted, Finish, Limit, Outcome, Signal, Verdict};
+use crate::policy::verdict::outcome::{
+    Attempt, By, Cut, Exhausted, Finish, Judged, Limit, Outcome, Signal, Verdict,
+};
 use crate::report::{Event, told};
 
 /// What the loop needs of the world.
@@ -106,12 +108,15 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
     let start = host.now();
     let deadline = schedule.deadline.map(|deadline| start.saturating_add(deadline));
     let mut progress = schedule.start();
-    let mut last: Option<Attempt> = None;
+    // The last attempt, and the one before it.
+    let (mut last, mut before): (Option<Judged>, Option<Judged>) = (None, None);
     let mut wait = match schedule.splay {
         Duration::ZERO => Duration::ZERO,
         _ => schedule.draw_splay(host.random()?),
     };
-    let mut rule = Rule::AnyFailure;
+    if !wait.is_zero() {
+        host.tell(&Event::Splay { wait });
+    }
     let mut awaited: Option<Awaited> = None;
     let finish = loop {
         // Also where there is nothing to wait for: a signal that has come must not meet a new attempt.
@@ -121,7 +126,7 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         }
         if let Some(length) = schedule.deadline.filter(|_| deadline.is_some_and(|at| at <= host.now())) {
             // retry was stopped meanwhile, or the machine was very slow.
-            break past(length, last.as_ref(), rule, awaited.map(|awaited| awaited.refusal));
+            break past(length, last.as_ref(), awaited.map(|awaited| awaited.refusal));
         }
         if let Some(refusal) = host.admit(left(host, deadline)) {
             let left = left(host, deadline);
@@ -135,29 +140,28 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
             }
             let deadline = schedule.deadline.filter(|_| policy.admission.wait);
             break match &last {
-                Some(attempt) => {
-                    let outcome = attempt.outcome.clone();
-                    Finish::GaveUp { outcome, rule, why: Exhausted::BreakerOpen { refusal, deadline } }
-                }
+                Some(last) => last.gave_up(Exhausted::BreakerOpen { refusal, deadline }),
                 None => Finish::NotRun { refusal, deadline },
             };
         }
-        let status = last.as_ref().map(|attempt| attempt.outcome.status());
+        let status = last.as_ref().map(|last| last.attempt.outcome.status());
         let attempt = match attempt(policy, host, progress.next_attempt(), status, deadline)? {
-            Ok(attempt) => &*last.insert(attempt),
+            Ok(attempt) => attempt,
             Err(halt) => {
                 let _ = host.settle(&Shown::Nothing, false, left(host, deadline));
                 let refusal = awaited.map(|awaited| awaited.refusal);
-                break end_before(halt, schedule.deadline, last.as_ref(), rule, refusal)?;
+                break end_before(halt, schedule.deadline, last.as_ref(), refusal)?;
             }
         };
         // A check proves nothing healthy.
         let ran = if attempt.by == By::Check { Duration::ZERO } else { attempt.ran };
         schedule.count(&mut progress, ran);
-        let verdict = policy.rules.classify(attempt);
+        let verdict = policy.rules.classify(&attempt);
+        before = last.take();
+        let attempt = &last.insert(Judged { rule: verdict.rule().clone(), attempt }).attempt;
         let next = next(policy, host, &mut progress, start, attempt, &verdict)?;
         let success = matches!(next, Settled::Over(Finish::Succeeded { .. }));
-        let kept = host.judged(progress.attempts(), success);
+        let kept = host.judged(progress.number(), success);
         let left = left(host, deadline);
         awaited = None;
         let settled = settle(policy, host, attempt, &verdict, next, left)?;
@@ -165,13 +169,11 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         match settled {
             Settled::Again(delay) => {
                 host.tell(&Event::Retry { progress: &progress, attempt, verdict: &verdict, delay });
-                rule = verdict.rule().clone();
                 wait = delay;
             }
             Settled::Await { delay, look, refusal } => {
                 let wait_for = delay.max(look);
                 host.tell(&Event::Retry { progress: &progress, attempt, verdict: &verdict, delay: wait_for });
-                rule = verdict.rule().clone();
                 let least = host.now().saturating_add(delay);
                 (wait, awaited) = (wait_for, Some(Awaited { refusal, least }));
             }
@@ -189,6 +191,7 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
     host.tell(&Event::Finish {
         progress: &progress,
         last: last.as_ref(),
+        before: before.as_ref(),
         finish: &finish,
         elapsed: host.now().saturating_sub(start),
     });
@@ -225,20 +228,16 @@ enum Halt {
 fn end_before(
     halt: Halt,
     deadline: Option<Duration>,
-    last: Option<&Attempt>,
-    rule: Rule,
+    last: Option<&Judged>,
     refusal: Option<Refusal>,
 ) -> Result<Finish, Error> {
     let length = deadline.unwrap_or_default();
     Ok(match (halt, last) {
-        (Halt::Late, last) => past(length, last, rule, refusal),
-        (Halt::LateByCheck, last) => past(length, last, rule, None),
+        (Halt::Late, last) => past(length, last, refusal),
+        (Halt::LateByCheck, last) => past(length, last, None),
         (Halt::Signal(signal), _) => Finish::InterruptedWait { signal },
         // An attempt that cannot begin must not hide how the command ended before.
-        (Halt::Unprepared { what, errno }, Some(attempt)) => {
-            let outcome = attempt.outcome.clone();
-            Finish::GaveUp { outcome, rule, why: Exhausted::Unprepared { what, errno } }
-        }
+        (Halt::Unprepared { what, errno }, Some(last)) => last.gave_up(Exhausted::Unprepared { what, errno }),
         (Halt::Unprepared { what, errno }, None) => return Err(Error::Unprepared { what, errno }),
     })
 }
@@ -295,12 +294,9 @@ fn halted(host: &mut impl Host, deadline: Option<Duration>, late: Halt) -> Resul
 }
 
 /// The end of a run whose deadline of this length has passed between two attempts.
-fn past(length: Duration, last: Option<&Attempt>, rule: Rule, refused: Option<Refusal>) -> Finish {
+fn past(length: Duration, last: Option<&Judged>, refused: Option<Refusal>) -> Finish {
     match (last, refused) {
-        (Some(attempt), _) => {
-            let outcome = attempt.outcome.clone();
-            Finish::GaveUp { outcome, rule, why: Exhausted::Deadline(length) }
-        }
+        (Some(last), _) => last.gave_up(Exhausted::Deadline(length)),
         (None, Some(refusal)) => Finish::NotRun { refusal, deadline: Some(length) },
         (None, None) => Finish::NeverStarted { deadline: length },
     }
@@ -617,6 +613,7 @@ mod tests {
             match event {
                 Event::Opened { .. } => self.log.push("is open now".to_owned()),
                 Event::Waiting { again: false, .. } => self.log.push("waits".to_owned()),
+                Event::Splay { .. } => self.log.push("splays".to_owned()),
                 Event::Waiting { again: true, .. } | Event::Retry { .. } | Event::Finish { .. } => {}
             }
         }
@@ -807,7 +804,7 @@ mod tests {
         host.stopped = Duration::from_mins(1);
         let finish = run(&policy, &mut host).unwrap();
         assert_eq!(finish, Finish::NeverStarted { deadline: Duration::from_secs(10) });
-        assert_eq!(host.log.len(), 1);
+        assert_eq!(host.log.len(), 2);
     }
 
     fn refusal(left: u64) -> Refusal {
@@ -1008,8 +1005,9 @@ mod tests {
         let mut policy = policy(Rules::default());
         policy.schedule.splay = Duration::from_secs(10);
         let _ = run(&policy, &mut host).unwrap();
-        assert!(host.log[0].starts_with("wait "), "{:?}", host.log);
-        assert_eq!(host.log.len(), 3);
+        assert_eq!(host.log[0], "splays");
+        assert!(host.log[1].starts_with("wait "), "{:?}", host.log);
+        assert_eq!(host.log.len(), 4);
     }
 
     #[test]

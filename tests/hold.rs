@@ -161,7 +161,7 @@ fn a_broken_pipe_downstream_ends_as_without_retry() {
     plain.code(0).stdout("1\n141\n").silent();
     bash(&format!("{BINARY} --hold -- seq 1000000")).code(0).stdout("1\n141\n").silent();
     let run = bash(&format!("{BINARY} -v --hold -- seq 1000000"));
-    run.code(0).says(&["retry: seq: succeeded at attempt 1 of 5 in {T}; what read its output has gone"]);
+    run.code(0).says(&["retry: seq: succeeded at attempt 1 of 5 in {T}; the reader of its output is gone"]);
     // It has gone before: the command notices when it writes, and is not run again.
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);

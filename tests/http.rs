@@ -344,7 +344,8 @@ fn a_wait_ends_at_once_by_a_signal_and_no_request_follows() {
     running.wait_for_stderr("; next in ");
     running.signal(Signal::SIGTERM);
     let run = running.wait_bounded();
-    run.signal(Signal::SIGTERM)
-        .stderr_contains("retry: curl: interrupted by TERM during the wait after attempt 1\n");
+    run.signal(Signal::SIGTERM).stderr_contains(
+        "retry: curl: interrupted by TERM during the wait after attempt 1 of 5; exited 22 (HTTP 503",
+    );
     assert_eq!(server.requests().len(), 1);
 }

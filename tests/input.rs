@@ -525,7 +525,7 @@ fn args_are_bytes_and_come_as_they_are() {
 }
 
 #[test]
-fn a_command_whose_name_is_not_utf8_runs_and_is_named_readably() {
+fn a_command_whose_name_is_not_utf8_runs_and_its_name_is_not_printed() {
     let scratch = Scratch::new();
     let name = b"x\xff\x1b[1m\ny";
     let path = scratch.join(OsStr::from_bytes(name));
@@ -535,14 +535,14 @@ fn a_command_whose_name_is_not_utf8_runs_and_is_named_readably() {
     let run = retry().args(["-n", "1"]).arg(&path).stderr(fs::File::create(&err).unwrap()).run();
     run.code(3).stdout(name);
     let line = String::from_utf8(fs::read(err).unwrap()).expect("what is printed is UTF-8");
-    let start = "retry: x\u{fffd}\\u{1b}[1m\\ny: gave up after 1 attempt in ";
+    let start = "retry: command: gave up after 1 attempt in ";
     assert!(line.starts_with(start) && line.ends_with(": exited 3\n"), "{line:?}");
 
     // And one that is not there.
     let missing = scratch.join(OsStr::from_bytes(b"no\xff\x07"));
     let run = retry().arg(&missing).run();
     run.code(127).stdout("");
-    run.says(&["retry: no\u{fffd}\\u{7}: not retried: command not found{R}"]);
+    run.says(&["retry: command: not retried: command not found{R}"]);
 }
 
 #[test]

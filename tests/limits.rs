@@ -361,16 +361,16 @@ fn what_cannot_be_started_is_not_retried() {
     run.code(126).says(&["retry: plain: not retried: could not run: {*}"]);
     retry().arg(scratch.path()).run().code(126);
     let run = retry().arg(scratch.join("none")).run();
-    run.code(127).says(&["retry: none: not retried: command not found{R}"]);
+    run.code(127).says(&["retry: none: not retried: {*}/none: command not found{R}"]);
     // It is no failure of the command, and what waits for one must not take it for that.
     for options in [["-r", "failure"], ["-u", "failure"], ["--success-on", "any"]] {
         let run = retry().args(options).arg(scratch.join("none")).run();
-        run.code(127).says(&["retry: none: not retried: command not found ({*}-r 127 retries it)"]);
+        run.code(127).says(&["retry: none: not retried: {*}/none: command not found ({*}-r 127 retries it)"]);
     }
     let run = retry().args(["-n2", "-d0", "-r", "127"]).arg(scratch.join("none")).run();
     run.code(127).says(&[
-        "retry: none: attempt 1 of 2 command not found; next in 0s",
-        "retry: none: gave up after 2 attempts in {T}: command not found",
+        "retry: none: attempt 1 of 2: {*}/none: command not found; next in 0s",
+        "retry: none: gave up after 2 attempts in {T}: {*}/none: command not found",
     ]);
 }
 
@@ -409,7 +409,7 @@ fn a_healthy_attempt_starts_attempts_and_backoff_anew() {
     let (with, log) = run(&["--healthy-after", "2"]);
     with.code(7).says(&[
         "retry: sh: attempt 1 of 2 exited 7; next in 0.1s",
-        "retry: sh: attempt 1 of 2 exited 7; next in 0.1s",
+        "retry: sh: attempt 2 of 2 exited 7; it ran {T} (--healthy-after 2s) and counts anew as attempt 1 of 2; next in 0.1s",
         "retry: sh: gave up after 3 attempts in {T}: exited 7",
     ]);
     assert_eq!(log.lines(), ["1", "2", "2"]);
@@ -506,8 +506,8 @@ fn messages_are_as_they_are_written_down() {
     let slow = command(&scratch, "slow", "exec sleep 600");
     let run = retry().args(["-n", "2", "--timeout", "500ms", "-d", "0.4", "-j", "none"]).arg(slow).run();
     run.code(124).says(&[
-        "retry: slow: attempt 1 of 2 timed out after 0.5s, ended by TERM; next in 0.4s",
-        "retry: slow: gave up after 2 attempts in {T}: timed out after 0.5s, ended by TERM",
+        "retry: slow: attempt 1 of 2 timed out after 500ms, ended by TERM; next in 0.4s",
+        "retry: slow: gave up after 2 attempts in {T}: timed out after 500ms, ended by TERM",
     ]);
 
     let running = retry().args(["-d", "0,600"]).arg(&curl).spawn();
@@ -518,7 +518,7 @@ fn messages_are_as_they_are_written_down() {
     run.says(&[
         "retry: curl: attempt 1 of 5 exited 7 (could not connect); next in 0s",
         "retry: curl: attempt 2 of 5 exited 7 (could not connect); next in 10m",
-        "retry: curl: interrupted by TERM during the wait after attempt 2",
+        "retry: curl: interrupted by TERM during the wait after attempt 2 of 5; exited 7 (could not connect)",
     ]);
 }
 

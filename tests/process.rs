@@ -139,7 +139,7 @@ fn a_signal_during_the_wait_ends_retry_by_it_at_once_with_a_line() {
         let run = running.wait_bounded();
         run.signal(signal).says(&[
             "retry: false: attempt 1 of 5 exited 1; next in {T}",
-            &format!("retry: false: interrupted by {name} during the wait after attempt 1"),
+            &format!("retry: false: interrupted by {name} during the wait after attempt 1 of 5; exited 1"),
         ]);
         run.check(!run.status.core_dumped(), "no core");
     }

@@ -238,7 +238,7 @@ fn what_may_have_had_its_effect_is_not_repeated() {
         run.code(22);
         assert_eq!(server.requests().len(), requests, "{}", run.stderr);
         if requests == 1 {
-            run.stderr_contains("it may have had its effect: --not-idempotent; -r failure retries it)");
+            run.stderr_contains("it may already have taken effect: --not-idempotent; -r failure retries it)");
         }
     }
     // By hand all the same.
@@ -247,7 +247,7 @@ fn what_may_have_had_its_effect_is_not_repeated() {
     assert_eq!(server.requests().len(), 2);
     // A timeout, an unknown failure.
     let run = retry().args(["--not-idempotent", "-d0"]).sh("exit 3").run();
-    run.code(3).says(&["retry: sh: not retried: exited 3 (it may have had its effect: --not-idempotent; -r failure retries it)"]);
+    run.code(3).says(&["retry: sh: not retried: exited 3 (it may already have taken effect: --not-idempotent; -r failure retries it)"]);
     let run = retry().args(["--not-idempotent", "-d0", "--timeout", "0.2"]).sh("exec sleep 300").run();
     run.code(124).stderr_contains("not retried: timed out");
 }

@@ -226,7 +226,7 @@ fn a_command_learns_that_its_reader_has_gone() {
     let run = Retry::new("bash").args(["-c", &format!("{script}; echo ${{PIPESTATUS[0]}}")]).run();
     run.code(0).stdout("y\n141\n");
     run.says(&[
-        "retry: yes: not retried: killed by PIPE (what read its output has gone; -r PIPE retries it)",
+        "retry: yes: not retried: killed by PIPE (the reader of its output is gone; -r PIPE retries it)",
     ]);
     // And by poll(2) before it writes.
     need!("python3");

@@ -11,8 +11,8 @@ use clap::{ArgAction, Parser, ValueHint};
 
 use super::shared::{Budget, budget, failures, name, some_time, trip};
 use super::values::{
-    BackoffName, Delays, JitterName, KeySource, MaxAttempts, StdinName, check, condition, delays, duration,
-    factor, file, key, label, max_attempts, positive_duration, seed, signal, size, state,
+    BackoffName, Delays, JitterName, KeySource, MaxAttempts, Span, StdinName, check, condition, delays,
+    duration, factor, file, key, label, max_attempts, positive_span, seed, signal, size, span, state,
 };
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::outcome::Signal;
@@ -46,14 +46,14 @@ pub(crate) struct Args {
     /// Time limit for the whole run, including waits
     ///
     /// 0 sets no limit.
-    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Attempts")]
-    pub(crate) deadline: Option<Duration>,
+    #[arg(long, value_name = "DURATION", value_parser = span, allow_hyphen_values = true, help_heading = "Attempts")]
+    pub(crate) deadline: Option<Span>,
 
     /// Time limit for each attempt
     ///
     /// 0 sets no limit.
-    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Attempts")]
-    pub(crate) timeout: Option<Duration>,
+    #[arg(long, value_name = "DURATION", value_parser = span, allow_hyphen_values = true, help_heading = "Attempts")]
+    pub(crate) timeout: Option<Span>,
 
     /// Signal sent at a limit [default: TERM]
     ///
@@ -108,12 +108,12 @@ pub(crate) struct Args {
     pub(crate) min_delay: Option<Duration>,
 
     /// Random wait before the first attempt, between 0 and this [default: 0]
-    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
-    pub(crate) splay: Option<Duration>,
+    #[arg(long, value_name = "DURATION", value_parser = span, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
+    pub(crate) splay: Option<Span>,
 
     /// Reset attempts and backoff after an attempt that ran this long [default: never]
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
-    pub(crate) healthy_after: Option<Duration>,
+    #[arg(long, value_name = "DURATION", value_parser = positive_span, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
+    pub(crate) healthy_after: Option<Span>,
 
     /// Seed of the jitter: the same options and seed give the same delays [default: random]
     #[arg(long, value_name = "N", value_parser = seed, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
@@ -141,8 +141,8 @@ pub(crate) struct Args {
     pub(crate) headers: Option<PathBuf>,
 
     /// Give up when a server asks for a longer wait [default: 5m]
-    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Verdict", hide_short_help = true)]
-    pub(crate) max_retry_after: Option<Duration>,
+    #[arg(long, value_name = "DURATION", value_parser = span, allow_hyphen_values = true, help_heading = "Verdict", hide_short_help = true)]
+    pub(crate) max_retry_after: Option<Span>,
 
     /// Share a circuit breaker between all runs that give NAME
     ///

@@ -1,10 +1,11 @@
-//! Words in: what was typed ([`scan`], [`parse`], [`args`], [`values`]), what it means ([`resolve`], [`shared`]),
-//! what is wrong with it ([`wrong`]) and what was probably meant ([`hints`]), and the pages made from the one
+//! Words in: what was typed ([`scan`], [`parse`], [`args`], [`values`]), what it means ([`resolve`], [`shared`],
+//! [`label`]), what is wrong with it ([`wrong`]) and what was probably meant ([`hints`]), and the pages made from the one
 //! definition ([`docs`]).
 
 pub(crate) mod args;
 pub mod docs;
 pub(crate) mod hints;
+pub(crate) mod label;
 pub(crate) mod parse;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::Args;
 use super::hints;
+use super::label;
 use super::shared::{Sharing, sharing};
-use super::values::{BackoffName, Delays, JitterName, KeySource, MaxAttempts, StdinName};
+use super::values::{BackoffName, Delays, JitterName, KeySource, MaxAttempts, Span, StdinName};
 use crate::error::Error;
 use crate::policy::delay::backoff::Growth;
 use crate::policy::delay::jitter::Jitter;
@@ -23,7 +24,7 @@ use crate::policy::verdict::profile::Profile;
 use crate::policy::verdict::program::{self, look_through};
 use crate::policy::{Limits, Policy};
 use crate::process::child::Command;
-use crate::report::Volume;
+use crate::report::{Volume, Written};
 use crate::streams::stdin::Stdin;
 
 const MAX_ATTEMPTS: std::num::NonZeroU32 = std::num::NonZeroU32::new(5).expect("5 is not 0");
@@ -58,6 +59,9 @@ pub(crate) struct Invocation {
     /// Tokens in the arguments are replaced.
     pub(crate) expand: bool,
     pub(crate) label: String,
+    /// The command as it was typed, if it is fit to print and the label does not tell it.
+    pub(crate) typed: Option<String>,
+    pub(crate) written: Written,
     pub(crate) volume: Volume,
     /// What to try if the command is not found.
     pub(crate) not_found_hint: Option<Cow<'static, str>>,
@@ -71,8 +75,8 @@ pub(crate) struct Invocation {
 /// Where two options contradict each other.
 pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invocation, Error> {
     // 0 is no limit, as in timeout(1).
-    args.timeout = args.timeout.filter(|time| !time.is_zero());
-    args.deadline = args.deadline.filter(|time| !time.is_zero());
+    args.timeout = args.timeout.filter(|time| !time.length.is_zero());
+    args.deadline = args.deadline.filter(|time| !time.length.is_zero());
     let profiles = profiles(&args)?;
     let key_in_arguments = args.command.iter().skip(1).any(|word| has_key(word.as_bytes()));
     if args.idempotency_key.is_some() && !args.expand && key_in_arguments {
@@ -103,9 +107,16 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
     let path = environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
     let (program, arguments) = args.command.split_first().map_or((OsStr::new(""), &[][..]), |(p, a)| (p, a));
     let (not_found_hint, http_unheard) = (not_found_hint(&args), http_unheard(&args));
+    let written = written(&args);
+    let label = args.label.clone().unwrap_or_else(|| {
+        let words: Vec<&[u8]> = args.command.iter().map(|word| word.as_bytes()).collect();
+        label::label(&words).to_owned()
+    });
     Ok(Invocation {
         command: Command::new(program, arguments, path),
-        label: args.label.unwrap_or_else(|| base_name(program).to_string_lossy().into_owned()),
+        typed: label::typed(program.as_bytes()).filter(|typed| *typed != label).map(ToOwned::to_owned),
+        written,
+        label,
         volume: match (args.quiet, args.verbose) {
             (0, false) => Volume::Normal,
             (0, true) => Volume::Verbose,
@@ -148,8 +159,20 @@ fn http_unheard(args: &Args) -> Option<&'static str> {
     hints::unheard::why(program, words.get(at + 1..).unwrap_or_default())
 }
 
-fn base_name(program: &OsStr) -> &OsStr {
-    Path::new(program).file_name().unwrap_or(program)
+/// The durations that messages repeat, as they were written.
+fn written(args: &Args) -> Written {
+    let text = |span: &Option<Span>| span.as_ref().map(|span| span.text.clone());
+    Written {
+        deadline: text(&args.deadline),
+        timeout: text(&args.timeout),
+        max_retry_after: text(&args.max_retry_after),
+        healthy_after: text(&args.healthy_after),
+        splay: text(&args.splay),
+    }
+}
+
+fn length(span: Option<&Span>) -> Option<Duration> {
+    span.map(|span| span.length)
 }
 
 /// What `--profile` comes to for this command.
@@ -223,7 +246,7 @@ fn stdin(args: &Args) -> Result<Stdin, Error> {
 
 fn limits(args: &Args) -> Limits {
     Limits {
-        timeout: args.timeout,
+        timeout: length(args.timeout.as_ref()),
         signal: args.signal.unwrap_or(Signal::TERM),
         kill_after: args.kill_after.unwrap_or(KILL_AFTER),
     }
@@ -248,8 +271,9 @@ fn schedule(args: &Args) -> Result<Schedule, Error> {
             "no delay can be both: lower the one or raise the other",
         ));
     }
-    let splay = args.splay.unwrap_or(Duration::ZERO);
-    if args.deadline.is_some_and(|deadline| splay >= deadline) {
+    let (splay, deadline) =
+        (length(args.splay.as_ref()).unwrap_or(Duration::ZERO), length(args.deadline.as_ref()));
+    if deadline.is_some_and(|deadline| splay >= deadline) {
         return Err(Error::usage(
             "--splay is not shorter than --deadline",
             "the wait before the first attempt counts towards the deadline",
@@ -265,19 +289,19 @@ fn schedule(args: &Args) -> Result<Schedule, Error> {
         BackoffName::Constant => Growth::Constant { delay: first },
     };
     Ok(Schedule {
-        max_attempts: match (args.max, args.deadline) {
+        max_attempts: match (args.max, deadline) {
             (Some(MaxAttempts(max)), _) => max,
             (None, Some(_)) => None,
             (None, None) => Some(MAX_ATTEMPTS),
         },
-        deadline: args.deadline,
-        healthy_after: args.healthy_after,
+        deadline,
+        healthy_after: length(args.healthy_after.as_ref()),
         growth,
         jitter: Jitter::from(jitter),
         cap,
         floor,
         splay,
-        max_retry_after: args.max_retry_after.unwrap_or(MAX_RETRY_AFTER),
+        max_retry_after: length(args.max_retry_after.as_ref()).unwrap_or(MAX_RETRY_AFTER),
     })
 }
 

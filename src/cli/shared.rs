@@ -1,7 +1,8 @@
 //! The options of shared state: their values, the rules between them, and what stands instead of a COMMAND.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::args::Args;
+use super::label;
 use super::values::{ValueError, decimal_times, duration};
 use crate::error::Error;
 use crate::policy::Limits;
@@ -262,7 +264,8 @@ pub(crate) fn stands_alone(matches: &ArgMatches) -> Result<(), Error> {
         return Err(Error::usage(format!("{option} and {other} contradict each other"), "give one of them"));
     }
     if given("command") {
-        let word = matches.get_raw("command").and_then(|mut words| words.next()).and_then(OsStr::to_str);
+        let word = matches.get_raw("command").and_then(|mut words| words.next());
+        let word = word.and_then(|word| label::typed(word.as_bytes()));
         let hint = match word {
             Some(word) if *first == "breaker_status" && name(word).is_ok() => {
                 format!("to see one breaker write {option}={word}")

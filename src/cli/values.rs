@@ -16,7 +16,7 @@ use crate::policy::delay::jitter::Jitter;
 use crate::policy::verdict::condition::{Condition, ConditionError};
 use crate::policy::verdict::outcome::Signal;
 use crate::policy::verdict::text::PatternError;
-use crate::report::text::shortened;
+use crate::report::text::{duration as rounded, shortened};
 use crate::state::key::wrong_with;
 
 /// A value that cannot be read: what is wrong with it, and the form wanted.
@@ -96,6 +96,44 @@ fn uneven_unit(text: &str) -> Option<String> {
         "M" => "minutes are m, in lower case, as in 5m".to_owned(),
         _ => "the longest unit is the week: write days or weeks, as in 30d or 52w".to_owned(),
     })
+}
+
+/// Longest text of a duration that is repeated, in bytes.
+const LONGEST_SPAN: usize = 40;
+
+/// A duration that messages repeat as the user wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) length: Duration,
+    /// `90m`, `1m 30s`; a bare number of seconds gets its unit: `5400s`.
+    pub(crate) text: String,
+}
+
+impl Span {
+    fn new(text: &str, length: Duration) -> Self {
+        let text = text.trim();
+        if text.len() > LONGEST_SPAN {
+            return Self { length, text: rounded(length) };
+        }
+        let unit = if text.ends_with(|c: char| c.is_ascii_alphabetic()) { "" } else { "s" };
+        Self { length, text: format!("{text}{unit}") }
+    }
+}
+
+/// Reads a duration and keeps its text.
+///
+/// # Errors
+/// As [`duration`].
+pub(crate) fn span(text: &str) -> Result<Span, ValueError> {
+    duration(text).map(|length| Span::new(text, length))
+}
+
+/// Reads a duration that is more than nothing, and keeps its text.
+///
+/// # Errors
+/// As [`positive_duration`].
+pub(crate) fn positive_span(text: &str) -> Result<Span, ValueError> {
+    positive_duration(text).map(|length| Span::new(text, length))
 }
 
 /// The length of a unit by its name, as humantime knows it.
@@ -460,6 +498,22 @@ mod tests {
         }
         assert_eq!(duration("0.000000001"), Ok(Duration::from_nanos(1)));
         assert_eq!(duration("18446744073709551615"), Ok(Duration::from_secs(u64::MAX)));
+    }
+
+    #[test]
+    fn a_span_keeps_what_was_written() {
+        for (text, kept) in [
+            ("90m", "90m"),
+            ("5400", "5400s"),
+            (" 0.25 ", "0.25s"),
+            ("1.", "1.s"),
+            ("1m 30s", "1m 30s"),
+            ("1.5 h", "1.5 h"),
+            ("60000ms", "60000ms"),
+            (&format!("{}5", "0".repeat(40)), "5s"),
+        ] {
+            assert_eq!(span(text).unwrap(), Span { length: duration(text).unwrap(), text: kept.into() });
+        }
     }
 
     #[test]

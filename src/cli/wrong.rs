@@ -31,8 +31,11 @@ fn cause(error: &clap::Error, names: &Names) -> Error {
         _ => None,
     };
     let option = text(ContextKind::InvalidArg).unwrap_or_default();
-    // `--max <N>`, `--delay <DURATION[,DURATION]...>`: the name alone.
-    let bare = |text: &str| text.split([' ', '=', '.', '[']).next().unwrap_or_default().to_owned();
+    // `--max <N>`, `--delay <DURATION[,DURATION]...>`: the name alone. What follows the name of an unknown
+    // option may be a secret: `--password:SECRET`.
+    let bare = |text: &str| {
+        text.split(|c: char| !c.is_alphanumeric() && !"-_".contains(c)).next().unwrap_or_default().to_owned()
+    };
     let name = bare(&option);
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     match error.kind() {

@@ -2,27 +2,38 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A time that lies so far back, in the local time zone: `02:58:11`, with its date before it where that is
-/// not today's. The zone is TZ's, as in date(1).
+/// A time that lies so far back, in the local time zone: `02:58:11 on 2026-11-26`. The date is always there,
+/// as the line may be read on another day. The zone is TZ's, as in date(1).
 pub(crate) fn local(ago: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    shown(now.saturating_sub(ago), now).unwrap_or_else(|| format!("{} s ago", ago.as_secs()))
+    let then = broken_down(now.saturating_sub(ago));
+    then.map_or_else(
+        || format!("{} s ago", ago.as_secs()),
+        |then| format!("{} on {}", time(&then), date(&then)),
+    )
 }
 
-/// A time that lies so far ahead, as [`local`] has it.
+/// A time that lies so far ahead: `02:58:11`, with the date before it unless it is today's.
 pub(crate) fn local_in(time: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     shown(now.saturating_add(time), now).unwrap_or_else(|| format!("in {} s", time.as_secs()))
 }
 
 /// A time since 1970, with its date where that is not that of `now`.
-fn shown(time: Duration, now: Duration) -> Option<String> {
-    let (then, today) = (broken_down(time)?, broken_down(now)?);
-    let time = format!("{:02}:{:02}:{:02}", then.tm_hour, then.tm_min, then.tm_sec);
+fn shown(at: Duration, now: Duration) -> Option<String> {
+    let (then, today) = (broken_down(at)?, broken_down(now)?);
     if (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday) {
-        return Some(time);
+        return Some(time(&then));
     }
-    Some(format!("{}-{:02}-{:02} {time}", i64::from(then.tm_year) + 1900, then.tm_mon + 1, then.tm_mday))
+    Some(format!("{} {}", date(&then), time(&then)))
+}
+
+fn time(parts: &libc::tm) -> String {
+    format!("{:02}:{:02}:{:02}", parts.tm_hour, parts.tm_min, parts.tm_sec)
+}
+
+fn date(parts: &libc::tm) -> String {
+    format!("{}-{:02}-{:02}", i64::from(parts.tm_year) + 1900, parts.tm_mon + 1, parts.tm_mday)
 }
 
 /// A time since 1970 as a date and time of the local zone (localtime(3)).

@@ -3,8 +3,11 @@
 //! The command's ARGs are never part of one: they carry secrets.
 
 pub(crate) mod status;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 
+use std::io::IsTerminal as _;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +19,7 @@ use crate::policy::admission::breaker::{Cause, Known, Refusal};
 use crate::policy::delay::schedule::Progress;
 use crate::policy::verdict::classify::{Rule, Rules};
 use crate::policy::verdict::outcome::{
-    Alive, Attempt, By, Cut, Exhausted, Finish, Limit, NotStarted, Outcome, Signal, Unkept, Verdict,
+    Alive, Attempt, By, Cut, Exhausted, Finish, Judged, Limit, NotStarted, Outcome, Signal, Unkept, Verdict,
 };
 use crate::process::clock::local;
 use crate::process::running::{Note, Voice};
@@ -25,7 +28,7 @@ use crate::state::place::Place;
 use crate::state::shared::{Warning, Wrong};
 use crate::streams::hold::HeldBack;
 use crate::streams::messages::Messages;
-use text::{count, duration, printable, readable, shell_word, shortened, size, size_in_full};
+use text::{count, duration, printable, readable, shell_word, shortened, shortened_to, size, size_in_full};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,9 +46,17 @@ pub(crate) enum Volume {
 /// Longest label, in characters.
 const LONGEST_LABEL: usize = 100;
 
+/// Longest condition of `--until` that a line repeats, in characters.
+const LONGEST_CONDITION: usize = 80;
+
+/// Shortest wait that somebody at a terminal is told of.
+const WORTH_TELLING: Duration = Duration::from_secs(2);
+
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
+    /// `--splay` puts the first attempt off.
+    Splay { wait: Duration },
     /// An attempt failed and another follows.
     Retry { progress: &'a Progress, attempt: &'a Attempt, verdict: &'a Verdict, delay: Duration },
     /// The breaker is open, and is looked at again after this time.
@@ -53,8 +64,14 @@ pub(crate) enum Event<'a> {
     Waiting { refusal: &'a Refusal, look: Duration, again: bool },
     /// The breaker has opened.
     Opened { refusal: &'a Refusal },
-    /// The run is over; `last` is its last attempt.
-    Finish { progress: &'a Progress, last: Option<&'a Attempt>, finish: &'a Finish, elapsed: Duration },
+    /// The run is over; `last` is its last attempt, and `before` the attempt before that.
+    Finish {
+        progress: &'a Progress,
+        last: Option<&'a Judged>,
+        before: Option<&'a Judged>,
+        finish: &'a Finish,
+        elapsed: Duration,
+    },
 }
 
 /// What is shared with other runs, by name.
@@ -86,6 +103,29 @@ impl Names {
     }
 }
 
+/// The run that is reported on, in the user's own words where there are any.
+#[derive(Debug, Default)]
+pub(crate) struct Subject {
+    /// The command's name in messages.
+    pub(crate) label: String,
+    /// The command as it was typed, if it is fit to print and the label does not tell it.
+    pub(crate) typed: Option<String>,
+    pub(crate) max_attempts: Option<NonZeroU32>,
+    pub(crate) rules: Rules,
+    pub(crate) shared: Names,
+    pub(crate) written: Written,
+}
+
+/// Durations of options as the user wrote them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Written {
+    pub(crate) deadline: Option<String>,
+    pub(crate) timeout: Option<String>,
+    pub(crate) max_retry_after: Option<String>,
+    pub(crate) healthy_after: Option<String>,
+    pub(crate) splay: Option<String>,
+}
+
 /// Tells the user what happens, as much as was asked for.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -95,31 +135,33 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A report on the command of this name.
-    pub(crate) fn new(
-        label: &str,
-        volume: Volume,
-        max_attempts: Option<NonZeroU32>,
-        rules: Rules,
-        shared: Names,
-    ) -> Self {
+    /// A report on this run.
+    pub(crate) fn new(subject: Subject, volume: Volume) -> Self {
+        let Subject { label, typed, max_attempts, rules, shared, written } = subject;
         // A longer name says no more, and could push the rest out of sight.
         let label = match label.char_indices().nth(LONGEST_LABEL) {
             Some((end, _)) => format!("{}...", printable(&label[..end])),
             None if label.is_empty() => "''".to_owned(),
-            None => printable(label).into_owned(),
+            None => printable(&label).into_owned(),
         };
         let verbose = volume == Volume::Verbose;
         Self {
             messages: Messages::default(),
-            phrases: Phrases { label, max_attempts, rules, shared, verbose },
+            phrases: Phrases { label, typed, max_attempts, rules, shared, written, verbose },
             volume,
         }
     }
 
     /// Says what an event is worth.
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
-        if let Some((least, line)) = self.phrases.event(event)
+        if let Event::Splay { wait } = event
+            && *wait >= WORTH_TELLING
+            && std::io::stderr().is_terminal()
+        {
+            // A run that succeeds at once prints nothing, so that cron sends no mail. But somebody who
+            // waits at a terminal must see why nothing happens.
+            self.say(Volume::Normal, &self.phrases.splay(*wait));
+        } else if let Some((least, line)) = self.phrases.event(event)
             && self.volume >= least
         {
             self.messages.say(&line);
@@ -269,9 +311,11 @@ impl Voice for Report {
 struct Phrases {
     /// The command's name, fit to print.
     label: String,
+    typed: Option<String>,
     max_attempts: Option<NonZeroU32>,
     rules: Rules,
     shared: Names,
+    written: Written,
     verbose: bool,
 }
 
@@ -279,12 +323,18 @@ impl Phrases {
     /// The line for an event, and the least volume at which it is said; none where there is nothing to say.
     fn event(&self, event: &Event<'_>) -> Option<(Volume, String)> {
         let (volume, text) = match event {
+            Event::Splay { wait } => (Volume::Verbose, self.splay(*wait)),
             Event::Retry { progress, attempt, verdict, delay } => {
-                let not_made = if attempt.by == By::Check { "was not made: " } else { "" };
-                let outcome = self.outcome(attempt, self.verbose.then(|| verdict.rule()));
-                let number = self.number(progress.attempts());
+                let verb = match (attempt.by, &attempt.outcome) {
+                    (By::Check, _) => " was not made: ",
+                    (By::Command, Outcome::NotStarted(NotStarted::NotFound)) => ": ",
+                    (By::Command, _) => " ",
+                };
+                let outcome = self.outcome(attempt, verdict.rule(), self.verbose);
+                let number = self.number(progress.number());
+                let anew = self.anew(progress, attempt);
                 let delay = duration(*delay);
-                (Volume::Normal, format!("attempt {number} {not_made}{outcome}; next in {delay}"))
+                (Volume::Normal, format!("attempt {number}{verb}{outcome}{anew}; next in {delay}"))
             }
             Event::Opened { refusal } => (Volume::Normal, self.refusal(refusal)),
             Event::Waiting { refusal, look, again } => {
@@ -292,23 +342,46 @@ impl Phrases {
                 let least = if *again { Volume::Verbose } else { Volume::Normal };
                 (least, format!("{breaker}; looks again in {}", duration(*look)))
             }
-            Event::Finish { progress, last, finish, elapsed } => {
-                self.finish(progress, *last, finish, *elapsed)?
+            Event::Finish { progress, last, before, finish, elapsed } => {
+                self.finish(progress, *last, *before, finish, *elapsed)?
             }
         };
         Some((volume, format!("retry: {}: {text}", self.label)))
     }
 
+    fn splay(&self, wait: Duration) -> String {
+        let splay = self.written.splay.as_ref().map(|splay| format!(" {splay}")).unwrap_or_default();
+        format!("first attempt in {} (--splay{splay})", duration(wait))
+    }
+
+    /// That a healthy attempt counts under another number from now on than it had.
+    fn anew(&self, progress: &Progress, attempt: &Attempt) -> String {
+        if progress.number() == progress.attempts() {
+            return String::new();
+        }
+        let healthy = self.written.healthy_after.as_ref().map(|time| format!(" {time}")).unwrap_or_default();
+        let number = self.number(progress.attempts());
+        format!(
+            "; it ran {} (--healthy-after{healthy}) and counts anew as attempt {number}",
+            duration(attempt.ran)
+        )
+    }
+
     fn finish(
         &self,
         progress: &Progress,
-        last: Option<&Attempt>,
+        last: Option<&Judged>,
+        before: Option<&Judged>,
         finish: &Finish,
         elapsed: Duration,
     ) -> Option<(Volume, String)> {
         let after = || format!("{} in {}", count(progress.in_all(), "attempt"), duration(elapsed));
-        let number = || self.number(progress.attempts());
-        let outcome = |rule| last.map(|attempt| self.outcome(attempt, rule)).unwrap_or_default();
+        let number = || self.number(progress.number());
+        let outcome = |names_rule| last.map(|last| self.last_outcome(last, names_rule)).unwrap_or_default();
+        let before = || {
+            let before = before.map(|before| self.last_outcome(before, self.verbose));
+            before.map(|before| format!("; before: {before}")).unwrap_or_default()
+        };
         Some(match finish {
             Finish::Succeeded { rule: Rule::ExitZero, .. } if progress.in_all() == 1 => return None,
             Finish::Succeeded { rule: Rule::Done, .. } => {
@@ -323,16 +396,16 @@ impl Phrases {
                 let rule = match rule {
                     Rule::ExitZero if self.verbose => " (exit 0)".to_owned(),
                     Rule::ExitZero => String::new(),
-                    rule => format!(": {}", outcome(Some(rule))),
+                    _ => format!(": {}", outcome(true)),
                 };
                 (least, format!("succeeded at attempt {} in {}{rule}", number(), duration(elapsed)))
             }
-            Finish::GaveUp { outcome: ended, rule, why } => {
-                let outcome = outcome(self.verbose.then_some(rule));
+            Finish::GaveUp { outcome: ended, why, .. } => {
+                let outcome = outcome(self.verbose);
                 let text = match (why, ended) {
                     (Exhausted::Attempts, _) => outcome,
                     (Exhausted::Deadline(_), Outcome::TimedOut(Cut { limit: Limit::Deadline(_), .. })) => {
-                        format!("the last {outcome}")
+                        format!("the last {outcome}{}", before())
                     }
                     (why, _) => format!("{}; {outcome}", self.exhausted(why)),
                 };
@@ -345,21 +418,25 @@ impl Phrases {
                 // A pipe whose reader has had enough is the normal end of many a pipeline.
                 let least =
                     if *rule == Rule::Stopped(Signal::PIPE) { Volume::Verbose } else { Volume::Quiet };
-                (least, format!("not retried: {}", self.not_retried(last?, rule)))
+                (least, format!("not retried: {}", self.not_retried(&last?.attempt, rule)))
             }
-            Finish::InterruptedAttempt { signal, rule, .. } => {
-                let outcome = outcome(self.verbose.then_some(rule));
-                let what = match last.map(|attempt| attempt.by) {
+            Finish::InterruptedAttempt { signal, .. } => {
+                let outcome = outcome(self.verbose);
+                let what = match last.map(|last| last.attempt.by) {
                     Some(By::Check) => "the check before attempt",
                     Some(By::Command) | None => "attempt",
                 };
-                (Volume::Quiet, format!("interrupted by {signal} during {what} {}; {outcome}", number()))
+                let before = before();
+                (
+                    Volume::Quiet,
+                    format!("interrupted by {signal} during {what} {}; {outcome}{before}", number()),
+                )
             }
             Finish::NotRun { refusal, deadline } => {
                 (Volume::Quiet, format!("not run: {}", self.open(refusal, *deadline)))
             }
             Finish::NeverStarted { deadline } => {
-                let deadline = duration(*deadline);
+                let deadline = self.deadline(*deadline);
                 (
                     Volume::Quiet,
                     format!("gave up before the first attempt: the deadline of {deadline} has passed"),
@@ -369,7 +446,7 @@ impl Phrases {
                 let success = format!("succeeded at attempt {} in {}", number(), duration(elapsed));
                 match *signal {
                     // The normal end of many a pipeline.
-                    Signal::PIPE => (Volume::Verbose, format!("{success}; what read its output has gone")),
+                    Signal::PIPE => (Volume::Verbose, format!("{success}; the reader of its output is gone")),
                     signal => (
                         Volume::Quiet,
                         format!("{success}; interrupted by {signal} while its output was passed on"),
@@ -379,7 +456,7 @@ impl Phrases {
             Finish::InterruptedWait { signal } => {
                 let when = match progress.in_all() {
                     0 => "before the first attempt".to_owned(),
-                    _ => format!("after attempt {}", progress.attempts()),
+                    _ => format!("after attempt {}; {}", number(), outcome(self.verbose)),
                 };
                 (Volume::Quiet, format!("interrupted by {signal} during the wait {when}"))
             }
@@ -413,9 +490,9 @@ impl Phrases {
         let path = path.as_deref().map(shell_word).unwrap_or_default();
         let past = match deadline {
             Some(time) if refusal.prober.is_some() || refusal.known == Known::Earlier => {
-                format!("; the deadline of {} comes first", duration(time))
+                format!("; the deadline of {} comes first", self.deadline(time))
             }
-            Some(time) => format!(", past the deadline of {}", duration(time)),
+            Some(time) => format!(", past the deadline of {}", self.deadline(time)),
             None => String::new(),
         };
         let refusal = self.refusal(refusal);
@@ -426,21 +503,23 @@ impl Phrases {
     fn exhausted(&self, why: &Exhausted) -> String {
         match why {
             Exhausted::Attempts => "no attempt is left".to_owned(),
-            Exhausted::Deadline(deadline) => format!("the deadline of {} has passed", duration(*deadline)),
+            Exhausted::Deadline(deadline) => {
+                format!("the deadline of {} has passed", self.deadline(*deadline))
+            }
             Exhausted::DelayPastDeadline(deadline) => {
-                format!("the next delay does not fit into the deadline of {}", duration(*deadline))
+                format!("the next delay does not fit into the deadline of {}", self.deadline(*deadline))
             }
             Exhausted::AskedTooMuch { asked, most } => format!(
                 "the server asks to wait {} ({}), longer than --max-retry-after {}",
                 duration(asked.wait),
                 asked.field,
-                duration(*most)
+                self.written.max_retry_after.clone().unwrap_or_else(|| duration(*most))
             ),
             Exhausted::AskedPastDeadline { asked, deadline } => format!(
                 "the server asks to wait {} ({}), past the deadline of {}",
                 duration(asked.wait),
                 asked.field,
-                duration(*deadline)
+                self.deadline(*deadline)
             ),
             Exhausted::BreakerOpen { refusal, deadline } => self.open(refusal, *deadline),
             Exhausted::InputUnkept(Unkept::TooLong { limit }) => {
@@ -477,17 +556,86 @@ impl Phrases {
         }
     }
 
-    /// How an attempt ended, with what is known of the reason and, if asked for, the rule in brackets.
-    fn outcome(&self, attempt: &Attempt, rule: Option<&Rule>) -> String {
-        let text = ending(attempt);
-        let rule_text = rule.map(|rule| rule_name(rule, &attempt.outcome));
-        // A line that decided is quoted with its rule.
+    /// The deadline of the run, as the user wrote it.
+    fn deadline(&self, length: Duration) -> String {
+        self.written.deadline.clone().unwrap_or_else(|| duration(length))
+    }
+
+    /// How an attempt that another follows ended: the reason in brackets and, if `names_rule`, the rule.
+    fn outcome(&self, attempt: &Attempt, rule: &Rule, names_rule: bool) -> String {
+        let reason = self.reason(attempt);
+        // What the server said matters more here: the last line names the condition in any case.
+        let unmet = self.unmet(attempt, rule).filter(|_| reason.is_none());
+        self.bracketed(attempt, rule, names_rule, unmet)
+    }
+
+    /// How an attempt that none follows ended.
+    fn last_outcome(&self, last: &Judged, names_rule: bool) -> String {
+        let Judged { attempt, rule } = last;
+        let reason = self.reason(attempt);
+        let own_reason = |_: &String| reason.is_none() || attempt.outcome == Outcome::Exited(0);
+        self.bracketed(attempt, rule, names_rule, self.unmet(attempt, rule).filter(own_reason))
+    }
+
+    fn bracketed(&self, attempt: &Attempt, rule: &Rule, names_rule: bool, unmet: Option<String>) -> String {
         let reason = match rule {
-            Some(Rule::Line { .. }) => asked(attempt),
+            // The name of the rule has the reason.
+            Rule::Line { .. } if names_rule => asked(attempt),
             _ => self.reason(attempt),
         };
-        let known: Vec<String> = reason.into_iter().chain(rule_text).collect();
-        if known.is_empty() { text } else { format!("{text} ({})", known.join("; ")) }
+        let named = names_rule && !(unmet.is_some() && *rule == Rule::NotYet);
+        let rule = named.then(|| rule_name(rule, &attempt.outcome));
+        let known: Vec<String> = reason.into_iter().chain(unmet).chain(rule).collect();
+        let ending = self.ending(attempt);
+        if known.is_empty() { ending } else { format!("{ending} ({})", known.join("; ")) }
+    }
+
+    /// The condition of `--until`, if the rule shows that the command did not meet it.
+    fn unmet(&self, attempt: &Attempt, rule: &Rule) -> Option<String> {
+        let until = self.rules.until.as_ref()?.to_string();
+        let asked = match rule {
+            Rule::LeftAlive
+            | Rule::Done
+            | Rule::NotDone
+            | Rule::CannotTell
+            | Rule::FatalOn(_)
+            | Rule::SuccessOn(_)
+            | Rule::Until(_)
+            | Rule::ExitZero => false,
+            Rule::RetryOn(_)
+            | Rule::NotInRetryOn
+            | Rule::Profile { .. }
+            | Rule::Line { .. }
+            | Rule::Http { .. }
+            | Rule::NotYet
+            | Rule::StartMayPass
+            | Rule::CannotRun
+            | Rule::Stopped(_)
+            | Rule::ReaderGone
+            | Rule::MaybeSent
+            | Rule::AnyFailure => matches!(attempt.outcome, Outcome::Exited(_)),
+        };
+        asked.then(|| {
+            let until = shortened_to(&until, LONGEST_CONDITION);
+            format!("--until {} did not hold", printable(&until))
+        })
+    }
+
+    /// How an attempt, or what was asked before it, ended, in the user's words.
+    fn ending(&self, attempt: &Attempt) -> String {
+        match (&attempt.outcome, attempt.by, &self.typed, &self.written.timeout) {
+            (Outcome::NotStarted(NotStarted::NotFound), By::Command, Some(typed), _) => {
+                format!("{typed}: command not found")
+            }
+            (Outcome::TimedOut(cut), ..) => in_words(
+                attempt,
+                &match cut.limit {
+                    Limit::Timeout(time) => self.written.timeout.clone().unwrap_or_else(|| duration(time)),
+                    Limit::Deadline(time) => self.deadline(time),
+                },
+            ),
+            _ => ending(attempt),
+        }
     }
 
     /// What is known of why it ended so: `HTTP 503, Retry-After 3s`, `could not connect`.
@@ -508,7 +656,7 @@ impl Phrases {
     /// How an attempt ended, the rule that forbids another, and how to have one all the same.
     fn not_retried(&self, attempt: &Attempt, rule: &Rule) -> String {
         let outcome = &attempt.outcome;
-        let ending = ending(attempt);
+        let ending = self.ending(attempt);
         let term = match outcome {
             Outcome::Exited(status) => status.to_string(),
             Outcome::Signaled(signal) if Signal::parse(&signal.to_string()).is_none() => {
@@ -550,12 +698,12 @@ impl Phrases {
                 _ => format!("-r {term} retries it"),
             },
             Rule::Stopped(Signal::PIPE) => {
-                format!("what read its output has gone; -r {term} retries it")
+                format!("the reader of its output is gone; -r {term} retries it")
             }
-            Rule::Stopped(_) => format!("somebody wants it to end; -r {term} retries it"),
-            Rule::ReaderGone => "what read its output has gone; -r failure retries it".to_owned(),
+            Rule::Stopped(_) => format!("treated as a request to stop; -r {term} retries it"),
+            Rule::ReaderGone => "the reader of its output is gone; -r failure retries it".to_owned(),
             Rule::MaybeSent => {
-                format!("{reason}it may have had its effect: --not-idempotent; -r {all} retries it")
+                format!("{reason}it may already have taken effect: --not-idempotent; -r {all} retries it")
             }
             Rule::SuccessOn(_)
             | Rule::Done
@@ -582,14 +730,21 @@ pub(crate) fn told(attempt: &Attempt) -> String {
 
 /// How an attempt, or what was asked before it, ended.
 fn ending(attempt: &Attempt) -> String {
+    let limit = match &attempt.outcome {
+        Outcome::TimedOut(Cut { limit: Limit::Timeout(time) | Limit::Deadline(time), .. }) => duration(*time),
+        Outcome::Exited(_) | Outcome::Signaled(_) | Outcome::NotStarted(_) => String::new(),
+    };
+    in_words(attempt, &limit)
+}
+
+/// How an attempt ended, with these words for the limit that it ran into, if it did.
+fn in_words(attempt: &Attempt, limit: &str) -> String {
     let ending = match &attempt.outcome {
         Outcome::Exited(status) => format!("exited {status}"),
         Outcome::Signaled(signal) => format!("killed by {signal}"),
         Outcome::TimedOut(cut) => match cut.limit {
-            Limit::Timeout(time) => format!("timed out after {}, ended by {}", duration(time), cut.ended_by),
-            Limit::Deadline(time) => {
-                format!("was cut by the deadline of {}, ended by {}", duration(time), cut.ended_by)
-            }
+            Limit::Timeout(_) => format!("timed out after {limit}, ended by {}", cut.ended_by),
+            Limit::Deadline(_) => format!("was cut by the deadline of {limit}, ended by {}", cut.ended_by),
         },
         Outcome::NotStarted(NotStarted::NotFound) => "command not found".to_owned(),
         Outcome::NotStarted(NotStarted::Directory) => "could not run: it is a directory".to_owned(),
@@ -647,8 +802,8 @@ fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
     match rule {
         Rule::LeftAlive => "its processes are still alive".to_owned(),
         Rule::Done => "--check says that it is done".to_owned(),
-        Rule::NotDone => "it is not done".to_owned(),
-        Rule::CannotTell => "whether it is done is not known".to_owned(),
+        Rule::NotDone => "--check says that it is not done".to_owned(),
+        Rule::CannotTell => "--check cannot tell whether it is done".to_owned(),
         Rule::FatalOn(text) => format!("--fatal-on {}", printable(&shortened(text))),
         Rule::SuccessOn(text) => format!("--success-on {}", printable(&shortened(text))),
         Rule::Until(text) => format!("--until {}", printable(&shortened(text))),
@@ -662,12 +817,12 @@ fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
         Rule::Http { status, by: Some(name) } => format!("profile {name}: HTTP {status} is retryable"),
         Rule::Http { status, by: None } => format!("--headers: HTTP {status} is retryable"),
         Rule::ExitZero => "exit 0".to_owned(),
-        Rule::NotYet => "not yet what --until waits for".to_owned(),
+        Rule::NotYet => "--until did not hold".to_owned(),
         Rule::CannotRun => "could not run".to_owned(),
         Rule::StartMayPass => "a start that may work later is retryable".to_owned(),
         Rule::Stopped(signal) => format!("killed by {signal}"),
-        Rule::ReaderGone => "what read its output has gone".to_owned(),
-        Rule::MaybeSent => "it may have had its effect".to_owned(),
+        Rule::ReaderGone => "the reader of its output is gone".to_owned(),
+        Rule::MaybeSent => "it may already have taken effect".to_owned(),
         Rule::AnyFailure => "any failure is retryable".to_owned(),
     }
 }

@@ -14,8 +14,8 @@ pub(crate) fn duration(time: Duration) -> String {
     match seconds {
         0..=119 if tenths.is_multiple_of(10) => format!("{}s", tenths / 10),
         0..=119 => format!("{}.{}s", tenths / 10, tenths % 10),
-        120..=7199 => pair(seconds / 60, "m", seconds % 60, "s"),
-        7200..=172_799 => pair(seconds / 3600, "h", seconds % 3600 / 60, "m"),
+        120..=3599 => pair(seconds / 60, "m", seconds % 60, "s"),
+        3600..=86_399 => pair(seconds / 3600, "h", seconds % 3600 / 60, "m"),
         _ => pair(seconds / 86400, "d", seconds % 86400 / 3600, "h"),
     }
 }
@@ -88,7 +88,12 @@ const LONGEST: usize = 200;
 
 /// Text that leaves room for the rest of a line.
 pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(LONGEST) {
+    shortened_to(text, LONGEST)
+}
+
+/// The first `longest` characters of a text, with dots for the rest.
+pub(crate) fn shortened_to(text: &str, longest: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(longest) {
         Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
         None => Cow::Borrowed(text),
     }
@@ -204,8 +209,12 @@ mod tests {
             (119_400, "119.4s"),
             (119_600, "2m"),
             (125_000, "2m 5s"),
+            (3_599_000, "59m 59s"),
+            (3_600_000, "1h"),
+            (5_400_000, "1h 30m"),
             (7_199_600, "2h"),
             (12_000_000, "3h 20m"),
+            (86_400_000, "1d"),
             (90_000_000_000, "1041d 16h"),
         ] {
             assert_eq!(duration(Duration::from_millis(millis)), text);

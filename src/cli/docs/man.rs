@@ -407,6 +407,20 @@ retried, whatever the conditions.
 
 > retry --expand --idempotency-key file:order-42.key -- curl -fsS -H 'Idempotency-Key: {key}' -d @order.json URL
 > retry --check './is-uploaded x' -- ./upload x
+# MESSAGES
+`retry` writes one line to standard error for each event; each begins with `retry:` and a label.
+The label is the base name of the program that COMMAND runs, behind `sudo`, `env` and the other wrappers that profiles
+look through.
+A word that may hold a secret is not printed: the label is `command` if the word has white space, `=`, `?`, or any other
+character that names and paths do not need.
+`--label` sets another label.
+The arguments of the command are never printed.
+
+A duration of an option is shown as it was written.
+An attempt has the same number in messages, in `RETRY_ATTEMPT` and in `{attempt}`.
+If an attempt was healthy (`--healthy-after`), its message says under which number it counts from then on.
+With `--splay`, `-v` says when the first attempt comes; without `-v`, `retry` says so only at a terminal, and only if the
+wait is two seconds or longer.
 # ENVIRONMENT
 Every attempt finds these variables.
 : `RETRY_ATTEMPT`

@@ -44,6 +44,8 @@ const TICK: Duration = Duration::from_nanos(1);
 pub(crate) struct Progress {
     /// Attempts finished since the start, or since the last healthy one, that one included.
     attempts: u32,
+    /// The number that the last finished attempt had while it ran.
+    number: u32,
     /// Attempts finished in all.
     in_all: u64,
     /// The last delay; the first delay at the start.
@@ -61,6 +63,12 @@ impl Progress {
     /// The number under which the last finished attempt counts, from 1.
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// The number that the last finished attempt had while it ran, as its `RETRY_ATTEMPT` said. A
+    /// healthy attempt counts as the first of a new series afterwards, and keeps its number.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
     }
 
     /// How many attempts have been made in all.
@@ -82,7 +90,7 @@ pub(crate) enum Next {
 impl Schedule {
     /// The state before the first attempt.
     pub(crate) fn start(&self) -> Progress {
-        Progress { attempts: 0, in_all: 0, previous: self.growth.first(), longest: Duration::ZERO }
+        Progress { attempts: 0, number: 0, in_all: 0, previous: self.growth.first(), longest: Duration::ZERO }
     }
 
     /// Whether no attempt can follow the one of this number, however it ends. One that proves healthy is the
@@ -103,6 +111,7 @@ impl Schedule {
 
     /// Counts a finished attempt. One that ran for `healthy_after` counts as the first of a new series.
     pub(crate) fn count(&self, progress: &mut Progress, ran: Duration) {
+        progress.number = progress.next_attempt();
         if self.healthy_after.is_some_and(|healthy| ran >= healthy) {
             progress.attempts = 0;
             progress.previous = self.growth.first();
@@ -342,12 +351,14 @@ mod tests {
     fn a_healthy_attempt_is_the_first_of_a_new_series() {
         let schedule = Schedule { healthy_after: Some(secs(30)), ..schedule() };
         let (mut progress, mut rng) = (schedule.start(), rng(0));
-        let mut delays = Vec::new();
+        let (mut delays, mut numbers) = (Vec::new(), Vec::new());
         for ran in [1, 1, 30, 1] {
             schedule.count(&mut progress, secs(ran));
+            numbers.push((progress.number(), progress.attempts()));
             delays.push(schedule.next(&mut progress, Duration::ZERO, None, &mut rng));
         }
         assert_eq!(delays, [1, 2, 1, 2].map(|s| Next::Wait(secs(s))));
+        assert_eq!(numbers, [(1, 1), (2, 2), (3, 1), (2, 2)]);
         assert_eq!((progress.next_attempt(), progress.in_all()), (3, 4));
     }
 

@@ -287,6 +287,20 @@ impl Verdict {
     }
 }
 
+/// A finished attempt and the rule of its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Judged {
+    pub(crate) attempt: Attempt,
+    pub(crate) rule: Rule,
+}
+
+impl Judged {
+    /// The end of a run that had this attempt as its last.
+    pub(crate) fn gave_up(&self, why: Exhausted) -> Finish {
+        Finish::GaveUp { outcome: self.attempt.outcome.clone(), rule: self.rule.clone(), why }
+    }
+}
+
 /// Why a run ended without success although its last failure was retryable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Exhausted {

@@ -1,0 +1,282 @@
+//! The wording of every event, as a reader sees it.
+
+use super::*;
+use crate::policy::delay::backoff::Growth;
+use crate::policy::delay::jitter::Jitter;
+use crate::policy::delay::schedule::Schedule;
+use crate::policy::verdict::condition::Condition;
+use crate::policy::verdict::profile::Profile;
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn phrases() -> Phrases {
+    Phrases {
+        label: "curl".into(),
+        typed: None,
+        max_attempts: NonZeroU32::new(5),
+        rules: Rules { profiles: vec![Profile::named("curl").unwrap()], ..Rules::default() },
+        shared: Names::default(),
+        written: Written::default(),
+        verbose: false,
+    }
+}
+
+fn until(condition: &str) -> Phrases {
+    let until = Some(Condition::parse(condition).unwrap());
+    Phrases { rules: Rules { until, ..phrases().rules }, ..phrases() }
+}
+
+/// Where a run stands after attempts that ran so long, in seconds; one of 30 s is healthy.
+fn progress(ran: &[u64]) -> Progress {
+    let schedule = Schedule {
+        max_attempts: NonZeroU32::new(5),
+        deadline: None,
+        healthy_after: Some(secs(30)),
+        growth: Growth::Constant { delay: secs(1) },
+        jitter: Jitter::None,
+        cap: secs(60),
+        floor: Duration::ZERO,
+        splay: Duration::ZERO,
+        max_retry_after: secs(300),
+    };
+    let mut progress = schedule.start();
+    for ran in ran {
+        schedule.count(&mut progress, secs(*ran));
+    }
+    progress
+}
+
+fn exited(status: u8) -> Attempt {
+    Attempt::ended(Outcome::Exited(status))
+}
+
+fn cut(limit: Limit) -> Attempt {
+    Attempt::ended(Outcome::TimedOut(Cut { limit, ended_by: Signal::TERM, left: Vec::new() }))
+}
+
+/// The line for an attempt that another follows.
+fn retry(phrases: &Phrases, progress: &Progress, attempt: &Attempt) -> String {
+    let verdict = phrases.rules.classify(attempt);
+    let event = Event::Retry { progress, attempt, verdict: &verdict, delay: Duration::from_millis(800) };
+    phrases.event(&event).unwrap().1
+}
+
+/// The line for the end of a run, after `attempts` of which the last two are given.
+fn ends(phrases: &Phrases, attempts: &[Attempt], finish: impl FnOnce(&Judged) -> Finish) -> String {
+    let judge = |attempt: &Attempt| Judged {
+        rule: phrases.rules.classify(attempt).rule().clone(),
+        attempt: attempt.clone(),
+    };
+    let judged: Vec<Judged> = attempts.iter().map(judge).collect();
+    let (last, before) = (judged.last().unwrap(), judged.len().checked_sub(2).map(|at| &judged[at]));
+    let (progress, finish) = (progress(&vec![0; attempts.len()]), finish(last));
+    let elapsed = Duration::from_millis(12_400);
+    let event = Event::Finish { progress: &progress, last: Some(last), before, finish: &finish, elapsed };
+    phrases.event(&event).unwrap().1
+}
+
+fn gave_up(why: Exhausted) -> impl FnOnce(&Judged) -> Finish {
+    |last| last.gave_up(why)
+}
+
+#[test]
+fn an_attempt_says_how_it_ended_and_why() {
+    let verbose = Phrases { verbose: true, ..phrases() };
+    let last = Phrases { max_attempts: None, ..phrases() };
+    for (phrases, attempt, expected) in [
+        (&phrases(), exited(7), "attempt 1 of 5 exited 7 (could not connect)"),
+        (&verbose, exited(7), "attempt 1 of 5 exited 7 (could not connect; profile curl: 7 is retryable)"),
+        (&last, exited(99), "attempt 1 exited 99"),
+        (&phrases(), Attempt::ended(Outcome::Signaled(Signal::TERM)), "attempt 1 of 5 killed by TERM"),
+    ] {
+        let line = retry(phrases, &progress(&[0]), &attempt);
+        assert_eq!(line, format!("retry: curl: {expected}; next in 0.8s"));
+    }
+}
+
+#[test]
+fn an_unmet_condition_is_named() {
+    let unmet = "(--until stdout~^done did not hold)";
+    let done = until("stdout~^done");
+    let first = progress(&[0]);
+    assert_eq!(
+        retry(&done, &first, &exited(0)),
+        format!("retry: curl: attempt 1 of 5 exited 0 {unmet}; next in 0.8s")
+    );
+    assert_eq!(
+        ends(&done, &[exited(0)], gave_up(Exhausted::Attempts)),
+        format!("retry: curl: gave up after 1 attempt in 12.4s: exited 0 {unmet}")
+    );
+    assert_eq!(
+        ends(&done, &[exited(0)], gave_up(Exhausted::DelayPastDeadline(secs(60)))),
+        format!(
+            "retry: curl: gave up after 1 attempt in 12.4s: the next delay does not fit into the deadline of 60s; \
+             exited 0 {unmet}"
+        )
+    );
+    // A failure that has a reason needs no other.
+    assert_eq!(
+        retry(&done, &first, &exited(7)),
+        "retry: curl: attempt 1 of 5 exited 7 (could not connect); next in 0.8s"
+    );
+    assert_eq!(
+        retry(&until("3"), &first, &exited(99)),
+        "retry: curl: attempt 1 of 5 exited 99 (--until 3 did not hold); next in 0.8s"
+    );
+    let verbose = Phrases { verbose: true, ..until("3") };
+    assert_eq!(
+        retry(&verbose, &first, &exited(0)),
+        "retry: curl: attempt 1 of 5 exited 0 (--until 3 did not hold); next in 0.8s"
+    );
+    assert_eq!(
+        retry(&verbose, &first, &exited(99)),
+        "retry: curl: attempt 1 of 5 exited 99 (--until 3 did not hold; any failure is retryable); next in 0.8s"
+    );
+    // It is the user's, and may be anything.
+    let long = until(&format!("stdout~\x1b{}", "x".repeat(100)));
+    assert_eq!(
+        retry(&long, &first, &exited(0)),
+        format!(
+            "retry: curl: attempt 1 of 5 exited 0 (--until stdout~\\u{{1b}}{}... did not hold); next in 0.8s",
+            "x".repeat(72)
+        )
+    );
+}
+
+#[test]
+fn a_cut_does_not_hide_the_failure_before_it() {
+    let deadline = secs(10);
+    let cut = cut(Limit::Deadline(deadline));
+    let why = || gave_up(Exhausted::Deadline(deadline));
+    assert_eq!(
+        ends(&phrases(), &[exited(7), cut.clone()], why()),
+        "retry: curl: gave up after 2 attempts in 12.4s: the last was cut by the deadline of 10s, ended by TERM; \
+         before: exited 7 (could not connect)"
+    );
+    assert_eq!(
+        ends(&phrases(), std::slice::from_ref(&cut), why()),
+        "retry: curl: gave up after 1 attempt in 12.4s: the last was cut by the deadline of 10s, ended by TERM"
+    );
+    let verbose = Phrases { verbose: true, ..until("stdout~x") };
+    assert!(
+        ends(&verbose, &[exited(0), cut.clone()], why())
+            .ends_with("; before: exited 0 (--until stdout~x did not hold)")
+    );
+    // So does a signal.
+    let killed = Attempt::ended(Outcome::Signaled(Signal::INT));
+    let interrupted = |last: &Judged| Finish::InterruptedAttempt {
+        signal: Signal::INT,
+        outcome: last.attempt.outcome.clone(),
+        rule: last.rule.clone(),
+    };
+    assert_eq!(
+        ends(&phrases(), &[exited(7), killed], interrupted),
+        "retry: curl: interrupted by INT during attempt 2 of 5; killed by INT; \
+         before: exited 7 (could not connect)"
+    );
+}
+
+#[test]
+fn an_interrupted_wait_says_what_it_waited_after() {
+    let finish = |_: &Judged| Finish::InterruptedWait { signal: Signal::TERM };
+    assert_eq!(
+        ends(&phrases(), &[exited(7)], finish),
+        "retry: curl: interrupted by TERM during the wait after attempt 1 of 5; exited 7 (could not connect)"
+    );
+}
+
+#[test]
+fn a_command_that_is_not_found_is_named_as_it_was_typed() {
+    let none = Attempt::ended(Outcome::NotStarted(NotStarted::NotFound));
+    let fatal =
+        |last: &Judged| Finish::NotRetried { outcome: last.attempt.outcome.clone(), rule: last.rule.clone() };
+    let typed = Phrases { typed: Some("/opt/x/curl".into()), ..phrases() };
+    for (phrases, what) in [(&typed, "/opt/x/curl: command not found"), (&phrases(), "command not found")] {
+        assert_eq!(
+            ends(phrases, std::slice::from_ref(&none), fatal),
+            format!("retry: curl: not retried: {what} (-r 127 retries it)")
+        );
+        assert_eq!(
+            retry(phrases, &progress(&[0]), &none),
+            format!("retry: curl: attempt 1 of 5: {what}; next in 0.8s")
+        );
+    }
+}
+
+#[test]
+fn a_healthy_attempt_says_when_it_counts_anew() {
+    let written = Written { healthy_after: Some("0.5m".into()), ..Written::default() };
+    let phrases = Phrases { written, ..phrases() };
+    let healthy = Attempt { ran: secs(31), ..exited(99) };
+    assert_eq!(
+        retry(&phrases, &progress(&[1, 1, 31]), &healthy),
+        "retry: curl: attempt 3 of 5 exited 99; it ran 31s (--healthy-after 0.5m) and counts anew as attempt 1 of 5; \
+         next in 0.8s"
+    );
+    // The first is the first anyway.
+    assert_eq!(
+        retry(&phrases, &progress(&[31]), &healthy),
+        "retry: curl: attempt 1 of 5 exited 99; next in 0.8s"
+    );
+}
+
+#[test]
+fn a_splay_says_when_the_first_attempt_comes() {
+    let written = Written { splay: Some("5m".into()), ..Written::default() };
+    let phrases = Phrases { written, ..phrases() };
+    let (volume, line) = phrases.event(&Event::Splay { wait: secs(252) }).unwrap();
+    assert_eq!((volume, &*line), (Volume::Verbose, "retry: curl: first attempt in 4m 12s (--splay 5m)"));
+}
+
+#[test]
+fn durations_are_echoed_as_they_were_written() {
+    let written = Written {
+        deadline: Some("90m".into()),
+        timeout: Some("0.5h".into()),
+        max_retry_after: Some("120s".into()),
+        ..Written::default()
+    };
+    let (phrases, hours) = (Phrases { written, ..phrases() }, secs(5400));
+    let ends = |attempt, why| ends(&phrases, &[attempt], gave_up(why));
+    let timed_out = ends(cut(Limit::Timeout(secs(1800))), Exhausted::Attempts);
+    assert!(timed_out.ends_with(": timed out after 0.5h, ended by TERM"), "{timed_out}");
+    let asked = crate::policy::verdict::http::Asked { wait: secs(9000), field: "Retry-After" };
+    for (why, expected) in [
+        (Exhausted::Deadline(hours), "the deadline of 90m has passed"),
+        (Exhausted::DelayPastDeadline(hours), "the next delay does not fit into the deadline of 90m"),
+        (
+            Exhausted::AskedPastDeadline { asked, deadline: hours },
+            "the server asks to wait 2h 30m (Retry-After), past the deadline of 90m",
+        ),
+        (
+            Exhausted::AskedTooMuch { asked, most: secs(120) },
+            "the server asks to wait 2h 30m (Retry-After), longer than --max-retry-after 120s",
+        ),
+    ] {
+        let line = ends(exited(7), why);
+        assert!(line.contains(&format!(": {expected}; exited 7")), "{line}");
+    }
+}
+
+#[test]
+fn what_forbids_a_retry_reads_as_a_sentence() {
+    let fatal =
+        |last: &Judged| Finish::NotRetried { outcome: last.attempt.outcome.clone(), rule: last.rule.clone() };
+    let once = Phrases { rules: Rules { not_idempotent: true, ..phrases().rules }, ..phrases() };
+    let interrupted = Attempt::ended(Outcome::Signaled(Signal::INT));
+    let unread = Attempt { reader_gone: true, ..exited(7) };
+    for (phrases, attempt, expected) in [
+        (&phrases(), exited(3), "exited 3 (malformed URL is fatal: profile curl; -r failure retries it)"),
+        (&phrases(), interrupted, "killed by INT (treated as a request to stop; -r INT retries it)"),
+        (&phrases(), unread, "exited 7 (the reader of its output is gone; -r failure retries it)"),
+        (
+            &once,
+            exited(28),
+            "exited 28 (timeout; it may already have taken effect: --not-idempotent; -r failure retries it)",
+        ),
+    ] {
+        assert_eq!(ends(phrases, &[attempt], fatal), format!("retry: curl: not retried: {expected}"));
+    }
+}

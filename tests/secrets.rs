@@ -1,0 +1,135 @@
+//! A secret in the command's word does not get out, whatever stands before it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use crate::support::*;
+
+const SECRET: &str = "s3cr3t";
+
+/// What separates a name from a secret in one word: not a letter, not a digit, and none of `-_.+/`.
+const SEPARATORS: &str = "[ -*,:-@\\[-^`{-~\\x01-\\x1f\\x7f\u{a0}\u{2028}\u{202e}]";
+
+/// A word with a secret in its tail.
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        ("[a-z]{1,6}", SEPARATORS, "[-a-z]{0,3}").prop_map(|(head, by, p)| format!("{head}{by}{p}{SECRET}")),
+        Just(format!("mysql -p{SECRET} db")),
+        Just(format!("PGPASSWORD={SECRET}")),
+        Just(format!("-p{SECRET}")),
+        Just(format!("--password={SECRET}")),
+        // A secret in a URL may stand behind slashes only.
+        Just(format!("https://user:pw@host/{SECRET}")),
+        ("[a-z]{100,200}").prop_map(|long| format!("{long}{SECRET}")),
+    ]
+}
+
+/// What retry printed, and all that it keeps of the run.
+fn assert_kept(run: &Run, state: &Scratch, what: &str) -> Result<(), TestCaseError> {
+    prop_assert!(!run.stderr.contains(SECRET), "{what}: {}", run.stderr);
+    prop_assert!(!String::from_utf8_lossy(&run.stdout).contains(SECRET), "{what}");
+    for entry in fs::read_dir(state.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let kept = fs::read(&path).unwrap();
+        prop_assert!(!String::from_utf8_lossy(&kept).contains(SECRET), "{what}: {path:?}");
+        prop_assert!(!path.to_string_lossy().contains(SECRET));
+    }
+    Ok(())
+}
+
+/// Draws words, in a few runs each: the same cases in every run of the suite would find less.
+fn check(cases: u32, test: impl Fn(String) -> Result<(), TestCaseError>) {
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    runner.run(&word(), test).unwrap();
+}
+
+#[test]
+fn a_command_that_is_not_found_is_not_repeated() {
+    let state = Scratch::new();
+    check(40, |word| {
+        for options in [&[][..], &["-v"], &["-q"], &["-r", "127", "-n2", "-d0", "--breaker", "b"]] {
+            let run = retry().env("RETRY_STATE", state.path()).args(options).args(["--", &word]).run();
+            run.code(127);
+            assert_kept(&run, &state, &format!("{options:?} {word:?}"))?;
+        }
+        let wrapped = ["env", "A=b", &word, "x"];
+        // env(1) repeats the word itself, in lines that are not retry's.
+        let run = retry().args(["-n1", "-v", "--"]).args(wrapped).run();
+        prop_assert!(!run.messages().concat().contains(SECRET), "{wrapped:?}: {}", run.stderr);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_command_that_fails_is_not_repeated() {
+    let (state, place) = (Scratch::new(), Scratch::new());
+    check(20, |word| {
+        if word.contains('/') {
+            return Ok(());
+        }
+        let path = place.join(&word);
+        fs::write(&path, "#!/bin/sh\nexit 7\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        for options in [&["-v", "--timeout", "60"][..], &["--breaker", "b", "--breaker-failures", "1"]] {
+            let run = retry().env("RETRY_STATE", state.path()).args(["-n2", "-d0"]).args(options);
+            let run = run.arg("--").arg(&path).run();
+            assert_kept(&run, &state, &format!("{options:?} {word:?}"))?;
+            prop_assert!(run.stderr.starts_with("retry: "), "{}", run.stderr);
+        }
+        let shown = retry().env("RETRY_STATE", state.path()).arg("--breaker-status=b").run();
+        assert_kept(&shown, &state, "the state that is kept")?;
+        retry().env("RETRY_STATE", state.path()).arg("--breaker-reset=b").run().code(0);
+        // Where it cannot run.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let run = retry().arg("--").arg(&path).run();
+        run.code(126);
+        assert_kept(&run, &state, &word)
+    });
+}
+
+#[test]
+fn a_wrong_option_is_named_without_its_tail() {
+    let state = Scratch::new();
+    check(40, |word| {
+        let name = word.trim_start_matches('-');
+        // Without a separator it is all a name.
+        let separated = name.contains(|c: char| !c.is_alphanumeric() && !"-_".contains(c));
+        let unknown = if separated { name } else { "" };
+        for words in [
+            vec![format!("--no-such-{unknown}")],
+            vec!["--breaker-status".to_owned(), "--".to_owned(), word.clone()],
+            vec!["--json".to_owned(), "--".to_owned(), word.clone()],
+            vec!["--breaker-reset=b".to_owned(), "--".to_owned(), word.clone()],
+            vec!["--expand".to_owned(), "--timeout".to_owned(), "5".to_owned(), format!("minutes {SECRET}")],
+        ] {
+            let run = retry().env("RETRY_STATE", state.path()).args(&words).run();
+            assert_kept(&run, &state, &format!("{words:?}"))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_label_is_found_behind_wrappers() {
+    let place = Scratch::new();
+    let path = place.script("tool", "#!/bin/sh\nexit 7\n").display().to_string();
+    for wrapper in [&["env", "A=s3cr3t"][..], &["nice", "-n", "1", "timeout", "60"], &["nohup"]] {
+        let run = retry().args(["-n1", "--"]).args(wrapper).arg(&path).run();
+        run.code(7).says(&["retry: tool: gave up after 1 attempt in {T}: exited 7"]);
+    }
+    // The label is the user's own where there is one.
+    let run = retry().args(["-n1", "--label", "a=b c", "--", "env"]).arg(&path).run();
+    run.code(7).says(&["retry: a=b c: gave up after 1 attempt in {T}: exited 7"]);
+    // What is not found is named as it was typed, unless the label says it.
+    let missing = place.join("none").display().to_string();
+    let run = retry().arg(&missing).run();
+    run.code(127)
+        .stderr_contains(&format!("retry: none: not retried: {missing}: command not found (-r 127 "));
+    let run = retry().args(["--label", "nightly", "no-such-command"]).run();
+    run.code(127).stderr_contains("retry: nightly: not retried: no-such-command: command not found (");
+    let run = retry().arg("no-such-command").run();
+    run.code(127).stderr_contains("retry: no-such-command: not retried: command not found (");
+}
