@@ -513,7 +513,8 @@ Where there is a controlling terminal the command stays in the process group of 
 reading from the terminal work as without `retry`.
 Where there is none (CI, cron, a service) it runs in a group of its own; there `setsid`(1) forks, and only
 `setsid -w` has the command's status.
-INT, TERM, HUP, QUIT, USR1, USR2, WINCH and CONT sent to `retry` reach the command.
+INT, TERM, HUP, QUIT, USR1, USR2, WINCH and CONT sent to `retry` reach the command, each time once.
+A ^C at the moment at which the command starts may reach it twice if /proc is not mounted.
 If the command is stopped at a terminal, `retry` stops too, also if the signal is SIGSTOP: the shell has its prompt back,
 and `fg` continues both.
 `retry` does not follow a SIGSTOP if its parent is no shell with job control, as in a script or without a terminal;
