@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf, absolute};
 
-use nix::unistd::{User, getuid};
+use nix::unistd::getuid;
 
 use super::files::errno;
 use super::store::Trouble;
@@ -60,9 +60,36 @@ pub(crate) fn directory(given: Option<&Path>, environment: &[CString]) -> PathBu
     if let Some(state) = variable("XDG_STATE_HOME").filter(|path| path.is_absolute()) {
         return state.join("retry");
     }
-    let known = || User::from_uid(getuid()).ok().flatten().map(|user| user.dir);
+    let known = || home_of(getuid().as_raw());
     let home = variable("HOME").filter(|path| path.is_absolute()).or_else(known);
     home.unwrap_or_else(|| "/".into()).join(".local/state/retry")
+}
+
+/// The home directory of a user in the password database.
+///
+/// /etc/passwd comes first. Only a dynamic build asks the C library for the users of other databases, such as
+/// LDAP: getpwuid(3) loads a shared library for each (nsswitch.conf(5)), and a static program that loads one
+/// of another glibc version may crash.
+fn home_of(user: u32) -> Option<PathBuf> {
+    let local = fs::read("/etc/passwd").ok().and_then(|text| home_in(&text, user));
+    #[cfg(not(target_feature = "crt-static"))]
+    let local = local.or_else(|| {
+        let found = nix::unistd::User::from_uid(user.into()).ok().flatten();
+        found.map(|user| user.dir)
+    });
+    local
+}
+
+/// The home directory of a user in the text of a passwd(5) file.
+fn home_in(passwd: &[u8], user: u32) -> Option<PathBuf> {
+    let homes = passwd.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':').skip(2);
+        let id: u32 = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let home = fields.nth(2)?;
+        (id == user).then(|| PathBuf::from(std::ffi::OsStr::from_bytes(home)))
+    });
+    // The first entry of a user, as getpwuid(3) has it.
+    homes.into_iter().next().filter(|home| home.is_absolute())
 }
 
 /// All records in a directory, by name. None where there is no such directory.
@@ -114,6 +141,17 @@ mod tests {
         assert!(found(Some("s"), &[]).is_absolute());
         assert!(found(None, &[]).ends_with(".local/state/retry"));
         assert!(found(None, &["HOME="]).is_absolute());
+    }
+
+    #[test]
+    fn a_home_is_the_sixth_field_of_the_first_entry() {
+        let passwd = b"root:x:0:0:root:/root:/bin/sh\n# 7:7:7\n+::::::\nshort:x:7\nbad:x:-7:7::/bad:\n\
+                       one:x:7:8:One, \xff:/home/one:/bin/sh\ntwo:x:7:8::/home/two:\nbare:x:9:9::relative:\nlast:x:10:10::/last";
+        let home = |user| home_in(passwd, user);
+        assert_eq!(home(0).as_deref(), Some(Path::new("/root")));
+        assert_eq!(home(7).as_deref(), Some(Path::new("/home/one")));
+        assert_eq!(home(10).as_deref(), Some(Path::new("/last")));
+        assert_eq!((home(8), home(9), home_in(b"", 0)), (None, None, None));
     }
 
     #[test]
