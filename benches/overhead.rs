@@ -71,12 +71,16 @@ fn main() {
         ),
     ];
     success.extend(tools.iter().map(|tool| (tool.name, of(tool, tool.once(&[TRUE])))));
-    let options = ["--max", "3", "--jitter", "full", "--timeout", "1m", "--"];
-    for (own, name) in
-        [("retry (this)", "retry (this), three options"), ("retry-static", "retry-static, three options")]
-    {
+    let three = &["--max", "3", "--jitter", "full", "--timeout", "1m", "--"][..];
+    let five =
+        ["--max", "3", "--jitter", "full", "--timeout", "1m", "--delay", "2", "--deadline", "1h", "--"];
+    for (own, name, options) in [
+        ("retry (this)", "retry (this), three options", three),
+        ("retry (this)", "retry (this), five options", &five),
+        ("retry-dynamic", "retry-dynamic, three options", three),
+    ] {
         let tool = tools.iter().find(|tool| tool.name == own).expect("it is one of them");
-        success.push((name, of(tool, tool.words(&options, &[TRUE]))));
+        success.push((name, of(tool, tool.words(options, &[TRUE]))));
     }
     measure("One success of /bin/true", &success, count, 1);
 

@@ -6,12 +6,10 @@ set -u
 directory=${1:?name a directory}
 mkdir -p "$directory/src" || exit 1
 directory=$(cd "$directory" && pwd)
-# This one, linked statically, as the README says.
-host=$(rustc -vV | sed -n 's/^host: //p')
+# This one as a dynamic executable. An empty RUSTFLAGS takes the place of the flags in .cargo/config.toml.
 (cd "$(dirname "$0")/.." &&
-    RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend="linux_getrandom"' \
-        cargo build --quiet --locked --release --target "$host" --target-dir "$directory/src/static") &&
-    install "$directory/src/static/$host/release/retry" "$directory/retry-static"
+    RUSTFLAGS='' cargo install --quiet --locked --path . --root "$directory/src/dynamic") &&
+    install "$directory/src/dynamic/bin/retry" "$directory/retry-dynamic"
 cd "$directory" || exit 1
 crate() { # NAME VERSION PROGRAM AS
     cargo install --quiet --locked --root "src/$1" --version "$2" "$1" ||
@@ -26,6 +24,6 @@ crate eb 0.5.0 eb eb
     ln -sf src/debian/usr/bin/retry debian-retry
 npm install --silent --prefix src/npm retry-cli@0.7.0 && ln -sf src/npm/node_modules/.bin/retry npm-retry-cli
 command -v go >/dev/null && GOBIN=$PWD go install dbohdan.com/recur/v3@v3.1.0
-for name in retry-static attempt retry-cli retry-cmd eb debian-retry npm-retry-cli recur; do
+for name in retry-dynamic attempt retry-cli retry-cmd eb debian-retry npm-retry-cli recur; do
     if [ -x "$name" ]; then echo "$name"; else echo "$name: missing"; fi
 done

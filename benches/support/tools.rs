@@ -58,7 +58,7 @@ pub(crate) fn all() -> Vec<Tool> {
             once: &["--"],
             thousand: &["-q", "-n", "1000", "-d", "0", "--"],
         },
-        peer("retry-static", None, &["--"], &["-q", "-n", "1000", "-d", "0", "--"]),
+        peer("retry-dynamic", None, &["--"], &["-q", "-n", "1000", "-d", "0", "--"]),
         peer("debian-retry", None, &["--"], &["-t", "1000", "-d", "0", "--"]),
         peer(
             "attempt",
