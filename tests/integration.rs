@@ -47,3 +47,5 @@ mod storms;
 mod unusable_state;
 mod watch;
 mod wording;
+
+mod offset;

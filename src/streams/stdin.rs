@@ -59,6 +59,10 @@ struct Seekable {
     locked: bool,
     /// The last attempt's description, where it had one of its own.
     own: Option<OwnedFd>,
+    /// The shared offset, when retry and its commands left it. Another one tells that somebody else has read.
+    left_at: i64,
+    /// The furthest shared offset to which somebody else has read, if anybody has.
+    others: Option<i64>,
 }
 
 impl Input {
@@ -141,16 +145,16 @@ impl Input {
     /// # Errors
     /// Where what was kept of it could not be read back.
     pub(crate) fn attempt_over(&mut self) -> Result<Option<Unkept>, Error> {
+        if let Some(Kind::Seekable(file)) = &mut self.kind {
+            file.attempt_over();
+        }
         self.feed().map_or(Ok(None), Feed::attempt_over).doing("cannot read back what was kept of stdin")
     }
 
     /// The run is over: who shares a file with retry reads on where the last attempt stopped.
     pub(crate) fn leave(&mut self) {
-        if let Some(Kind::Seekable(Seekable { own: Some(own), .. })) = &self.kind
-            && let Ok(end) = lseek(own, 0, Whence::SeekCur)
-        {
-            // Where it cannot be set it cannot be helped.
-            let _ = lseek(Stream::Stdin.fd(), end, Whence::SeekSet);
+        if let Some(Kind::Seekable(file)) = &mut self.kind {
+            file.leave();
         }
     }
 }
@@ -173,7 +177,7 @@ impl Kind {
         }
         match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFREG | SFlag::S_IFBLK => match lseek(fd, 0, Whence::SeekCur) {
-                Ok(start) => Self::Seekable(Seekable { start, flags, locked: is_locked(), own: None }),
+                Ok(start) => Self::Seekable(Seekable::new(start, flags)),
                 Err(_) => Self::Inherited,
             },
             // A command may write to it too, or wants its packets (pipe(7), O_DIRECT).
@@ -203,22 +207,65 @@ fn is_one_way_stream(fd: impl AsFd) -> bool {
 }
 
 impl Seekable {
-    /// A description of the attempt's own, at the start. Where the system refuses one (a file that this user
-    /// may not open, no /proc) the shared one is set back; the last attempt has that in any case.
+    fn new(start: i64, flags: OFlag) -> Self {
+        Self { start, flags, locked: is_locked(), own: None, left_at: start, others: None }
+    }
+
+    /// Opens a description of the attempt's own, at the start. The last attempt gets the shared description,
+    /// unless somebody else has moved that. Where the system refuses to open the file again (the user may not
+    /// open it, or there is no /proc), retry sets the shared description back.
     ///
     /// # Errors
     /// Where the shared one cannot be set back.
     fn open(&mut self, last: bool) -> nix::Result<Option<OwnedFd>> {
         self.own = None;
-        if !last
+        let now = self.look()?;
+        if (!last || now != self.start)
             && !self.locked
             && let Ok((theirs, ours)) = self.reopen()
         {
             self.own = Some(ours);
             return Ok(Some(theirs));
         }
-        lseek(Stream::Stdin.fd(), self.start, Whence::SeekSet)?;
+        if now != self.start {
+            lseek(Stream::Stdin.fd(), self.start, Whence::SeekSet)?;
+        }
         Ok(None)
+    }
+
+    /// The shared offset. Notes whether somebody else has read since retry left it.
+    fn look(&mut self) -> nix::Result<i64> {
+        let now = lseek(Stream::Stdin.fd(), 0, Whence::SeekCur)?;
+        if now != self.left_at {
+            self.others = self.others.max(Some(now));
+            self.left_at = now;
+        }
+        Ok(now)
+    }
+
+    /// The attempt is over. If it had the shared description, nobody can tell its reading from others'.
+    fn attempt_over(&mut self) {
+        if self.own.is_none()
+            && let Ok(now) = lseek(Stream::Stdin.fd(), 0, Whence::SeekCur)
+        {
+            self.left_at = now;
+        }
+    }
+
+    /// Sets the shared offset to where the last attempt came, but never back past where somebody else has read.
+    fn leave(&mut self) {
+        let Ok(now) = self.look() else { return };
+        let own = self.own.as_ref().and_then(|own| lseek(own, 0, Whence::SeekCur).ok());
+        let to = match (own, self.others) {
+            // Nobody else has read. The command may have gone back by itself.
+            (Some(own), None) => own,
+            (own, others) => own.max(others).unwrap_or(now).max(now),
+        };
+        if to != now {
+            // A relative step is atomic: if somebody reads at this very moment, it still goes no way back.
+            // If the offset cannot be set, there is nothing to do about it.
+            let _ = lseek(Stream::Stdin.fd(), to.saturating_sub(now), Whence::SeekCur);
+        }
     }
 
     /// A new description, twice.

@@ -353,7 +353,8 @@ The command itself has a pipe, in place of a socket a socket on which it cannot 
 It sees what comes later only after it has read what was there before.
 Two that read one pipe at the same time get the same bytes; there, `--stdin inherit`.
 Of a file, each attempt has a description of its own that begins where `retry` found it, but the shared one where a lock
-is on that; when `retry` ends, whoever shares the file reads on where the last attempt stopped.
+is on that; when `retry` ends, it moves the shared offset to where the last attempt stopped,
+but never back past what somebody else has read meanwhile.
 All else is handed to every attempt as it is: a terminal, another device, a socket of messages, one that is standard
 output too, a FIFO opened for writing as well, a pipe of packets (`O_DIRECT`).
 
