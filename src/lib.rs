@@ -53,8 +53,8 @@ use crate::report::{Names, Report, Subject};
 use crate::state::shared::Shared;
 use crate::streams::headers::HeadersFile;
 use crate::streams::messages::Messages;
+use crate::streams::plan::can_hold;
 use crate::streams::sink::Stream;
-use crate::streams::watch::can_hold;
 
 #[doc(hidden)]
 pub use crate::cli::docs;

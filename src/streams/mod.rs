@@ -8,6 +8,8 @@ pub(crate) mod headers;
 pub(crate) mod hold;
 pub(crate) mod matcher;
 pub(crate) mod messages;
+pub(crate) mod passage;
+pub(crate) mod plan;
 pub(crate) mod pseudoterminal;
 pub(crate) mod sink;
 pub(crate) mod source;

@@ -15,32 +15,23 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::PollFlags;
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::SockType;
-use nix::sys::stat::fstat;
-use nix::unistd::{isatty, pipe2, read};
 
-use super::descriptor::lift;
 use super::hold::{HeldBack, Hold};
 use super::matcher::Matcher;
-use super::pseudoterminal::{self, set_size, size};
+use super::passage::{Goal, Of, Passage};
+use super::plan::{Planned, identity, plan};
+use super::pseudoterminal::{set_size, size};
 use super::sink::{Sink, Stream};
 use super::spool::NotKept;
 use crate::error::{Doing as _, Error};
-use crate::policy::verdict::evidence::{Carries, Need, Wanted};
-
-/// How much is read at a time, in bytes.
-const PART: usize = 64 * 1024;
-
-/// Parts read from one stream before signals and the clock are looked at again.
-const ROUNDS: usize = 16;
+use crate::policy::verdict::evidence::{Carries, Wanted};
 
 /// The streams that are watched, over all attempts.
 #[derive(Debug)]
 pub(crate) struct Watch {
     plan: Vec<Planned>,
     sinks: [Sink; 2],
-    sources: Vec<Source>,
+    sources: Vec<Passage>,
     part: Vec<u8>,
     /// What the attempt has written to stdout, where that is held.
     hold: Option<Hold>,
@@ -50,50 +41,8 @@ pub(crate) struct Watch {
     failed: Option<Errno>,
 }
 
-/// A descriptor that the command gets in place of retry's own.
-#[derive(Debug, Clone, Copy)]
-struct Planned {
-    carries: Carries,
-    /// Where what it writes goes.
-    to: Stream,
-    terminal: bool,
-    /// A condition needs it, or `--hold`: without it nothing is run.
-    required: bool,
-    /// It is held until the verdict.
-    held: bool,
-}
-
 /// The command's ends of what it writes to, and which of its descriptors each becomes.
 pub(crate) type Ends = Vec<(OwnedFd, &'static [i32])>;
-
-/// What the command, or what it left behind, may still write to.
-#[derive(Debug)]
-struct Source {
-    fd: OwnedFd,
-    planned: Planned,
-    /// Read, and not written yet.
-    pending: Vec<u8>,
-    of: Of,
-    /// Nobody has its other end open.
-    ended: bool,
-    /// What it can hold, in bytes.
-    holds: usize,
-    /// How much of what the command wrote may not have been passed on, once that has ended, in bytes.
-    owed: Option<usize>,
-}
-
-/// Whose bytes a source has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Of {
-    /// The attempt that runs: they count for the verdict.
-    Current,
-    /// A command that ended by itself: what it wrote must not be lost.
-    Ended,
-    /// A command that was cut, or ended by a signal to retry.
-    Cut,
-    /// What stayed behind of one whose output was held: they are dropped.
-    Left,
-}
 
 /// What to poll(2) for.
 #[derive(Debug, Clone, Copy)]
@@ -169,7 +118,7 @@ impl Watch {
             let opened = planned.open();
             // What an earlier attempt left behind may have to do without.
             let spare =
-                |source: &Source| source.of != Of::Current && (source.of == Of::Cut || source.is_drained());
+                |source: &Passage| source.of != Of::Current && (source.of == Of::Cut || source.is_drained());
             match (opened, self.sources.iter().position(spare)) {
                 (Err(Errno::EMFILE | Errno::ENFILE), Some(oldest)) => drop(self.sources.remove(oldest)),
                 (opened, _) => break opened?,
@@ -177,7 +126,7 @@ impl Watch {
         };
         let flags = fcntl(&ours, FcntlArg::F_GETFL).map_or(OFlag::empty(), OFlag::from_bits_retain);
         fcntl(&ours, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        self.sources.push(Source {
+        self.sources.push(Passage {
             fd: ours,
             planned,
             pending: Vec::new(),
@@ -268,14 +217,14 @@ impl Watch {
 
     /// Whether bytes of a command that ended by itself have not reached stdout.
     pub(crate) fn owes_stdout(&self) -> bool {
-        let owes = |source: &&Source| source.of == Of::Ended && source.planned.to == Stream::Stdout;
+        let owes = |source: &&Passage| source.of == Of::Ended && source.planned.to == Stream::Stdout;
         self.passes_held() || self.sources.iter().filter(owes).any(|source| !source.is_drained())
     }
 
     /// Whether bytes wait that must reach stderr before anything else does.
     pub(crate) fn holds_stderr(&self) -> bool {
         let to_stderr =
-            |source: &Source| source.planned.to == Stream::Stderr || source.planned.carries == Carries::Both;
+            |source: &Passage| source.planned.to == Stream::Stderr || source.planned.carries == Carries::Both;
         self.sources.iter().any(|source| to_stderr(source) && !source.pending.is_empty())
     }
 
@@ -301,7 +250,7 @@ impl Watch {
     /// Whether all that the commands wrote has been passed on. Asked after their end, and after a
     /// [`turn`](Self::turn).
     pub(crate) fn is_drained(&self) -> bool {
-        !self.passes_held() && self.sources.iter().all(Source::is_drained)
+        !self.passes_held() && self.sources.iter().all(Passage::is_drained)
     }
 
     /// Whether held bytes are on their way to stdout.
@@ -383,214 +332,4 @@ impl Watch {
         }
         changed
     }
-}
-
-/// Where bytes go.
-enum Goal<'a> {
-    Sink(&'a mut Sink),
-    Hold(&'a mut Hold),
-    Nowhere,
-}
-
-impl Goal<'_> {
-    /// Writes as much as there is room for; 0 where there is none.
-    ///
-    /// # Errors
-    /// Where it takes nothing any more.
-    fn take(&mut self, to: Stream, bytes: &[u8]) -> Result<usize, Errno> {
-        match self {
-            Self::Sink(sink) => pass(sink, to, bytes),
-            Self::Hold(hold) => {
-                hold.push(bytes);
-                Ok(bytes.len())
-            }
-            Self::Nowhere => Ok(bytes.len()),
-        }
-    }
-}
-
-impl Source {
-    /// Whether all that a command which has ended wrote to it has been passed on.
-    fn is_drained(&self) -> bool {
-        self.owed.is_none_or(|owed| owed == 0) && (self.of != Of::Current || self.owed.is_some())
-    }
-
-    /// So much of it has been passed on. Bytes come in order: what came behind the command's is not owed.
-    fn passed(&mut self, written: usize) {
-        self.owed = self.owed.map(|owed| owed.saturating_sub(written));
-    }
-
-    /// Nothing is there to be read now: what it owes is what it has read.
-    fn is_dry(&mut self) {
-        self.owed = self.owed.map(|owed| owed.min(self.pending.len()));
-    }
-
-    /// Writes what is pending, and reads and writes on.
-    ///
-    /// # Errors
-    /// Where the sink takes nothing any more.
-    fn move_on(
-        &mut self,
-        mut goal: Goal<'_>,
-        part: &mut Vec<u8>,
-        mut matcher: Option<&mut Matcher>,
-    ) -> Result<(), Errno> {
-        for _ in 0..ROUNDS {
-            while !self.pending.is_empty() {
-                match goal.take(self.planned.to, &self.pending)? {
-                    0 => return Ok(()),
-                    written => {
-                        self.passed(written);
-                        drop(self.pending.drain(..written));
-                    }
-                }
-            }
-            if self.ended {
-                return Ok(());
-            }
-            part.resize(PART, 0);
-            let length = match read(&self.fd, part) {
-                Err(Errno::EINTR) => continue,
-                Err(Errno::EAGAIN) => {
-                    self.is_dry();
-                    return Ok(());
-                }
-                // EIO: nobody has the other end of the pseudo-terminal open (pty(7)).
-                Ok(0) | Err(_) => {
-                    self.ended = true;
-                    self.is_dry();
-                    return Ok(());
-                }
-                Ok(length) => length,
-            };
-            let passed = self.pass_on(&mut goal, part.get(..length).unwrap_or_default());
-            if let Some(matcher) = &mut matcher {
-                matcher.push(self.planned.carries, part, length);
-            }
-            passed?;
-        }
-        Ok(())
-    }
-
-    /// Writes what has been read, and keeps what there is no room for.
-    ///
-    /// # Errors
-    /// Where the sink takes nothing any more.
-    fn pass_on(&mut self, goal: &mut Goal<'_>, bytes: &[u8]) -> Result<(), Errno> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match goal.take(self.planned.to, rest)? {
-                0 => break,
-                written => rest = &rest[written..],
-            }
-        }
-        self.passed(bytes.len() - rest.len());
-        self.pending.extend_from_slice(rest);
-        Ok(())
-    }
-}
-
-/// Writes as much as there is room for; 0 where there is none.
-///
-/// # Errors
-/// Where the sink takes nothing any more. A stderr that fails otherwise than for want of a reader swallows
-/// the bytes: it must stop nothing.
-fn pass(sink: &mut Sink, to: Stream, bytes: &[u8]) -> Result<usize, Errno> {
-    match sink.write(bytes) {
-        Err(Errno::EAGAIN) => Ok(0),
-        Err(errno) if errno != Errno::EPIPE && to == Stream::Stderr => Ok(bytes.len()),
-        written => written,
-    }
-}
-
-/// What a stream is, to tell whether another is the same.
-fn identity(stream: Stream) -> Option<(u64, u64, u64)> {
-    fstat(stream.fd()).ok().map(|stat| (stat.st_dev, stat.st_ino, stat.st_rdev))
-}
-
-/// Whether stdout can be held: not where it is a socket that keeps messages apart.
-pub(crate) fn can_hold() -> bool {
-    !is_writable(Stream::Stdout) || takes_a_stream(Stream::Stdout)
-}
-
-/// Which streams are watched, and how: each by itself, or both as one where they are the same file, so that
-/// they keep their order.
-fn plan(wanted: &Wanted, hold: bool) -> Vec<Planned> {
-    if (wanted.stdout, wanted.stderr, hold) == (Need::None, Need::None, false) {
-        return Vec::new();
-    }
-    let (out, err) = (identity(Stream::Stdout), identity(Stream::Stderr));
-    let terminal = |stream: Stream| isatty(stream.fd()).unwrap_or(false);
-    // A profile leaves a terminal alone where the command may need it.
-    let needed = |stream: Stream, need: Need| match need {
-        Need::None => false,
-        Need::Profile => takes_a_stream(stream) && (wanted.reach.terminal || !terminal(stream)),
-        Need::Condition => takes_a_stream(stream),
-    };
-    let (stdout, stderr) = (needed(Stream::Stdout, wanted.stdout), needed(Stream::Stderr, wanted.stderr));
-    let planned = |carries, to, need| Planned {
-        carries,
-        to,
-        terminal: terminal(to),
-        required: need == Need::Condition,
-        held: false,
-    };
-    if hold && is_writable(Stream::Stdout) {
-        // A pipe also for a terminal, and stderr by itself.
-        let stdout = Planned {
-            terminal: false,
-            required: true,
-            held: true,
-            ..planned(Carries::Stdout, Stream::Stdout, Need::None)
-        };
-        let stderr = stderr.then(|| planned(Carries::Stderr, Stream::Stderr, wanted.stderr));
-        return std::iter::once(stdout).chain(stderr).collect();
-    }
-    // Of a terminal only what is needed is taken, also where the order suffers.
-    let same = out == err && out.is_some();
-    if same && (if terminal(Stream::Stdout) { stdout && stderr } else { stdout || stderr }) {
-        let need = if wanted.stdout == Need::Condition { wanted.stdout } else { wanted.stderr };
-        return vec![planned(Carries::Both, if stdout { Stream::Stdout } else { Stream::Stderr }, need)];
-    }
-    let mut plan = Vec::new();
-    if stdout {
-        plan.push(planned(Carries::Stdout, Stream::Stdout, wanted.stdout));
-    }
-    if stderr {
-        plan.push(planned(Carries::Stderr, Stream::Stderr, wanted.stderr));
-    }
-    plan
-}
-
-/// Whether it can be written to as a stream of bytes: not closed, not open for reading only, and no socket
-/// that keeps messages apart.
-fn takes_a_stream(stream: Stream) -> bool {
-    let messages =
-        getsockopt(&stream.fd(), SockType).is_ok_and(|kind| kind != nix::sys::socket::SockType::Stream);
-    is_writable(stream) && !messages
-}
-
-/// Whether it is open for writing.
-fn is_writable(stream: Stream) -> bool {
-    fcntl(stream.fd(), FcntlArg::F_GETFL)
-        .is_ok_and(|flags| OFlag::from_bits_retain(flags) & OFlag::O_ACCMODE != OFlag::O_RDONLY)
-}
-
-impl Planned {
-    /// Our end, the command's, and how much what is between holds.
-    fn open(self) -> nix::Result<(OwnedFd, OwnedFd, usize)> {
-        if self.terminal {
-            let (ours, theirs) = pseudoterminal::like(self.to)?;
-            return Ok((ours, theirs, pseudoterminal::HOLDS));
-        }
-        pipe()
-    }
-}
-
-/// Our end, the command's, and what a pipe holds.
-fn pipe() -> nix::Result<(OwnedFd, OwnedFd, usize)> {
-    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
-    let (ours, theirs) = (lift(ours)?, lift(theirs)?);
-    let holds = fcntl(&ours, FcntlArg::F_GETPIPE_SZ)?;
-    Ok((ours, theirs, usize::try_from(holds).unwrap_or(PART)))
 }

@@ -1,0 +1,164 @@
+//! The way of one stream's bytes: from what the command writes to, to where they go.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::unistd::read;
+
+use super::hold::Hold;
+use super::matcher::Matcher;
+use super::plan::Planned;
+use super::sink::{Sink, Stream};
+
+/// How much is read at a time, in bytes.
+const PART: usize = 64 * 1024;
+
+/// Parts read from one stream before signals and the clock are looked at again.
+const ROUNDS: usize = 16;
+
+/// What the command, or what it left behind, may still write to.
+#[derive(Debug)]
+pub(crate) struct Passage {
+    pub(crate) fd: OwnedFd,
+    pub(crate) planned: Planned,
+    /// Read, and not written yet.
+    pub(crate) pending: Vec<u8>,
+    pub(crate) of: Of,
+    /// Nobody has its other end open.
+    pub(crate) ended: bool,
+    /// What it can hold, in bytes.
+    pub(crate) holds: usize,
+    /// How much of what the command wrote may not have been passed on, once that has ended, in bytes.
+    pub(crate) owed: Option<usize>,
+}
+
+/// Whose bytes a source has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// The attempt that runs: they count for the verdict.
+    Current,
+    /// A command that ended by itself: what it wrote must not be lost.
+    Ended,
+    /// A command that was cut, or ended by a signal to retry.
+    Cut,
+    /// What stayed behind of one whose output was held: they are dropped.
+    Left,
+}
+
+/// Where bytes go.
+pub(crate) enum Goal<'a> {
+    Sink(&'a mut Sink),
+    Hold(&'a mut Hold),
+    Nowhere,
+}
+
+impl Goal<'_> {
+    /// Writes as much as there is room for; 0 where there is none.
+    ///
+    /// # Errors
+    /// Where it takes nothing any more.
+    fn take(&mut self, to: Stream, bytes: &[u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Sink(sink) => pass(sink, to, bytes),
+            Self::Hold(hold) => {
+                hold.push(bytes);
+                Ok(bytes.len())
+            }
+            Self::Nowhere => Ok(bytes.len()),
+        }
+    }
+}
+
+impl Passage {
+    /// Whether all that a command which has ended wrote to it has been passed on.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.owed.is_none_or(|owed| owed == 0) && (self.of != Of::Current || self.owed.is_some())
+    }
+
+    /// So much of it has been passed on. Bytes come in order: what came behind the command's is not owed.
+    fn passed(&mut self, written: usize) {
+        self.owed = self.owed.map(|owed| owed.saturating_sub(written));
+    }
+
+    /// Nothing is there to be read now: what it owes is what it has read.
+    fn is_dry(&mut self) {
+        self.owed = self.owed.map(|owed| owed.min(self.pending.len()));
+    }
+
+    /// Writes what is pending, and reads and writes on.
+    ///
+    /// # Errors
+    /// Where the sink takes nothing any more.
+    pub(crate) fn move_on(
+        &mut self,
+        mut goal: Goal<'_>,
+        part: &mut Vec<u8>,
+        mut matcher: Option<&mut Matcher>,
+    ) -> Result<(), Errno> {
+        for _ in 0..ROUNDS {
+            while !self.pending.is_empty() {
+                match goal.take(self.planned.to, &self.pending)? {
+                    0 => return Ok(()),
+                    written => {
+                        self.passed(written);
+                        drop(self.pending.drain(..written));
+                    }
+                }
+            }
+            if self.ended {
+                return Ok(());
+            }
+            part.resize(PART, 0);
+            let length = match read(&self.fd, part) {
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => {
+                    self.is_dry();
+                    return Ok(());
+                }
+                // EIO: nobody has the other end of the pseudo-terminal open (pty(7)).
+                Ok(0) | Err(_) => {
+                    self.ended = true;
+                    self.is_dry();
+                    return Ok(());
+                }
+                Ok(length) => length,
+            };
+            let passed = self.pass_on(&mut goal, part.get(..length).unwrap_or_default());
+            if let Some(matcher) = &mut matcher {
+                matcher.push(self.planned.carries, part, length);
+            }
+            passed?;
+        }
+        Ok(())
+    }
+
+    /// Writes what has been read, and keeps what there is no room for.
+    ///
+    /// # Errors
+    /// Where the sink takes nothing any more.
+    fn pass_on(&mut self, goal: &mut Goal<'_>, bytes: &[u8]) -> Result<(), Errno> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match goal.take(self.planned.to, rest)? {
+                0 => break,
+                written => rest = &rest[written..],
+            }
+        }
+        self.passed(bytes.len() - rest.len());
+        self.pending.extend_from_slice(rest);
+        Ok(())
+    }
+}
+
+/// Writes as much as there is room for; 0 where there is none.
+///
+/// # Errors
+/// Where the sink takes nothing any more. A stderr that fails otherwise than for want of a reader swallows
+/// the bytes: it must stop nothing.
+fn pass(sink: &mut Sink, to: Stream, bytes: &[u8]) -> Result<usize, Errno> {
+    match sink.write(bytes) {
+        Err(Errno::EAGAIN) => Ok(0),
+        Err(errno) if errno != Errno::EPIPE && to == Stream::Stderr => Ok(bytes.len()),
+        written => written,
+    }
+}

@@ -1,0 +1,122 @@
+//! Which streams of the command are watched or held, and what it gets in their place: a pipe or a pseudo-terminal.
+
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::SockType;
+use nix::sys::stat::fstat;
+use nix::unistd::{isatty, pipe2};
+
+use super::descriptor::lift;
+use super::pseudoterminal;
+use super::sink::Stream;
+use crate::policy::verdict::evidence::{Carries, Need, Wanted};
+
+/// What a pipe holds (pipe(7)), in bytes, if the system does not tell.
+const PIPE: usize = 64 * 1024;
+
+/// A descriptor that the command gets in place of retry's own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Planned {
+    pub(crate) carries: Carries,
+    /// Where what it writes goes.
+    pub(crate) to: Stream,
+    pub(crate) terminal: bool,
+    /// A condition needs it, or `--hold`: without it nothing is run.
+    pub(crate) required: bool,
+    /// It is held until the verdict.
+    pub(crate) held: bool,
+}
+
+/// What a stream is, to tell whether another is the same.
+pub(crate) fn identity(stream: Stream) -> Option<(u64, u64, u64)> {
+    fstat(stream.fd()).ok().map(|stat| (stat.st_dev, stat.st_ino, stat.st_rdev))
+}
+
+/// Whether stdout can be held: not where it is a socket that keeps messages apart.
+pub(crate) fn can_hold() -> bool {
+    !is_writable(Stream::Stdout) || takes_a_stream(Stream::Stdout)
+}
+
+/// Which streams are watched, and how: each by itself, or both as one where they are the same file, so that
+/// they keep their order.
+pub(crate) fn plan(wanted: &Wanted, hold: bool) -> Vec<Planned> {
+    if (wanted.stdout, wanted.stderr, hold) == (Need::None, Need::None, false) {
+        return Vec::new();
+    }
+    let (out, err) = (identity(Stream::Stdout), identity(Stream::Stderr));
+    let terminal = |stream: Stream| isatty(stream.fd()).unwrap_or(false);
+    // A profile leaves a terminal alone where the command may need it.
+    let needed = |stream: Stream, need: Need| match need {
+        Need::None => false,
+        Need::Profile => takes_a_stream(stream) && (wanted.reach.terminal || !terminal(stream)),
+        Need::Condition => takes_a_stream(stream),
+    };
+    let (stdout, stderr) = (needed(Stream::Stdout, wanted.stdout), needed(Stream::Stderr, wanted.stderr));
+    let planned = |carries, to, need| Planned {
+        carries,
+        to,
+        terminal: terminal(to),
+        required: need == Need::Condition,
+        held: false,
+    };
+    if hold && is_writable(Stream::Stdout) {
+        // A pipe also for a terminal, and stderr by itself.
+        let stdout = Planned {
+            terminal: false,
+            required: true,
+            held: true,
+            ..planned(Carries::Stdout, Stream::Stdout, Need::None)
+        };
+        let stderr = stderr.then(|| planned(Carries::Stderr, Stream::Stderr, wanted.stderr));
+        return std::iter::once(stdout).chain(stderr).collect();
+    }
+    // Of a terminal only what is needed is taken, also where the order suffers.
+    let same = out == err && out.is_some();
+    if same && (if terminal(Stream::Stdout) { stdout && stderr } else { stdout || stderr }) {
+        let need = if wanted.stdout == Need::Condition { wanted.stdout } else { wanted.stderr };
+        return vec![planned(Carries::Both, if stdout { Stream::Stdout } else { Stream::Stderr }, need)];
+    }
+    let mut plan = Vec::new();
+    if stdout {
+        plan.push(planned(Carries::Stdout, Stream::Stdout, wanted.stdout));
+    }
+    if stderr {
+        plan.push(planned(Carries::Stderr, Stream::Stderr, wanted.stderr));
+    }
+    plan
+}
+
+/// Whether it can be written to as a stream of bytes: not closed, not open for reading only, and no socket
+/// that keeps messages apart.
+fn takes_a_stream(stream: Stream) -> bool {
+    let messages =
+        getsockopt(&stream.fd(), SockType).is_ok_and(|kind| kind != nix::sys::socket::SockType::Stream);
+    is_writable(stream) && !messages
+}
+
+/// Whether it is open for writing.
+fn is_writable(stream: Stream) -> bool {
+    fcntl(stream.fd(), FcntlArg::F_GETFL)
+        .is_ok_and(|flags| OFlag::from_bits_retain(flags) & OFlag::O_ACCMODE != OFlag::O_RDONLY)
+}
+
+impl Planned {
+    /// Our end, the command's, and how much what is between holds.
+    pub(crate) fn open(self) -> nix::Result<(OwnedFd, OwnedFd, usize)> {
+        if self.terminal {
+            let (ours, theirs) = pseudoterminal::like(self.to)?;
+            return Ok((ours, theirs, pseudoterminal::HOLDS));
+        }
+        pipe()
+    }
+}
+
+/// Our end, the command's, and what a pipe holds.
+fn pipe() -> nix::Result<(OwnedFd, OwnedFd, usize)> {
+    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
+    let (ours, theirs) = (lift(ours)?, lift(theirs)?);
+    let holds = fcntl(&ours, FcntlArg::F_GETPIPE_SZ)?;
+    Ok((ours, theirs, usize::try_from(holds).unwrap_or(PIPE)))
+}
