@@ -48,4 +48,5 @@ mod unusable_state;
 mod watch;
 mod wording;
 
+mod crowded;
 mod offset;

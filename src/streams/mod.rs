@@ -13,6 +13,7 @@ pub(crate) mod plan;
 pub(crate) mod pseudoterminal;
 pub(crate) mod sink;
 pub(crate) mod source;
+pub(crate) mod splice;
 pub(crate) mod spool;
 pub(crate) mod stdin;
 pub(crate) mod watch;

@@ -1,8 +1,9 @@
 //! Writing to stdout or stderr without ever waiting there.
 //!
-//! Both are shared with the command, so they cannot be made non-blocking. A pipe or a terminal is opened a
-//! second time for retry itself, through /proc, non-blocking; where that is refused, retry writes only when
-//! poll(2) says that there is room.
+//! Both are shared with the command, so they cannot be made non-blocking. retry opens a pipe or a terminal a
+//! second time for itself, through /proc, non-blocking. If that is refused (another user's pipe, no /proc), bytes
+//! reach a pipe by [`splice`](super::splice), which never waits. Anything else that may block is written to only when
+//! poll(2) says that there is room, and an alarm ends the write if another writer was faster.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -20,11 +21,12 @@ use nix::unistd::{getsid, isatty, write};
 
 use super::alarm::interrupted;
 use super::descriptor::lift;
+use super::splice::Splice;
 
 /// What a pipe takes whole once poll(2) has said that there is room (PIPE_BUF, pipe(7)).
 pub(crate) const ATOMIC: usize = 4096;
 
-/// How long a write to a terminal may take at most.
+/// How long a write that may block takes at most.
 const SOON: Duration = Duration::from_millis(20);
 
 /// A standard stream.
@@ -64,10 +66,10 @@ enum Way {
     Own(File),
     /// A socket, each write non-blocking.
     Socket,
-    /// The shared description, when poll(2) says that there is room.
-    Polled,
-    /// The same for a terminal, which has room for something then, but not for a known number of bytes.
-    Terminal,
+    /// The shared description of a pipe, by a pipe of retry's own.
+    Spliced(Splice),
+    /// The shared description, when poll(2) says that there is room, for a short time.
+    Timed,
     /// Nobody reads it.
     Gone,
 }
@@ -82,7 +84,7 @@ impl Sink {
         let stream = self.stream;
         match &*self.way() {
             Way::Own(file) => file.as_fd(),
-            Way::Direct | Way::Socket | Way::Polled | Way::Terminal | Way::Gone => stream.fd(),
+            Way::Direct | Way::Socket | Way::Spliced(_) | Way::Timed | Way::Gone => stream.fd(),
         }
     }
 
@@ -98,10 +100,16 @@ impl Sink {
             }
             Way::Direct => write(fd, bytes),
             Way::Socket => send(fd.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
-            Way::Polled | Way::Terminal if !has_room(fd) => Err(Errno::EAGAIN),
-            Way::Polled => write(fd, &bytes[..bytes.len().min(ATOMIC)]),
-            // It ends soon, also where there is too little room for all of it.
-            Way::Terminal => {
+            Way::Spliced(splice) => match splice.write(fd, bytes) {
+                // There is no such call, it is forbidden (seccomp(2)), or the pipe is of another kind.
+                Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::EIO) => {
+                    self.way = Some(Way::Timed);
+                    return self.write(bytes);
+                }
+                written => written,
+            },
+            Way::Timed if !has_room(fd) => Err(Errno::EAGAIN),
+            Way::Timed => {
                 let written = interrupted(SOON, || write(fd, &bytes[..bytes.len().min(ATOMIC)]));
                 written.map_err(|errno| if errno == Errno::EINTR { Errno::EAGAIN } else { errno })
             }
@@ -141,12 +149,12 @@ impl Way {
             return Self::Socket;
         }
         if kind != SFlag::S_IFIFO && !terminal {
-            return Self::Direct;
+            return if may_block(kind, stat.st_rdev) { Self::Timed } else { Self::Direct };
         }
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         match OpenOptions::new().write(true).custom_flags(flags).open(path) {
-            Ok(file) => lift(file.into()).map_or(Self::Polled, |fd| Self::Own(fd.into())),
+            Ok(file) => lift(file.into()).map_or(Self::Timed, |fd| Self::Own(fd.into())),
             // A pipe that nobody has open for reading (fifo(7)).
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Self::Gone,
             // A terminal that belongs to another user, as after su(1): the controlling one has a name that
@@ -154,12 +162,20 @@ impl Way {
             Err(_) if terminal && tcgetsid(fd) == getsid(None) => {
                 let own = OpenOptions::new().write(true).custom_flags(flags).open("/dev/tty");
                 let own = own.ok().and_then(|file| lift(file.into()).ok());
-                own.map_or(Self::Terminal, |fd| Self::Own(fd.into()))
+                own.map_or(Self::Timed, |fd| Self::Own(fd.into()))
             }
-            Err(_) if terminal => Self::Terminal,
-            Err(_) => Self::Polled,
+            Err(_) if terminal => Self::Timed,
+            // Without a descriptor for it.
+            Err(_) => Splice::new().map_or(Self::Timed, Self::Spliced),
         }
     }
+}
+
+/// Whether a write may wait for somebody: not to a file or a disk, nor to `/dev/null`, `/dev/full` and the other
+/// devices of memory (null(4), mem(4)), whose major number is 1.
+fn may_block(kind: SFlag, device: u64) -> bool {
+    let memory = kind == SFlag::S_IFCHR && libc::major(device) == 1;
+    !memory && kind != SFlag::S_IFREG && kind != SFlag::S_IFBLK
 }
 
 fn has_room(fd: BorrowedFd<'_>) -> bool {
