@@ -15,8 +15,8 @@ pub(crate) enum Error {
     Unprepared { what: &'static str, errno: nix::errno::Errno },
     /// What runs share cannot be used, where that is all that was asked for.
     State { cause: String, hint: Option<String> },
-    /// Output of a command that succeeded did not reach a reader.
-    Unread,
+    /// Output of a command did not reach its reader on this stream (`stdout` or `stderr`).
+    Unread { stream: &'static str },
     /// Output of a command that succeeded could not be held whole: where, and why.
     Unkept { directory: PathBuf, errno: nix::errno::Errno, hint: bool },
 }
@@ -40,7 +40,7 @@ impl Error {
             Self::System { .. }
             | Self::Unprepared { .. }
             | Self::State { .. }
-            | Self::Unread
+            | Self::Unread { .. }
             | Self::Unkept { .. } => None,
         }
     }
@@ -54,7 +54,7 @@ impl Error {
             Self::Unkept { hint: false, .. }
             | Self::System { .. }
             | Self::Unprepared { .. }
-            | Self::Unread => None,
+            | Self::Unread { .. } => None,
         }
     }
 }
@@ -63,7 +63,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage { cause, .. } | Self::State { cause, .. } => f.write_str(cause),
-            Self::Unread => f.write_str("the command has ended, and its stdout was not read to the end"),
+            Self::Unread { stream } => {
+                write!(f, "the command has ended, and its {stream} was not read to the end")
+            }
             Self::Unkept { directory, errno, .. } => write!(
                 f,
                 "the command has ended, and its stdout could not be held in {}: {}",

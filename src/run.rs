@@ -180,14 +180,7 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
             Settled::Over(finish) => break finish,
         }
     };
-    let passed = host.finish(deadline);
-    let finish = match finish {
-        Finish::Succeeded { outcome, rule } => match passed? {
-            Some(signal) => Finish::InterruptedOutput { signal },
-            None => Finish::Succeeded { outcome, rule },
-        },
-        finish => finish,
-    };
+    let finish = pass_rest(host, deadline, finish)?;
     host.tell(&Event::Finish {
         progress: &progress,
         last: last.as_ref(),
@@ -204,6 +197,27 @@ struct Awaited {
     refusal: Refusal,
     /// When the next attempt may begin at the earliest, whatever the breaker says: the end of the delay.
     least: Duration,
+}
+
+/// Passes on the rest of the output. Without it a success is none.
+///
+/// # Errors
+/// Where output of a command that succeeded is lost.
+fn pass_rest(host: &mut impl Host, deadline: Option<Duration>, finish: Finish) -> Result<Finish, Error> {
+    let passed = host.finish(deadline);
+    Ok(match finish {
+        Finish::Succeeded { outcome, rule } => match passed? {
+            Some(signal) => Finish::InterruptedOutput { signal },
+            None => Finish::Succeeded { outcome, rule },
+        },
+        finish => {
+            // The status tells of a failure already.
+            if let Err(error) = &passed {
+                host.tell(&Event::NotPassed { error });
+            }
+            finish
+        }
+    })
 }
 
 /// What forbids an attempt that the breaker has allowed.
@@ -614,6 +628,7 @@ mod tests {
                 Event::Opened { .. } => self.log.push("is open now".to_owned()),
                 Event::Waiting { again: false, .. } => self.log.push("waits".to_owned()),
                 Event::Splay { .. } => self.log.push("splays".to_owned()),
+                Event::NotPassed { .. } => self.log.push("is lost".to_owned()),
                 Event::Waiting { again: true, .. } | Event::Retry { .. } | Event::Finish { .. } => {}
             }
         }

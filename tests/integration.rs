@@ -49,4 +49,5 @@ mod watch;
 mod wording;
 
 mod crowded;
+mod loss;
 mod offset;

@@ -246,9 +246,9 @@ fn a_full_disk_is_no_success() {
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
     let run = retry().args(["-x", "stdout~never"]).sh("seq 1 200000; exit 0").stdout(full()).run();
     run.code(125).says(&["retry: cannot write to stdout: No space left on device"]);
-    // A stderr that takes nothing stops nothing.
+    // A stderr that takes nothing stops nothing; but what it did not take was the command's.
     let run = retry().args(["-x", "stderr~never"]).sh("seq 1 200000 >&2; echo done").stderr(full()).run();
-    run.code(0).stdout("done\n");
+    run.code(125).stdout("done\n");
 }
 
 #[test]
@@ -258,7 +258,10 @@ fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
     let script = "yes | head -c 3000000";
     let run = retry().args(["-n1", "--timeout", "1", "-x", "stdout~never"]).sh(script).stdout(writer);
     let run = run.limit(BOUNDED).run();
-    run.code(124).says(&["retry: sh: gave up after 1 attempt in {T}: timed out after 1s, ended by TERM"]);
+    run.code(124).says(&[
+        "retry: sh: the command has ended, and its stdout was not read to the end",
+        "retry: sh: gave up after 1 attempt in {T}: timed out after 1s, ended by TERM",
+    ]);
     drop(reader);
     // A command that has ended was in time, and is not run again; but its output must not get lost unseen.
     for (limit, script, status) in [

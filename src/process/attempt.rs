@@ -29,6 +29,9 @@ use crate::streams::watch::{Ends, Watch};
 /// How long a reader of watched streams may take nothing, once the run is over.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a reader that takes something now and then may take past the deadline.
+const PAST_DEADLINE: Duration = Duration::from_secs(10);
+
 /// Runs attempts and waits, one at a time, and answers signals meanwhile.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
@@ -44,6 +47,8 @@ pub(crate) struct Supervisor {
     late: Option<Signal>,
     /// The INT, TERM, HUP or QUIT that came during the last attempt.
     asked: Option<Signal>,
+    /// Why output of an attempt that was interrupted is lost.
+    unpassed: Option<Error>,
 }
 
 /// A command that has ended.
@@ -85,6 +90,7 @@ impl Supervisor {
             subreaper: false,
             late: None,
             asked: None,
+            unpassed: None,
         })
     }
 
@@ -123,18 +129,35 @@ impl Supervisor {
         }
     }
 
-    /// Passes on what watched commands have written, as long as that is taken: the run is over. A reader that
-    /// takes nothing for a second, a signal, or the deadline ends it. For what was held only the latter two do:
-    /// the command would have waited as long. The signal that ended that, PIPE where nobody reads any more.
+    /// The run is over: passes on what commands have written, while the reader takes it. The signal that ended
+    /// this, PIPE if nobody reads any more.
     ///
     /// # Errors
-    /// When output of a command that ended by itself was not taken.
+    /// When bytes of a command have been lost, now or earlier in the run.
     pub(crate) fn finish(
         &mut self,
         deadline: Option<Duration>,
         voice: &mut impl Voice,
     ) -> Result<Option<Signal>, Error> {
-        let mut moved_at = now();
+        let passed = self.pass_rest(deadline, voice)?;
+        match self.unpassed.take().or_else(|| self.watch.take_loss()) {
+            Some(error) if passed.is_none() => Err(error),
+            Some(_) | None => Ok(passed),
+        }
+    }
+
+    /// Passes on the rest. A reader that takes nothing for a second, or a signal, ends this. For what was held
+    /// only the deadline or a signal does: the command would have waited as long.
+    ///
+    /// # Errors
+    /// When not all of it was taken.
+    fn pass_rest(
+        &mut self,
+        deadline: Option<Duration>,
+        voice: &mut impl Voice,
+    ) -> Result<Option<Signal>, Error> {
+        let begin = now();
+        let mut moved_at = begin;
         let mut owed = u64::MAX;
         // A signal that the command has answered, or that came when it had just ended.
         let asked = self.late.take().or(self.asked);
@@ -160,7 +183,11 @@ impl Supervisor {
             }
             let patience = moved_at.saturating_add(READER_PATIENCE);
             let until = match (self.watch.passes_held(), asked) {
-                (false, _) => Some(deadline.map_or(patience, |deadline| deadline.min(patience))),
+                // A command that came just before the deadline has its reader too.
+                (false, _) => Some(match deadline {
+                    Some(deadline) => patience.min(deadline.max(begin).saturating_add(PAST_DEADLINE)),
+                    None => patience,
+                }),
                 // The reader has its time also where the success came late.
                 (true, None) => deadline.map(|deadline| deadline.max(patience)),
                 (true, Some(_)) => Some(patience),
@@ -183,7 +210,7 @@ impl Supervisor {
                 return Ok(Some(signal));
             }
             if ends {
-                return if self.watch.owes_stdout() { Err(Error::Unread) } else { Ok(None) };
+                return self.watch.give_up().map(|()| None);
             }
             let until = if children { Some(Duration::ZERO) } else { until };
             self.waiter.wait(&self.signals, voice.messages(), &mut self.watch, &mut self.input, until)?;
@@ -235,7 +262,7 @@ impl Supervisor {
             Err(failure) => {
                 self.pass(None, voice);
                 self.input.attempt_over()?;
-                self.watch.attempt_over(true)?;
+                self.watch.attempt_over()?;
                 Ok(Attempt::ended(Outcome::NotStarted(failure)))
             }
         }
@@ -409,11 +436,13 @@ impl Supervisor {
     /// What there is to say of an attempt that has ended so.
     fn over(&mut self, ended: Ended, matcher: Matcher, mark: Option<&Mark>) -> Result<Attempt, Error> {
         let Ended { outcome, ran, running } = ended;
-        let whole = running.is_over() && !running.asked_to_end;
-        let over = self.watch.attempt_over(whole).and(self.input.attempt_over());
+        let over = self.watch.attempt_over().and(self.input.attempt_over());
         let unkept = match over {
-            // It ends by the signal all the same.
-            Err(_) if running.interrupted.is_some() => None,
+            // The run ends by the signal all the same; the loss is said then.
+            Err(error) if running.interrupted.is_some() => {
+                self.unpassed.get_or_insert(error);
+                None
+            }
             over => over?,
         };
         let headers =

@@ -118,8 +118,6 @@ pub(crate) struct Running {
     pub(crate) late: Option<Signal>,
     /// Its last output is not waited for: a limit has come, or a signal.
     urged: bool,
-    /// INT, TERM, HUP or QUIT came before it ended.
-    pub(crate) asked_to_end: bool,
 }
 
 impl Running {
@@ -150,7 +148,6 @@ impl Running {
             interrupted: None,
             late: None,
             urged: false,
-            asked_to_end: false,
         }
     }
 
@@ -219,7 +216,6 @@ impl Running {
             Kind::End => {
                 self.interrupted.get_or_insert(received.signal);
                 self.urged |= self.ended.is_some();
-                self.asked_to_end |= self.ended.is_none();
                 self.pass_on(received, voice);
             }
             Kind::Notice => self.pass_on(received, voice),

@@ -64,6 +64,8 @@ pub(crate) enum Event<'a> {
     Waiting { refusal: &'a Refusal, look: Duration, again: bool },
     /// The breaker has opened.
     Opened { refusal: &'a Refusal },
+    /// Output of a command that failed was lost.
+    NotPassed { error: &'a Error },
     /// The run is over; `last` is its last attempt, and `before` the attempt before that.
     Finish {
         progress: &'a Progress,
@@ -342,6 +344,7 @@ impl Phrases {
                 let least = if *again { Volume::Verbose } else { Volume::Normal };
                 (least, format!("{breaker}; looks again in {}", duration(*look)))
             }
+            Event::NotPassed { error } => (Volume::Quiet, printable(&error.to_string()).into_owned()),
             Event::Finish { progress, last, before, finish, elapsed } => {
                 self.finish(progress, *last, *before, finish, *elapsed)?
             }

@@ -30,6 +30,8 @@ pub(crate) struct Passage {
     pub(crate) holds: usize,
     /// How much of what the command wrote may not have been passed on, once that has ended, in bytes.
     pub(crate) owed: Option<usize>,
+    /// Why bytes for stderr could not be written. They are gone, and the command was not stopped.
+    pub(crate) lost: Option<Errno>,
 }
 
 /// Whose bytes a source has.
@@ -37,10 +39,8 @@ pub(crate) struct Passage {
 pub(crate) enum Of {
     /// The attempt that runs: they count for the verdict.
     Current,
-    /// A command that ended by itself: what it wrote must not be lost.
+    /// A command that has ended, by itself, at a limit or by a signal: what it wrote must not be lost unseen.
     Ended,
-    /// A command that was cut, or ended by a signal to retry.
-    Cut,
     /// What stayed behind of one whose output was held: they are dropped.
     Left,
 }
@@ -57,9 +57,12 @@ impl Goal<'_> {
     ///
     /// # Errors
     /// Where it takes nothing any more.
-    fn take(&mut self, to: Stream, bytes: &[u8]) -> Result<usize, Errno> {
+    fn take(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         match self {
-            Self::Sink(sink) => pass(sink, to, bytes),
+            Self::Sink(sink) => match sink.write(bytes) {
+                Err(Errno::EAGAIN) => Ok(0),
+                written => written,
+            },
             Self::Hold(hold) => {
                 hold.push(bytes);
                 Ok(bytes.len())
@@ -73,6 +76,11 @@ impl Passage {
     /// Whether all that a command which has ended wrote to it has been passed on.
     pub(crate) fn is_drained(&self) -> bool {
         self.owed.is_none_or(|owed| owed == 0) && (self.of != Of::Current || self.owed.is_some())
+    }
+
+    /// Whether its bytes are nobody's any more.
+    pub(crate) fn is_left(&self) -> bool {
+        self.of == Of::Left
     }
 
     /// So much of it has been passed on. Bytes come in order: what came behind the command's is not owed.
@@ -97,7 +105,8 @@ impl Passage {
     ) -> Result<(), Errno> {
         for _ in 0..ROUNDS {
             while !self.pending.is_empty() {
-                match goal.take(self.planned.to, &self.pending)? {
+                let taken = goal.take(&self.pending);
+                match self.or_lost(taken, self.pending.len())? {
                     0 => return Ok(()),
                     written => {
                         self.passed(written);
@@ -132,6 +141,28 @@ impl Passage {
         Ok(())
     }
 
+    /// Whether an error says that nobody reads any more. A terminal that was hung up gives EIO (tty_ioctl(4),
+    /// TIOCVHANGUP), a socket whose peer has gone may give ECONNRESET (send(2)).
+    pub(crate) fn says_gone(&self, errno: Errno) -> bool {
+        matches!(errno, Errno::EPIPE | Errno::ECONNRESET) || (errno == Errno::EIO && self.planned.terminal)
+    }
+
+    /// A stderr that fails although somebody may read it (a full disk) stops nothing: its bytes are lost, and
+    /// the reason is kept. A terminal that was hung up takes the bytes likewise, and nobody misses them.
+    fn or_lost(&mut self, taken: Result<usize, Errno>, length: usize) -> Result<usize, Errno> {
+        match taken {
+            Err(errno) if self.planned.to == Stream::Stderr => match self.says_gone(errno) {
+                true if errno == Errno::EIO => Ok(length),
+                true => Err(errno),
+                false => {
+                    self.lost.get_or_insert(errno);
+                    Ok(length)
+                }
+            },
+            taken => taken,
+        }
+    }
+
     /// Writes what has been read, and keeps what there is no room for.
     ///
     /// # Errors
@@ -139,7 +170,7 @@ impl Passage {
     fn pass_on(&mut self, goal: &mut Goal<'_>, bytes: &[u8]) -> Result<(), Errno> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            match goal.take(self.planned.to, rest)? {
+            match self.or_lost(goal.take(rest), rest.len())? {
                 0 => break,
                 written => rest = &rest[written..],
             }
@@ -147,18 +178,5 @@ impl Passage {
         self.passed(bytes.len() - rest.len());
         self.pending.extend_from_slice(rest);
         Ok(())
-    }
-}
-
-/// Writes as much as there is room for; 0 where there is none.
-///
-/// # Errors
-/// Where the sink takes nothing any more. A stderr that fails otherwise than for want of a reader swallows
-/// the bytes: it must stop nothing.
-fn pass(sink: &mut Sink, to: Stream, bytes: &[u8]) -> Result<usize, Errno> {
-    match sink.write(bytes) {
-        Err(Errno::EAGAIN) => Ok(0),
-        Err(errno) if errno != Errno::EPIPE && to == Stream::Stderr => Ok(bytes.len()),
-        written => written,
     }
 }

@@ -73,10 +73,11 @@ pub(crate) fn plan(wanted: &Wanted, hold: bool) -> Vec<Planned> {
         return std::iter::once(stdout).chain(stderr).collect();
     }
     // Of a terminal only what is needed is taken, also where the order suffers.
-    let same = out == err && out.is_some();
+    let same = out == err && out.is_some() && is_writable(Stream::Stdout) && is_writable(Stream::Stderr);
     if same && (if terminal(Stream::Stdout) { stdout && stderr } else { stdout || stderr }) {
         let need = if wanted.stdout == Need::Condition { wanted.stdout } else { wanted.stderr };
-        return vec![planned(Carries::Both, if stdout { Stream::Stdout } else { Stream::Stderr }, need)];
+        // The bytes are stdout's too, so they go there, whichever stream a rule needs: stdout must be whole.
+        return vec![planned(Carries::Both, Stream::Stdout, need)];
     }
     let mut plan = Vec::new();
     if stdout {

@@ -39,6 +39,8 @@ pub(crate) struct Watch {
     same: bool,
     /// Why stdout could not be written to, if not for want of a reader.
     failed: Option<Errno>,
+    /// Why bytes of a command are lost although the run goes on.
+    lost: Option<Error>,
 }
 
 /// The command's ends of what it writes to, and which of its descriptors each becomes.
@@ -73,6 +75,7 @@ impl Watch {
             sources: Vec::new(),
             part: Vec::new(),
             failed: None,
+            lost: None,
         }
     }
 
@@ -116,11 +119,17 @@ impl Watch {
     fn open_one(&mut self, planned: Planned) -> nix::Result<(OwnedFd, &'static [i32])> {
         let (ours, theirs, holds) = loop {
             let opened = planned.open();
-            // What an earlier attempt left behind may have to do without.
-            let spare =
-                |source: &Passage| source.of != Of::Current && (source.of == Of::Cut || source.is_drained());
-            match (opened, self.sources.iter().position(spare)) {
-                (Err(Errno::EMFILE | Errno::ENFILE), Some(oldest)) => drop(self.sources.remove(oldest)),
+            // Earlier attempts may have to do without: at first those whose output has all been passed on.
+            let earlier = |source: &Passage| source.of != Of::Current;
+            let drained = |source: &Passage| earlier(source) && source.is_drained();
+            let spare = self.sources.iter().position(drained).or(self.sources.iter().position(earlier));
+            match (opened, spare) {
+                (Err(Errno::EMFILE | Errno::ENFILE), Some(oldest)) => {
+                    let source = self.sources.remove(oldest);
+                    if !source.is_drained() {
+                        self.lost.get_or_insert(unread(source.planned.to));
+                    }
+                }
                 (opened, _) => break opened?,
             }
         };
@@ -134,6 +143,7 @@ impl Watch {
             ended: false,
             holds,
             owed: None,
+            lost: None,
         });
         let targets: &'static [i32] = match planned.carries {
             Carries::Stdout => &[1],
@@ -173,7 +183,7 @@ impl Watch {
     /// Moves what can be moved now. What passes of the attempt that runs is shown to `matcher`. Where lines of
     /// retry's own wait for stderr (`waiting`), they go before what was held.
     pub(crate) fn turn(&mut self, mut matcher: Option<&mut Matcher>, waiting: bool) {
-        let Self { sinks, sources, part, hold, same, failed, .. } = self;
+        let Self { sinks, sources, part, hold, same, failed, lost: unseen, .. } = self;
         if sources.is_empty() && hold.is_none() {
             return;
         }
@@ -187,17 +197,18 @@ impl Watch {
             }
             let matcher = matcher.as_deref_mut().filter(|_| source.of == Of::Current);
             let goal = match (&mut *hold, source.of) {
-                (Some(hold), Of::Current | Of::Ended | Of::Cut) if source.planned.held => Goal::Hold(hold),
+                (Some(hold), Of::Current | Of::Ended) if source.planned.held => Goal::Hold(hold),
                 (_, Of::Left) => Goal::Nowhere,
-                (_, Of::Current | Of::Ended | Of::Cut) => Goal::Sink(&mut sinks[to]),
+                (_, Of::Current | Of::Ended) => Goal::Sink(&mut sinks[to]),
             };
             if let Err(errno) = source.move_on(goal, part, matcher) {
                 lost[to] = true;
-                // A terminal that was hung up gives EIO (tty_ioctl(4), TIOCVHANGUP).
-                let gone = errno == Errno::EPIPE || (errno == Errno::EIO && source.planned.terminal);
-                if source.planned.to == Stream::Stdout && !gone {
+                if source.planned.to == Stream::Stdout && !source.says_gone(errno) {
                     failed.get_or_insert(errno);
                 }
+            }
+            if let Some(errno) = source.lost.take() {
+                unseen.get_or_insert(Error::System { what: "cannot write to stderr", errno });
             }
             blocked[to] |= !source.pending.is_empty();
         }
@@ -206,7 +217,7 @@ impl Watch {
         {
             match hold.pass(&mut sinks[0]) {
                 Ok(()) => {}
-                Err(Errno::EPIPE) => hold.reader_gone(),
+                Err(Errno::EPIPE | Errno::ECONNRESET) => hold.reader_gone(),
                 Err(errno) => drop(failed.get_or_insert(errno)),
             }
         }
@@ -215,10 +226,23 @@ impl Watch {
         });
     }
 
-    /// Whether bytes of a command that ended by itself have not reached stdout.
-    pub(crate) fn owes_stdout(&self) -> bool {
-        let owes = |source: &&Passage| source.of == Of::Ended && source.planned.to == Stream::Stdout;
-        self.passes_held() || self.sources.iter().filter(owes).any(|source| !source.is_drained())
+    /// Gives up what commands have written and nobody has read, and tells of it.
+    ///
+    /// # Errors
+    /// Where there is something.
+    pub(crate) fn give_up(&mut self) -> Result<(), Error> {
+        let undrained = |stream: Stream| {
+            self.sources.iter().any(|source| source.planned.to == stream && !source.is_drained())
+        };
+        if self.passes_held() || undrained(Stream::Stdout) {
+            return Err(unread(Stream::Stdout));
+        }
+        if undrained(Stream::Stderr) { Err(unread(Stream::Stderr)) } else { Ok(()) }
+    }
+
+    /// Why bytes of a command were lost although the run went on, if any were.
+    pub(crate) fn take_loss(&mut self) -> Option<Error> {
+        self.lost.take()
     }
 
     /// Whether bytes wait that must reach stderr before anything else does.
@@ -268,6 +292,13 @@ impl Watch {
     /// # Errors
     /// Where not all of it could be kept.
     pub(crate) fn release(&mut self) -> Result<(), NotKept> {
+        if let Some(hold) = &mut self.hold {
+            for source in self.sources.iter_mut().filter(|source| source.planned.held && !source.is_left()) {
+                // A limit may have come before all was read. Holding never waits, so this ends.
+                while !source.is_drained() && source.move_on(Goal::Hold(hold), &mut self.part, None).is_ok() {
+                }
+            }
+        }
         self.leave_held();
         self.hold.as_mut().map_or(Ok(()), Hold::release)
     }
@@ -309,14 +340,15 @@ impl Watch {
         held.saturating_add(u64::try_from(sources).unwrap_or(u64::MAX))
     }
 
-    /// The attempt is over: what still comes belongs to what it left behind. `whole` tells that the command
-    /// ended by itself, so that what it wrote must not be lost.
+    /// The attempt is over: what still comes belongs to what it left behind.
     ///
     /// # Errors
     /// Where bytes of it could not be passed on to stdout.
-    pub(crate) fn attempt_over(&mut self, whole: bool) -> Result<(), Error> {
+    pub(crate) fn attempt_over(&mut self) -> Result<(), Error> {
+        // It may live on: a process of another user, which retry could not end.
+        self.command_ended();
         for source in self.sources.iter_mut().filter(|source| source.of == Of::Current) {
-            source.of = if whole { Of::Ended } else { Of::Cut };
+            source.of = Of::Ended;
         }
         self.take_failure().map_or(Ok(()), Err).doing("cannot write to stdout")
     }
@@ -332,4 +364,10 @@ impl Watch {
         }
         changed
     }
+}
+
+/// That this stream was not read to the end.
+fn unread(stream: Stream) -> Error {
+    let stream = if stream == Stream::Stderr { "stderr" } else { "stdout" };
+    Error::Unread { stream }
 }

@@ -298,9 +298,12 @@ What it writes is passed on while `retry` runs; after that it may die of SIGPIPE
 A pattern is matched beside the bytes that pass, and holds them up only where they come faster than it can be matched:
 one that begins with, or has, some plain text keeps up with `cat`, one without takes about twice as long, and one that
 has to remember much, such as `[a-q][^u-z]{99}x`, passes some 30 MB in a second.
-A command that has ended is not run again because its reader is late; where at its timeout the standard output has not
-been read, and nothing of it is taken for a second, or at the deadline, `retry` fails with 125.
-So it does where watched standard output cannot be written, as on a full disk.
+A command that has ended is not run again because its reader is late. At the end of the run a reader of watched output
+has time as long as it takes something each second, up to ten seconds past a deadline.
+Output that a command wrote is never lost silently: if watched standard output cannot be written (a full disk) or is not
+read to its end, `retry` fails with 125. A standard error that cannot be written or is not read stops nothing, but a run
+that would have succeeded ends with 125. A failed command keeps its status, and a line tells of the loss.
+A reader that has gone is no loss: the command gets PIPE, as without `retry`.
 ";
 
 const AFTER_EXIT_STATUS: &str = r#"
