@@ -20,6 +20,7 @@ mod breaker_wait;
 mod budget;
 mod completion;
 mod descriptors;
+mod fork_chains;
 mod generated;
 mod hints;
 mod hold;

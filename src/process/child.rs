@@ -241,7 +241,7 @@ pub(crate) fn next_change() -> Option<(i32, Change)> {
 
 /// Children that one turn reaps at most: something that forks without end must not keep retry from its
 /// signals and its clock.
-pub(crate) const REAPED: usize = 256;
+pub(crate) const REAPED: usize = 64;
 
 /// Reaps children of which nothing is to be known. Whether more may be left than one turn reaps.
 pub(crate) fn reap_all() -> bool {

@@ -109,6 +109,105 @@ pub(crate) fn since(before: &Before) -> Option<Vec<Process>> {
     Some(rows.into_iter().filter(|row| row.state != State::Dead).map(|row| row.process).collect())
 }
 
+/// A process that a walk has just found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) process: Process,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    /// It is dead and not reaped yet.
+    pub(crate) dead: bool,
+    /// Opened before the process was identified. None if the kernel refuses.
+    handle: Option<OwnedFd>,
+}
+
+impl Found {
+    /// Sends it signals, in order. That it has ended meanwhile is no error.
+    ///
+    /// # Errors
+    /// As [`Process::send`].
+    pub(crate) fn send(&self, signals: &[i32]) -> Result<(), Errno> {
+        let Some(handle) = &self.handle else { return self.process.send(signals) };
+        for (i, number) in signals.iter().enumerate() {
+            match pidfd_send_signal(handle, *number) {
+                Ok(()) => {}
+                Err(Errno::ESRCH) => return Ok(()),
+                Err(_) => return self.process.send(signals.get(i..).unwrap_or_default()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Visits what lives below this process and did not before, each process before its children, and goes on to
+/// the children if `visit` says so. It reads the kernel's lists of children (proc_pid_children(5)) instead of the
+/// whole table, so it can keep up with a chain of processes that fork and exit.
+///
+/// If `visit` kills, a list is read after the visit: the process forks no more. Otherwise it is read before, and
+/// does not have what a handler of a signal starts. A walk that kills also sends KILL to all own children first,
+/// if nothing lived here before. Their pids stay theirs until they are reaped.
+///
+/// The lists may miss what moves while they are read, so nothing found does not mean that nothing is left.
+/// It ends early when `enough` says so. False if there are no such lists.
+pub(crate) fn walk(
+    before: &Before,
+    kills: bool,
+    enough: impl Fn() -> bool,
+    mut visit: impl FnMut(&Found) -> bool,
+) -> bool {
+    if !proc_is_ours() || fs::metadata("/proc/thread-self/children").is_err() {
+        return false;
+    }
+    let own = own_pid();
+    let first: Vec<i32> = listed_children(own).collect();
+    for pid in first.iter().filter(|_| kills && before.is_empty()) {
+        // Another user's process shows when it is looked at.
+        let _ = signal::send(*pid, libc::SIGKILL);
+    }
+    let mut seen = BTreeSet::new();
+    let mut parents = vec![(own, first)];
+    while let Some((parent, children)) = parents.pop() {
+        for pid in children {
+            if enough() {
+                return true;
+            }
+            if !seen.insert(pid) {
+                continue;
+            }
+            // While the handle is open, the pid cannot pass to another process unseen.
+            let handle = pidfd_open(pid).ok();
+            let row = fs::read(format!("/proc/{pid}/stat")).ok().and_then(|stat| parse(pid, &stat));
+            let is_below = |row: &Row| row.parent == parent || row.parent == own;
+            let Some(row) = row.filter(|row| is_below(row) && !before.holds(row)) else { continue };
+            let (process, group, dead) = (row.process, row.group, row.state == State::Dead);
+            let found = Found { process, parent: row.parent, group, dead, handle };
+            let mut children = if kills || dead { Vec::new() } else { listed_children(pid).collect() };
+            let goes_on = visit(&found);
+            if goes_on && kills && !dead {
+                children.extend(listed_children(pid));
+            }
+            if goes_on {
+                parents.push((pid, children));
+            }
+        }
+    }
+    true
+}
+
+/// The children of each thread of a process, those of the first thread first, and the latest first.
+fn listed_children(pid: i32) -> impl Iterator<Item = i32> {
+    let list = move |task: i32| {
+        let list = fs::read_to_string(format!("/proc/{pid}/task/{task}/children")).unwrap_or_default();
+        let pids = list.split_ascii_whitespace().rev().filter_map(|pid| pid.parse().ok());
+        pids.collect::<Vec<i32>>()
+    };
+    let threads =
+        std::iter::once_with(move || fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten());
+    let threads = threads.flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let others = threads.filter(move |task| *task != pid).flat_map(list);
+    std::iter::once(pid).flat_map(list).chain(others)
+}
+
 fn own_pid() -> i32 {
     std::process::id().cast_signed()
 }

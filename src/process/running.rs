@@ -12,7 +12,7 @@ use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
 use signal_hook::consts::{SIGCONT, SIGKILL, SIGWINCH};
 
 use super::child::{Change, Child, REAPED, has_ended, next_change, none_left};
-use super::descendants::{Before, Process, since};
+use super::descendants::{Before, Found, Process, since, walk};
 use super::signal::{Kind, Received, send, stop_self};
 use super::terminal::{Group, Terminal, is_watched_by_a_shell};
 use super::wait::now;
@@ -26,8 +26,16 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two rounds of KILL; the rounds are for what was forked meanwhile.
 const KILL_ROUND: Duration = Duration::from_millis(50);
 
-/// Walks for one signal, at most: something that forks without end must not keep retry from its clock.
-const WALKS: usize = 50;
+/// How long one round may look for what was forked meanwhile: something that forks without end must not keep
+/// retry from its signals and its clock.
+const ROUND: Duration = Duration::from_millis(100);
+
+/// How long the first walk of a round may take, which is to find everything: for a tree of ten thousand.
+const WHOLE: Duration = Duration::from_millis(500);
+
+/// A round is over when so many walks in a row have found nothing new. One is not enough: what moves while a
+/// walk reads, because its parent has died, may be missed.
+const QUIET: usize = 2;
 
 /// How long the command may take to stop when asked; a later stop is somebody else's.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -83,6 +91,76 @@ enum State {
     Terminating { limit: Limit, kill_at: Duration },
     /// KILL is sent, and again at `again_at` to what was forked meanwhile.
     Killing { limit: Limit, again_at: Duration, give_up_at: Duration },
+}
+
+/// One round of a signal.
+#[derive(Debug)]
+struct Round<'a> {
+    signal: Signal,
+    numbers: &'a [i32],
+    /// The group that has got it as a whole.
+    group: Option<i32>,
+    /// The processes that the walks have met.
+    met: BTreeSet<i32>,
+    /// The processes that have got it.
+    sent: BTreeSet<i32>,
+    /// The processes that had got it before this walk.
+    sent_before: BTreeSet<i32>,
+    /// The pids to tell of.
+    pids: Vec<i32>,
+    /// This walk has met a process that no walk had met.
+    moved: bool,
+}
+
+impl<'a> Round<'a> {
+    fn new(signal: Signal, numbers: &'a [i32]) -> Self {
+        let (met, sent, sent_before) = Default::default();
+        Self { signal, numbers, group: None, met, sent, sent_before, pids: Vec::new(), moved: false }
+    }
+
+    fn kills(&self) -> bool {
+        self.signal == Signal::KILL
+    }
+
+    /// Sends the signal to a process that was found, unless it has got it. Whether its children are of this
+    /// round. `killed` are the processes of which KILL was told.
+    fn visit(&mut self, found: &Found, killed: &mut BTreeSet<Process>) -> bool {
+        let Found { process, parent, group, dead, .. } = *found;
+        if !self.kills() && !self.met.contains(&process.pid) && self.sent_before.contains(&parent) {
+            // A handler has started it: the list of its parent was read when that had got the signal.
+            return false;
+        }
+        self.moved |= self.met.insert(process.pid);
+        let in_group = self.group == Some(group);
+        if (!dead || in_group) && self.sent.insert(process.pid) {
+            let told = self.kills() && !killed.insert(process);
+            // A handler is to run once.
+            let has_it = dead || (in_group && !self.kills());
+            let reached = if has_it { send(process.pid, 0) } else { found.send(self.numbers) };
+            if reached.is_ok() && !told {
+                self.pids.push(process.pid);
+            }
+        }
+        true
+    }
+
+    /// The same where the kernel has no lists of children.
+    fn reach(&mut self, process: Process, killed: &mut BTreeSet<Process>) {
+        self.moved |= self.met.insert(process.pid);
+        if self.sent.insert(process.pid) {
+            let told = self.kills() && !killed.insert(process);
+            let has_it = self.group == Some(group_of(process)) && !self.kills();
+            let reached = if has_it { send(process.pid, 0) } else { process.send(self.numbers) };
+            if reached.is_ok() && !told {
+                self.pids.push(process.pid);
+            }
+        }
+    }
+}
+
+/// The process group of a process; 0 if it is gone.
+fn group_of(process: Process) -> i32 {
+    getpgid(Some(Pid::from_raw(process.pid))).map_or(0, Pid::as_raw)
 }
 
 /// An attempt under way.
@@ -366,41 +444,72 @@ impl Running {
     }
 
     fn kill(&mut self, limit: Limit, now: Duration, give_up_at: Duration, voice: &mut impl Voice) {
-        self.state =
-            State::Killing { limit, again_at: now.saturating_add(KILL_ROUND).min(give_up_at), give_up_at };
-        self.send_all(Signal::KILL, &[SIGKILL], voice);
+        // Before the round, which reaps.
+        self.state = State::Killing { limit, again_at: now, give_up_at };
+        let caught = self.send_all(Signal::KILL, &[SIGKILL], voice);
+        let pause = if caught { KILL_ROUND } else { Duration::ZERO };
+        let again_at = now.saturating_add(pause).min(give_up_at);
+        self.state = State::Killing { limit, again_at, give_up_at };
     }
 
-    /// Sends to all that the attempt started, and once more to what was forked meanwhile.
-    fn send_all(&mut self, signal: Signal, numbers: &[i32], voice: &mut impl Voice) {
-        let mut sent = BTreeSet::new();
-        let mut pids = Vec::new();
-        for _ in 0..WALKS {
-            let Some(alive) = since(&self.before) else { break };
-            let fresh: Vec<Process> = alive.into_iter().filter(|p| !sent.contains(p)).collect();
-            if fresh.is_empty() {
+    /// Sends to all that the attempt started, and to what was forked meanwhile. Whether the last walks have
+    /// found nothing new.
+    fn send_all(&mut self, signal: Signal, numbers: &[i32], voice: &mut impl Voice) -> bool {
+        let start = now();
+        let until = start.saturating_add(ROUND);
+        // The first round is to find everything.
+        let mut limit = if self.killed.is_empty() { start.saturating_add(WHOLE) } else { until };
+        let mut round = Round::new(signal, numbers);
+        self.send_group(&mut round);
+        let mut quiet = 0;
+        while quiet < QUIET {
+            self.send_new(&mut round, limit);
+            quiet = if round.moved { 0 } else { quiet + 1 };
+            if now() >= until {
                 break;
             }
-            for process in fresh {
-                sent.insert(process);
-                let told = signal == Signal::KILL && !self.killed.insert(process);
-                if process.send(numbers).is_ok() && !told {
-                    pids.push(process.pid);
-                }
+            limit = until;
+            // The dead lengthen the lists that the next walk reads.
+            self.reap();
+        }
+        if round.group.is_none() && self.ended.is_none() && !round.sent.contains(&self.pid) {
+            // /proc hides it.
+            for number in numbers {
+                let _ = send(self.pid, *number);
             }
         }
-        if !sent.iter().any(|process| process.pid == self.pid) {
-            // The walk does not show the command: it has ended, or /proc hides it. Its group, where that is
-            // its own, may hold more.
-            let target = if self.group == Group::Own { -self.pid } else { self.pid };
-            if self.group == Group::Own || self.ended.is_none() {
-                for number in numbers {
-                    let _ = send(target, *number);
-                }
+        if !round.pids.is_empty() {
+            voice.note(&Note::Signalled { signal, pids: round.pids });
+        }
+        quiet >= QUIET
+    }
+
+    /// Sends to those that have not got it yet.
+    fn send_new(&mut self, round: &mut Round<'_>, limit: Duration) {
+        round.moved = false;
+        round.sent_before = round.sent.clone();
+        let (strike, killed) = (round.kills(), &mut self.killed);
+        if !walk(&self.before, strike, || now() >= limit, |found| round.visit(found, killed)) {
+            for process in since(&self.before).unwrap_or_default() {
+                round.reach(process, &mut self.killed);
             }
         }
-        if !pids.is_empty() {
-            voice.note(&Note::Signalled { signal, pids });
+    }
+
+    /// Sends to the command's own group, if it has one. That reaches all of its members at once: no fork
+    /// escapes it, as kill(2) and fork(2) exclude each other in the kernel.
+    fn send_group(&self, round: &mut Round<'_>) {
+        // Once the command is reaped, only a member keeps the number of the group from being another's.
+        let is_ours = || {
+            let alive = since(&self.before);
+            alive.is_none_or(|alive| alive.iter().any(|process| group_of(*process) == self.pid))
+        };
+        if self.group == Group::Own && (self.ended.is_none() || is_ours()) {
+            for number in round.numbers {
+                if send(-self.pid, *number).is_ok() {
+                    round.group = Some(self.pid);
+                }
+            }
         }
     }
 

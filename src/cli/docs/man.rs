@@ -527,6 +527,7 @@ After INT, TERM, HUP or QUIT there is no further attempt.
 
 At a timeout or deadline everything that the attempt started is ended, daemons that left its group and session
 included: first by `--signal`, and after `--kill-after` by KILL.
+A command that a handler of `--signal` starts is not sent that signal; KILL ends it too.
 No attempt begins before that is done.
 The terminal's modes stay as the command has left them, such as the echo that a question for a password has turned off;
 `stty sane` mends that.
