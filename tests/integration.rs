@@ -52,3 +52,4 @@ mod wording;
 mod crowded;
 mod loss;
 mod offset;
+mod slow_pattern;

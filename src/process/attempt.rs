@@ -11,7 +11,7 @@ use nix::sys::prctl;
 
 use super::child::{Command, Start, reap_all};
 use super::descendants::Before;
-use super::running::{BEAT, Bounds, Running, Voice};
+use super::running::{BEAT, Bounds, Note, Running, Voice};
 use super::signal::{Kind, Received, Signals, StartMask, is_ignored, stop_self};
 use super::stops::Stops;
 use super::terminal::{Group, Terminal, group};
@@ -21,7 +21,7 @@ use crate::policy::verdict::evidence::{Scanner, Wanted};
 use crate::policy::verdict::outcome::{Attempt, By, NotStarted, Outcome, Signal};
 use crate::streams::headers::{HeadersFile, Mark};
 use crate::streams::hold::HeldBack;
-use crate::streams::matcher::Matcher;
+use crate::streams::matcher::{Matched, Matcher};
 use crate::streams::sink::Stream;
 use crate::streams::stdin::{Input, Stdin, null};
 use crate::streams::watch::{Ends, Watch};
@@ -31,6 +31,9 @@ const READER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a reader that takes something now and then may take past the deadline.
 const PAST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the matcher is waited for until signals and the clock are looked at again.
+const MATCHING: Duration = Duration::from_millis(10);
 
 /// Runs attempts and waits, one at a time, and answers signals meanwhile.
 #[derive(Debug)]
@@ -254,11 +257,11 @@ impl Supervisor {
     ) -> Result<Attempt, Error> {
         let mark = self.headers.as_ref().map(HeadersFile::mark);
         let ends = self.open(bounds.last, voice).map_err(Error::before_attempt)?;
-        let mut matcher = Matcher::new(Scanner::new(Arc::clone(&self.wanted)));
+        let mut matcher = Matcher::new(Scanner::new(Arc::clone(&self.wanted)), self.watch.merged());
         // What is there is there for the command's first look.
         self.input.turn(now);
         match self.supervise(command, environment, bounds, ends, Some(&mut matcher), voice)? {
-            Ok(ended) => self.over(ended, matcher, mark.as_ref()),
+            Ok(ended) => self.over(ended, matcher, mark.as_ref(), voice),
             Err(failure) => {
                 self.pass(None, voice);
                 self.input.attempt_over()?;
@@ -372,9 +375,11 @@ impl Supervisor {
         let mut stopped = Duration::ZERO;
         // More children have ended than one turn reaps.
         let mut more = false;
+        // The command has ended, and its output is still being matched.
+        let mut matching = false;
         loop {
             let beat = self.watch.has_terminal().then(|| from.saturating_add(BEAT));
-            let until = match more {
+            let until = match more || matching {
                 true => Some(Duration::ZERO),
                 false => running.wake_at(from).into_iter().chain(beat).min(),
             };
@@ -412,6 +417,10 @@ impl Supervisor {
                 if running.waits_for_output() && !self.watch.is_drained() {
                     continue;
                 }
+                matching = !matcher.as_deref_mut().is_none_or(|matcher| matcher.is_over_within(MATCHING));
+                if matching && running.waits_for_output() {
+                    continue;
+                }
                 // The end of what was killed last may not have been announced yet.
                 reap_all();
                 if let Some(terminal) = terminal.filter(|_| outcome.is_failure()) {
@@ -434,7 +443,13 @@ impl Supervisor {
     }
 
     /// What there is to say of an attempt that has ended so.
-    fn over(&mut self, ended: Ended, matcher: Matcher, mark: Option<&Mark>) -> Result<Attempt, Error> {
+    fn over(
+        &mut self,
+        ended: Ended,
+        matcher: Matcher,
+        mark: Option<&Mark>,
+        voice: &mut impl Voice,
+    ) -> Result<Attempt, Error> {
         let Ended { outcome, ran, running } = ended;
         let over = self.watch.attempt_over().and(self.input.attempt_over());
         let unkept = match over {
@@ -447,8 +462,15 @@ impl Supervisor {
         };
         let headers =
             self.headers.as_ref().zip(mark).map(|(file, mark)| file.since(mark)).unwrap_or_default();
-        let evidence =
-            matcher.finish().map(|scanner| scanner.finish(self.watch.merged(), &headers)).unwrap_or_default();
+        let scanner = match matcher.finish() {
+            Matched::Whole(scanner) => Some(scanner),
+            Matched::Partly(scanner) => {
+                voice.note(&Note::NotMatched);
+                scanner
+            }
+        };
+        let scanner = scanner.unwrap_or_else(|| Scanner::new(Arc::clone(&self.wanted)));
+        let evidence = scanner.evidence(&headers);
         Ok(Attempt {
             reader_gone: outcome.is_failure() && reader_gone(Stream::Stdout.fd()),
             outcome,

@@ -53,6 +53,8 @@ pub(crate) enum Note {
     Signalled { signal: Signal, pids: Vec<i32> },
     /// A signal to retry could not be passed on to the command.
     NotPassedOn { signal: Signal, pid: i32, errno: Errno },
+    /// The output was not matched to its end before a limit or a signal came.
+    NotMatched,
 }
 
 /// Where notes go, and what else waits to be said.

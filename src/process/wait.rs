@@ -16,6 +16,9 @@ use crate::streams::sink::Stream;
 use crate::streams::stdin::Input;
 use crate::streams::watch::Watch;
 
+/// Between two looks whether the matcher has room. It empties in about that time if its patterns are quick.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// Longest single sleep. A timer of more is of no use to anybody and near the kernel's own limit.
 const LONGEST: Duration = Duration::from_hours(8760);
 
@@ -48,7 +51,8 @@ impl Waiter {
         input: &mut Input,
         until: Option<Duration>,
     ) -> Result<(), Error> {
-        let until = until.into_iter().chain(input.wake_at()).min();
+        let look = watch.waits_for_matcher().then(|| now().saturating_add(LOOK));
+        let until = until.into_iter().chain(input.wake_at()).chain(look).min();
         // Without a descriptor for the timer, poll's own clock serves: it only misses suspended time.
         let timed = until.is_none_or(|until| self.set(until).is_ok());
         let timeout = match until {

@@ -297,6 +297,10 @@ impl Voice for Report {
                 Volume::Normal,
                 format!("retry: {label}: cannot pass {signal} on to process {pid}: {}", errno.desc()),
             ),
+            Note::NotMatched => (
+                Volume::Normal,
+                format!("retry: {label}: not all output was matched in time; the rest counts as no match"),
+            ),
         };
         if self.volume >= least {
             self.messages.say(&line);

@@ -1,100 +1,235 @@
-//! Where the bytes that pass are matched: here, and once there are many, in a thread of its own, so that
-//! matching does not hold up what passes.
+//! Matching the bytes that pass, without holding up signals and limits.
 //!
-//! The thread lives within one attempt: it is joined before the next is started. A few parts are on their
-//! way to it, no more; then the stream waits.
+//! A search cannot be interrupted, and a pattern may make it slow: `a.{2000}c` takes a second for 100 KB. So retry
+//! matches in its main thread only as much as is quick whatever the pattern is. Beyond that a second thread matches. It
+//! has some parts of the output waiting; if they are too many, the stream waits.
+//!
+//! At the end of an attempt retry waits for the thread as it waits for output: until a limit or a signal comes. Then it
+//! gives the thread up, and what was not matched counts as no match. The thread ends when its search does. It only
+//! computes, with all signals blocked, so it does no harm if it still runs when the next command is started.
 
 use std::mem;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
 
 use crate::policy::verdict::evidence::{Carries, Scanner};
 
-/// How much of an attempt's output is matched without a thread, in bytes.
-const HERE: usize = 1024 * 1024;
+/// How much of an attempt's output is matched without a thread at most, in bytes.
+const HERE: usize = 64 * 1024;
 
-/// Parts on their way, at most.
-const PARTS: usize = 4;
+/// How many steps of a search are made without a thread at most: some milliseconds of them.
+const STEPS: usize = 4_000_000;
+
+/// How much may wait for the thread, in bytes.
+const MOST: usize = 4 * 1024 * 1024;
+
+/// A shorter part is copied, so that it does not wait in a large buffer; and what waiting costs beside its bytes.
+const SHORT: (usize, usize) = (16 * 1024, 256);
 
 /// The thread's stack, in bytes: a search does not recurse.
 const STACK: usize = 256 * 1024;
 
+/// How long the thread has for what waits, when a limit or a signal has come; and for the search that it makes, once
+/// it has been told to stop. A limit may be late by 100 ms in all.
+const GRACE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(15));
+
 /// Reads what one attempt writes.
 #[derive(Debug)]
 pub(crate) struct Matcher {
-    /// Where there is no thread.
-    here: Option<Scanner>,
-    beside: Option<Beside>,
-    /// What has come, in bytes; counted up to [`HERE`].
-    seen: usize,
+    way: Way,
+    /// How many bytes may still be matched without a thread.
+    left: usize,
+    /// stderr carries stdout's bytes too.
+    merged: bool,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// The main thread matches.
+    Here(Scanner),
+    Beside(Beside),
+    /// The streams have ended.
+    Over(Matched),
+}
+
+/// What became of the matching.
+#[derive(Debug)]
+pub(crate) enum Matched {
+    /// All was matched.
+    Whole(Scanner),
+    /// A limit or a signal came first. Of a search that would not end nothing is known.
+    Partly(Option<Scanner>),
 }
 
 /// The thread, and the parts that go to it and come back to be filled anew.
 #[derive(Debug)]
 struct Beside {
-    to: SyncSender<Part>,
-    back: Receiver<Vec<u8>>,
-    thread: JoinHandle<Option<Scanner>>,
+    /// None once the streams have ended.
+    to: Option<Sender<Part>>,
+    back: Receiver<(Vec<u8>, usize)>,
+    /// How much has not come back, in bytes.
+    waiting: usize,
+    spare: Vec<Vec<u8>>,
+    stop: Arc<AtomicBool>,
+    result: Receiver<Matched>,
+    thread: JoinHandle<()>,
 }
 
 /// The first so many bytes of a buffer.
 type Part = (Carries, Vec<u8>, usize);
 
 impl Matcher {
-    pub(crate) fn new(scanner: Scanner) -> Self {
-        Self { here: Some(scanner), beside: None, seen: 0 }
+    /// `merged` tells that stderr carries stdout's bytes too.
+    pub(crate) fn new(scanner: Scanner, merged: bool) -> Self {
+        let left = HERE.min(STEPS / scanner.steps().max(1));
+        Self { way: Way::Here(scanner), left, merged }
+    }
+
+    /// Whether it takes another part.
+    pub(crate) fn has_room(&mut self) -> bool {
+        match &mut self.way {
+            Way::Here(_) | Way::Over(_) => true,
+            Way::Beside(beside) => {
+                beside.collect();
+                beside.waiting < MOST
+            }
+        }
     }
 
     /// Takes the next bytes of a stream: the first `length` of `part`, which may be another buffer afterwards.
     pub(crate) fn push(&mut self, carries: Carries, part: &mut Vec<u8>, length: usize) {
-        if self.seen < HERE {
-            self.seen = self.seen.saturating_add(length);
-            if self.seen >= HERE {
-                self.move_aside();
-            }
+        if length > self.left {
+            self.move_aside();
         }
-        if let Some(beside) = &self.beside {
-            let free = beside.back.try_recv().unwrap_or_default();
-            // The thread ends after this end of the channel, or with the whole process.
-            let _ = beside.to.send((carries, mem::replace(part, free), length));
-        } else if let Some(scanner) = &mut self.here {
-            scanner.push(carries, part.get(..length).unwrap_or_default());
+        self.left = self.left.saturating_sub(length);
+        match &mut self.way {
+            Way::Here(scanner) => scanner.push(carries, part.get(..length).unwrap_or_default()),
+            Way::Beside(beside) => beside.push(carries, part, length),
+            // What comes now is written by what the command left behind, and counts for no verdict.
+            Way::Over(_) => {}
         }
     }
 
-    /// Gives the scanner to a thread, where there is a core for it and the system has room.
+    /// Gives the scanner to a thread, if the system has room for one.
     fn move_aside(&mut self) {
-        if !thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
-            return;
-        }
-        let (to, parts) = sync_channel::<Part>(PARTS);
-        let (give_back, back) = channel();
-        // Where there is no thread, its closure is lost, and the scanner must not be in it.
-        let (hand_over, scanner) = channel::<Scanner>();
-        let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
-            let mut scanner = scanner.recv().ok()?;
-            for (carries, part, length) in parts {
-                scanner.push(carries, part.get(..length).unwrap_or_default());
-                // At the end nobody takes it.
-                let _ = give_back.send(part);
-            }
-            Some(scanner)
-        });
-        let Ok(thread) = thread else { return };
-        if let Some(scanner) = self.here.take() {
-            let _ = hand_over.send(scanner);
-        }
-        self.beside = Some(Beside { to, back, thread });
+        let way = mem::replace(&mut self.way, Way::Over(Matched::Partly(None)));
+        self.way = match way {
+            Way::Here(scanner) => match Beside::start(scanner, self.merged) {
+                Ok(beside) => Way::Beside(beside),
+                Err(scanner) => Way::Here(*scanner),
+            },
+            way => way,
+        };
     }
 
-    /// The scanner, once it has read all. There is one: a thread that panics ends the process.
-    pub(crate) fn finish(self) -> Option<Scanner> {
-        match self.beside {
-            None => self.here,
-            Some(Beside { to, thread, .. }) => {
-                drop(to);
-                thread.join().ok().flatten()
+    /// The streams have ended: whether all is matched, at the latest after this time.
+    pub(crate) fn is_over_within(&mut self, time: Duration) -> bool {
+        let way = mem::replace(&mut self.way, Way::Over(Matched::Partly(None)));
+        self.way = match way {
+            Way::Here(mut scanner) => {
+                scanner.end(self.merged);
+                Way::Over(Matched::Whole(scanner))
             }
+            Way::Beside(beside) => beside.over_within(time),
+            Way::Over(matched) => Way::Over(matched),
+        };
+        matches!(self.way, Way::Over(_))
+    }
+
+    /// What is known now. A thread that still searches is told to stop, and given up if it does not do so soon.
+    pub(crate) fn finish(mut self) -> Matched {
+        if !self.is_over_within(GRACE.0)
+            && let Way::Beside(beside) = &self.way
+        {
+            beside.stop.store(true, Ordering::Relaxed);
+            self.is_over_within(GRACE.1);
+        }
+        match self.way {
+            Way::Over(matched) => matched,
+            Way::Here(_) | Way::Beside(_) => Matched::Partly(None),
+        }
+    }
+}
+
+impl Beside {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The scanner, where there is no room for a thread.
+    fn start(scanner: Scanner, merged: bool) -> Result<Self, Box<Scanner>> {
+        let (to, parts) = channel::<Part>();
+        let (give_back, back) = channel();
+        let (tell, result) = channel();
+        // Where there is no thread, its closure is lost, and the scanner must not be in it.
+        let (hand_over, handed) = channel::<Scanner>();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
+            // Signals are the main thread's.
+            let _ = SigSet::all().thread_block();
+            let Ok(mut scanner) = handed.recv() else { return };
+            for (carries, part, length) in parts {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                scanner.push(carries, part.get(..length).unwrap_or_default());
+                let _ = give_back.send((part, length));
+            }
+            // Nobody may listen any more.
+            let _ = tell.send(if stopped.load(Ordering::Relaxed) {
+                Matched::Partly(Some(scanner))
+            } else {
+                scanner.end(merged);
+                Matched::Whole(scanner)
+            });
+        });
+        match thread {
+            Ok(thread) => {
+                let _ = hand_over.send(scanner);
+                Ok(Self { to: Some(to), back, waiting: 0, spare: Vec::new(), stop, result, thread })
+            }
+            Err(_) => Err(Box::new(scanner)),
+        }
+    }
+
+    /// Takes back the buffers of parts that have been matched.
+    fn collect(&mut self) {
+        while let Ok((part, length)) = self.back.try_recv() {
+            self.waiting -= length + SHORT.1;
+            if length >= SHORT.0 {
+                self.spare.push(part);
+            }
+        }
+    }
+
+    fn push(&mut self, carries: Carries, part: &mut Vec<u8>, length: usize) {
+        self.collect();
+        if let Some(to) = &self.to {
+            self.waiting += length + SHORT.1;
+            let bytes = match part.get(..length) {
+                Some(bytes) if length < SHORT.0 => bytes.to_vec(),
+                Some(_) | None => mem::replace(part, self.spare.pop().unwrap_or_default()),
+            };
+            // The thread ends after this end of the channel, or with the whole process.
+            let _ = to.send((carries, bytes, length));
+        }
+    }
+
+    /// The streams have ended: waits so long for the result.
+    fn over_within(mut self, time: Duration) -> Way {
+        self.to = None;
+        match self.result.recv_timeout(time) {
+            Ok(matched) => {
+                // It has nothing left to do.
+                let _ = self.thread.join();
+                Way::Over(matched)
+            }
+            Err(_) => Way::Beside(self),
         }
     }
 }

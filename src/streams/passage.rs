@@ -32,6 +32,8 @@ pub(crate) struct Passage {
     pub(crate) owed: Option<usize>,
     /// Why bytes for stderr could not be written. They are gone, and the command was not stopped.
     pub(crate) lost: Option<Errno>,
+    /// Nothing more is read of it before the matcher has room.
+    pub(crate) waits_for_matcher: bool,
 }
 
 /// Whose bytes a source has.
@@ -103,6 +105,7 @@ impl Passage {
         part: &mut Vec<u8>,
         mut matcher: Option<&mut Matcher>,
     ) -> Result<(), Errno> {
+        self.waits_for_matcher = false;
         for _ in 0..ROUNDS {
             while !self.pending.is_empty() {
                 let taken = goal.take(&self.pending);
@@ -115,6 +118,10 @@ impl Passage {
                 }
             }
             if self.ended {
+                return Ok(());
+            }
+            if matcher.as_mut().is_some_and(|matcher| !matcher.has_room()) {
+                self.waits_for_matcher = true;
                 return Ok(());
             }
             part.resize(PART, 0);

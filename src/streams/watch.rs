@@ -144,6 +144,7 @@ impl Watch {
             holds,
             owed: None,
             lost: None,
+            waits_for_matcher: false,
         });
         let targets: &'static [i32] = match planned.carries {
             Carries::Stdout => &[1],
@@ -167,7 +168,7 @@ impl Watch {
             used[to] = true;
             full[to] |= !source.pending.is_empty();
             // What stands behind bytes that wait is not read either.
-            if !full[to] || source.planned.held {
+            if (!full[to] || source.planned.held) && !source.waits_for_matcher {
                 all.push(Interest { fd: source.fd.as_fd(), flags: PollFlags::POLLIN, sink: None });
             }
         }
@@ -178,6 +179,11 @@ impl Watch {
             all.push(Interest { fd: sink.fd(), flags, sink: Some(stream) });
         }
         all
+    }
+
+    /// Whether a stream waits for room in the matcher, which wakes nobody.
+    pub(crate) fn waits_for_matcher(&self) -> bool {
+        self.sources.iter().any(|source| source.waits_for_matcher)
     }
 
     /// Moves what can be moved now. What passes of the attempt that runs is shown to `matcher`. Where lines of
@@ -313,6 +319,7 @@ impl Watch {
     fn leave_held(&mut self) {
         for source in self.sources.iter_mut().filter(|source| source.planned.held) {
             source.of = Of::Left;
+            source.waits_for_matcher = false;
         }
     }
 
@@ -349,6 +356,7 @@ impl Watch {
         self.command_ended();
         for source in self.sources.iter_mut().filter(|source| source.of == Of::Current) {
             source.of = Of::Ended;
+            source.waits_for_matcher = false;
         }
         self.take_failure().map_or(Ok(()), Err).doing("cannot write to stdout")
     }

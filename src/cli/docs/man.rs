@@ -295,9 +295,10 @@ nobody types. `stty tostop` does not stop a watched command.
 
 A background process that the command leaves behind does not hold up the verdict.
 What it writes is passed on while `retry` runs; after that it may die of SIGPIPE.
-A pattern is matched beside the bytes that pass, and holds them up only where they come faster than it can be matched:
-one that begins with, or has, some plain text keeps up with `cat`, one without takes about twice as long, and one that
-has to remember much, such as `[a-q][^u-z]{99}x`, passes some 30 MB in a second.
+`retry` matches patterns beside the bytes that pass. Up to four megabytes may wait to be matched; then the command waits.
+A pattern that begins with, or has, some plain text keeps up with `cat`; one without takes about twice as long; and one
+that has to remember much, such as `[a-q][^u-z]{99}x`, matches some 30 MB in a second.
+Matching never holds up a limit or a signal: when one comes, what is not matched yet counts as no match, and a line says so.
 A command that has ended is not run again because its reader is late. At the end of the run a reader of watched output
 has time as long as it takes something each second, up to ten seconds past a deadline.
 Output that a command wrote is never lost silently: if watched standard output cannot be written (a full disk) or is not

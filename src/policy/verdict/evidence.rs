@@ -76,6 +76,11 @@ impl Wanted {
         }
     }
 
+    /// How many steps a byte may cost at worst, as far as the user's patterns are concerned.
+    fn steps(&self) -> usize {
+        self.texts.iter().map(Text::states).sum()
+    }
+
     /// What the lines are matched with, compiled at the first byte.
     fn lines(&self) -> Option<&Lines> {
         self.lines.get_or_init(|| Lines::new(&self.rows, self.http)).as_ref()
@@ -179,12 +184,28 @@ impl Scanner {
         window.push(bytes, |piece| self.found.search(&self.wanted, carries, &piece));
     }
 
-    /// The evidence, once the streams have ended. `headers` is what the command wrote to the file of
-    /// `--headers`; `merged` tells that stderr carried both.
-    pub(crate) fn finish(mut self, merged: bool, headers: &[u8]) -> Evidence {
+    /// How many steps a byte may cost at worst, as far as the user's patterns are concerned.
+    pub(crate) fn steps(&self) -> usize {
+        self.wanted.steps()
+    }
+
+    /// The streams have ended: searches the rest of them. `merged` tells that stderr carried both.
+    pub(crate) fn end(&mut self, merged: bool) {
         let carries = if merged { Carries::Both } else { Carries::Stderr };
         self.stdout.finish(|piece| self.found.search(&self.wanted, Carries::Stdout, &piece));
         self.stderr.finish(|piece| self.found.search(&self.wanted, carries, &piece));
+    }
+
+    /// The evidence, once the streams have ended, for who need not be quick. `headers` is what the command wrote to the file of
+    /// `--headers`; `merged` tells that stderr carried both.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn finish(mut self, merged: bool, headers: &[u8]) -> Evidence {
+        self.end(merged);
+        self.evidence(headers)
+    }
+
+    /// The evidence of what was searched, and of what the command wrote to the file of `--headers`.
+    pub(crate) fn evidence(mut self, headers: &[u8]) -> Evidence {
         for line in headers.split(|b| *b == b'\n') {
             self.found.http.line(Source::Headers, line);
         }

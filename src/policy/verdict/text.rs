@@ -21,6 +21,9 @@ const LARGEST: usize = 10 << 20;
 /// Memory for the states of a search, in bytes.
 const CACHE: usize = 512 << 10;
 
+/// About how much memory one state of a compiled pattern takes, in bytes. It is a guess: see [`Text::states`].
+const STATE: usize = 64;
+
 /// The streams that a pattern is asked of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Streams {
@@ -46,6 +49,11 @@ impl Text {
     pub(crate) fn new(streams: Streams, source: &str) -> Result<Self, PatternError> {
         let regex = compile(&[source], Syntax::Unicode, MatchKind::LeftmostFirst)?;
         Ok(Self { streams, source: source.to_owned(), regex })
+    }
+
+    /// About how many states the pattern has: at worst a search visits each of them for each byte.
+    pub(crate) fn states(&self) -> usize {
+        self.regex.memory_usage() / STATE
     }
 
     /// Whether a line of a piece, of which `span` is to be searched, matches.
