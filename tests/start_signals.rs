@@ -42,39 +42,86 @@ use Who::{Child, Retry};
 #[derive(Debug, Clone, Copy)]
 struct Instant(Who, &'static str, &'static str, usize);
 
+/// The child's last call before it takes the signal mask of the command. retry itself makes fewer of these.
+const BEFORE_MASK: Instant = Instant(Child, "rt_sigaction", "exit", 3);
+
 impl Instant {
-    /// The words that make strace hold up retry there, and before retry reads its signals: the command deals
-    /// with its own first, so that a second one does not merge with it.
+    /// The words that make strace hold up the start there. With -DDD it is no part of the job.
     fn strace(self) -> Vec<String> {
         let Self(_, call, side, n) = self;
-        let there = format!("inject={call}:delay_{side}=250000:when={n}");
-        let trace = format!("trace={call},poll");
-        // Only these calls stop for strace, so that the command starts in less time than the delays take.
-        let mut words =
-            vec!["strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &there];
-        if call != "poll" {
-            words.extend(["-e", "inject=poll:delay_enter=250000:when=1"]);
-        }
-        words.into_iter().map(ToOwned::to_owned).collect()
+        let (trace, inject) =
+            (format!("trace={call}"), format!("inject={call}:delay_{side}=60000000:when={n}"));
+        let words = ["strace", "-DDD", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+        words.map(ToOwned::to_owned).to_vec()
     }
 
-    /// Waits until the process is held up there, or has passed it: then the test is true and less sharp.
+    /// Waits until the process is held up there.
     #[track_caller]
-    fn wait(self, above: i32, log: &Log) {
+    fn wait(self, above: i32) -> Held {
         let Self(who, call, ..) = self;
-        let mut seen = 0;
+        let runs = matches!(self, Self(Retry, "poll", ..) | Self(Retry, "clone", "exit", _));
+        let (mut seen, mut held) = (0, None);
         wait_until(&format!("{self:?}"), || {
-            let held = match (who, retry_in(above)) {
-                (_, None) => None,
-                (Retry, Some(retry)) => Some(retry),
-                (Child, Some(retry)) => process::children_of(retry).first().copied(),
+            let retry = retry_in(above);
+            let pid = match who {
+                Retry => retry,
+                Child => retry.and_then(|retry| process::children_of(retry).first().copied()),
             };
-            let there = held.is_some_and(|pid| process::state(pid) == Some('t') && is_in(pid, call));
+            let there = pid.is_some_and(|pid| process::state(pid) == Some('t') && is_in(pid, call));
             // Each call of a traced process stops for a moment, the one that is held up for longer.
             seen = if there { seen + 1 } else { 0 };
-            seen >= 4 || !log.lines().is_empty()
+            held = retry.zip(pid.and_then(tracer_of)).map(|(retry, strace)| Held { retry, strace, runs });
+            seen >= 4 && held.is_some()
         });
+        held.expect("the wait was for this")
     }
+}
+
+/// A start that strace holds up.
+#[derive(Debug)]
+struct Held {
+    retry: i32,
+    strace: i32,
+    /// The command runs already: only retry is held up.
+    runs: bool,
+}
+
+impl Held {
+    /// Lets it go on: without its tracer a process runs.
+    fn release(&self) {
+        process::send(self.strace, Signal::SIGKILL);
+    }
+
+    /// Sends an INT with `send`; what the command has logged then.
+    ///
+    /// If the group has the INT from `send`, retry is stopped until the command has dealt with it: a second one
+    /// that retry passes on cannot merge with it.
+    #[track_caller]
+    fn logged(&self, by_group: bool, log: &Log, send: impl FnOnce()) -> Vec<String> {
+        if by_group {
+            process::send(self.retry, Signal::SIGSTOP);
+        }
+        send();
+        // A command that runs has the INT by way of strace.
+        if !self.runs {
+            self.release();
+        }
+        wait_until("the INT", || log.lines().iter().any(|line| line == "int"));
+        self.release();
+        process::send(self.retry, Signal::SIGCONT);
+        // retry passes it on after all that came before it.
+        process::send(self.retry, Signal::SIGWINCH);
+        wait_until("what came before", || log.lines().iter().any(|line| line == "mark"));
+        process::send(self.retry, Signal::SIGTERM);
+        log.lines()
+    }
+}
+
+/// The process that traces this one (proc_pid_status(5)).
+fn tracer_of(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()?;
+    (tracer != 0).then_some(tracer)
 }
 
 /// The first process that is retry, of this one and those below it.
@@ -95,7 +142,6 @@ fn is_in(pid: i32, call: &str) -> bool {
         "read" => libc::SYS_read,
         "rt_sigaction" => libc::SYS_rt_sigaction,
         "rt_sigpending" => libc::SYS_rt_sigpending,
-        "rt_sigprocmask" => libc::SYS_rt_sigprocmask,
         "setpgid" => libc::SYS_setpgid,
         other => panic!("{other} has no number here"),
     };
@@ -103,30 +149,20 @@ fn is_in(pid: i32, call: &str) -> bool {
     text.split(' ').next() == Some(&number.to_string())
 }
 
-/// What the command has logged once it has got an INT, and all that came to retry before a WINCH to it.
-#[track_caller]
-fn logged(above: i32, log: &Log) -> Vec<String> {
-    let retry = retry_in(above).expect("it runs until TERM");
-    wait_until("the INT", || log.lines().iter().any(|line| line == "int"));
-    process::send(retry, Signal::SIGWINCH);
-    wait_until("what came before", || log.lines().iter().any(|line| line == "mark"));
-    process::send(retry, Signal::SIGTERM);
-    log.lines()
-}
-
 /// Types ^C at this instant of the start of a command; what that has logged.
 #[track_caller]
 fn interrupted_at(instant: Instant, around: &[&str]) -> Vec<String> {
     let scratch = Scratch::new();
     let log = scratch.log("log");
-    let [strace, words @ ..] = &instant.strace()[..] else { panic!("it has words") };
-    let mut command = Command::new(strace);
-    command.args(words).args(around).args(["env", "--block-signal=INT"]);
+    let words = [around, &["env", "--block-signal=INT"]].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(instant.strace());
     command.args([BINARY, "-n1", "-r", "output~x", "--", "perl", "-e", COUNT]).env("LOG", log.path());
     let mut terminal = Terminal::open(command);
-    instant.wait(terminal.leader(), &log);
-    terminal.key(CTRL_C);
-    let lines = logged(terminal.leader(), &log);
+    let held = instant.wait(terminal.leader());
+    // Before its child is there, the INT is retry's alone.
+    let by_group = !matches!(instant, Instant(Retry, "clone", "enter", _));
+    let lines = held.logged(by_group, &log, || terminal.key(CTRL_C));
     assert_eq!(terminal.wait().code(), Some(6), "{}", terminal.transcript());
     lines
 }
@@ -147,17 +183,16 @@ fn the_interrupt_key_reaches_a_command_that_starts_exactly_once() {
     let instants = [
         Instant(Retry, "clone", "enter", 1),
         Instant(Child, "dup2", "enter", 1),
+        Instant(Child, "prctl", "exit", 1),
+        Instant(Child, "getppid", "exit", 1),
         Instant(Child, "read", "enter", 1),
         Instant(Child, "read", "exit", 1),
-        Instant(Child, "getppid", "enter", 1),
         Instant(Child, "rt_sigpending", "enter", 1),
         Instant(Child, "rt_sigpending", "exit", 1),
-        Instant(Child, "rt_sigaction", "exit", 1),
-        Instant(Child, "rt_sigprocmask", "enter", 1),
+        BEFORE_MASK,
         Instant(Child, "execve", "enter", 1),
         Instant(Child, "execve", "exit", 1),
         Instant(Retry, "clone", "exit", 1),
-        Instant(Retry, "rt_sigpending", "enter", 1),
         Instant(Retry, "poll", "enter", 1),
     ];
     each(&instants, |instant| assert_eq!(interrupted_at(instant, &[]), ["up", "int", "mark"], "{instant:?}"));
@@ -191,17 +226,19 @@ fn a_signal_to_the_group_of_a_command_that_leaves_it_reaches_that_once() {
         let scratch = Scratch::new();
         let log = scratch.log("log");
         let [strace, words @ ..] = &instant.strace()[..] else { panic!("it has words") };
-        // strace itself leaves the group.
         let running = retry::Retry::new(strace)
-            .args(["-DDD"])
             .args(words)
             .args([BINARY, "-n1", "--", "perl", "-e", COUNT])
             .env("LOG", log.path())
             .blocking(Signal::SIGINT)
             .spawn();
-        instant.wait(running.pid(), &log);
-        assert!(process::send(-running.pid(), Signal::SIGINT));
-        assert_eq!(logged(running.pid(), &log), ["up", "int", "mark"], "{instant:?}");
+        let held = instant.wait(running.pid());
+        // Once its child has left the group, the INT is retry's alone.
+        let by_group = matches!(instant, Instant(Child, "setpgid", "enter", _));
+        let lines = held.logged(by_group, &log, || {
+            assert!(process::send(-running.pid(), Signal::SIGINT));
+        });
+        assert_eq!(lines, ["up", "int", "mark"], "{instant:?}");
         running.wait_bounded().code(6);
     };
     let instants = [
@@ -223,11 +260,11 @@ fn suspended_at(instant: Instant) {
     let script = scratch.file("script", "echo up >>\"$LOG\"; read go <\"$GATE\"; exit 7");
     let mut terminal = Terminal::shell();
     terminal.command(&format!("export LOG={} GATE={}", quoted(log.path()), quoted(&gate)));
-    // With -DDD strace is no part of the job.
-    let strace = instant.strace().join(" ").replacen("strace", "strace -DDD", 1);
+    let strace = instant.strace().join(" ");
     terminal.line(&format!("{strace} {BINARY} -n1 -- sh {}", quoted(&script)));
-    instant.wait(terminal.leader(), &log);
+    let held = instant.wait(terminal.leader());
     terminal.key(CTRL_Z);
+    held.release();
     terminal.expect("Stopped");
     terminal.expect_prompt();
     let job: Vec<Entry> = descendants_of(terminal.leader()).into_iter().filter_map(Entry::read).collect();
@@ -244,10 +281,9 @@ fn the_stop_key_stops_a_job_whose_command_starts() {
     let instants = [
         Instant(Retry, "clone", "enter", 1),
         Instant(Child, "rt_sigpending", "enter", 1),
-        Instant(Child, "rt_sigprocmask", "enter", 1),
-        Instant(Child, "rt_sigprocmask", "exit", 1),
+        Instant(Child, "rt_sigpending", "exit", 1),
+        BEFORE_MASK,
         Instant(Child, "execve", "enter", 1),
-        Instant(Retry, "clone", "exit", 1),
     ];
     each(&instants, suspended_at);
 }
