@@ -45,7 +45,7 @@ fn an_interruption_shows_the_last_failure() {
 
 #[test]
 fn a_duration_is_echoed_as_it_was_written() {
-    for (deadline, delay, shown) in [("1h", "2h", "1h"), ("5400", "2h", "5400s"), ("90 m", "2h", "90 m")] {
+    for (deadline, delay, shown) in [("1h", "9h", "1h"), ("5400", "9h", "5400s"), ("90 m", "9h", "90 m")] {
         let run = retry().args(["--deadline", deadline, "-d", delay, "-j", "none"]).sh("exit 7").run();
         run.code(7).says(&[&format!(
             "retry: sh: gave up after 1 attempt in {{T}}: the next delay does not fit into the deadline of {shown}; \
