@@ -21,6 +21,7 @@ mod budget;
 mod completion;
 mod descriptors;
 mod fork_chains;
+mod fresh_line;
 mod generated;
 mod hints;
 mod hold;

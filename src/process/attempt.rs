@@ -241,6 +241,9 @@ impl Supervisor {
     fn pass(&mut self, matcher: Option<&mut Matcher>, voice: &mut impl Voice) {
         self.watch.turn(matcher, voice.messages().is_waiting());
         self.input.turn(now);
+        if let Some(unfinished) = self.watch.take_unfinished() {
+            voice.messages().continues(unfinished);
+        }
         voice.messages().hold(self.watch.holds_stderr());
     }
 

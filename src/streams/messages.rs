@@ -23,6 +23,8 @@ pub(crate) struct Messages {
     sink: Sink,
     /// Bytes of the command's are on their way to stderr, and go first.
     held: bool,
+    /// The command has left its last line unfinished.
+    unfinished: bool,
 }
 
 /// What waits.
@@ -43,7 +45,7 @@ impl Piece {
 
 impl Default for Messages {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), sink: Sink::new(Stream::Stderr), held: false }
+        Self { queue: VecDeque::new(), sink: Sink::new(Stream::Stderr), held: false, unfinished: false }
     }
 }
 
@@ -101,6 +103,11 @@ impl Messages {
         self.sink.spare_descriptor()
     }
 
+    /// The command has left its last line on stderr `unfinished`, or not: the next line begins on a new one.
+    pub(crate) fn continues(&mut self, unfinished: bool) {
+        self.unfinished = unfinished;
+    }
+
     /// stderr, where something waits for room on it.
     pub(crate) fn pending_on(&mut self) -> Option<BorrowedFd<'_>> {
         if self.queue.is_empty() || self.held { None } else { Some(self.sink.fd()) }
@@ -112,6 +119,15 @@ impl Messages {
         while !self.held
             && let Some(piece) = self.queue.front_mut()
         {
+            if self.unfinished && piece.written == 0 {
+                match self.sink.write(b"\n") {
+                    Ok(written) => self.unfinished = written == 0,
+                    Err(Errno::EAGAIN) => return moved,
+                    // The line itself meets the same.
+                    Err(_) => self.unfinished = false,
+                }
+                continue;
+            }
             // Whole lines, so that what the command writes meanwhile does not land inside one.
             let rest = piece.rest();
             let window = rest.get(..rest.len().min(ATOMIC)).unwrap_or_default();

@@ -6,6 +6,7 @@ pub(crate) mod end;
 pub(crate) mod feed;
 pub(crate) mod headers;
 pub(crate) mod hold;
+mod line;
 pub(crate) mod matcher;
 pub(crate) mod messages;
 pub(crate) mod passage;

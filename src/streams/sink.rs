@@ -21,6 +21,7 @@ use nix::unistd::{getsid, isatty, write};
 
 use super::alarm::interrupted;
 use super::descriptor::lift;
+use super::line::Line;
 use super::splice::Splice;
 
 /// What a pipe takes whole once poll(2) has said that there is room (PIPE_BUF, pipe(7)).
@@ -56,6 +57,10 @@ impl Stream {
 pub(crate) struct Sink {
     stream: Stream,
     way: Option<Way>,
+    /// Where what was written stands in its line.
+    line: Line,
+    /// Something was written since the line was asked for.
+    wrote: bool,
 }
 
 #[derive(Debug)]
@@ -76,7 +81,7 @@ enum Way {
 
 impl Sink {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, way: None }
+        Self { stream, way: None, line: Line::default(), wrote: false }
     }
 
     /// What to poll(2) for room.
@@ -118,6 +123,11 @@ impl Sink {
         match written {
             Err(Errno::EINTR) => Ok(0),
             Ok(0) if !bytes.is_empty() => Err(Errno::EIO),
+            Ok(length) => {
+                self.line = self.line.after(bytes.get(..length).unwrap_or_default());
+                self.wrote = true;
+                Ok(length)
+            }
             other => other,
         }
     }
@@ -126,6 +136,12 @@ impl Sink {
     /// it had one.
     pub(crate) fn spare_descriptor(&mut self) -> bool {
         self.way.take_if(|way| matches!(way, Way::Own(_))).is_some()
+    }
+
+    /// Whether the last line of what was written is unfinished, if something was written since this was
+    /// asked last.
+    pub(crate) fn take_unfinished(&mut self) -> Option<bool> {
+        std::mem::take(&mut self.wrote).then_some(self.line.is_unfinished())
     }
 
     /// Nothing is written there any more.

@@ -37,6 +37,8 @@ pub(crate) struct Watch {
     hold: Option<Hold>,
     /// stdout and stderr are the same file, pipe or terminal.
     same: bool,
+    /// Whether what was passed on to where stderr goes ended within a line, since this was asked last.
+    unfinished: Option<bool>,
     /// Why stdout could not be written to, if not for want of a reader.
     failed: Option<Errno>,
     /// Why bytes of a command are lost although the run goes on.
@@ -68,7 +70,8 @@ impl Watch {
     pub(crate) fn new(wanted: &Wanted, hold: bool) -> Self {
         let plan = plan(wanted, hold);
         Self {
-            same: hold && identity(Stream::Stdout) == identity(Stream::Stderr),
+            same: !plan.is_empty() && identity(Stream::Stdout) == identity(Stream::Stderr),
+            unfinished: None,
             hold: plan.iter().any(|planned| planned.held).then(Hold::default),
             plan,
             sinks: [Sink::new(Stream::Stdout), Sink::new(Stream::Stderr)],
@@ -189,7 +192,7 @@ impl Watch {
     /// Moves what can be moved now. What passes of the attempt that runs is shown to `matcher`. Where lines of
     /// retry's own wait for stderr (`waiting`), they go before what was held.
     pub(crate) fn turn(&mut self, mut matcher: Option<&mut Matcher>, waiting: bool) {
-        let Self { sinks, sources, part, hold, same, failed, lost: unseen, .. } = self;
+        let Self { sinks, sources, part, hold, same, failed, lost: unseen, unfinished, .. } = self;
         if sources.is_empty() && hold.is_none() {
             return;
         }
@@ -217,6 +220,9 @@ impl Watch {
                 unseen.get_or_insert(Error::System { what: "cannot write to stderr", errno });
             }
             blocked[to] |= !source.pending.is_empty();
+            if source.planned.to == Stream::Stderr || *same {
+                *unfinished = sinks[to].take_unfinished().or(*unfinished);
+            }
         }
         if let Some(hold) = hold
             && !(waiting && *same)
@@ -225,6 +231,9 @@ impl Watch {
                 Ok(()) => {}
                 Err(Errno::EPIPE | Errno::ECONNRESET) => hold.reader_gone(),
                 Err(errno) => drop(failed.get_or_insert(errno)),
+            }
+            if *same {
+                *unfinished = sinks[0].take_unfinished().or(*unfinished);
             }
         }
         sources.retain(|source| {
@@ -249,6 +258,12 @@ impl Watch {
     /// Why bytes of a command were lost although the run went on, if any were.
     pub(crate) fn take_loss(&mut self) -> Option<Error> {
         self.lost.take()
+    }
+
+    /// Whether the last line that was passed on to where stderr goes is unfinished, if something was passed on
+    /// since this was asked last.
+    pub(crate) fn take_unfinished(&mut self) -> Option<bool> {
+        self.unfinished.take()
     }
 
     /// Whether bytes wait that must reach stderr before anything else does.

@@ -421,6 +421,9 @@ character that names and paths do not need.
 `--label` sets another label.
 The arguments of the command are never printed.
 
+A message begins on a new line if `retry` has seen that the command left its last line unfinished: on a stream that
+is watched or held.
+
 A duration of an option is shown as it was written.
 An attempt has the same number in messages, in `RETRY_ATTEMPT` and in `{attempt}`.
 If an attempt was healthy (`--healthy-after`), its message says under which number it counts from then on.
