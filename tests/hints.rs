@@ -161,3 +161,18 @@ fn a_condition_that_cannot_match_is_told_once_with_v() {
         assert_eq!(told(options, command), 0, "{options} {command}");
     }
 }
+
+#[test]
+fn an_option_of_the_command_explains_no_error_of_ours() {
+    for words in [
+        &["-n", "0", "find", ".", "-name", "x"][..],
+        &["--timeout", "5x", "find", ".", "-name", "x"],
+        &["--timeout", "5x", "java", "-timeout", "3"],
+    ] {
+        let run = retry().args(words).run();
+        run.code(125).check(!run.stderr.contains("--label"), "no hint about the name in messages");
+        run.check(!run.stderr.contains("two dashes"), "no hint about dashes");
+    }
+    let run = retry().args(["-timeout", "5", "find", ".", "-name", "x"]).run();
+    hinted(&run, 125, "a long option has two dashes: --timeout");
+}

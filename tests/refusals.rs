@@ -48,6 +48,24 @@ fn what_sudo_or_doas_refuses_is_not_the_programs_failure() {
 }
 
 #[test]
+fn a_failure_of_sudo_that_nobody_knows_is_not_the_programs_permanent_fault() {
+    let scratch = Scratch::new();
+    for message in [
+        "sudo: PAM account management error: Authentication service cannot retrieve authentication info",
+        "sudo: Ein Passwort ist notwendig",
+        "sudo: unable to allocate pty: Device or resource busy",
+        "",
+    ] {
+        // 1 is fatal for each of these programs.
+        for program in ["curl", "rsync", "psql", "terraform"] {
+            let (run, attempts) = with(&scratch, "sudo", message, 1, &format!("sudo -n {program} x"));
+            run.code(1).stderr_contains("attempt 1 of 2 exited 1; next in");
+            assert_eq!(attempts, 2, "{program}: {message}");
+        }
+    }
+}
+
+#[test]
 fn what_the_program_says_behind_sudo_is_its_own() {
     let scratch = Scratch::new();
     // Only a warning: sudo has run the program.

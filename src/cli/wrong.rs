@@ -7,6 +7,7 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::hints::{Names, SEE, nearest, one_dash, unknown_option};
+use super::scan::{self, Words};
 use super::values::ValueError;
 use crate::error::Error;
 use crate::policy::verdict::profile::{Profile, TABLE};
@@ -17,7 +18,13 @@ pub(crate) fn explain(error: &clap::Error, definition: &Command, words: &[OsStri
     let names = Names::new(definition);
     let cause = cause(error, &names);
     // `-timeout 5` is read as `-t imeout`, and whatever is wrong with that is not what is wrong.
-    let mut options = words.iter().map_while(|word| word.to_str().filter(|word| *word != "--"));
+    // What follows the command's name is the command's own.
+    let end = match scan::read(definition, words) {
+        Words::Command { at, .. } => at,
+        Words::Help { .. } | Words::ValueMissing { .. } | Words::Unknown => words.len(),
+    };
+    let before = words.get(..end).unwrap_or_default();
+    let mut options = before.iter().map_while(|word| word.to_str().filter(|word| *word != "--"));
     match (cause, options.find_map(|word| one_dash(word, &names))) {
         (Error::Usage { cause, quote, .. }, Some(hint)) => Error::Usage { cause, hint, quote },
         (error, _) => error,

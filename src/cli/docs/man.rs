@@ -246,7 +246,8 @@ A start that failed for a cause that may pass is retried too, and its status is 
 Nothing was sent then, so `--not-idempotent` retries it as well
 # PROFILES
 `--profile auto` takes the profile by the base name of COMMAND, and looks through `sudo`, `doas`, `env`, `nice`,
-`ionice`, `nohup`, `time`, `timeout` and `stdbuf` where it knows their options; a program that has no profile gets none.
+`ionice`, `nohup`, `time`, `timeout`, `stdbuf`, `setsid`, `chrt` and
+`xvfb-run` where it knows their options; a program that has no profile gets none.
 A profile taken so judges failures; one that is named judges exit status 0 too.
 A status that a profile does not list, or that may mean either, is left to the rule after it, unless a line of the
 program's standard error settles it.

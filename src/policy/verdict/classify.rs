@@ -138,7 +138,19 @@ impl Rules {
             return None;
         }
         let line = Self::line(attempt, status).map(|(_, _, words)| words);
-        line.or_else(|| self.profiles.iter().find_map(|row| row.status(status)).map(|(_, reason)| reason))
+        line.or_else(|| {
+            let listed: Vec<_> = self.profiles.iter().filter_map(|row| row.status(status)).collect();
+            // Behind sudo the status may be sudo's own: then no row knows the cause.
+            let unclear = listed.len() > 1 && self.is_ambiguous(status);
+            listed.first().filter(|_| !unclear).map(|(_, reason)| *reason)
+        })
+        // A reason that says no more than the status does.
+        .filter(|reason| *reason != "error")
+    }
+
+    /// Whether a row says that this status has several causes.
+    fn is_ambiguous(&self, status: u8) -> bool {
+        self.profiles.iter().filter_map(|row| row.status(status)).any(|(class, _)| class == Class::Ambiguous)
     }
 
     /// The rules behind the user's conditions: profile, then defaults; and no repeat of what may have had its
@@ -227,8 +239,16 @@ impl Rules {
         if let Some((row, class, words)) = Self::line(attempt, status) {
             return Some((class, Rule::Line { name: row.name, words }));
         }
+        // A status that another row calls ambiguous may be that program's own (`sudo curl`), so the status
+        // alone proves nothing.
+        let ambiguous = self.is_ambiguous(status);
+        let decides = |class: &Class| match class {
+            Class::Retryable => true,
+            Class::Fatal => !ambiguous,
+            Class::Ambiguous => false,
+        };
         self.profiles.iter().find_map(|row| {
-            let (class, reason) = row.status(status).filter(|(class, _)| *class != Class::Ambiguous)?;
+            let (class, reason) = row.status(status).filter(|(class, _)| decides(class))?;
             Some((class, Rule::Profile { name: row.name, reason }))
         })
     }
@@ -336,6 +356,28 @@ mod tests {
             let success_on = Rules { success_on: vec![condition(text)], ..Rules::default() };
             assert_eq!(success_on.classify(&passing), Verdict::Retryable(Rule::StartMayPass));
         }
+    }
+
+    #[test]
+    fn a_status_that_may_be_a_wrapper_s_own_is_not_fatal_by_itself() {
+        let rows = |names: &[&str]| Rules {
+            profiles: names.iter().map(|name| Profile::named(name).unwrap()).collect(),
+            ..Rules::default()
+        };
+        let failed = attempt(Outcome::Exited(1));
+        for program in ["curl", "rsync", "terraform"] {
+            let alone = rows(&[program]);
+            assert!(matches!(alone.classify(&failed), Verdict::Fatal(Rule::Profile { .. })), "{program}");
+            for wrapper in ["sudo", "doas"] {
+                let wrapped = rows(&[program, wrapper]);
+                assert_eq!(wrapped.classify(&failed), Verdict::Retryable(Rule::AnyFailure), "{program}");
+                assert_eq!(wrapped.reason(&failed), None, "{program}");
+            }
+        }
+        // No other status of sudo is its own.
+        let wrapped = rows(&["curl", "sudo"]);
+        assert!(matches!(wrapped.classify(&attempt(Outcome::Exited(3))), Verdict::Fatal(_)));
+        assert_eq!(wrapped.reason(&attempt(Outcome::Exited(7))), Some("could not connect"));
     }
 
     #[test]

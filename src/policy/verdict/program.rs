@@ -41,6 +41,8 @@ enum Quirk {
     None,
     /// An operand before the command, after which no option follows: the duration of timeout.
     Operand,
+    /// A number before the command, which newer versions leave out for some policies: the priority of chrt.
+    Priority,
     /// `NAME=value` between the options, but not after `--`; not where the name is empty or a path (sudo).
     Between,
     /// `-`, then any words with `=` in them, after the options (env).
@@ -140,6 +142,37 @@ const TABLE: &[Wrapper] = &[
     },
     // stdbuf(1)
     Wrapper { name: "stdbuf", valued: b"eio", long_valued: &["error", "input", "output"], ..PLAIN },
+    // setsid(1)
+    Wrapper { name: "setsid", flags: b"cfw", long_flags: &["ctty", "fork", "wait"], ..PLAIN },
+    // chrt(1). Not: -m lists, -p is about a process that runs already.
+    Wrapper {
+        name: "chrt",
+        flags: b"abdfiorRv",
+        valued: b"DPT",
+        long_flags: &[
+            "all-tasks",
+            "batch",
+            "deadline",
+            "fifo",
+            "idle",
+            "other",
+            "reset-on-fork",
+            "rr",
+            "verbose",
+        ],
+        long_valued: &["sched-deadline", "sched-period", "sched-runtime"],
+        quirk: Quirk::Priority,
+        ..PLAIN
+    },
+    // xvfb-run(1)
+    Wrapper {
+        name: "xvfb-run",
+        flags: b"al",
+        valued: b"efnpsw",
+        long_flags: &["auto-servernum", "listen-tcp"],
+        long_valued: &["auth-file", "error-file", "server-args", "server-num", "wait", "xauth-protocol"],
+        ..PLAIN
+    },
 ];
 
 /// Finds the program that these words run: the first, or behind it what a wrapper runs. Linear.
@@ -191,6 +224,11 @@ impl Wrapper {
         }
         match self.quirk {
             Quirk::Operand => Some(at + 1),
+            Quirk::Priority => {
+                let word = words.get(at)?.as_ref();
+                let is_priority = !word.is_empty() && word.iter().all(u8::is_ascii_digit);
+                Some(at + usize::from(is_priority))
+            }
             Quirk::Behind => {
                 let dash = words.get(at)?.as_ref() == b"-";
                 let rest = words.get(at + usize::from(dash)..)?;
@@ -272,6 +310,14 @@ mod tests {
             ("doas -n -u www curl", "curl"),
             ("doas -uwww -- curl", "curl"),
             ("doas A=b curl", "A=b"),
+            ("setsid -w curl", "curl"),
+            ("setsid --fork --wait curl -f", "curl"),
+            ("chrt -f 10 curl", "curl"),
+            ("chrt --idle 0 curl", "curl"),
+            ("chrt -b curl", "curl"),
+            ("chrt -d -T 500000 --sched-period 1000000 0 curl", "curl"),
+            ("xvfb-run -a curl", "curl"),
+            ("xvfb-run --server-args=-screen -n 99 curl", "curl"),
             ("env curl", "curl"),
             ("env -i -u NAME -C /tmp A=b C= curl -i", "curl"),
             ("env -iuNAME curl", "curl"),

@@ -208,5 +208,7 @@ pub(super) const GIT: Profile = Profile {
         free("push").with(&[&["--no-verify"]]),
         free("pull").with(&[&["--ff-only", "--no-edit", "--rebase", "-r"]]),
     ])
-    .valued("Cc", &["--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env"]),
+    .valued("Cc", &["--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env"])
+    // Behind the subcommand -p means something else: `git fetch -p` prunes.
+    .paging("p", "pager."),
 };

@@ -86,11 +86,11 @@ pub(super) const DOAS: Profile = Profile {
         refusal(r"^doas: a tty is required$", "missing tty"),
         refusal(r"^doas: unknown (?:user|group)", "unknown user"),
         refusal(r"^doas: .*: command not found$", "command not found"),
-        refusal(r"^doas: .*: (?:Permission denied|No such file or directory)$", "failed execution"),
         refusal(
             r"^doas: (?:doas is not enabled|not installed setuid|invalid option )",
             "wrong setup or option",
         ),
+        refusal(r"^doas: .*: (?:Permission denied|No such file or directory)$", "failed execution"),
         refusal(r"^usage: doas \[", "usage"),
     ],
     unsent: &[],

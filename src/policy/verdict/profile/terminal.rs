@@ -17,6 +17,10 @@ pub(crate) struct Terminal {
     valued: &'static str,
     /// Long options whose value is the next word.
     long_valued: &'static [&'static str],
+    /// Letters of options that ask for a pager if they stand before the first operand.
+    paging: &'static str,
+    /// The beginning of values, before the first operand, that ask for a pager: `pager.fetch=true`.
+    paging_value: Option<&'static str>,
 }
 
 /// What holds for some arguments.
@@ -56,7 +60,8 @@ impl Rule {
 
 impl Terminal {
     /// It reads its standard input or /dev/tty, if anything, and starts nothing that reads keys.
-    pub(super) const FREE: Self = Self { rules: &[], otherwise: false, valued: "", long_valued: &[] };
+    pub(super) const FREE: Self =
+        Self { rules: &[], otherwise: false, valued: "", long_valued: &[], paging: "", paging_value: None };
 
     /// It may always need the terminal.
     pub(super) const NEEDED: Self = Self { otherwise: true, ..Self::FREE };
@@ -76,11 +81,53 @@ impl Terminal {
         Self { valued, long_valued, ..self }
     }
 
+    /// The same, of a program that starts a pager if one of these options, or a value that begins so, stands
+    /// before its first operand.
+    pub(super) const fn paging(self, letters: &'static str, value: &'static str) -> Self {
+        Self { paging: letters, paging_value: Some(value), ..self }
+    }
+
+    /// Whether the words before the first operand ask for a pager.
+    fn asks_for_pager(&self, arguments: &[&[u8]]) -> bool {
+        let is_value = |word: &[u8]| {
+            self.paging_value.is_some_and(|start| word.to_ascii_lowercase().starts_with(start.as_bytes()))
+        };
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            let [b'-', letters @ ..] = word else { return false };
+            if letters.is_empty() || letters == b"-" {
+                return false;
+            }
+            if letters.starts_with(b"-") {
+                if self.long_valued.iter().any(|option| option.as_bytes() == *word) {
+                    words.next();
+                }
+                continue;
+            }
+            let end = letters.iter().position(|letter| self.valued.as_bytes().contains(letter));
+            let flags = &letters[..end.unwrap_or(letters.len())];
+            if flags.iter().any(|letter| self.paging.as_bytes().contains(letter)) {
+                return true;
+            }
+            let value = end.and_then(|end| match letters.get(end + 1..) {
+                Some(value) if !value.is_empty() => Some(value),
+                _ => words.next().copied(),
+            });
+            if value.is_some_and(is_value) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether a command of these arguments may need the terminal.
     pub(crate) fn is_needed(&self, arguments: &[&[u8]]) -> bool {
         // Help is often a man page in a pager.
         if arguments.contains(&b"--help".as_slice()) {
             return *self != Self::FREE;
+        }
+        if self.asks_for_pager(arguments) {
+            return true;
         }
         let operands = self.operands(arguments);
         let fits = |rule: &&Rule| {
