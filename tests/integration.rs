@@ -30,6 +30,7 @@ mod input;
 mod job_control;
 mod key_file;
 mod limits;
+mod origin;
 mod pager;
 mod process;
 mod profiles;

@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use nix::sys::prctl;
 
 use super::child::{Command, Start, reap_all};
-use super::descendants::Before;
+use super::origin::Before;
 use super::running::{BEAT, Bounds, Note, Running, Voice};
 use super::signal::{Kind, Received, Signals, StartMask, is_ignored, stop_self};
 use super::stops::Stops;
@@ -354,7 +354,8 @@ impl Supervisor {
             adopts.map_err(Error::before_attempt)?;
             self.subreaper = true;
         }
-        let before = if limited { Before::now() } else { Before::default() };
+        let mut before = if limited { Before::now(environment) } else { Before::default() };
+        let marked = before.marked(environment);
         let terminal = if self.group == Group::Shared { Terminal::held() } else { None };
         let started = now();
         let mut stops = bounds.is_timed().then(Stops::new);
@@ -364,13 +365,14 @@ impl Supervisor {
             death_signal: bounds.limits.signal,
             ends: &ends,
         };
-        let child = command.start(environment, start);
+        let child = command.start(marked.as_deref().unwrap_or(environment), start);
         // Only what the command holds keeps them open.
         drop(ends);
         let child = match child {
             Ok(child) => child,
             Err(failure) => return Ok(Err(failure)),
         };
+        before.command_is(child.pid);
         let mut running = Running::new(&child, self.group, bounds, before, started);
         // The last look at the clock: a stop may come at any moment, not in the wait alone.
         let mut from = started;

@@ -1,17 +1,17 @@
-//! All that an attempt started, wherever it went: found by a walk over the process table, signalled
-//! through pidfds so that a reused pid is never hit.
+//! What lives below retry, found by a walk over the process table, and signals to it, sent through pidfds so that
+//! a reused pid is never hit.
 //!
-//! retry is a child subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)) wherever an attempt has a limit, so an
-//! orphan of the attempt comes to retry, and everything that it started stays below retry. What lived there
-//! before the attempt began, left by an earlier attempt or by a process that exec'ed into retry, is known
-//! by pid and start time and never touched.
+//! retry is a child subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)) wherever an attempt has a limit. The orphans of an
+//! attempt come to retry, and everything that the attempt started stays below retry. What else lives there is the
+//! subject of [`origin`](super::origin).
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, getpgid};
+use nix::unistd::{Pid, getpgid, getsid};
 
 use super::child::has_ended;
 use super::signal;
@@ -29,84 +29,21 @@ const HIDDEN: u64 = 0;
 
 /// One row of the process table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Row {
-    process: Process,
-    parent: i32,
-    group: i32,
-    state: State,
+pub(super) struct Row {
+    pub(super) process: Process,
+    pub(super) parent: i32,
+    pub(super) group: i32,
+    pub(super) session: i32,
+    pub(super) state: State,
 }
 
 /// What a process does, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Alive,
     Stopped,
     /// Dead, and only not reaped yet.
     Dead,
-}
-
-/// What lived below retry at one moment.
-#[derive(Debug, Default)]
-pub(crate) struct Before {
-    processes: BTreeSet<Process>,
-    /// Process groups of theirs, retry's own aside: whatever joins them later is theirs too.
-    groups: BTreeSet<i32>,
-}
-
-impl Before {
-    /// Remembers what lives below this process now.
-    pub(crate) fn now() -> Self {
-        // Usually nothing does, and one small file says so.
-        if matches!(fs::read("/proc/thread-self/children"), Ok(children) if children.is_empty()) {
-            return Self::default();
-        }
-        let own = own_group();
-        let mut before = Self::default();
-        for row in below(&table().unwrap_or_default(), own_pid(), &Self::default()) {
-            before.processes.insert(row.process);
-            if row.group != own {
-                before.groups.insert(row.group);
-            }
-        }
-        before
-    }
-
-    /// Adds what the processes that lived there have started since: it is as much theirs, also once they are
-    /// gone and it has come to retry.
-    pub(crate) fn grow(&mut self) {
-        if self.is_empty() {
-            return;
-        }
-        let own = own_group();
-        let table = table().unwrap_or_default();
-        let roots = table.iter().filter(|row| self.holds(row)).map(|row| row.process.pid);
-        for root in roots.collect::<Vec<_>>() {
-            for row in below(&table, root, &Self::default()) {
-                self.processes.insert(row.process);
-                if row.group != own {
-                    self.groups.insert(row.group);
-                }
-            }
-        }
-    }
-
-    /// Whether nothing lived there.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.processes.is_empty()
-    }
-
-    fn holds(&self, row: &Row) -> bool {
-        let hidden = Process { start: HIDDEN, ..row.process };
-        self.processes.contains(&row.process)
-            || self.processes.contains(&hidden)
-            || self.groups.contains(&row.group)
-    }
-}
-
-/// What lives below this process now and did not before, parents first; none where /proc does not tell.
-pub(crate) fn since(before: &Before) -> Option<Vec<Process>> {
-    let rows = below(&table()?, own_pid(), before);
-    Some(rows.into_iter().filter(|row| row.state != State::Dead).map(|row| row.process).collect())
 }
 
 /// A process that a walk has just found.
@@ -139,19 +76,21 @@ impl Found {
     }
 }
 
-/// Visits what lives below this process and did not before, each process before its children, and goes on to
-/// the children if `visit` says so. It reads the kernel's lists of children (proc_pid_children(5)) instead of the
+/// Visits what lives below this process, each process before its children, and goes on to the children if `visit`
+/// says so. It leaves out what `takes` refuses, with all that is below it; `takes` also gets to know whether the
+/// process is listed as a child of this one. The walk reads the kernel's lists of children (proc_pid_children(5)) instead of the
 /// whole table, so it can keep up with a chain of processes that fork and exit.
 ///
 /// If `visit` kills, a list is read after the visit: the process forks no more. Otherwise it is read before, and
 /// does not have what a handler of a signal starts. A walk that kills also sends KILL to all own children first,
-/// if nothing lived here before. Their pids stay theirs until they are reaped.
+/// if all of them are to be visited (`takes_all`). Their pids stay theirs until they are reaped.
 ///
 /// The lists may miss what moves while they are read, so nothing found does not mean that nothing is left.
 /// It ends early when `enough` says so. False if there are no such lists.
-pub(crate) fn walk(
-    before: &Before,
+pub(super) fn walk(
     kills: bool,
+    takes_all: bool,
+    mut takes: impl FnMut(&Row, bool) -> bool,
     enough: impl Fn() -> bool,
     mut visit: impl FnMut(&Found) -> bool,
 ) -> bool {
@@ -160,7 +99,7 @@ pub(crate) fn walk(
     }
     let own = own_pid();
     let first: Vec<i32> = listed_children(own).collect();
-    for pid in first.iter().filter(|_| kills && before.is_empty()) {
+    for pid in first.iter().filter(|_| kills && takes_all) {
         // Another user's process shows when it is looked at.
         let _ = signal::send(*pid, libc::SIGKILL);
     }
@@ -177,8 +116,11 @@ pub(crate) fn walk(
             // While the handle is open, the pid cannot pass to another process unseen.
             let handle = pidfd_open(pid).ok();
             let row = fs::read(format!("/proc/{pid}/stat")).ok().and_then(|stat| parse(pid, &stat));
+            // The kernel lists children also if /proc hides them, and the pid is still that of the child.
+            let row =
+                row.or_else(|| hidden(pid, parent).filter(|_| listed_children(parent).any(|c| c == pid)));
             let is_below = |row: &Row| row.parent == parent || row.parent == own;
-            let Some(row) = row.filter(|row| is_below(row) && !before.holds(row)) else { continue };
+            let Some(row) = row.filter(|row| is_below(row) && takes(row, parent == own)) else { continue };
             let (process, group, dead) = (row.process, row.group, row.state == State::Dead);
             let found = Found { process, parent: row.parent, group, dead, handle };
             let mut children = if kills || dead { Vec::new() } else { listed_children(pid).collect() };
@@ -208,22 +150,23 @@ fn listed_children(pid: i32) -> impl Iterator<Item = i32> {
     std::iter::once(pid).flat_map(list).chain(others)
 }
 
-fn own_pid() -> i32 {
+pub(super) fn own_pid() -> i32 {
     std::process::id().cast_signed()
 }
 
-fn own_group() -> i32 {
-    nix::unistd::getpgrp().as_raw()
+/// Whether this process has no child at all, as far as /proc tells.
+pub(super) fn has_no_children() -> bool {
+    matches!(fs::read(children_file()), Ok(children) if children.is_empty())
 }
 
-/// The rows below `root`, parents first; what was there before is left out with all that is below it.
-fn below(table: &[Row], root: i32, before: &Before) -> Vec<Row> {
+/// The rows below `root`, parents first.
+pub(super) fn below(table: &[Row], root: i32) -> Vec<Row> {
     let mut found = Vec::new();
     let mut parents = vec![root];
     let mut seen = BTreeSet::from([root]);
     while let Some(parent) = parents.pop() {
         for row in table.iter().filter(|row| row.parent == parent) {
-            if !before.holds(row) && seen.insert(row.process.pid) {
+            if seen.insert(row.process.pid) {
                 found.push(*row);
                 parents.push(row.process.pid);
             }
@@ -234,7 +177,7 @@ fn below(table: &[Row], root: i32, before: &Before) -> Vec<Row> {
 
 /// The process table, as far as /proc shows it, with all children of this process. None if /proc is not mounted
 /// or shows another pid namespace, or if no descriptor is left to read it.
-fn table() -> Option<Vec<Row>> {
+pub(super) fn table() -> Option<Vec<Row>> {
     if !proc_is_ours() {
         return None;
     }
@@ -249,24 +192,32 @@ fn table() -> Option<Vec<Row>> {
         }
     }
     let seen: BTreeSet<i32> = rows.iter().map(|row| row.process.pid).collect();
-    rows.extend(children().into_iter().filter(|pid| !seen.contains(pid)).filter_map(hidden));
+    rows.extend(
+        children().into_iter().filter(|pid| !seen.contains(pid)).filter_map(|pid| hidden(pid, own_pid())),
+    );
     Some(rows)
 }
 
 /// The pids of this process's children (proc_pid_children(5)), those included that hidepid hides elsewhere in
 /// /proc. None of them passes to another process before this one reaps it.
 fn children() -> Vec<i32> {
-    let list = fs::read_to_string(format!("/proc/self/task/{}/children", own_pid())).unwrap_or_default();
+    let list = fs::read_to_string(children_file()).unwrap_or_default();
     list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn children_file() -> String {
+    format!("/proc/self/task/{}/children", own_pid())
 }
 
 /// The row of a child that the rest of /proc does not show: it belongs to another user, or its program may not be
 /// read, and /proc is mounted with hidepid (proc(5)).
-fn hidden(pid: i32) -> Option<Row> {
-    let group = getpgid(Some(Pid::from_raw(pid))).ok()?.as_raw();
+fn hidden(pid: i32, parent: i32) -> Option<Row> {
+    let id = Some(Pid::from_raw(pid));
+    let (group, session) = (getpgid(id).ok()?.as_raw(), getsid(id).ok()?.as_raw());
     let state = if has_ended(pid) { State::Dead } else { State::Alive };
+    let process = Process { pid, start: HIDDEN };
     // It may have been started since the table was read.
-    row(pid).or(Some(Row { process: Process { pid, start: HIDDEN }, parent: own_pid(), group, state }))
+    row(pid).or(Some(Row { process, parent, group, session, state }))
 }
 
 /// Whether /proc has the pids that this process uses.
@@ -281,6 +232,31 @@ fn row(pid: i32) -> Option<Row> {
     parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Whether a process below this one has this pid and is not dead.
+pub(super) fn is_alive(pid: i32) -> bool {
+    match row(pid) {
+        Some(row) => row.state != State::Dead,
+        // /proc hides it, or it is gone.
+        None => getpgid(Some(Pid::from_raw(pid))).is_ok() && !has_ended(pid),
+    }
+}
+
+/// Where the stack of a living process begins (proc_pid_stat(5), field 28); 0 while it is within execve(2), and does
+/// not have its environment yet.
+pub(super) fn stack(pid: i32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse(pid, &stat).filter(|row| row.state != State::Dead)?;
+    let end = stat.iter().rposition(|b| *b == b')')?;
+    // Field 3 follows the name.
+    let fields: Vec<&str> =
+        std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3).and_then(|field| field.parse().ok());
+    let (stack, arguments): (u64, u64) = (field(28)?, field(48)?);
+    // execve(2) puts both at the same place at first. Later the stack begins below the arguments, and that is the
+    // last thing it does: before that it sets where the environment is.
+    Some(if stack < arguments { stack } else { 0 })
+}
+
 /// Reads a line of proc_pid_stat(5). The name, the second field, may hold anything, so what follows its
 /// last closing bracket is read.
 fn parse(pid: i32, stat: &[u8]) -> Option<Row> {
@@ -289,8 +265,9 @@ fn parse(pid: i32, stat: &[u8]) -> Option<Row> {
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    // Field 20 and field 22; the next one is field 6.
-    let threads = fields.nth(20 - 6)?;
+    let session = fields.next()?.parse().ok()?;
+    // Field 20 and field 22; the next one is field 7.
+    let threads = fields.nth(20 - 7)?;
     let start = fields.nth(1)?.parse().ok()?;
     let state = match state {
         // The first thread may be gone while others go on.
@@ -300,10 +277,31 @@ fn parse(pid: i32, stat: &[u8]) -> Option<Row> {
         "T" | "t" => State::Stopped,
         _ => State::Alive,
     };
-    Some(Row { process: Process { pid, start }, parent, group, state })
+    Some(Row { process: Process { pid, start }, parent, group, session, state })
 }
 
 impl Process {
+    #[cfg(test)]
+    pub(super) fn new(pid: i32, start: u64) -> Self {
+        Self { pid, start }
+    }
+
+    /// The child with this pid, also if /proc hides it.
+    pub(super) fn child(pid: i32) -> Self {
+        Self::with_pid(pid).unwrap_or(Self { pid, start: HIDDEN })
+    }
+
+    /// Whether both are the same process. A child that /proc hides now may have been seen before, and the other way
+    /// round: its program, and its user with a set-uid program, change by execve(2).
+    pub(super) fn is(self, other: Self) -> bool {
+        self.pid == other.pid && (self.start == other.start || self.start == HIDDEN || other.start == HIDDEN)
+    }
+
+    /// All processes that have had or will have this pid.
+    pub(super) fn any_start(self) -> RangeInclusive<Self> {
+        Self { start: u64::MIN, ..self }..=Self { start: u64::MAX, ..self }
+    }
+
     /// The process that has this pid now.
     pub(crate) fn with_pid(pid: i32) -> Option<Self> {
         row(pid).map(|row| row.process)
@@ -344,7 +342,7 @@ impl Process {
 
     /// Whether the pid is still that of this process, as far as /proc tells.
     fn may_have_its_pid(self) -> bool {
-        Self::with_pid(self.pid).is_none_or(|now| now == self || self.start == HIDDEN)
+        Self::with_pid(self.pid).is_none_or(|now| now.is(self))
     }
 }
 
@@ -386,7 +384,8 @@ pub(crate) fn property(bytes: &[u8]) {
     }
     let name =
         [b"7 (".as_slice(), bytes, b") T 5 6 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 0 0"].concat();
-    let row = Row { process: Process { pid: 7, start: 12345 }, parent: 5, group: 6, state: State::Stopped };
+    let process = Process { pid: 7, start: 12345 };
+    let row = Row { process, parent: 5, group: 6, session: 7, state: State::Stopped };
     assert_eq!(parse(7, &name), Some(row));
 }
 
@@ -405,12 +404,10 @@ mod tests {
 
     #[test]
     fn a_name_with_brackets_and_spaces_does_not_confuse() {
-        let line = b"77 (a) b) R 5 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 0 0";
+        let line = b"77 (a) b) R 5 7 8 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 0 0";
         let row = parse(77, line).unwrap();
-        assert_eq!(
-            row,
-            Row { process: Process { pid: 77, start: 12345 }, parent: 5, group: 7, state: State::Alive }
-        );
+        let process = Process { pid: 77, start: 12345 };
+        assert_eq!(row, Row { process, parent: 5, group: 7, session: 8, state: State::Alive });
         assert_eq!(parse(77, b"77 (x"), None);
         assert_eq!(parse(77, b"77 (x) Z 5"), None);
     }
@@ -418,41 +415,23 @@ mod tests {
     #[test]
     fn this_process_is_in_the_table_as_it_is() {
         let own = table().unwrap().into_iter().find(|row| row.process.pid == own_pid()).unwrap();
-        assert_eq!(own.group, own_group());
+        assert_eq!(own.group, nix::unistd::getpgrp().as_raw());
         assert_eq!(own.state, State::Alive);
     }
 
-    fn tree(rows: &[(i32, i32, i32)]) -> Vec<Row> {
-        let row = |(pid, parent, group)| Row {
+    #[test]
+    fn parents_come_before_their_children_and_others_are_left_out() {
+        let row = |(pid, parent)| Row {
             process: Process { pid, start: 1 },
             parent,
-            group,
+            group: 1,
+            session: 1,
             state: State::Alive,
         };
-        rows.iter().copied().map(row).collect()
-    }
-
-    fn pids(rows: &[Row]) -> Vec<i32> {
-        let mut pids: Vec<i32> = rows.iter().map(|row| row.process.pid).collect();
-        pids.sort_unstable();
-        pids
-    }
-
-    #[test]
-    fn what_was_there_before_is_left_out_with_its_children_and_its_group() {
-        // 1 is retry. 2 was there with its child 3; 4 is the attempt with 5; 6 is a later orphan of 2's.
-        let table = tree(&[(2, 1, 2), (3, 2, 3), (4, 1, 4), (5, 4, 5), (6, 1, 2), (9, 8, 9)]);
-        let before =
-            Before { processes: BTreeSet::from([Process { pid: 2, start: 1 }]), groups: BTreeSet::from([2]) };
-        assert_eq!(pids(&below(&table, 1, &before)), [4, 5]);
-        assert_eq!(pids(&below(&table, 1, &Before::default())), [2, 3, 4, 5, 6]);
-    }
-
-    #[test]
-    fn a_pid_that_went_to_another_process_is_another() {
-        let table = tree(&[(2, 1, 2)]);
-        let before =
-            Before { processes: BTreeSet::from([Process { pid: 2, start: 2 }]), ..Before::default() };
-        assert_eq!(pids(&below(&table, 1, &before)), [2]);
+        let table = [(5, 4), (4, 1), (2, 1), (3, 2), (9, 8)].map(row);
+        let pids: Vec<i32> = below(&table, 1).iter().map(|row| row.process.pid).collect();
+        let at = |pid| pids.iter().position(|found| *found == pid);
+        assert_eq!(pids.len(), 4, "{pids:?}");
+        assert!(at(4) < at(5) && at(2) < at(3) && at(9).is_none(), "{pids:?}");
     }
 }

@@ -12,7 +12,8 @@ use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
 use signal_hook::consts::{SIGCONT, SIGKILL, SIGWINCH};
 
 use super::child::{Change, Child, REAPED, has_ended, next_change, none_left};
-use super::descendants::{Before, Found, Process, since, walk};
+use super::descendants::{Found, Process};
+use super::origin::Before;
 use super::signal::{Kind, Received, send, stop_self};
 use super::terminal::{Group, Terminal, is_watched_by_a_shell};
 use super::wait::now;
@@ -462,6 +463,7 @@ impl Running {
         // The first round is to find everything.
         let mut limit = if self.killed.is_empty() { start.saturating_add(WHOLE) } else { until };
         let mut round = Round::new(signal, numbers);
+        self.before.grow();
         self.send_group(&mut round);
         let mut quiet = 0;
         while quiet < QUIET {
@@ -491,8 +493,8 @@ impl Running {
         round.moved = false;
         round.sent_before = round.sent.clone();
         let (strike, killed) = (round.kills(), &mut self.killed);
-        if !walk(&self.before, strike, || now() >= limit, |found| round.visit(found, killed)) {
-            for process in since(&self.before).unwrap_or_default() {
+        if !self.before.walk(strike, || now() >= limit, |found| round.visit(found, killed)) {
+            for process in self.before.attempts().unwrap_or_default() {
                 round.reach(process, &mut self.killed);
             }
         }
@@ -500,24 +502,26 @@ impl Running {
 
     /// Sends to the command's own group, if it has one. That reaches all of its members at once: no fork
     /// escapes it, as kill(2) and fork(2) exclude each other in the kernel.
-    fn send_group(&self, round: &mut Round<'_>) {
+    fn send_group(&mut self, round: &mut Round<'_>) {
+        if self.group == Group::Shared {
+            return;
+        }
         // Once the command is reaped, only a member keeps the number of the group from being another's.
-        let is_ours = || {
-            let alive = since(&self.before);
-            alive.is_none_or(|alive| alive.iter().any(|process| group_of(*process) == self.pid))
-        };
-        if self.group == Group::Own && (self.ended.is_none() || is_ours()) {
-            for number in round.numbers {
-                if send(-self.pid, *number).is_ok() {
-                    round.group = Some(self.pid);
-                }
+        let is_ours = self.ended.is_none()
+            || self
+                .before
+                .attempts()
+                .is_none_or(|alive| alive.iter().any(|process| group_of(*process) == self.pid));
+        for number in round.numbers.iter().filter(|_| is_ours) {
+            if send(-self.pid, *number).is_ok() {
+                round.group = Some(self.pid);
             }
         }
     }
 
     /// Whether nothing of the attempt lives. As a child subreaper retry gets every orphan, so while anything
     /// lives below it, it has a child; where older processes live there too, the walk has to tell them apart.
-    fn nothing_left(&self) -> bool {
+    fn nothing_left(&mut self) -> bool {
         if self.ended.is_none() {
             return false;
         }
@@ -525,12 +529,13 @@ impl Running {
             return none_left();
         }
         // Twice: what forks and exits without end may pass between the rows of one walk.
-        (0..2).all(|_| since(&self.before).is_some_and(|alive| alive.is_empty()))
+        (0..2).all(|_| self.before.nothing_lives())
     }
 
     /// The outcome, once there is nothing more to do for it.
-    pub(crate) fn finished(&self, now: Duration) -> Option<Outcome> {
-        match self.state {
+    pub(crate) fn finished(&mut self, now: Duration) -> Option<Outcome> {
+        let state = self.state;
+        match state {
             State::Running => self.ended.clone(),
             State::Terminating { limit, .. } => self.nothing_left().then(|| self.cut(limit, Vec::new())),
             State::Killing { limit, .. } if self.nothing_left() => Some(self.cut(limit, Vec::new())),
@@ -543,12 +548,12 @@ impl Running {
     }
 
     /// What was sent KILL and is still there.
-    fn left(&self) -> Vec<Survivor> {
+    fn left(&mut self) -> Vec<Survivor> {
         let survivor = |pid, sent| match sent {
             Err(Errno::EPERM) => Survivor { pid: Some(pid), why: Alive::Foreign },
             _ => Survivor { pid: Some(pid), why: Alive::Unkillable },
         };
-        let alive = since(&self.before).unwrap_or_default();
+        let alive = self.before.attempts().unwrap_or_default();
         let mut left: Vec<Survivor> = alive.iter().map(|p| survivor(p.pid, p.send(&[SIGKILL]))).collect();
         // /proc may hide the command, or all.
         if self.ended.is_none() && alive.iter().all(|p| p.pid != self.pid) {

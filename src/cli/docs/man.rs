@@ -440,6 +440,8 @@ how many attempts there are in all; empty where there is no limit
 the exit status of the attempt before: 128+N after a signal, 124 after a timeout; empty at the first
 : `RETRY_IDEMPOTENCY_KEY`
 the key of this run, the same for all its attempts
+: `RETRY_ORIGIN`
+marks what the attempt starts, for `retry` itself; only with a limit, and only if other processes lived below `retry` before
 
 `TMPDIR` is where what does not fit into memory is kept, in files without a name; /tmp without it.
 
@@ -536,8 +538,10 @@ A command that a handler of `--signal` starts is not sent that signal; KILL ends
 No attempt begins before that is done.
 The terminal's modes stay as the command has left them, such as the echo that a question for a password has turned off;
 `stty sane` mends that.
-Background processes of an attempt that ended by itself are left alone; a daemon that one of them starts while a later
-attempt runs may be taken for that one's.
+Background processes of an attempt that ended by itself are left alone, and so is everything that they start later.
+If such processes exist, `retry` marks the commands of later attempts by the variable `RETRY_ORIGIN`, to recognize
+daemons whose parents have ended.
+A daemon that has cleared its environment may then be taken for theirs and survive a timeout.
 Time that `retry` itself spends stopped does not count against the timeout: to the millisecond after ^Z, to about a
 second after a SIGSTOP.
 If `retry` is killed by KILL, the command is sent `--signal`, but not what it started, and not a set-uid command.

@@ -1,0 +1,151 @@
+//! A timeout ends what the attempt started, and nothing that lived below retry before, nor what that starts during the
+//! attempt. Each side forks twice and makes a session of its own, so that no parent tells whose a process is.
+
+use std::thread;
+
+use crate::support::process::{self, Doomed};
+use crate::support::retry::BINARY;
+use crate::support::{Log, Retry, Run, Scratch, retry};
+
+/// Timeouts to try, until one is long enough for what is to happen before it.
+const TIMEOUTS: [&str; 3] = ["0.6", "4", "16"];
+
+/// A shell function that makes a daemon and leaves its pid in a file. It is started with `$2...`.
+const DAEMON: &str = r#"daemon() { file=$1; shift; ("$@" sh -c 'sleep 300 & echo $! >>"$0"' "$file" &); }"#;
+
+/// Waits in the shell until the attempt says go, and makes a daemon with `how`.
+fn makes_theirs(how: &str) -> String {
+    format!("{DAEMON}; until [ -e \"$GO\" ]; do sleep 0.01; done; daemon \"$THEIRS\" {how}")
+}
+
+/// The attempt: says go, makes a daemon with `how`, and never ends.
+fn makes_ours(how: &str) -> String {
+    format!("{DAEMON}; >\"$GO\"; daemon \"$OURS\" {how}; exec sleep 300")
+}
+
+/// What a run with a timeout has left.
+struct Left {
+    run: Run,
+    theirs: Vec<Doomed>,
+    ours: Vec<Doomed>,
+}
+
+/// The processes that have left a pid in this log and live.
+fn living(log: &Log) -> Vec<Doomed> {
+    let pids = log.lines().into_iter().map(|pid| pid.parse().unwrap());
+    pids.filter(|pid| process::alive(*pid)).map(Doomed::new).collect()
+}
+
+/// Runs what `make` makes for a timeout until both sides have made their daemon.
+#[track_caller]
+fn timed_out(make: impl Fn(&str) -> Retry) -> Left {
+    for timeout in TIMEOUTS {
+        let scratch = Scratch::new();
+        let (theirs, ours) = (scratch.log("theirs"), scratch.log("ours"));
+        let run = make(timeout)
+            .env("GO", scratch.join("go"))
+            .env("THEIRS", theirs.path())
+            .env("OURS", ours.path())
+            .run();
+        let made = theirs.lines().len() == 2 && ours.lines().len() == 1;
+        let (theirs, ours) = (living(&theirs), living(&ours));
+        if made {
+            run.code(124);
+            return Left { run, theirs, ours };
+        }
+    }
+    panic!("the daemons are missing");
+}
+
+/// The attempt is gone, and the others live.
+#[track_caller]
+fn check(what: &str, left: &Left) {
+    let Left { run, theirs, ours } = left;
+    run.check(theirs.len() == 2 && ours.is_empty(), &format!("{what}: {theirs:?} alive, and {ours:?} not"));
+    assert!(!run.stderr.contains("still alive"), "{what}: {}", run.stderr);
+}
+
+#[test]
+fn a_timeout_spares_what_a_service_starts_that_lived_before_retry() {
+    thread::scope(|scope| {
+        for (ends, how) in [("exit", "setsid"), ("exec sleep 300", "setsid"), ("exit", "setsid env -i")] {
+            scope.spawn(move || {
+                let service = format!("{}; {ends}", makes_theirs(how));
+                // The shell that exec's leaves its own pid: one of two lines, and the only one if it ends.
+                let script = r#"sh -c "$SERVICE" & sleep 300 & echo $! >>"$THEIRS"
+                    exec "$0" --timeout "$TIMEOUT" -n 1 -- sh -c "$COMMAND""#;
+                let left = timed_out(|timeout| {
+                    let shell = Retry::new("sh").args(["-c", script, BINARY]);
+                    let shell = shell.env("SERVICE", &service).env("COMMAND", makes_ours("setsid"));
+                    shell.env("TIMEOUT", timeout)
+                });
+                check(&format!("{ends}, {how}"), &left);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_timeout_spares_what_an_earlier_attempt_left_and_what_that_starts() {
+    thread::scope(|scope| {
+        for (how_it_was_left, theirs, ours) in [
+            ("sh -c", "setsid", "setsid"),
+            // Without an environment: of the older processes all carry the key of the run.
+            ("sh -c", "setsid", "env -i setsid"),
+            // Nor does its environment tell, but its session.
+            ("setsid sh -c", "env -i", "setsid"),
+        ] {
+            scope.spawn(move || {
+                let command = format!(
+                    "if [ $RETRY_ATTEMPT = 1 ]; then {how_it_was_left} \"$LEFT\" & echo $! >>\"$THEIRS\"; exit 1; fi; {}",
+                    makes_ours(ours)
+                );
+                let service = format!("{}; exec sleep 300", makes_theirs(theirs));
+                let left = timed_out(|timeout| {
+                    let options = ["-v", "-n", "2", "-d", "0", "--timeout", timeout];
+                    retry().args(options).sh(&command).env("LEFT", &service)
+                });
+                check(&format!("{how_it_was_left}, {theirs}, {ours}"), &left);
+            });
+        }
+    });
+}
+
+#[test]
+fn only_a_command_with_older_processes_and_a_limit_is_marked() {
+    let script = r#"[ $RETRY_ATTEMPT = 2 ] || { sleep 300 >&2 & echo $! >>"$LOG"; }
+        env >"$LOG.$RETRY_ATTEMPT"; exit 1"#;
+    for (options, marks) in [(&["--timeout", "60"][..], 1), (&[], 0)] {
+        let scratch = Scratch::new();
+        let log = scratch.log("log");
+        let run = retry().args(options).args(["-n", "2", "-d", "0"]).sh(script).env("LOG", log.path()).run();
+        let _left = living(&log);
+        run.code(1);
+        let names = |attempt: u32| -> Vec<String> {
+            let text = std::fs::read_to_string(scratch.join(format!("log.{attempt}"))).unwrap();
+            text.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect()
+        };
+        let (first, second) = (names(1), names(2));
+        let added: Vec<&String> = second.iter().filter(|name| !first.contains(name)).collect();
+        assert_eq!(added, vec!["RETRY_ORIGIN"; marks], "{options:?}");
+    }
+}
+
+#[test]
+fn a_retry_within_an_attempt_leaves_the_outer_mark() {
+    // The inner run has an older process of its own, and is not told of by its command's daemon's parents.
+    let inner = format!(
+        "sleep 300 >&2 & exec {BINARY} --timeout 100 -n 1 -- sh -c \"{DAEMON}; $INNER\"",
+        DAEMON = DAEMON.replace('"', "\\\"").replace('$', "\\$"),
+    );
+    let command = format!(
+        "if [ $RETRY_ATTEMPT = 1 ]; then sh -c \"$LEFT\" & echo $! >>\"$THEIRS\"; exit 1; fi; >\"$GO\"; {inner}"
+    );
+    let service = format!("{}; exec sleep 300", makes_theirs("setsid"));
+    let left = timed_out(|timeout| {
+        let retry =
+            retry().args(["-n", "2", "-d", "0", "--kill-after", "0", "--timeout", timeout]).sh(&command);
+        retry.env("LEFT", &service).env("INNER", "daemon \"$OURS\" setsid; exec sleep 300")
+    });
+    check("nested", &left);
+}
