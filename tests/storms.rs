@@ -103,24 +103,17 @@ fn a_storm_does_not_keep_a_wait_from_its_end() {
 #[test]
 fn a_notice_that_comes_while_retry_starts_does_not_kill_it() {
     need!("strace");
-    let scratch = Scratch::new();
-    let key = scratch.join("key");
-    // retry reads the key file before it takes its signals, and is held there.
-    let strace = Retry::new("strace").args(["-qq", "-o", "/dev/null", "-P"]).arg(&key);
-    let strace = strace.args(["-e", "trace=openat", "-e", "inject=openat:delay_enter=1000000:when=1"]);
-    let key = format!("file:{}", key.display());
-    let running = strace.arg(BINARY).args(["-n", "1", "--idempotency-key", &key]).sh("exit 7");
-    let running = running.limit(BOUNDED).spawn();
+    // retry is held after it has blocked the notices, before it reads its options and takes the other signals.
+    let inject = "inject=rt_sigprocmask:delay_exit=1000000:when=1";
+    let strace =
+        Retry::new("strace").args(["-qq", "-o", "/dev/null", "-e", "trace=rt_sigprocmask", "-e", inject]);
+    let running = strace.arg(BINARY).args(["-n", "1"]).sh("exit 7").limit(BOUNDED).spawn();
     let mut pid = 0;
     wait_until("retry is held", || {
         let below = descendants_of(running.pid()).into_iter().filter_map(Entry::read);
         pid = below.filter(|entry| entry.name == "retry").map(|entry| entry.pid).next().unwrap_or(0);
-        // Nothing else of its stops takes so long.
-        let held = || {
-            thread::sleep(Duration::from_millis(5));
-            process::state(pid) == Some('t')
-        };
-        pid != 0 && (0..20).all(|_| held())
+        let blocked = process::signals(pid, "SigBlk:");
+        blocked.contains(&Signal::SIGUSR1) && !blocked.contains(&Signal::SIGTERM)
     });
     process::send(pid, Signal::SIGUSR1);
     let run = running.wait_bounded();

@@ -81,6 +81,13 @@ pub(crate) fn state(pid: i32) -> Option<char> {
     Entry::read(pid).map(|e| e.state)
 }
 
+/// The signals in a line of `/proc/PID/status` (proc_pid_status(5)): `SigBlk:`, `ShdPnd:` and the like; none if there is no such process.
+pub(crate) fn signals(pid: i32, line: &str) -> Vec<Signal> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix(line)?.trim(), 16).ok());
+    Signal::iterator().filter(|signal| mask.unwrap_or(0) & (1 << (*signal as u64 - 1)) != 0).collect()
+}
+
 /// Whether `pid` is stopped by a signal.
 pub(crate) fn stopped(pid: i32) -> bool {
     matches!(state(pid), Some('T' | 't'))
