@@ -108,8 +108,48 @@ fn a_file_system_that_is_read_only_is_said_before_the_first_attempt() {
     }
 }
 
+#[test]
+fn a_full_file_system_is_said_before_the_first_attempt() {
+    let fail = format!("{BINARY} -qq -n1 --state state --breaker b false");
+    for (size, before) in [
+        // No block is left, with the lock file and without it, and with a record.
+        ("size=64k", "mkdir state; cat /dev/zero >fill".to_owned()),
+        ("size=64k", "mkdir state; : >state/b.json.lock; cat /dev/zero >fill".to_owned()),
+        ("size=64k", format!("{fail}; test -s state/b.json || exit 98; cat /dev/zero >fill")),
+        // No inode is left: the root and three more are taken.
+        ("size=1m,nr_inodes=4", "mkdir state; : >state/b.json.lock; : >fill".to_owned()),
+    ] {
+        let scratch = Scratch::new();
+        let script = format!(
+            "mount -t tmpfs -o {size} tmpfs {0} || exit 99
+             cd {0} && {{ {before}; }} 2>/dev/null
+             exec {BINARY} -q --state {0}/state --breaker b -- sh -c 'echo {RAN} >&2'",
+            scratch.path().display()
+        );
+        let Some(run) = with_mounts(&script) else { return };
+        run.continues_without("breaker b", "No space left on device");
+    }
+}
+
+#[test]
+fn a_name_with_no_room_for_what_stands_beside_it_is_said_before_the_first_attempt() {
+    let scratch = Scratch::new();
+    // `.lock` fits behind 248 bytes, and `.retry-tmp` does not.
+    for (length, fits) in [(245, true), (248, false)] {
+        let path = scratch.join("x".repeat(length));
+        let name = path.to_str().unwrap();
+        let run = quiet(scratch.path(), &["--breaker", name]);
+        if fits {
+            run.code(0).stderr("ran\n");
+        } else {
+            run.code(0).stderr_contains("continuing without breaker").stderr_contains("File name too long");
+            run.check(run.stderr.ends_with("\nran\n"), "said before the attempt");
+        }
+    }
+}
+
 /// The binary for a user without any power. None unless this is run by root.
-fn nobody(scratch: &Scratch) -> Option<impl Fn() -> Retry> {
+pub(crate) fn nobody(scratch: &Scratch) -> Option<impl Fn() -> Retry> {
     if !Uid::effective().is_root() {
         return None;
     }

@@ -13,7 +13,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::{AccessFlags, access};
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::clock::{Stamp, boot};
 use super::files::{PRIVATE, SAFE, belongs_to, errno, is_file, make_directory, owner_of};
@@ -204,15 +205,18 @@ impl Store {
         Lock::open(&self.beside(LOCK), none).ok().map(|lock| ask(&lock))
     }
 
-    /// Whether a change could be written later, as far as that can be told without one: the directory can be written,
-    /// and the lock file be opened. What is missing is made.
+    /// Whether this run could write a change later, as far as it can tell without a write: it may write the
+    /// directory, it can open the lock file, and the file system has room for another file. Makes a directory and a
+    /// lock file that are missing.
     ///
     /// # Errors
     /// Why it could not.
     pub(super) fn ready(&mut self) -> Result<(), Trouble> {
         if self.lock.is_none() {
             self.check_directory()?;
-            self.lock = Some(self.open_lock()?);
+            let lock = self.open_lock()?;
+            self.check_room()?;
+            self.lock = Some(lock);
         }
         Ok(())
     }
@@ -234,6 +238,26 @@ impl Store {
                 Err(Trouble::System { doing: "use the directory", path: directory.to_owned(), errno })
             }
         }
+    }
+
+    /// Checks that the file system has room for a new record: a block, an inode, and a name of its length. A
+    /// change writes a new file before it gives up the old one, so an existing record does not help.
+    fn check_room(&self) -> Result<(), Trouble> {
+        let full = |errno| Err(self.system("write", NEW, errno));
+        // Not every file system answers. The write itself decides then.
+        let Ok(room) = statvfs(self.path.parent().unwrap_or(&self.path)) else { return Ok(()) };
+        let root = geteuid().is_root();
+        let (blocks, inodes) = match root {
+            true => (room.blocks_free(), room.files_free()),
+            false => (room.blocks_available(), room.files_available()),
+        };
+        // A total of 0 means that the file system sets no limit, or counts none: btrfs makes inodes as it goes.
+        if (room.blocks() > 0 && blocks == 0) || (room.files() > 0 && inodes == 0) {
+            return full(Errno::ENOSPC);
+        }
+        let name = self.beside(NEW).file_name().map_or(0, std::ffi::OsStr::len);
+        let longest = usize::try_from(room.name_max()).unwrap_or(usize::MAX);
+        if longest > 0 && name > longest { full(Errno::ENAMETOOLONG) } else { Ok(()) }
     }
 
     fn change<T>(
