@@ -29,6 +29,7 @@ mod http;
 mod input;
 mod job_control;
 mod key_file;
+mod key_removal;
 mod limits;
 mod origin;
 mod pager;

@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, RenameFlags, renameat2};
-use nix::unistd::{geteuid, linkat};
+use nix::unistd::{AccessFlags, access, geteuid, linkat};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
@@ -77,6 +77,11 @@ pub(crate) enum Unusable {
     Shared {
         path: PathBuf,
     },
+    /// This user cannot remove the file later.
+    Fixed {
+        path: PathBuf,
+        errno: Errno,
+    },
     /// There is no key in it, or no key that can be one.
     NoKey {
         path: PathBuf,
@@ -106,6 +111,10 @@ impl fmt::Display for Unusable {
                 "the key file {} has another name (a hard link), and other users can write its directory",
                 path.display()
             ),
+            Self::Fixed { path, errno } => {
+                let why = errno.desc();
+                write!(f, "a success could not remove the key file {}: {why}", path.display())
+            }
             Self::NoKey { path, why } => write!(f, "the key file {} {why}", path.display()),
             Self::Old { path, age } => write!(
                 f,
@@ -132,6 +141,9 @@ impl Unusable {
             Self::Foreign { .. } | Self::Shared { .. } => {
                 Some("find out who put it there, and keep the key in a directory that only you can write")
             }
+            Self::Fixed { .. } => {
+                Some("the next request would repeat its key: keep the file in a directory that you can write")
+            }
             Self::System { .. } => None,
         }
     }
@@ -140,13 +152,36 @@ impl Unusable {
 /// The key in a file; none where there is no file.
 ///
 /// # Errors
-/// Where it cannot be read, is no key, or is too old.
+/// Where it cannot be read or removed later, is no key, or is too old.
 pub(crate) fn read(path: &Path) -> Result<Option<Kept>, Unusable> {
     let kept = held(path)?;
     match kept {
         Some(Kept { age, .. }) if age > OLD => Err(Unusable::Old { path: path.to_owned(), age }),
-        kept => Ok(kept),
+        Some(kept) => check_removable(path).map(|()| Some(kept)),
+        None => Ok(None),
     }
+}
+
+/// Checks that this user can remove the file. If it stayed after a success, the next request would go out with the
+/// same key, and the server would take it for a repeat.
+fn check_removable(path: &Path) -> Result<(), Unusable> {
+    /// Only the owner of a file or of the directory may remove it (unlink(2)).
+    const STICKY: u32 = 0o1000;
+    let fixed = |errno| Err(Unusable::Fixed { path: path.to_owned(), errno });
+    let directory = directory_of(path);
+    if let Err(errno) = access(directory, AccessFlags::W_OK | AccessFlags::X_OK) {
+        return fixed(errno);
+    }
+    // Nobody may remove an immutable file, not even root (ioctl_iflags(2)). A lack of write permission for the file
+    // itself (EACCES) does not matter.
+    if access(path, AccessFlags::W_OK) == Err(Errno::EPERM) {
+        return fixed(Errno::EPERM);
+    }
+    let stat = |path| fs::symlink_metadata(path).ok();
+    let (Ok(above), Some(file)) = (fs::metadata(directory), stat(path)) else { return Ok(()) };
+    let user = geteuid();
+    let owns = [above.uid(), file.uid()].contains(&user.as_raw());
+    if above.mode() & STICKY != 0 && !owns && !user.is_root() { fixed(Errno::EPERM) } else { Ok(()) }
 }
 
 /// The same, however old.

@@ -398,6 +398,7 @@ A file older than 24 hours is an error, as servers forget keys: look whether the
 Runs at the same time get the same key.
 A PATH that somebody else may have prepared is an error, and nothing is run: a symbolic link, a file of another user (unless
 the directory is that user's), or, in a directory that others can write, a file with a second name.
+So is a file that you cannot remove, as the next request would repeat its key.
 
 Where the server knows no keys, `--not-idempotent` retries only what proves that nothing was sent: a refused connection, a
 name that cannot be resolved, HTTP status 429, and 503 with `Retry-After`, as far as the program's profile tells them; the
