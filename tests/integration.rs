@@ -19,6 +19,7 @@ mod breaker;
 mod breaker_wait;
 mod budget;
 mod completion;
+mod damaged;
 mod descriptors;
 mod fork_chains;
 mod fresh_line;

@@ -348,14 +348,18 @@ impl Process {
 
 /// Whether this process was started by that one, or by one that was. Not through a pid namespace.
 pub(crate) fn is_ancestor(pid: u32) -> bool {
-    let Ok(sought) = i32::try_from(pid) else { return false };
+    ancestors().any(|above| above == pid)
+}
+
+/// The processes above this one, from its parent to the last below pid 1 of its pid namespace.
+pub(crate) fn ancestors() -> impl Iterator<Item = u32> {
     let parent = |pid: i32| {
         let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
         parse(pid, &line).map(|row| row.parent)
     };
     // Longer than any row of ancestors; parents may change while it is walked.
-    let above = std::iter::successors(parent(own_pid()), |pid| parent(*pid)).take(1000);
-    sought > 1 && above.take_while(|pid| *pid > 0).any(|pid| pid == sought)
+    let above = std::iter::successors(parent(own_pid()), move |pid| parent(*pid)).take(1000);
+    above.take_while(|pid| *pid > 1).filter_map(|pid| u32::try_from(pid).ok())
 }
 
 fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {

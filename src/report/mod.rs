@@ -475,6 +475,7 @@ impl Phrases {
         let name = self.shared.breaker.as_ref().map(|place| printable(&place.name)).unwrap_or_default();
         let why = match refusal.cause {
             Cause::Tripped if refusal.failures == 0 => "held open by --breaker-trip".to_owned(),
+            Cause::Failures if refusal.failures == 0 => "its record was damaged".to_owned(),
             Cause::Tripped | Cause::Failures => {
                 let last =
                     refusal.last.as_deref().map(|last| format!(", last: {}", printable(&shortened(last))));
@@ -484,7 +485,8 @@ impl Phrases {
         let next = match (refusal.known, refusal.prober) {
             (Known::Earlier, _) => "and its record gives no answer now".to_owned(),
             (Known::Now, Some(pid)) => {
-                format!("process {pid} probes, for {} at most", duration(refusal.left))
+                let prober = if pid == 0 { "another run".to_owned() } else { format!("process {pid}") };
+                format!("{prober} probes, for {} at most", duration(refusal.left))
             }
             (Known::Now, None) => format!("next probe in {}", duration(refusal.left)),
         };

@@ -71,6 +71,7 @@ impl Seen {
         match (&self.record.breaker.state, self.refusal()) {
             (State::Closed(_), _) => "-".to_owned(),
             (_, None) => "now".to_owned(),
+            (_, Some(Refusal { prober: Some(0), .. })) => "by another run".to_owned(),
             (_, Some(Refusal { prober: Some(pid), .. })) => format!("by {pid}"),
             (_, Some(refusal)) => format!("in {}", duration(refusal.left)),
         }
@@ -148,7 +149,7 @@ struct Whole<'a> {
     since: Option<String>,
     /// Until the next probe; 0: the next run probes.
     next_probe_seconds: Option<f64>,
-    /// The pid of the run that probes, and how long it may at most.
+    /// The pid of the run that probes, if it is known, and how long it may at most.
     prober: Option<u32>,
     probe_left_seconds: Option<f64>,
     /// Probes that failed since it opened.
@@ -202,7 +203,7 @@ impl Serialize for Row {
                 Some(Refusal { prober: Some(_), .. }) => None,
                 refusal => Some(refusal.as_ref().map_or(0.0, |refusal| refusal.left.as_secs_f64())),
             },
-            prober: refusal.as_ref().and_then(|refusal| refusal.prober),
+            prober: refusal.as_ref().and_then(|refusal| refusal.prober).filter(|pid| *pid != 0),
             probe_left_seconds: refusal
                 .as_ref()
                 .filter(|refusal| refusal.prober.is_some())

@@ -172,6 +172,17 @@ impl Lock {
         range(&self.file, Act::Ask, lease(generation)).unwrap_or(true)
     }
 
+    /// The newest generation whose lease another process holds. None also if the system does not tell.
+    pub(super) fn newest_lease(&self) -> Option<u64> {
+        let (mut newest, mut from) = (None, lease(0));
+        // Each answer is a lock somewhere in the rest of the file, not always the first.
+        while let Some(byte) = lease_from(&self.file, from) {
+            newest = u64::try_from(byte - 1).ok();
+            from = byte + 1;
+        }
+        newest
+    }
+
     /// Whether a process has this file open.
     pub(super) fn is_open_in(&self, pid: u32) -> bool {
         let Ok(own) = fstat(&self.file) else { return false };
@@ -225,19 +236,33 @@ enum Act {
     Ask,
 }
 
+/// Bytes of the lock file; a length of 0 is the rest of the file (fcntl(2)).
+fn request(kind: i32, start: i64, length: i64) -> libc::flock {
+    libc::flock {
+        l_type: i16::try_from(kind).unwrap_or_default(),
+        l_whence: i16::try_from(libc::SEEK_SET).unwrap_or_default(),
+        l_start: start,
+        l_len: length,
+        l_pid: 0,
+    }
+}
+
+/// A byte from this one on that another process holds as a lease. None if there is none.
+fn lease_from(file: &OwnedFd, start: i64) -> Option<i64> {
+    let mut wanted = request(libc::F_WRLCK, start, 0);
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut wanted)).ok()?;
+    // A lease is one byte. Any other lock is not of retry.
+    let is_lease = i32::from(wanted.l_type) != libc::F_UNLCK && wanted.l_len == 1 && wanted.l_start >= start;
+    is_lease.then_some(wanted.l_start)
+}
+
 /// Locks a byte and tells whether that could be done; unlocks it; or asks.
 fn range(file: &OwnedFd, act: Act, byte: i64) -> nix::Result<bool> {
     let kind = match act {
         Act::Lock | Act::Wait | Act::Ask => libc::F_WRLCK,
         Act::Unlock => libc::F_UNLCK,
     };
-    let mut wanted = libc::flock {
-        l_type: i16::try_from(kind).unwrap_or_default(),
-        l_whence: i16::try_from(libc::SEEK_SET).unwrap_or_default(),
-        l_start: byte,
-        l_len: 1,
-        l_pid: 0,
-    };
+    let mut wanted = request(kind, byte, 1);
     if let Act::Ask = act {
         fcntl(file, FcntlArg::F_OFD_GETLK(&mut wanted))?;
         return Ok(i32::from(wanted.l_type) != libc::F_UNLCK);

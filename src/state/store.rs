@@ -21,6 +21,8 @@ use super::files::{PRIVATE, SAFE, belongs_to, errno, is_file, make_directory, ow
 use super::lock::{LONGEST, Lock, Refused};
 use super::record::{Record, Unreadable, looks_like_one};
 use crate::policy::admission::Moment;
+use crate::policy::admission::breaker::Breaker;
+use crate::process::descendants::ancestors;
 
 /// Largest file that may be a record, in bytes, and room for what is usual.
 const LARGEST: u64 = 64 * 1024;
@@ -271,7 +273,10 @@ impl Store {
             Err(Trouble::Corrupt { .. }) => {
                 self.put_aside()?;
                 anew = true;
-                (Record::default(), false)
+                let probed = probed(lock, now.moment());
+                // The next run must see the probe too, also if this one changes nothing.
+                let known = probed.is_some();
+                (Record { breaker: probed.unwrap_or_default(), ..Record::default() }, known)
             }
             read => read?.unwrap_or_default(),
         };
@@ -409,6 +414,16 @@ impl Store {
     fn system(&self, doing: &'static str, ending: &str, errno: Errno) -> Trouble {
         Trouble::System { doing, path: self.beside(ending), errno }
     }
+}
+
+/// The breaker of a record that was lost while another run probes. None if nobody probes.
+fn probed(lock: &Lock, now: Moment) -> Option<Breaker> {
+    /// The lost record had the length of the lease. It matters only if the probe never ends.
+    const LENGTH: Duration = Duration::from_mins(5);
+    let generation = lock.newest_lease()?;
+    // If the probe waits for this very run, this run may go on in its place.
+    let above = ancestors().find(|pid| lock.is_open_in(*pid));
+    Some(Breaker::probed(generation, above.unwrap_or(0), now, LENGTH))
 }
 
 /// Why there is no lock file.

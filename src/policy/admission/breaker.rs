@@ -85,7 +85,7 @@ pub(crate) struct HalfOpen {
 /// The right to probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lease {
-    /// The pid of the retry that has it: for people, as it may be another container's.
+    /// The pid of the retry that has it: for people, as it may be another container's. 0 if it is unknown.
     pub(crate) owner: u32,
     pub(crate) since: Moment,
     pub(crate) length: Duration,
@@ -128,7 +128,7 @@ pub(crate) struct Refusal {
     pub(crate) cause: Cause,
     pub(crate) failures: u32,
     pub(crate) last: Option<String>,
-    /// The pid of the run that probes.
+    /// The pid of the run that probes, 0 if it is unknown.
     pub(crate) prober: Option<u32>,
     pub(crate) known: Known,
 }
@@ -276,9 +276,32 @@ impl Breaker {
         }
     }
 
+    /// The breaker in place of a record that was lost while a probe runs: only the lease of the probe is known. The
+    /// report of the probe counts as it would have with the lost record.
+    pub(crate) fn probed(generation: u64, owner: u32, now: Moment, length: Duration) -> Self {
+        let open = Open {
+            first: now,
+            since: now,
+            length: Duration::ZERO,
+            cooldown: None,
+            cause: Cause::Failures,
+            probes: 0,
+            failures: 0,
+            last: None,
+        };
+        let lease = Lease { owner, since: now, length };
+        Self { generation, state: State::HalfOpen(HalfOpen { open, lease }) }
+    }
+
     /// Puts back the opening that a run has seen, in place of a record that was lost meanwhile. `probe` is the
-    /// generation of that run's own probe.
+    /// generation of that run's own probe. A newer probe that still runs keeps its lease.
     pub(crate) fn restore(&mut self, seen: &Open, probe: Option<u64>, now: Moment) {
+        if let State::HalfOpen(half) = &mut self.state
+            && probe.is_none_or(|generation| generation < self.generation)
+        {
+            half.open = seen.clone();
+            return;
+        }
         match probe {
             Some(generation) => {
                 let lease = Lease { owner: 0, since: now, length: Duration::ZERO };
@@ -562,6 +585,29 @@ mod tests {
             breaker.record(probe, &shown, at(1031), &settings());
             assert_eq!(breaker.refusal(at(1031), |_, _| true).map(|refusal| refusal.left), left);
         }
+    }
+
+    #[test]
+    fn a_probe_keeps_its_lease_when_its_record_is_lost() {
+        let mut breaker = opened(at(1000));
+        let seen = breaker.opening().unwrap().clone();
+        let probe = pass(&mut breaker, at(1030));
+        let lost = || Breaker::probed(probe.generation, 0, at(1031), secs(300));
+        // Also if a run that has seen the breaker open, or an older probe, puts its opening back.
+        for earlier in [None, Some(probe.generation - 1)] {
+            let mut breaker = lost();
+            breaker.restore(&seen, earlier, at(1031));
+            assert_eq!(breaker.opening(), Some(&seen));
+            assert_eq!(breaker.refusal(at(1031), |_, _| true).unwrap().prober, Some(0));
+            assert_eq!(breaker.refusal(at(1031), |_, _| false), None, "the probe has died");
+            assert_eq!(breaker.refusal(at(1400), |_, _| true), None, "the lease is over");
+        }
+        let mut breaker = lost();
+        breaker.record(probe, &failure(), at(1040), &settings());
+        assert_eq!(breaker.refusal(at(1040), |_, _| true).unwrap().left, secs(60));
+        let mut breaker = lost();
+        breaker.record(probe, &Shown::Success, at(1040), &settings());
+        assert_eq!(breaker.refusal(at(1040), |_, _| true), None);
     }
 
     #[test]
