@@ -145,8 +145,9 @@ pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
     let mask = process::signal::hold_notices();
     let invocation = match parse(args) {
         Ok(Parsed::Run(args)) => match manage(&args, &environment) {
-            Some(task) => return carry_out(&task),
-            None => resolve(*args, environment),
+            Ok(Some(task)) => return carry_out(&task),
+            Ok(None) => resolve(*args, environment),
+            Err(error) => Err(error),
         },
         Ok(Parsed::Print(text)) => return print(&text),
         Err(error) => Err(error),

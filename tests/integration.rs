@@ -42,6 +42,7 @@ mod replay;
 mod retry_after;
 mod sandbox;
 mod secrets;
+mod shared_values;
 mod start_failures;
 mod start_signals;
 mod state;

@@ -68,7 +68,7 @@ pub(crate) fn options(bytes: &[u8]) {
     }
     let error = match parse(&words) {
         Ok(Parsed::Print(_)) => return,
-        Ok(Parsed::Run(args)) if manage(&args, &[]).is_some() => return,
+        Ok(Parsed::Run(args)) if matches!(manage(&args, &[]), Ok(Some(_))) => return,
         Ok(Parsed::Run(args)) => match resolve(*args, Vec::new()) {
             Ok(_) => return,
             Err(error) => error,

@@ -11,13 +11,13 @@ use clap::parser::ValueSource;
 
 use super::args::Args;
 use super::label;
-use super::values::{ValueError, decimal_times, duration};
+use super::values::{self, ValueError, decimal_times, duration};
 use crate::error::Error;
 use crate::policy::Limits;
 use crate::policy::admission::Admission;
 use crate::policy::admission::breaker::Settings;
 use crate::policy::admission::budget::Rate;
-use crate::state::place::{Place, directory, is_path};
+use crate::state::place::{self, Place, VARIABLE, is_path, variable};
 use crate::state::shared::lease;
 
 const FAILURES: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
@@ -203,7 +203,7 @@ pub(crate) fn sharing(
     if args.breaker.is_none() && args.budget.is_none() {
         return Ok((Admission::default(), Sharing::default()));
     }
-    let directory = directory(args.state.as_deref(), environment);
+    let directory = directory(args, environment)?;
     let place = |name: &String| Place::new(name, &directory);
     let breaker = args.breaker.as_ref().map(place);
     let budget =
@@ -225,18 +225,38 @@ pub(crate) fn sharing(
     Ok((admission, Sharing { breaker, budget }))
 }
 
+/// The directory of shared state.
+///
+/// # Errors
+/// A URL in RETRY_STATE. That in `--state` is refused where the option is read.
+fn directory(args: &Args, environment: &[CString]) -> Result<PathBuf, Error> {
+    if args.state.is_none()
+        && let Some(named) = variable(VARIABLE, environment)
+        && let Err(ValueError { cause, hint, .. }) = values::state(named.into())
+    {
+        return Err(Error::usage(format!("the variable {VARIABLE}: {cause}"), hint));
+    }
+    Ok(place::directory(args.state.as_deref(), environment))
+}
+
 /// What stands instead of a COMMAND, if something does.
-pub(crate) fn manage(args: &Args, environment: &[CString]) -> Option<Manage> {
-    let directory = || directory(args.state.as_deref(), environment);
-    let place = |name: &str| Place::new(name, &directory());
+///
+/// # Errors
+/// A URL in RETRY_STATE.
+pub(crate) fn manage(args: &Args, environment: &[CString]) -> Result<Option<Manage>, Error> {
+    if args.breaker_trip.is_none() && args.breaker_reset.is_none() && args.breaker_status.is_none() {
+        return Ok(None);
+    }
+    let directory = directory(args, environment)?;
+    let place = |name: &str| Place::new(name, &directory);
     if let Some((name, time)) = &args.breaker_trip {
-        return Some(Manage::Trip(place(name), *time));
+        return Ok(Some(Manage::Trip(place(name), *time)));
     }
     if let Some(name) = &args.breaker_reset {
-        return Some(Manage::Reset(place(name)));
+        return Ok(Some(Manage::Reset(place(name))));
     }
-    let status = args.breaker_status.as_ref()?;
-    Some(Manage::Status { place: status.as_deref().map(place), directory: directory(), json: args.json })
+    let place = args.breaker_status.as_ref().and_then(|name| name.as_deref().map(place));
+    Ok(Some(Manage::Status { place, directory, json: args.json }))
 }
 
 /// The three options that stand instead of a COMMAND.

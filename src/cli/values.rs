@@ -273,14 +273,28 @@ pub(crate) fn file(name: OsString) -> Result<PathBuf, ValueError> {
 /// Reads a directory's name, which may be any bytes.
 ///
 /// # Errors
-/// Where it is empty.
+/// An empty name, and a URL.
 pub(crate) fn state(name: OsString) -> Result<PathBuf, ValueError> {
-    match name.is_empty() {
-        true => {
-            Err(ValueError::new("the directory has no name", "name the directory that keeps shared state"))
-        }
-        false => Ok(name.into()),
+    if name.is_empty() {
+        return Err(ValueError::new("the directory has no name", "name the directory that keeps shared state"));
     }
+    match scheme(name.as_bytes()) {
+        // The rest of a URL may hold a password.
+        Some(scheme) => Err(ValueError::new(
+            "shared state in a server is not supported yet",
+            format!("name a directory; if that is its name, write ./{scheme}://..."),
+        )),
+        None => Ok(name.into()),
+    }
+}
+
+/// The scheme of a URL that has `//` behind it (RFC 3986 §3.1).
+fn scheme(text: &[u8]) -> Option<&str> {
+    let end = text.windows(3).position(|part| part == b"://")?;
+    let (first, rest) = text[..end].split_first()?;
+    let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+    let valid = first.is_ascii_alphabetic() && rest.iter().all(in_scheme);
+    valid.then(|| std::str::from_utf8(&text[..end]).ok()).flatten()
 }
 
 /// Where the idempotency key comes from.

@@ -146,9 +146,12 @@ fn synonym(name: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-/// A value as it was typed, or in quotes where that could be overlooked.
+/// A value as it was typed, or in quotes where that could be overlooked. The user and the password in a URL are left
+/// out.
 fn shown(value: &str) -> String {
-    let value = shortened(value);
+    let parts = value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
+    let public = parts.map(|(scheme, host)| format!("{scheme}://...@{host}"));
+    let value = shortened(public.as_deref().unwrap_or(value));
     let value = value.as_ref();
     if value.is_empty() || value.contains(' ') { format!("'{value}'") } else { value.to_owned() }
 }

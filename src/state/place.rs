@@ -14,6 +14,9 @@ use super::store::Trouble;
 /// How the file of a name ends.
 const ENDING: &str = ".json";
 
+/// The variable that names the directory of records.
+pub(crate) const VARIABLE: &str = "RETRY_STATE";
+
 /// A name, and the file that it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -46,14 +49,8 @@ pub(crate) fn is_path(name: &str) -> bool {
 /// The directory of records: `given` by the user, or `retry` in XDG_STATE_HOME, or below the home directory,
 /// which is HOME's or the password database's (XDG Base Directory Specification). A user without one has `/`.
 pub(crate) fn directory(given: Option<&Path>, environment: &[CString]) -> PathBuf {
-    let variable = |name: &str| {
-        let mut values = environment.iter().filter_map(|entry| {
-            let value = entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            Some(PathBuf::from(std::ffi::OsStr::from_bytes(value)))
-        });
-        values.next().filter(|value| !value.as_os_str().is_empty())
-    };
-    if let Some(given) = given.map(Path::to_owned).or_else(|| variable("RETRY_STATE")) {
+    let variable = |name| variable(name, environment);
+    if let Some(given) = given.map(Path::to_owned).or_else(|| variable(VARIABLE)) {
         return absolute(&given).unwrap_or(given);
     }
     // A relative path there is invalid, the specification says, and to be ignored.
@@ -63,6 +60,15 @@ pub(crate) fn directory(given: Option<&Path>, environment: &[CString]) -> PathBu
     let known = || home_of(getuid().as_raw());
     let home = variable("HOME").filter(|path| path.is_absolute()).or_else(known);
     home.unwrap_or_else(|| "/".into()).join(".local/state/retry")
+}
+
+/// The path in a variable. None if the variable is not set or empty.
+pub(crate) fn variable(name: &str, environment: &[CString]) -> Option<PathBuf> {
+    let mut values = environment.iter().filter_map(|entry| {
+        let value = entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(PathBuf::from(std::ffi::OsStr::from_bytes(value)))
+    });
+    values.next().filter(|value| !value.as_os_str().is_empty())
 }
 
 /// The home directory of a user in the password database.

@@ -1,0 +1,58 @@
+//! Wrong values of the options of shared state.
+
+use std::fs;
+
+use crate::support::{Scratch, retry};
+
+#[test]
+fn a_url_is_not_taken_for_a_directory_of_shared_state() {
+    let scratch = Scratch::new();
+    let (log, here) = (scratch.log("log"), scratch.join("here"));
+    fs::create_dir(&here).unwrap();
+    for url in ["redis://x", "rediss://u:SECRET@x:6379/1", "REDIS+unix:///x", "file:///x", "a.b-c://"] {
+        let scheme = url.split_once(':').unwrap().0;
+        for options in
+            [&["--breaker", "b"][..], &["--budget", "b=20%"], &["--breaker-status"], &["--breaker-reset=b"]]
+        {
+            for variable in [true, false] {
+                let run = retry().dir(&here).args(options);
+                let run = if variable { run.env("RETRY_STATE", url) } else { run.args(["--state", url]) };
+                let run = if options[0].len() < 10 { run.sh(log.echo("ran")).run() } else { run.run() };
+                run.code(125).stdout("").stderr_contains("shared state in a server is not supported yet");
+                run.stderr_contains(&format!("write ./{scheme}://..."));
+                run.stderr_contains(if variable { "RETRY_STATE" } else { "--state" });
+                run.check(!run.stderr.contains("SECRET"), "no password");
+            }
+        }
+    }
+    assert_eq!(log.lines(), [""; 0]);
+    assert_eq!(fs::read_dir(&here).unwrap().count(), 0, "nothing was made");
+    // Who shares nothing is not asked where, and --state is ahead of the variable.
+    let run = || retry().dir(&here).env("RETRY_STATE", "redis://x");
+    run().arg("true").run().code(0).silent();
+    run().args(["--breaker", "b", "--state", "below", "true"]).run().code(0).silent();
+}
+
+#[test]
+fn a_directory_may_have_any_name() {
+    let scratch = Scratch::new();
+    for name in [
+        "./redis://x",
+        "a/redis://x",
+        "redis:/y",
+        "1://x",
+        "://x",
+        "a_b://x",
+        "./d.e/f",
+        ".x/y",
+        "g.h/i",
+        "../k",
+    ] {
+        let below = scratch.join("below");
+        fs::create_dir_all(&below).unwrap();
+        let run = retry().dir(&below).args(["--breaker", "b", "--state", name, "true"]).run();
+        run.code(0).silent();
+        assert!(below.join(name).join("b.json.lock").exists(), "{name}");
+        fs::remove_dir_all(&below).unwrap();
+    }
+}
