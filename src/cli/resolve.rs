@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::args::Args;
 use super::hints;
 use super::label;
-use super::shared::{Sharing, sharing};
+use super::shared::{Sharing, check_needs, sharing};
 use super::values::{BackoffName, Delays, JitterName, KeySource, MaxAttempts, Span, StdinName};
 use crate::error::Error;
 use crate::policy::delay::backoff::Growth;
@@ -74,6 +74,7 @@ pub(crate) struct Invocation {
 /// # Errors
 /// Where two options contradict each other.
 pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invocation, Error> {
+    check_needs(&args)?;
     // 0 is no limit, as in timeout(1).
     args.timeout = args.timeout.filter(|time| !time.length.is_zero());
     args.deadline = args.deadline.filter(|time| !time.length.is_zero());

@@ -168,15 +168,11 @@ pub(crate) struct Sharing {
     pub(crate) budget: Option<Place>,
 }
 
-/// What the options come to.
+/// Checks that no option of shared state lacks another that it needs. A `--deadline 0` still counts as given.
 ///
 /// # Errors
-/// Where one needs another that is not there.
-pub(crate) fn sharing(
-    args: &Args,
-    limits: &Limits,
-    environment: &[CString],
-) -> Result<(Admission, Sharing), Error> {
+/// The first that does.
+pub(crate) fn check_needs(args: &Args) -> Result<(), Error> {
     let needs = |option: &str, other: &str, hint: &str| {
         Err(Error::usage(format!("{option} needs {other}"), hint.to_owned()))
     };
@@ -191,8 +187,15 @@ pub(crate) fn sharing(
             }
         }
     }
-    if args.breaker_wait && args.deadline.is_none() {
-        return needs("--breaker-wait", "--deadline", "say how long it may wait in all: --deadline 10m");
+    if args.breaker_wait {
+        let hint = "say how long it may wait in all: --deadline 10m";
+        match &args.deadline {
+            None => return needs("--breaker-wait", "--deadline", hint),
+            Some(limit) if limit.length.is_zero() => {
+                return needs("--breaker-wait", "a --deadline other than 0", hint);
+            }
+            Some(_) => {}
+        }
     }
     if args.state.is_some() && args.breaker.is_none() && args.budget.is_none() {
         return needs("--state", "--breaker or --budget", "without them nothing is kept");
@@ -200,6 +203,18 @@ pub(crate) fn sharing(
     if args.breaker.is_none() && args.budget.as_ref().is_some_and(|budget| budget.name.is_none()) {
         return needs("--budget", "a name", "write --budget NAME=RATE, or name a breaker");
     }
+    Ok(())
+}
+
+/// What the options come to.
+///
+/// # Errors
+/// A URL in RETRY_STATE.
+pub(crate) fn sharing(
+    args: &Args,
+    limits: &Limits,
+    environment: &[CString],
+) -> Result<(Admission, Sharing), Error> {
     if args.breaker.is_none() && args.budget.is_none() {
         return Ok((Admission::default(), Sharing::default()));
     }
