@@ -56,3 +56,36 @@ fn a_directory_may_have_any_name() {
         fs::remove_dir_all(&below).unwrap();
     }
 }
+
+#[test]
+fn a_wrong_time_of_a_trip_or_a_rate_has_the_hint_for_its_unit() {
+    let minutes = "minutes are m, in lower case, as in 5m";
+    let weeks = "the longest unit is the week";
+    let forms = "a duration is a number of seconds";
+    let rate = "a budget is retries in a time";
+    for (option, hint) in [
+        ("--breaker-trip=x=1M", minutes),
+        ("--breaker-trip=a=b=1M", minutes),
+        ("--breaker-trip=x=1y", weeks),
+        ("--breaker-trip=x=2H", "units are in lower case, as in 2h"),
+        ("--breaker-trip=x=0", "write a time, as 30s or 5m"),
+        ("--breaker-trip=x=0s", "write a time, as 30s or 5m"),
+        ("--breaker-trip=x=-1", forms),
+        ("--breaker-trip=x=.5q", forms),
+        ("--breaker-trip=x=5 minuets", forms),
+        ("--breaker-trip=x=soon", "what stands behind the last = is a time, as in x=2h or x=soon=2h"),
+        ("--breaker-trip=x=", "what stands behind the last = is a time, as in x=2h"),
+        ("--budget=x=10/M", minutes),
+        ("--budget=10/M", minutes),
+        ("--budget=x=10/5M", minutes),
+        ("--budget=x=10/month", weeks),
+        ("--budget=x=10/S", "units are in lower case, as in 1s"),
+        ("--budget=x=10/5q", rate),
+        ("--budget=x=ten", rate),
+    ] {
+        let run = retry().arg(option);
+        let run = if option.starts_with("--budget") { run.arg("true").run() } else { run.run() };
+        run.code(125).stdout("").stderr_contains(&format!("\nretry: hint: {hint}"));
+        run.check(!run.stderr.contains("=0=2h"), "no time in a name");
+    }
+}

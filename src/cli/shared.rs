@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 
 use super::args::Args;
 use super::label;
-use super::values::{self, ValueError, decimal_times, duration};
+use super::values::{self, ValueError, decimal_times, duration, unit_hint};
 use crate::error::Error;
 use crate::policy::Limits;
 use crate::policy::admission::Admission;
@@ -110,14 +110,17 @@ fn read_rate(text: &str) -> Result<Rate, ValueError> {
     };
     // `/s` is `/1s`.
     let period = match period.bytes().next() {
-        Some(b'0'..=b'9' | b'.') => duration(period),
-        Some(_) => duration(&format!("1{period}")),
+        Some(b'0'..=b'9' | b'.') => period.to_owned(),
+        Some(_) => format!("1{period}"),
         None => return Err(wrong("not a rate")),
     };
-    match period {
+    match duration(&period) {
         Ok(period) if period >= Duration::from_millis(1) => Ok(Rate::Times { count, period }),
         Ok(_) => Err(wrong("the time of a rate is at least 1ms")),
-        Err(_) => Err(wrong("not a rate")),
+        Err(_) => {
+            let hint = unit_hint(&period).unwrap_or_else(|| hint.to_owned());
+            Err(ValueError::new("not a rate", hint))
+        }
     }
 }
 
@@ -151,9 +154,15 @@ pub(crate) fn some_time(text: &str) -> Result<Duration, ValueError> {
 pub(crate) fn trip(text: &str) -> Result<(String, Duration), ValueError> {
     match text.rsplit_once('=') {
         Some((named, time)) => {
-            let time = some_time(time).map_err(|error| ValueError {
-                hint: format!("what stands behind the last = is a time, as in {named}=2h or {text}=2h"),
-                ..error
+            // A text that begins like a number was meant for a time, and any other may belong to the name.
+            let numeric =
+                time.trim_start_matches([' ', '-', '+', '.']).starts_with(|c: char| c.is_ascii_digit());
+            let time = some_time(time).map_err(|error| match numeric {
+                true => error,
+                false => ValueError {
+                    hint: format!("what stands behind the last = is a time, as in {named}=2h or {text}=2h"),
+                    ..error
+                },
             });
             Ok((name(named)?, time?))
         }

@@ -70,16 +70,26 @@ pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
         return decimal_times(number, unit).map_err(wrong);
     }
     humantime::parse_duration(text).map_err(|error| {
-        let lower = text.to_ascii_lowercase();
-        let in_lower_case = humantime::parse_duration(&lower).is_ok() && uneven_unit(&lower).is_none();
         if error == humantime::DurationError::NumberOverflow {
             wrong("the duration is too long")
-        } else if in_lower_case {
-            ValueError::new("not a duration", format!("units are in lower case, as in {lower}"))
         } else {
-            wrong("not a duration")
+            let hint = case_hint(text).unwrap_or_else(|| DURATION.to_owned());
+            ValueError::new("not a duration", hint)
         }
     })
+}
+
+/// The hint for a duration that [`duration`] refuses for its unit. None if something else is wrong with it.
+pub(crate) fn unit_hint(text: &str) -> Option<String> {
+    let text = text.trim();
+    uneven_unit(text).or_else(|| case_hint(text))
+}
+
+/// The hint for a duration whose units are right but for their case.
+fn case_hint(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let right = lower != text && humantime::parse_duration(&lower).is_ok() && uneven_unit(&lower).is_none();
+    right.then(|| format!("units are in lower case, as in {lower}"))
 }
 
 /// The hint for a duration with a unit that humantime takes for a month or a year: these have no fixed length,
@@ -276,7 +286,10 @@ pub(crate) fn file(name: OsString) -> Result<PathBuf, ValueError> {
 /// An empty name, and a URL.
 pub(crate) fn state(name: OsString) -> Result<PathBuf, ValueError> {
     if name.is_empty() {
-        return Err(ValueError::new("the directory has no name", "name the directory that keeps shared state"));
+        return Err(ValueError::new(
+            "the directory has no name",
+            "name the directory that keeps shared state",
+        ));
     }
     match scheme(name.as_bytes()) {
         // The rest of a URL may hold a password.
