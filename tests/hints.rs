@@ -38,6 +38,7 @@ fn a_command_that_is_not_found_gets_a_hint_without_its_words() {
         (&["TOKEN=s3cret&x", "curl"], ENV),
         (&["TOKEN=s3cret"], ENV),
         (&["no-such-command", "s3cret"], WORD),
+        (&["", "s3cret"], "the name of the command is empty: is a variable unset?"),
     ] {
         let run = retry().args(["-n", "3"]).args(words).run();
         run.code(127).check(run.messages()[0].contains("not found"), "the cause comes first");

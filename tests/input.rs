@@ -590,8 +590,8 @@ fn options_end_at_the_first_operand() {
 fn an_empty_name_is_not_found() {
     for args in [&[""][..], &["--", ""], &["-n", "3", "", "true"]] {
         let run = retry().args(args).run();
-        run.code(127).stdout("").check(run.stderr.lines().count() == 1, "one line");
-        run.stderr_contains("command not found");
+        run.code(127).stdout("").check(run.stderr.lines().count() == 2, "one line, and a hint");
+        run.stderr_contains("command not found").stderr_contains("is a variable unset?");
     }
 }
 

@@ -358,7 +358,7 @@ fn what_cannot_be_started_is_not_retried() {
     let scratch = Scratch::new();
     let plain = scratch.file("plain", "#!/bin/sh\n");
     let run = retry().arg(&plain).run();
-    run.code(126).says(&["retry: plain: not retried: could not run: {*}"]);
+    run.code(126).says(&["retry: plain: not retried: {*}: could not run: {*}"]);
     retry().arg(scratch.path()).run().code(126);
     let run = retry().arg(scratch.join("none")).run();
     run.code(127).says(&["retry: none: not retried: {*}/none: command not found{R}"]);

@@ -56,11 +56,11 @@ fn each_way(error: &str, told: &str, passes: bool) {
     let run = injected(&failing, &["-n2"], &["/bin/true"]);
     if passes {
         run.code(126).says(&[
-            &format!("retry: it: attempt 1 of 2 could not run: {told}; next in 0s"),
-            &format!("retry: it: gave up after 2 attempts in {{T}}: could not run: {told}"),
+            &format!("retry: it: attempt 1 of 2: /bin/true: could not run: {told}; next in 0s"),
+            &format!("retry: it: gave up after 2 attempts in {{T}}: /bin/true: could not run: {told}"),
         ]);
     } else {
-        let line = format!("retry: it: not retried: could not run: {told} (-r 126 retries it)");
+        let line = format!("retry: it: not retried: /bin/true: could not run: {told} (-r 126 retries it)");
         run.code(126).says(&[&line]);
     }
     let run = injected(&format!("clone:error={error}:when=1"), &["-n2"], &["/bin/true"]);
@@ -152,7 +152,7 @@ fn a_file_that_is_being_written_is_run_once_it_is_whole() {
         let writer = OpenOptions::new().append(true).open(&path).unwrap();
         let running =
             retry().args(["-n", "unlimited", "-d", "0.02", "--backoff", "constant"]).arg(&path).spawn();
-        running.wait_for_stderr("attempt 1 could not run: Text file busy; next in 20ms");
+        running.wait_for_stderr("could not run: Text file busy; next in 20ms");
         drop(writer);
         running.wait_bounded().code(0).stderr_contains("succeeded at attempt");
     }

@@ -109,8 +109,11 @@ pub(crate) fn split_duration(option: &str, number: &str, command: &OsStr) -> Opt
 pub(crate) fn not_found(command: &[impl AsRef<OsStr>]) -> Option<&'static str> {
     let (word, arguments) = command.split_first()?;
     let word = word.as_ref().as_bytes();
-    // A path, a mistyped option, nothing at all: the message says it.
-    let bare = !word.is_empty() && !word.starts_with(b"-") && !word.contains(&b'/');
+    if word.is_empty() {
+        return Some("the name of the command is empty: is a variable unset?");
+    }
+    // For a path or a mistyped option the message says enough.
+    let bare = !word.starts_with(b"-") && !word.contains(&b'/');
     if is_assignment(word) && (!arguments.is_empty() || !has_shell_syntax(word)) {
         return Some("to set a variable for the command: retry -- env NAME=VALUE COMMAND");
     }
@@ -252,10 +255,11 @@ mod tests {
             (&["ll"], WORD),
             (&["curll", "-f"], WORD),
             (&["cd", "/x y"], WORD),
+            (&[""], "empty"),
         ] {
             assert!(not_found(words).is_some_and(|hint| hint.contains(expected)), "{words:?}");
         }
-        for words in [&["/no/such"][..], &["./x"], &["a/"], &[""], &["-n"], &["--"], &[]] {
+        for words in [&["/no/such"][..], &["./x"], &["a/"], &["-n"], &["--"], &[]] {
             assert_eq!(not_found(words), None, "{words:?}");
         }
     }

@@ -334,6 +334,11 @@ impl Phrases {
                 let verb = match (attempt.by, &attempt.outcome) {
                     (By::Check, _) => " was not made: ",
                     (By::Command, Outcome::NotStarted(NotStarted::NotFound)) => ": ",
+                    (By::Command, Outcome::NotStarted(failure))
+                        if self.typed.is_some() && failure.is_about_the_file() =>
+                    {
+                        ": "
+                    }
                     (By::Command, _) => " ",
                 };
                 let outcome = self.outcome(attempt, verdict.rule(), self.verbose);
@@ -633,8 +638,8 @@ impl Phrases {
     /// How an attempt, or what was asked before it, ended, in the user's words.
     fn ending(&self, attempt: &Attempt) -> String {
         match (&attempt.outcome, attempt.by, &self.typed, &self.written.timeout) {
-            (Outcome::NotStarted(NotStarted::NotFound), By::Command, Some(typed), _) => {
-                format!("{typed}: command not found")
+            (Outcome::NotStarted(failure), By::Command, Some(typed), _) if failure.is_about_the_file() => {
+                format!("{typed}: {}", ending(attempt))
             }
             (Outcome::TimedOut(cut), ..) => in_words(
                 attempt,

@@ -206,6 +206,21 @@ fn a_command_that_is_not_found_is_named_as_it_was_typed() {
 }
 
 #[test]
+fn a_command_that_cannot_run_is_named_as_it_was_typed() {
+    let typed = Phrases { typed: Some("x/job".into()), ..phrases() };
+    for (failure, what) in [
+        (NotStarted::NoInterpreter, "x/job: could not run: its interpreter was not found"),
+        (NotStarted::Directory, "x/job: could not run: it is a directory"),
+    ] {
+        let failed = Attempt::ended(Outcome::NotStarted(failure));
+        assert_eq!(
+            retry(&typed, &progress(&[0]), &failed),
+            format!("retry: curl: attempt 1 of 5: {what}; next in 0.8s")
+        );
+    }
+}
+
+#[test]
 fn a_healthy_attempt_says_when_it_counts_anew() {
     let written = Written { healthy_after: Some("0.5m".into()), ..Written::default() };
     let phrases = Phrases { written, ..phrases() };

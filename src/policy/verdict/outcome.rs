@@ -202,6 +202,14 @@ impl NotStarted {
         }
     }
 
+    /// Whether the cause lies with the file that the command names, so that its path is worth telling.
+    pub(crate) fn is_about_the_file(&self) -> bool {
+        match self {
+            Self::NotFound | Self::Directory | Self::NoInterpreter | Self::CannotRun(_) => true,
+            Self::NoProcess(_) => false,
+        }
+    }
+
     /// Whether a later start may work.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
