@@ -51,6 +51,9 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Parsed, Error> {
             stands_alone(&matches)?;
             let args = Args::from_arg_matches_mut(&mut matches);
             let args = args.map_err(|error| wrong::explain(&error, &definition, words))?;
+            // To free the definition piece by piece takes a tenth of the time up to here. It is needed no more,
+            // and the end of the process frees it at once.
+            std::mem::forget(definition);
             Ok(Parsed::Run(Box::new(Args { split_duration: split, ..args })))
         }
         Err(error) if matches!(error.kind(), DisplayHelp) => Ok(Parsed::Print(help::main())),
