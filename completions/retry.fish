@@ -26,10 +26,10 @@ function __retry_complete_command
     complete -C (string join -- ' ' (for word in $line; string escape -- $word; end) $last | string collect)
 end
 
-complete -c retry -n 'not __retry_command' -s n -l max -d 'Attempts, the first included [default: 5]' -r -f
+complete -c retry -n 'not __retry_command' -s n -l max -d 'Maximum attempts, the first included [default: 5]' -r -f
 complete -c retry -n 'not __retry_command' -l deadline -d 'Time limit for the whole run, including waits' -r -f
 complete -c retry -n 'not __retry_command' -l timeout -d 'Time limit for each attempt' -r -f
-complete -c retry -n 'not __retry_command' -l signal -d 'Signal sent at a limit [default: TERM]' -r -f -a "TERM\t''
+complete -c retry -n 'not __retry_command' -l signal -d 'Signal to send at the timeout or the deadline [default: TERM]' -r -f -a "TERM\t''
 INT\t''
 HUP\t''
 QUIT\t''
@@ -39,11 +39,11 @@ USR1\t''
 USR2\t''"
 complete -c retry -n 'not __retry_command' -l kill-after -d 'Send KILL this long after --signal; 0 sends KILL immediately [default: 5s]' -r -f
 complete -c retry -n 'not __retry_command' -s d -l delay -d 'First delay, or a list of all delays [default: 1s]' -r -f
-complete -c retry -n 'not __retry_command' -s j -l jitter -d 'How to randomize the delay [default: full]' -r -f -a "full\t'anything from 0 to the delay'
-equal\t'half the delay, and anything up to the other half'
-decorrelated\t'from the first delay to three times the last one'
-additive\t'the delay, and anything up to as much again'
-none\t'the delay itself'"
+complete -c retry -n 'not __retry_command' -s j -l jitter -d 'How to randomize the delay [default: full]' -r -f -a "full\t'random between 0 and the delay'
+equal\t'random between half the delay and the delay'
+decorrelated\t'random between the first delay and 3 times the last'
+additive\t'random between the delay and twice the delay'
+none\t'the delay, not randomized'"
 complete -c retry -n 'not __retry_command' -l backoff -d 'How the delay grows [default: exponential]' -r -f -a "exponential\t'multiplied by --factor for every retry'
 linear\t'once, twice, three times the delay'
 fibonacci\t'1, 1, 2, 3, 5 times the delay'
@@ -51,7 +51,7 @@ constant\t'always the delay'"
 complete -c retry -n 'not __retry_command' -l factor -d 'Growth per retry, for exponential backoff; at least 1 [default: 2]' -r -f
 complete -c retry -n 'not __retry_command' -l max-delay -d 'Upper bound on the delay, jitter included [default: 60s]' -r -f
 complete -c retry -n 'not __retry_command' -l min-delay -d 'Lower bound on every delay [default: 0]' -r -f
-complete -c retry -n 'not __retry_command' -l splay -d 'Random wait before the first attempt, between 0 and this [default: 0]' -r -f
+complete -c retry -n 'not __retry_command' -l splay -d 'Longest random wait before the first attempt [default: 0]' -r -f
 complete -c retry -n 'not __retry_command' -l healthy-after -d 'Reset attempts and backoff after an attempt that ran this long [default: never]' -r -f
 complete -c retry -n 'not __retry_command' -l seed -d 'Seed of the jitter: the same options and seed give the same delays [default: random]' -r -f
 complete -c retry -n 'not __retry_command' -s r -l retry-on -d 'Retry these failures and no others; repeatable' -r -f
@@ -93,24 +93,24 @@ complete -c retry -n 'not __retry_command' -l breaker -d 'Share a circuit breake
 complete -c retry -n 'not __retry_command' -l breaker-failures -d 'Failures in a row that open the breaker [default: 5]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'How long the breaker stays open before one probe [default: 30s]' -r -f
 complete -c retry -n 'not __retry_command' -l budget -d 'Limit retries over all runs that share NAME, or the breaker\'s name' -r -f
-complete -c retry -n 'not __retry_command' -l state -d 'Directory of shared state [default: $XDG_STATE_HOME/retry]' -r -f -a "(__fish_complete_directories)"
+complete -c retry -n 'not __retry_command' -l state -d 'Directory for shared state [default: $XDG_STATE_HOME/retry]' -r -f -a "(__fish_complete_directories)"
 complete -c retry -n 'not __retry_command' -l breaker-status -d 'Instead of a COMMAND: show all breakers and budgets, or one' -f
 complete -c retry -n 'not __retry_command' -l breaker-reset -d 'Instead of a COMMAND: close a breaker' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-trip -d 'Instead of a COMMAND: hold a breaker open, for 1h or DURATION' -r -f
-complete -c retry -n 'not __retry_command' -l stdin -d 'What every attempt reads [default: replay]' -r -f -a "replay\t'the same input, from its beginning'
+complete -c retry -n 'not __retry_command' -l stdin -d 'What every attempt reads from standard input [default: replay]' -r -f -a "replay\t'the same input, from its beginning'
 inherit\t'whatever the attempt before left unread'
 null\t'nothing'"
 complete -c retry -n 'not __retry_command' -l stdin-limit -d 'Maximum input kept for replay, in bytes [default: 1GiB]' -r -f
-complete -c retry -n 'not __retry_command' -l idempotency-key -d 'Key exported to every attempt, or a file that keeps the key until a run succeeds [default: a fresh UUID]' -r -f
+complete -c retry -n 'not __retry_command' -l idempotency-key -d 'Key that every attempt finds in RETRY_IDEMPOTENCY_KEY [default: a fresh UUID]' -r -f
 complete -c retry -n 'not __retry_command' -l check -d 'Shell command to run before each attempt' -r -f -a "(__fish_complete_command)"
 complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages [default: its base name]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the breaker to close instead of failing fast; needs --deadline'
-complete -c retry -n 'not __retry_command' -l json -d 'Print what --breaker-status shows as JSON'
+complete -c retry -n 'not __retry_command' -l json -d 'Print the output of --breaker-status as JSON'
 complete -c retry -n 'not __retry_command' -l hold -d 'Pass on only the stdout of the attempt that succeeds'
 complete -c retry -n 'not __retry_command' -l expand -d 'Replace {key}, {attempt} and {max} in ARGs'
-complete -c retry -n 'not __retry_command' -l not-idempotent -d 'Retry only failures that prove that nothing was sent'
+complete -c retry -n 'not __retry_command' -l not-idempotent -d 'Retry a failure only if it proves that nothing was sent'
 complete -c retry -n 'not __retry_command' -s q -l quiet -d 'Print only the final error; -qq prints nothing'
-complete -c retry -n 'not __retry_command' -s v -l verbose -d 'Also say which rule decided'
+complete -c retry -n 'not __retry_command' -s v -l verbose -d 'Also print which rule decided'
 complete -c retry -n 'not __retry_command' -s h -l help -d 'Print these options (-h) or all options (--help)'
 complete -c retry -n 'not __retry_command' -s V -l version -d 'Print the version'
 complete -c retry -x -n __retry_command -a '(__retry_complete_command)'

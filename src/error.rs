@@ -50,7 +50,7 @@ impl Error {
         match self {
             Self::Usage { hint, .. } => Some(hint),
             Self::State { hint, .. } => hint.as_deref(),
-            Self::Unkept { hint: true, .. } => Some("TMPDIR names another directory"),
+            Self::Unkept { hint: true, .. } => Some("set TMPDIR to use another directory"),
             Self::Unkept { hint: false, .. }
             | Self::System { .. }
             | Self::Unprepared { .. }
@@ -64,11 +64,11 @@ impl fmt::Display for Error {
         match self {
             Self::Usage { cause, .. } | Self::State { cause, .. } => f.write_str(cause),
             Self::Unread { stream } => {
-                write!(f, "the command has ended, and its {stream} was not read to the end")
+                write!(f, "the command has ended, but its {stream} was not read to the end")
             }
             Self::Unkept { directory, errno, .. } => write!(
                 f,
-                "the command has ended, and its stdout could not be held in {}: {}",
+                "the command has ended, but its stdout could not be held in {}: {}",
                 directory.display(),
                 errno.desc()
             ),

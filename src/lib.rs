@@ -204,7 +204,7 @@ fn attempts(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
     }
     if invocation.hold && !can_hold() {
         return Err(Error::usage(
-            "stdout is a socket that keeps messages apart, and --hold would not",
+            "stdout is a socket with message boundaries, and --hold would lose them",
             "leave --hold out, or pass the output through a pipe",
         ));
     }

@@ -52,7 +52,7 @@ pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
                 Ok(open_for)
             });
             let was = match before.map_err(|trouble| unusable(&trouble))? {
-                None => "it was closed before".to_owned(),
+                None => "it was already closed".to_owned(),
                 Some(time) => format!("it was open for {}", duration(time)),
             };
             Ok((format!("breaker {} is closed; {was}\n", place.name), aside(&mut store)))
@@ -100,12 +100,12 @@ fn unused(place: &Place) -> Row {
 }
 
 fn missing(place: &Place) -> String {
-    format!("there is nothing in {} yet", place.path.display())
+    format!("{} does not exist yet", place.path.display())
 }
 
 fn unusable(trouble: &Trouble) -> Error {
     let hint = match trouble {
-        Trouble::Newer { .. } => Some("use that retry, or remove the file".to_owned()),
+        Trouble::Newer { .. } => Some("use the newer retry, or remove the file".to_owned()),
         Trouble::Foreign { .. } => Some("a name that begins with /, ./ or ../ is a file's path".to_owned()),
         Trouble::System { .. }
         | Trouble::NoFile { .. }

@@ -339,7 +339,7 @@ fn who_waits_for_it_runs_when_the_probe_is_due() {
     let wait = ["--breaker-wait", "--deadline", "60", "--breaker-cooldown", "1"];
     let began = Instant::now();
     let run = records.once(&wait, &log.echo("ran"));
-    run.code(0).says(&["retry: sh: breaker b is open since {*} (1 failure, last: exited 7), next probe in {T}; looks again in {T}"]);
+    run.code(0).says(&["retry: sh: breaker b is open since {*} (1 failure, last: exited 7), next probe in {T}; retry looks again in {T}"]);
     assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!((log.lines().len(), records.state("b").as_str()), (1, "closed"));
     // Its own failures open it too.
@@ -401,7 +401,10 @@ fn a_budget_lets_a_share_of_the_runs_retry() {
     let runs: Vec<Run> = (0..20).map(|_| run()).collect();
     assert!((14..=15).contains(&retries()), "{}", retries());
     let refused = runs.iter().find(|run| run.stderr.contains("spent")).unwrap();
-    refused.code(7).stderr_contains(": budget b is spent, next retry in ").stderr_contains("s; exited 7\n");
+    refused
+        .code(7)
+        .stderr_contains(": budget b is spent, next retry allowed in ")
+        .stderr_contains("s; exited 7\n");
     // A first attempt is never held up.
     assert_eq!(log.lines().iter().filter(|line| *line == "1").count(), 25);
     records.age("b", Duration::from_secs(61));
@@ -417,7 +420,7 @@ fn a_budget_by_time_holds_for_all_runs_and_has_a_name_of_its_own() {
     let script = format!("{}; exit 7", log.echo("ran"));
     let options = ["-n9", "-d0", "--breaker", "b", "--breaker-failures", "99", "--budget"];
     let run = records.retry().args(options).arg("other=3/h").sh(&script).run();
-    run.code(7).stderr_contains("budget other is spent, next retry in ");
+    run.code(7).stderr_contains("budget other is spent, next retry allowed in ");
     assert_eq!(log.lines().len(), 4);
     records.retry().args(options).arg("other=3/h").sh(&script).run().code(7);
     assert_eq!(log.lines().len(), 5);
@@ -501,7 +504,7 @@ fn json_is_for_programs() {
     let run = records.retry().args(["--breaker-status=none", "--json"]).run();
     let none: Value = serde_json::from_slice(&run.code(0).stdout).unwrap();
     assert_eq!((&none["state"], &none["since"]), (&"closed".into(), &Value::Null));
-    run.says(&["retry: there is nothing in {*}/none.json yet"]);
+    run.says(&["retry: {*}/none.json does not exist yet"]);
     // What no form of a date can show does not take the rest with it.
     records.edit("b", |record| record["breaker"]["first_ms"] = (-1_000_000_000_000_000_i64).into());
     let run = records.retry().args(["--breaker-status", "--json"]).run();
@@ -525,7 +528,7 @@ fn tripped_it_stays_open_until_its_time_or_a_reset() {
     records.once(&[], "exit 0").code(0);
     // A name under which nothing has happened is closed already; that there is nothing is said.
     let run = records.retry().args(["--breaker-reset=typo"]).run();
-    run.code(0).stdout_is("^breaker typo is closed; there is nothing in .*/typo.json yet\n$");
+    run.code(0).stdout_is("^breaker typo is closed; .*/typo.json does not exist yet\n$");
     assert_eq!(records.files(), ["b.json", "b.json.lock"]);
     retry().arg("--breaker-status").env("RETRY_STATE", records.path("none")).run().code(0).silent();
 }

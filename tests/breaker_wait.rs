@@ -64,7 +64,7 @@ const SPOILT: [(&str, Spoil); 4] = [
         fs::create_dir(records.path("b.json")).unwrap();
         None
     }),
-    ("has version 2 of the format", |records| {
+    ("was written by a newer retry (format version 2)", |records| {
         fs::write(records.path("b.json"), "{\"version\": 2, \"clock\": 0}").unwrap();
         None
     }),
@@ -88,11 +88,13 @@ fn no_answer_is_a_refusal_for_a_run_that_has_seen_it_open() {
     for (why, records, log, run, _held) in SPOILT.map(start) {
         let run = run.wait_bounded();
         let open = "breaker b is open since {*} (1 failure, last: exited 7), ";
-        let unanswered = "and its record gives no answer now; ";
+        let unanswered = "and its record cannot be used now; ";
         let mut lines = vec![
-            format!("retry: sh: {open}next probe in {{T}}; looks again in {{T}}"),
-            format!("retry: sh: breaker b was open and gives no answer, so nothing is run: {{*}}{why}{{*}}"),
-            format!("retry: sh: {open}{unanswered}looks again in {{T}}"),
+            format!("retry: sh: {open}next probe in {{T}}; retry looks again in {{T}}"),
+            format!(
+                "retry: sh: breaker b was open and cannot be used now, so the command is not run: {{*}}{why}{{*}}"
+            ),
+            format!("retry: sh: {open}{unanswered}retry looks again in {{T}}"),
             format!(
                 "retry: sh: not run: {open}{unanswered}the deadline of 2.5s comes first; \
                  to close it: retry --breaker-reset={{*}}/b.json"
@@ -116,7 +118,7 @@ fn who_gets_no_answer_looks_again_while_there_is_time() {
     let log = records.scratch.log("log");
     let run = waiting(&records, "25", &log.echo("ran"));
     let lock = records.locked("b");
-    run.wait_for_stderr("gives no answer, so nothing is run: ");
+    run.wait_for_stderr("cannot be used now, so the command is not run: ");
     assert!(log.lines().is_empty());
     drop(lock);
     run.wait_bounded().code(0);
@@ -144,7 +146,7 @@ fn a_probe_that_cannot_report_its_failure_is_no_licence_for_more_attempts() {
     let lock = records.locked("b");
     fs::write(&go, "").unwrap();
     let run = run.wait_bounded();
-    run.code(7).stderr_contains("gives no answer").stderr_contains("gave up after 1 attempt");
+    run.code(7).stderr_contains("cannot be used now").stderr_contains("gave up after 1 attempt");
     assert_eq!(log.lines().len(), 1);
     // Its lease has ended with it.
     drop(lock);

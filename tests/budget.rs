@@ -9,7 +9,7 @@ impl Run {
     /// The time until the next retry, as the last message names it.
     #[track_caller]
     fn next_retry(&self) -> Duration {
-        let (_, rest) = self.stderr.split_once(" is spent, next retry in ").unwrap_or_default();
+        let (_, rest) = self.stderr.split_once(" is spent, next retry allowed in ").unwrap_or_default();
         let (time, after) = rest.split_once("; ").unwrap_or_default();
         self.check(after == "exited 7\n", "a time, and how the command ended");
         humantime::parse_duration(time).unwrap()

@@ -116,7 +116,7 @@ fn a_value_that_is_nearly_right_is_corrected() {
         ("--timeout 5S", "units are in lower case, as in 5s"),
         ("--deadline 1month", "the longest unit is the week: write days or weeks, as in 30d or 52w"),
         ("-d 1,2years", "the longest unit is the week: write days or weeks, as in 30d or 52w"),
-        ("-p foo", "it is one of curl, {*}"),
+        ("-p foo", "valid values: curl, {*}"),
         ("-p curll", "did you mean curl? {*}"),
         ("-p podman", "did you mean docker? {*}"),
         ("-p postgres", "did you mean psql? {*}"),

@@ -93,7 +93,7 @@ fn of_a_failed_attempt_the_end_goes_to_stderr() {
     with("exit 3").says(&["{*} gave up {*}"]);
     let run = with("printf 'a\\0b'; exit 3");
     run.says(&[
-        "retry: sh: attempt 1 of 1 wrote 3 bytes to stdout, held back: it is binary, and not shown",
+        "retry: sh: attempt 1 of 1 wrote 3 bytes to stdout, held back, and not shown because it is binary",
         "{*} gave up {*}",
     ]);
     run.check(!run.stderr.contains('\0'), "no byte of it");
@@ -161,7 +161,9 @@ fn a_broken_pipe_downstream_ends_as_without_retry() {
     plain.code(0).stdout("1\n141\n").silent();
     bash(&format!("{BINARY} --hold -- seq 1000000")).code(0).stdout("1\n141\n").silent();
     let run = bash(&format!("{BINARY} -v --hold -- seq 1000000"));
-    run.code(0).says(&["retry: seq: succeeded at attempt 1 of 5 in {T}; the reader of its output is gone"]);
+    run.code(0).says(&[
+        "retry: seq: succeeded at attempt 1 of 5 in {T}; the reader of the command's output is gone",
+    ]);
     // It has gone before: the command notices when it writes, and is not run again.
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
@@ -196,7 +198,7 @@ fn what_cannot_be_passed_on_whole_is_no_success() {
         (reader, retry().args(options).args(["--hold", "echo", "x"]).stdout(writer))
     };
     let (_reader, run) = unread(&["--deadline", "0.5"]);
-    run.run().code(125).says(&["retry: the command has ended, and its stdout was not read to the end"]);
+    run.run().code(125).says(&["retry: the command has ended, but its stdout was not read to the end"]);
     for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT")] {
         let (_reader, run) = unread(&["-v"]);
         let running = run.spawn();
@@ -206,7 +208,7 @@ fn what_cannot_be_passed_on_whole_is_no_success() {
         running.signal(signal);
         let run = running.wait_bounded();
         run.signal(signal).says(&[&format!(
-            "retry: echo: succeeded at attempt 1 of 5 in {{T}}; interrupted by {name} while its output was passed on"
+            "retry: echo: succeeded at attempt 1 of 5 in {{T}}; interrupted by {name} while retry passed on the command's output"
         )]);
     }
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -235,8 +237,8 @@ fn without_room_it_is_a_failure_of_retry() {
     let scratch = Scratch::new();
     let said = |place: &str, why: &str| {
         [
-            format!("retry: the command has ended, and its stdout could not be held in {place}: {why}"),
-            "retry: hint: TMPDIR names another directory".to_owned(),
+            format!("retry: the command has ended, but its stdout could not be held in {place}: {why}"),
+            "retry: hint: set TMPDIR to use another directory".to_owned(),
         ]
     };
     let large = "head -c 3000000 /dev/zero";
@@ -342,7 +344,10 @@ fn a_signal_that_the_command_answers_with_success_ends_the_wait_for_a_reader() {
     let running = retry().arg("--hold").sh(script).stdout(writer).spawn();
     log.wait_for(1);
     running.signal(Signal::SIGTERM);
-    running.wait_bounded().signal(Signal::SIGTERM).stderr_contains("interrupted by TERM while its output");
+    running
+        .wait_bounded()
+        .signal(Signal::SIGTERM)
+        .stderr_contains("interrupted by TERM while retry passed on the command's output");
 }
 
 #[test]
@@ -404,5 +409,6 @@ fn where_both_streams_are_one_what_was_said_comes_first_and_nothing_is_torn() {
 fn messages_are_not_held() {
     let (one, _other) = std::os::unix::net::UnixDatagram::pair().unwrap();
     let run = retry().args(["--hold", "echo", "x"]).stdout(std::os::fd::OwnedFd::from(one)).run();
-    run.code(125).says(&["retry: stdout is a socket that keeps messages apart, and --hold would not", "{*}"]);
+    run.code(125)
+        .says(&["retry: stdout is a socket with message boundaries, and --hold would lose them", "{*}"]);
 }

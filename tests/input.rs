@@ -369,7 +369,7 @@ fn no_time_at_all_is_no_limit() {
     run.code(0).silent();
     let run = retry().args(["--breaker", "x", "--breaker-wait", "--deadline", "0"]).arg("true").run();
     run.code(125).stderr_contains("--breaker-wait needs a --deadline other than 0");
-    run.stderr_contains("hint: say how long it may wait in all: --deadline 10m");
+    run.stderr_contains("hint: limit the whole run: --deadline 10m");
     let run = retry().args(["--breaker", "x", "--breaker-wait"]).arg("true").run();
     run.code(125).stderr_contains("--breaker-wait needs --deadline\n");
     retry().args(["--splay", "0.01", "--deadline", "0"]).arg("true").run().code(0);

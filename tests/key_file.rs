@@ -52,9 +52,7 @@ fn a_link_is_not_followed_wherever_it_leads() {
     assert!(!scratch.join("none").exists());
     // Nor is one that takes the place of the file while the command runs.
     let script = format!("printf '%s\n' {KEY} >{0}; ln -sf {0} {1}", quoted(&target), quoted(&link));
-    run(&link, &script)
-        .code(0)
-        .stderr_contains("a symbolic link; the next run would repeat with the same key");
+    run(&link, &script).code(0).stderr_contains("a symbolic link; the next run will use the same key");
     assert!(link.is_symlink() && fs::read_to_string(&target).unwrap().len() == 37);
     // A link on the way to it is as good as any directory.
     symlink(scratch.path(), scratch.join("here")).unwrap();
@@ -104,7 +102,7 @@ fn a_file_of_another_user_is_refused_unless_the_directory_is_theirs() {
     }
     // Root works for the owner of a directory.
     assert!(given_away(scratch.path()));
-    run(&path, &log.echo(KEY)).code(0).stderr_contains("repeats with the key in");
+    run(&path, &log.echo(KEY)).code(0).stderr_contains("using the key that an earlier run kept in");
     assert_eq!(log.lines(), ["theirs"]);
     assert!(!path.exists());
 }
@@ -207,7 +205,7 @@ fn a_file_that_somebody_has_locked_is_said_to_stay() {
     process::wait_until("it waits for the lock", || call(running.pid()) == Some(libc::SYS_clock_nanosleep));
     running.signal(Signal::SIGTERM);
     let run = running.wait_bounded();
-    run.stderr_contains("cannot lock the key file").stderr_contains("would repeat with the same key");
+    run.stderr_contains("cannot lock the key file").stderr_contains("will use the same key");
     run.check(run.took < Duration::from_secs(9), "not waited for");
     assert!(path.exists());
 }

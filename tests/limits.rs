@@ -409,7 +409,7 @@ fn a_healthy_attempt_starts_attempts_and_backoff_anew() {
     let (with, log) = run(&["--healthy-after", "2"]);
     with.code(7).says(&[
         "retry: sh: attempt 1 of 2 exited 7; next in 0.1s",
-        "retry: sh: attempt 2 of 2 exited 7; it ran {T} (--healthy-after 2s) and counts anew as attempt 1 of 2; next in 0.1s",
+        "retry: sh: attempt 2 of 2 exited 7; it ran {T} (--healthy-after 2s), so it now counts as attempt 1 of 2; next in 0.1s",
         "retry: sh: gave up after 3 attempts in {T}: exited 7",
     ]);
     assert_eq!(log.lines(), ["1", "2", "2"]);

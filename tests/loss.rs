@@ -158,7 +158,7 @@ fn a_signal_leaves_time_for_what_was_written() {
 #[test]
 fn what_a_stopped_reader_never_takes_is_told() {
     // A success is none; a failure keeps its status, and the loss is said where stderr is read.
-    let unread = "the command has ended, and its stdout was not read to the end";
+    let unread = "the command has ended, but its stdout was not read to the end";
     let limited = |rule| retry().args(["--timeout=0.3", "--kill-after=0", "-x", rule]).limit(BOUNDED);
     let mut all = Vec::new();
     for (rule, shared) in [("stderr~never", true), ("stdout~never", true), ("stdout~never", false)] {

@@ -58,8 +58,8 @@ fn exactly_the_tokens_in_arguments_are_replaced() {
     run(&[], &["{key}", "{attempt}"]).code(0).stdout("{key}\n{attempt}\n");
     let refused = run(&["--idempotency-key", "k"], &["{key}"]);
     refused.code(125).stdout("").says(&[
-        "retry: --idempotency-key is given, and {key} in an argument is not replaced",
-        "retry: hint: add --expand, which replaces it",
+        "retry: --idempotency-key is given, but {key} in an argument is not replaced without --expand",
+        "retry: hint: add --expand, so that retry replaces {key}",
     ]);
     run(&["--idempotency-key", "k"], &["{attempt}"]).code(0).stdout("{attempt}\n");
     // Each attempt has its own number; the command's name is no argument.
@@ -89,10 +89,9 @@ fn a_key_file_outlives_failed_runs_and_goes_with_success() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let hours = Duration::from_hours(3);
     File::open(&path).unwrap().set_modified(SystemTime::now() - hours).unwrap();
-    with_file(&path, &works).code(0).says(&[&format!(
-        "retry: sh: repeats with the key in {}, 3h old: it was kept by an earlier run",
-        path.display()
-    )]);
+    with_file(&path, &works)
+        .code(0)
+        .says(&[&format!("retry: sh: using the key that an earlier run kept in {}, 3h old", path.display())]);
     assert_eq!(log.lines(), [key.as_str(); 3]);
     assert!(!path.exists());
     with_file(&path, &works).code(0).silent();
@@ -136,7 +135,7 @@ fn a_key_file_that_is_none_is_refused_before_anything_runs() {
     fs::write(&path, "k").unwrap();
     let day = Duration::from_hours(24);
     File::open(&path).unwrap().set_modified(SystemTime::now() - day - Duration::from_mins(1)).unwrap();
-    refused("is 24 hours old: a server may have forgotten it");
+    refused("is 24 hours old: the server may have forgotten it");
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     refused("is not a regular file");
@@ -184,7 +183,7 @@ fn a_key_of_another_run_is_not_removed() {
     // Whatever it has become meanwhile, nothing is waited for, and that it stays is said.
     fs::remove_file(&path).unwrap();
     let run = with_file(&path, &format!("rm {0}; mkfifo {0}", path.display()));
-    run.code(0).stderr_contains("is not a regular file; the next run would repeat with the same key");
+    run.code(0).stderr_contains("is not a regular file; the next run will use the same key");
     // A link to nothing is no place for one.
     let link = scratch.join("link");
     std::os::unix::fs::symlink(scratch.join("none"), &link).unwrap();
@@ -312,7 +311,7 @@ fn with_a_key_three_attempts_make_one_order() {
         run.args(["-H", "Idempotency-Key: {key}", "-d", &data, &server.url("/orders")]).run()
     };
     once().code(56).stderr_contains("gave up after 2 attempts");
-    once().code(0).stdout("order 1\n").stderr_contains("repeats with the key in");
+    once().code(0).stdout("order 1\n").stderr_contains("using the key that an earlier run kept in");
     assert_eq!((server.requests().len(), table.lock().unwrap().1), (3, 1));
 }
 
@@ -332,11 +331,11 @@ fn a_check_before_every_attempt_says_whether_it_is_needed() {
     run().code(0).stdout("").says(&[
         "retry: sh: attempt 1 of 5 exited 56; next in 0s",
         "retry: sh: attempt 2 of 5 exited 56; next in 0s",
-        "retry: sh: succeeded before attempt 3 of 5 in {T}: --check says that it is done",
+        "retry: sh: succeeded before attempt 3 of 5 in {T}: --check says that the work is done",
     ]);
     let lines = ["check 1/5 after ", "attempt 1", "check 2/5 after 56", "attempt 2", "check 3/5 after 56"];
     assert_eq!(log.lines(), lines);
-    run().code(0).says(&["retry: sh: not run: --check says that it is done"]);
+    run().code(0).says(&["retry: sh: not run: --check says that the work is done"]);
     assert_eq!(log.lines()[5..], ["check 1/5 after "]);
     // The key is the attempt's, and goes with success.
     let option = format!("file:{}", scratch.join("key").display());

@@ -513,11 +513,11 @@ fn past_the_limit_the_attempt_goes_on_and_only_the_retry_is_refused() {
         retry().args(["-n2", "-d0", "--stdin-limit", limit]).sh(script).stdin(bytes.clone()).run()
     };
     with("1999999").code(3).stdout("2000000\n").says(&[
-        "retry: sh: not retried: stdin is longer than --stdin-limit 1999999; a higher limit retries it; exited 3",
+        "retry: sh: not retried: stdin is longer than --stdin-limit 1999999; a higher limit allows a retry; exited 3",
     ]);
     with("2000000").code(3).stdout("2000000\n2000000\n");
     with("0").code(3).stdout("2000000\n").says(&[
-        "retry: sh: not retried: stdin is longer than --stdin-limit 0; a higher limit retries it; exited 3",
+        "retry: sh: not retried: stdin is longer than --stdin-limit 0; a higher limit allows a retry; exited 3",
     ]);
     // What is not read is not long.
     let unread = retry().args(["-n2", "-d0", "--stdin-limit", "10"]).sh("head -c 10; exit 3");
@@ -533,7 +533,7 @@ fn past_the_limit_the_attempt_goes_on_and_only_the_retry_is_refused() {
 fn without_room_the_attempt_goes_on_and_only_the_retry_is_refused() {
     let bytes = numbered(3_000_000);
     let refused = |place: &str, why: &str| {
-        let hint = if why == "File too large" { "" } else { "; TMPDIR names another directory" };
+        let hint = if why == "File too large" { "" } else { "; set TMPDIR to use another directory" };
         format!("retry: sh: not retried: stdin could not be kept in {place} ({why}){hint}; exited 3")
     };
     let run = retry().args(["-n2", "-d0"]).sh("wc -c; exit 3").env("TMPDIR", "/nonexistent");

@@ -299,7 +299,7 @@ fn what_was_never_a_record_is_nobody_s_to_move() {
         let run =
             Retry::new(BINARY).args(["-n1", "--breaker", "./deploy"]).sh("exit 7").dir(scratch.path()).run();
         run.code(7).stderr_contains("continuing without breaker ./deploy: ");
-        run.stderr_contains("/deploy is something else than a record of retry");
+        run.stderr_contains("/deploy is not a record of retry");
         for option in ["--breaker-reset=./deploy", "--breaker-trip=./deploy"] {
             Retry::new(BINARY).arg(option).dir(scratch.path()).run().code(125).stdout("");
         }
@@ -335,10 +335,20 @@ fn a_newer_version_is_left_alone_and_shown_as_unusable() {
     let _ = once(&records, 7);
     assert_eq!(fs::read_to_string(&path).unwrap(), "{\"version\": 2, \"clock\": 0}");
     let run = records.retry().arg("--breaker-status").run();
-    run.code(0).stderr_contains("has version 2 of the format");
+    run.code(0).stderr_contains("newer retry (format version 2)");
     assert!(String::from_utf8_lossy(&run.stdout).contains("b     unusable"));
-    records.retry().arg("--breaker-status=b").run().code(125).stderr_contains("has version 2");
-    records.retry().arg("--breaker-reset=b").run().code(125).stderr_contains("has version 2");
+    records
+        .retry()
+        .arg("--breaker-status=b")
+        .run()
+        .code(125)
+        .stderr_contains("newer retry (format version 2)");
+    records
+        .retry()
+        .arg("--breaker-reset=b")
+        .run()
+        .code(125)
+        .stderr_contains("newer retry (format version 2)");
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn a_command_learns_that_its_reader_has_gone() {
     let run = Retry::new("bash").args(["-c", &format!("{script}; echo ${{PIPESTATUS[0]}}")]).run();
     run.code(0).stdout("y\n141\n");
     run.says(&[
-        "retry: yes: not retried: killed by PIPE (the reader of its output is gone; -r PIPE retries it)",
+        "retry: yes: not retried: killed by PIPE (the reader of the command's output is gone; -r PIPE retries it)",
     ]);
     // And by poll(2) before it writes.
     need!("python3");
@@ -259,7 +259,7 @@ fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
     let run = retry().args(["-n1", "--timeout", "1", "-x", "stdout~never"]).sh(script).stdout(writer);
     let run = run.limit(BOUNDED).run();
     run.code(124).says(&[
-        "retry: sh: the command has ended, and its stdout was not read to the end",
+        "retry: sh: the command has ended, but its stdout was not read to the end",
         "retry: sh: gave up after 1 attempt in {T}: timed out after 1s, ended by TERM",
     ]);
     drop(reader);
@@ -274,7 +274,7 @@ fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
         let run = run.limit(BOUNDED).run();
         run.code(status);
         if status == 125 {
-            run.says(&["retry: the command has ended, and its stdout was not read to the end"]);
+            run.says(&["retry: the command has ended, but its stdout was not read to the end"]);
         }
         drop(reader);
     }

@@ -28,7 +28,7 @@ fn a_cut_shows_the_failure_before_it() {
     let run = retry().args(["--deadline", "1", "-d0"]).sh(script).run();
     run.code(124).says(&[
         "retry: sh: attempt 1 exited 7; next in 0s",
-        "retry: sh: gave up after 2 attempts in {T}: the last was cut by the deadline of 1s, ended by TERM; before: exited 7",
+        "retry: sh: gave up after 2 attempts in {T}: the last was cut by the deadline of 1s, ended by TERM; previous attempt: exited 7",
     ]);
 }
 
@@ -81,7 +81,7 @@ fn the_number_of_an_attempt_is_the_same_wherever_it_is_told() {
     let told: Vec<&str> =
         run.stderr.lines().filter_map(|line| line.split("attempt ").nth(1)?.get(..1)).collect();
     assert_eq!(told, ["1", "2", "2", "3", "2"], "{}", run.stderr);
-    assert_eq!(run.stderr.matches("counts anew as attempt 1 of 3").count(), 2, "{}", run.stderr);
+    assert_eq!(run.stderr.matches("so it now counts as attempt 1 of 3").count(), 2, "{}", run.stderr);
     run.code(7).stderr_contains("gave up after 6 attempts");
 }
 

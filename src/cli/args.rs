@@ -30,7 +30,7 @@ fn profile_names() -> clap::builder::PossibleValuesParser {
     version,
     about = "Run a command until it succeeds",
     long_about = "Run a command until it succeeds, with exponential backoff and jitter between attempts. \
-                  Failures that cannot succeed later are not retried; the exit status is the command's own.",
+                  retry does not repeat a failure that another attempt cannot fix. The exit status is the command's own.",
     override_usage = "retry [OPTIONS] [--] COMMAND [ARG]...",
     disable_help_flag = true,
     disable_version_flag = true,
@@ -40,7 +40,7 @@ fn profile_names() -> clap::builder::PossibleValuesParser {
 #[group(skip)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
-    #[arg(short = 'n', long, help = "Attempts, the first included [default: 5]", long_help = "Attempts, the first included [default: 5; unlimited with --deadline]", value_name = "N|unlimited", value_parser = max_attempts, allow_hyphen_values = true, help_heading = "Attempts")]
+    #[arg(short = 'n', long, help = "Maximum attempts, the first included [default: 5]", long_help = "Maximum attempts, the first included [default: 5; unlimited with --deadline]", value_name = "N|unlimited", value_parser = max_attempts, allow_hyphen_values = true, help_heading = "Attempts")]
     pub(crate) max: Option<MaxAttempts>,
 
     /// Time limit for the whole run, including waits
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = span, allow_hyphen_values = true, help_heading = "Attempts")]
     pub(crate) timeout: Option<Span>,
 
-    /// Signal sent at a limit [default: TERM]
+    /// Signal to send at the timeout or the deadline [default: TERM]
     ///
     /// The command also gets this signal if retry is killed.
     #[arg(long, value_name = "SIGNAL", value_parser = signal, allow_hyphen_values = true, help_heading = "Attempts", hide_short_help = true)]
@@ -107,7 +107,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
     pub(crate) min_delay: Option<Duration>,
 
-    /// Random wait before the first attempt, between 0 and this [default: 0]
+    /// Longest random wait before the first attempt [default: 0]
     #[arg(long, value_name = "DURATION", value_parser = span, allow_hyphen_values = true, help_heading = "Delays", hide_short_help = true)]
     pub(crate) splay: Option<Span>,
 
@@ -170,9 +170,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "[NAME=]RATE", value_parser = budget, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) budget: Option<Budget>,
 
-    /// Directory of shared state [default: $XDG_STATE_HOME/retry]
+    /// Directory for shared state [default: $XDG_STATE_HOME/retry]
     ///
-    /// The variable RETRY_STATE names it too.
+    /// The environment variable RETRY_STATE sets it too.
     #[arg(long, value_name = "DIR", value_parser = clap::builder::OsStringValueParser::new().try_map(state), value_hint = ValueHint::DirPath, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) state: Option<PathBuf>,
 
@@ -181,7 +181,7 @@ pub(crate) struct Args {
     #[expect(clippy::option_option, reason = "not given, given, given with a name: so clap has it")]
     pub(crate) breaker_status: Option<Option<String>>,
 
-    /// Print what --breaker-status shows as JSON
+    /// Print the output of --breaker-status as JSON
     #[arg(long, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) json: bool,
 
@@ -193,12 +193,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME[=DURATION]", value_parser = trip, help_heading = "Shared state", hide_short_help = true)]
     pub(crate) breaker_trip: Option<(String, Duration)>,
 
-    /// What every attempt reads [default: replay]
+    /// What every attempt reads from standard input [default: replay]
     #[arg(
         long,
         value_enum,
         hide_possible_values = true,
-        long_help = super::docs::with_values::<StdinName>("What every attempt reads [default: replay]"),
+        long_help = super::docs::with_values::<StdinName>("What every attempt reads from standard input [default: replay]"),
         value_name = "STDIN",
         allow_hyphen_values = true,
         help_heading = "Streams",
@@ -218,7 +218,9 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Streams", hide_short_help = true)]
     pub(crate) hold: bool,
 
-    /// Key exported to every attempt, or a file that keeps the key until a run succeeds [default: a fresh UUID]
+    /// Key that every attempt finds in RETRY_IDEMPOTENCY_KEY [default: a fresh UUID]
+    ///
+    /// file:PATH keeps the key in a file until a run succeeds.
     #[arg(long, value_name = "KEY|file:PATH", value_parser = clap::builder::OsStringValueParser::new().try_map(key), allow_hyphen_values = true, help_heading = "Safe repeats", hide_short_help = true)]
     pub(crate) idempotency_key: Option<KeySource>,
 
@@ -232,7 +234,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SHELL COMMAND", value_parser = clap::builder::OsStringValueParser::new().try_map(check), value_hint = ValueHint::CommandString, help_heading = "Safe repeats", hide_short_help = true)]
     pub(crate) check: Option<OsString>,
 
-    /// Retry only failures that prove that nothing was sent
+    /// Retry a failure only if it proves that nothing was sent
     #[arg(long, help_heading = "Safe repeats", hide_short_help = true)]
     pub(crate) not_idempotent: bool,
 
@@ -249,8 +251,8 @@ pub(crate) struct Args {
     #[arg(
         short,
         long,
-        help = "Also say which rule decided",
-        long_help = "Also say which rule decided, what was signalled, and where state is kept",
+        help = "Also print which rule decided",
+        long_help = "Also print which rule decided, which signals were sent, and where shared state is kept",
         conflicts_with = "quiet",
         help_heading = "Output"
     )]

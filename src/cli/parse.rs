@@ -35,7 +35,7 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Parsed, Error> {
         Words::ValueMissing { option, value } => {
             return Err(Error::usage(
                 format!("{option} needs a value"),
-                format!("write {option} {value}; a value that is spelled like an option: {option}=VALUE"),
+                format!("write {option} {value}; if the value begins with -, write {option}=VALUE"),
             ));
         }
         Words::Command { at, last } => last.zip(words.get(at)).and_then(|(given, command)| {

@@ -82,8 +82,8 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
     let key_in_arguments = args.command.iter().skip(1).any(|word| has_key(word.as_bytes()));
     if args.idempotency_key.is_some() && !args.expand && key_in_arguments {
         return Err(Error::usage(
-            "--idempotency-key is given, and {key} in an argument is not replaced",
-            "add --expand, which replaces it",
+            "--idempotency-key is given, but {key} in an argument is not replaced without --expand",
+            "add --expand, so that retry replaces {key}",
         ));
     }
     let stdin = stdin(&args)?;
@@ -189,7 +189,7 @@ fn profiles(args: &Args) -> Result<Profiles, Error> {
     if names.len() > 1 && names.contains(&"none") {
         return Err(Error::usage(
             format!("--profile {}: none and another profile contradict each other", names.join(",")),
-            "write none alone, or leave it out",
+            "write none alone, or leave none out",
         ));
     }
     let words: Vec<&[u8]> = args.command.iter().map(|word| word.as_bytes()).collect();
@@ -239,7 +239,7 @@ fn stdin(args: &Args) -> Result<Stdin, Error> {
     if args.stdin_limit.is_some() && !matches!(stdin, Stdin::Replay { .. }) {
         return Err(Error::usage(
             "--stdin-limit is for --stdin replay only",
-            "leave it out: nothing is kept of an input that is not replayed",
+            "leave --stdin-limit out: retry keeps only input that it replays",
         ));
     }
     Ok(stdin)
@@ -269,14 +269,14 @@ fn schedule(args: &Args) -> Result<Schedule, Error> {
     if floor > cap {
         return Err(Error::usage(
             "--min-delay is longer than --max-delay",
-            "no delay can be both: lower the one or raise the other",
+            "lower --min-delay, or raise --max-delay",
         ));
     }
     let (splay, deadline) =
         (length(args.splay.as_ref()).unwrap_or(Duration::ZERO), length(args.deadline.as_ref()));
     if deadline.is_some_and(|deadline| splay >= deadline) {
         return Err(Error::usage(
-            "--splay is not shorter than --deadline",
+            "--splay must be shorter than --deadline",
             "the wait before the first attempt counts towards the deadline",
         ));
     }
@@ -318,7 +318,7 @@ fn contradictions(args: &Args, list: bool, backoff: BackoffName, jitter: JitterN
     if args.factor.is_some() && (list || backoff != BackoffName::Exponential) {
         return wrong(
             "--factor is for exponential backoff only",
-            "leave it out, or use --backoff exponential with one --delay",
+            "leave --factor out, or use --backoff exponential with one --delay",
         );
     }
     if jitter == JitterName::Decorrelated {

@@ -49,18 +49,18 @@ pub(crate) fn name(text: &str) -> Result<String, ValueError> {
         return wrong("the name is empty");
     }
     if text.chars().any(char::is_control) {
-        return wrong("a name has no control characters");
+        return wrong("a name cannot contain control characters");
     }
     if is_path(text) {
         let last = text.rsplit('/').next().unwrap_or_default();
         return if matches!(last, "" | "." | "..") {
-            wrong("that is a directory")
+            wrong("the path names a directory")
         } else {
             Ok(text.to_owned())
         };
     }
     if text.contains('/') {
-        return wrong("a name has no /");
+        return wrong("a name cannot contain /");
     }
     if text.len() > LONGEST {
         return wrong("the name is too long");
@@ -89,22 +89,22 @@ pub(crate) fn budget(text: &str) -> Result<Budget, ValueError> {
 
 fn read_rate(text: &str) -> Result<Rate, ValueError> {
     let hint =
-        "a budget is retries in a time (10/s, 100/m, 5/30s) or for each first attempt (20%), as in NAME=20%";
+        "a budget is a number of retries per time (10/s, 100/m, 5/30s) or a share of first attempts (20%)";
     let wrong = |cause: &str| ValueError::new(cause, hint);
     if let Some(percent) = text.strip_suffix('%') {
         // One percent is 10,000,000 billionths, as a nanosecond is a billionth of a second.
         let share = decimal_times(percent.trim_end(), Duration::from_millis(10))
             .map_err(|_| wrong("not a percentage"))?;
         return match u64::try_from(share.as_nanos()) {
-            Ok(0) => Err(wrong("a budget of nothing allows no retry: use --max 1")),
+            Ok(0) => Err(wrong("a budget of 0 allows no retry: use --max 1 instead")),
             Ok(billionths) if share <= Duration::from_secs(10) => Ok(Rate::Share { billionths }),
-            Ok(_) | Err(_) => Err(wrong("more than 1000% is no limit")),
+            Ok(_) | Err(_) => Err(wrong("a percentage cannot be more than 1000%")),
         };
     }
     let (count, period) = text.split_once('/').ok_or_else(|| wrong("not a rate"))?;
     let digits = count.bytes().all(|b| b.is_ascii_digit());
     let count = match count.parse::<u32>() {
-        Ok(0) if digits => return Err(wrong("a budget of nothing allows no retry: use --max 1")),
+        Ok(0) if digits => return Err(wrong("a budget of 0 allows no retry: use --max 1 instead")),
         Ok(count) if digits => count,
         Ok(_) | Err(_) => return Err(wrong("not a rate")),
     };
@@ -116,7 +116,7 @@ fn read_rate(text: &str) -> Result<Rate, ValueError> {
     };
     match duration(&period) {
         Ok(period) if period >= Duration::from_millis(1) => Ok(Rate::Times { count, period }),
-        Ok(_) => Err(wrong("the time of a rate is at least 1ms")),
+        Ok(_) => Err(wrong("the time of a rate must be at least 1ms")),
         Err(_) => {
             let hint = unit_hint(&period).unwrap_or_else(|| hint.to_owned());
             Err(ValueError::new("not a rate", hint))
@@ -129,7 +129,7 @@ fn read_rate(text: &str) -> Result<Rate, ValueError> {
 /// # Errors
 /// Anything but a number from 1 to 4294967295.
 pub(crate) fn failures(text: &str) -> Result<NonZeroU32, ValueError> {
-    let hint = "it counts failures in a row: with 1 the first opens the breaker";
+    let hint = "write how many failures in a row open the breaker; with 1, the first one does";
     match text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten() {
         Some(failures) => Ok(failures),
         None => Err(ValueError::new("not a number of failures", hint)),
@@ -142,7 +142,9 @@ pub(crate) fn failures(text: &str) -> Result<NonZeroU32, ValueError> {
 /// As [`duration`], and zero.
 pub(crate) fn some_time(text: &str) -> Result<Duration, ValueError> {
     match duration(text)? {
-        Duration::ZERO => Err(ValueError::new("it must be more than 0", "write a time, as 30s or 5m")),
+        Duration::ZERO => {
+            Err(ValueError::new("the duration must be more than 0", "write a duration such as 30s or 5m"))
+        }
         time => Ok(time),
     }
 }
@@ -160,7 +162,7 @@ pub(crate) fn trip(text: &str) -> Result<(String, Duration), ValueError> {
             let time = some_time(time).map_err(|error| match numeric {
                 true => error,
                 false => ValueError {
-                    hint: format!("what stands behind the last = is a time, as in {named}=2h or {text}=2h"),
+                    hint: format!("the text after the last = is a duration, as in {named}=2h or {text}=2h"),
                     ..error
                 },
             });
@@ -192,12 +194,12 @@ pub(crate) fn check_needs(args: &Args) -> Result<(), Error> {
             (args.breaker_wait, "--breaker-wait"),
         ] {
             if given {
-                return needs(option, "--breaker", "name the breaker that it is for: --breaker NAME");
+                return needs(option, "--breaker", "name the breaker: --breaker NAME");
             }
         }
     }
     if args.breaker_wait {
-        let hint = "say how long it may wait in all: --deadline 10m";
+        let hint = "limit the whole run: --deadline 10m";
         match &args.deadline {
             None => return needs("--breaker-wait", "--deadline", hint),
             Some(limit) if limit.length.is_zero() => {
@@ -207,7 +209,7 @@ pub(crate) fn check_needs(args: &Args) -> Result<(), Error> {
         }
     }
     if args.state.is_some() && args.breaker.is_none() && args.budget.is_none() {
-        return needs("--state", "--breaker or --budget", "without them nothing is kept");
+        return needs("--state", "--breaker or --budget", "without them, retry keeps no shared state");
     }
     if args.breaker.is_none() && args.budget.as_ref().is_some_and(|budget| budget.name.is_none()) {
         return needs("--budget", "a name", "write --budget NAME=RATE, or name a breaker");
@@ -305,7 +307,10 @@ pub(crate) fn stands_alone(matches: &ArgMatches) -> Result<(), Error> {
         };
     };
     if let Some((_, other)) = instead.next() {
-        return Err(Error::usage(format!("{option} and {other} contradict each other"), "give one of them"));
+        return Err(Error::usage(
+            format!("{option} and {other} contradict each other"),
+            "give only one of them",
+        ));
     }
     if given("command") {
         let word = matches.get_raw("command").and_then(|mut words| words.next());
@@ -314,7 +319,7 @@ pub(crate) fn stands_alone(matches: &ArgMatches) -> Result<(), Error> {
             Some(word) if *first == "breaker_status" && name(word).is_ok() => {
                 format!("to see one breaker write {option}={word}")
             }
-            Some(_) | None => "leave the command out: nothing is run".to_owned(),
+            Some(_) | None => format!("leave the command out: {option} runs nothing"),
         };
         return Err(Error::usage(format!("{option} takes no COMMAND"), hint));
     }
@@ -322,7 +327,7 @@ pub(crate) fn stands_alone(matches: &ArgMatches) -> Result<(), Error> {
     match matches.ids().find(|id| given(id.as_str()) && !goes_with(id.as_str())) {
         Some(id) => Err(Error::usage(
             format!("--{} does nothing with {option}", id.as_str().replace('_', "-")),
-            "nothing is run: leave it out",
+            "leave it out: no command is run",
         )),
         None => Ok(()),
     }

@@ -186,9 +186,10 @@ pub(crate) fn decimal_times(number: &str, unit: Duration) -> Result<Duration, &'
 /// As [`duration`], and zero.
 pub(crate) fn positive_duration(text: &str) -> Result<Duration, ValueError> {
     match duration(text)? {
-        Duration::ZERO => {
-            Err(ValueError::new("it must be more than 0", "without the option there is no such time"))
-        }
+        Duration::ZERO => Err(ValueError::new(
+            "the duration must be more than 0",
+            "without --healthy-after, retry never resets the attempts",
+        )),
         time => Ok(time),
     }
 }
@@ -215,7 +216,7 @@ pub(crate) fn delays(text: &str) -> Result<Delays, ValueError> {
 /// # Errors
 /// Anything but a number from 1 to 4294967295 or the word.
 pub(crate) fn max_attempts(text: &str) -> Result<MaxAttempts, ValueError> {
-    let hint = "it counts attempts, the first included: 1 runs the command once; or write unlimited";
+    let hint = "write a number that includes the first attempt (1 runs the command once), or unlimited";
     if text.eq_ignore_ascii_case("unlimited") {
         return Ok(MaxAttempts(None));
     }
@@ -240,7 +241,7 @@ pub(crate) struct MaxAttempts(pub(crate) Option<NonZeroU32>);
 /// # Errors
 /// Where there is no such signal.
 pub(crate) fn signal(text: &str) -> Result<Signal, ValueError> {
-    let hint = "a signal is a name or number, as TERM, SIGTERM or 15; kill -l lists them";
+    let hint = "a signal is a name or number, such as TERM, SIGTERM or 15; kill -l lists them";
     Signal::parse(text).ok_or_else(|| ValueError::new("no such signal", hint))
 }
 
@@ -250,7 +251,10 @@ pub(crate) fn signal(text: &str) -> Result<Signal, ValueError> {
 /// Where it is empty.
 pub(crate) fn label(text: &str) -> Result<String, ValueError> {
     match text.trim() {
-        "" => Err(ValueError::new("the label is empty", "leave the option out for the command's base name")),
+        "" => Err(ValueError::new(
+            "the label is empty",
+            "without --label, messages use the command's base name",
+        )),
         _ => Ok(text.to_owned()),
     }
 }
@@ -263,7 +267,7 @@ pub(crate) fn check(text: OsString) -> Result<OsString, ValueError> {
     match text.as_bytes().iter().all(u8::is_ascii_whitespace) {
         true => Err(ValueError::new(
             "the command is empty",
-            "it is run as sh -c COMMAND; 0 says done, 1 not done",
+            "retry runs it with sh -c; exit status 0 means done, 1 means not done",
         )),
         false => Ok(text),
     }
@@ -275,7 +279,10 @@ pub(crate) fn check(text: OsString) -> Result<OsString, ValueError> {
 /// Where it is empty.
 pub(crate) fn file(name: OsString) -> Result<PathBuf, ValueError> {
     match name.is_empty() {
-        true => Err(ValueError::new("the file has no name", "name the file that the command writes")),
+        true => Err(ValueError::new(
+            "the file name is empty",
+            "give the name of the file that the command writes",
+        )),
         false => Ok(name.into()),
     }
 }
@@ -287,8 +294,8 @@ pub(crate) fn file(name: OsString) -> Result<PathBuf, ValueError> {
 pub(crate) fn state(name: OsString) -> Result<PathBuf, ValueError> {
     if name.is_empty() {
         return Err(ValueError::new(
-            "the directory has no name",
-            "name the directory that keeps shared state",
+            "the directory name is empty",
+            "give the name of the directory for shared state",
         ));
     }
     match scheme(name.as_bytes()) {
@@ -329,7 +336,7 @@ pub(crate) fn key(text: OsString) -> Result<KeySource, ValueError> {
     let hint = "a key is text of 1 to 255 bytes; file:PATH keeps one in a file until a run succeeds";
     if let Some(path) = text.as_bytes().strip_prefix(b"file:") {
         return match path {
-            b"" => Err(ValueError::new("the key file has no name", hint)),
+            b"" => Err(ValueError::new("the name of the key file is empty", hint)),
             path => Ok(KeySource::File(OsString::from_vec(path.to_vec()).into())),
         };
     }
@@ -380,7 +387,7 @@ pub(crate) fn size(text: &str) -> Result<u64, ValueError> {
 /// # Errors
 /// Below 1, infinite, or no number.
 pub(crate) fn factor(text: &str) -> Result<f64, ValueError> {
-    let hint = "the delay is multiplied by it for every retry; 2 doubles it, 1 keeps it";
+    let hint = "every retry multiplies the delay by the factor: 2 doubles the delay, 1 keeps it";
     match text.parse::<f64>() {
         Ok(factor) if factor.is_finite() && factor >= 1.0 => Ok(factor),
         Ok(factor) if factor < 1.0 => Err(ValueError::new("the factor must be at least 1", hint)),
@@ -425,13 +432,14 @@ pub(crate) fn condition(text: &str) -> Result<Condition, ValueError> {
                 format!("an exit status is 0 to 255; for the HTTP status write {meant}")
             }
             (_, Some(meant)) => format!("did you mean {}?", shortened(&meant)),
-            (ConditionError::Backwards(_), None) => "write the lower status first, as 5-7".to_owned(),
+            (ConditionError::Backwards(_), None) => "write the lower status first, as in 5-7".to_owned(),
             (ConditionError::Http(_), None) => "write http:503, http:5xx or http:500-504".to_owned(),
             (ConditionError::TextInList(_), None) => {
-                "give it an option of its own; -r may be given more than once".to_owned()
+                "give the regex an option of its own; -r, -x and --success-on can be repeated".to_owned()
             }
             (ConditionError::Pattern(_), None) => {
-                "it is a Rust regex, matched line by line; \\ takes a character as it is".to_owned()
+                "the syntax is that of Rust's regex crate; \\ before a punctuation character makes it literal"
+                    .to_owned()
             }
             (ConditionError::Empty | ConditionError::Status(_) | ConditionError::Unknown(_), None) => {
                 CONDITION.to_owned()
@@ -461,15 +469,15 @@ pub(crate) enum StdinName {
 /// How the delay is randomized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum JitterName {
-    /// anything from 0 to the delay
+    /// random between 0 and the delay
     Full,
-    /// half the delay, and anything up to the other half
+    /// random between half the delay and the delay
     Equal,
-    /// from the first delay to three times the last one
+    /// random between the first delay and 3 times the last
     Decorrelated,
-    /// the delay, and anything up to as much again
+    /// random between the delay and twice the delay
     Additive,
-    /// the delay itself
+    /// the delay, not randomized
     None,
 }
 

@@ -65,7 +65,7 @@ fn cause(error: &clap::Error, names: &Names) -> Error {
         }
         ErrorKind::ArgumentConflict => {
             let other = bare(&text(ContextKind::PriorArg).unwrap_or_default());
-            Error::usage(format!("{name} and {other} contradict each other"), "give one of them")
+            Error::usage(format!("{name} and {other} contradict each other"), "give only one of them")
         }
         ErrorKind::TooManyValues => Error::usage(format!("{name} takes no value"), SEE),
         ErrorKind::InvalidUtf8 => not_utf8(),
@@ -100,8 +100,8 @@ fn not_among(name: &str, value: &str, error: &clap::Error) -> Error {
     };
     let near = near.or_else(|| nearest(value, valid.iter().map(String::as_str)));
     let hint = match near {
-        Some(near) => format!("did you mean {near}? it is one of {}", valid.join(", ")),
-        None => format!("it is one of {}", valid.join(", ")),
+        Some(near) => format!("did you mean {near}? valid values: {}", valid.join(", ")),
+        None => format!("valid values: {}", valid.join(", ")),
     };
     Error::usage(cause, hint)
 }

@@ -350,7 +350,7 @@ impl Supervisor {
     ) -> Result<Result<Ended, NotStarted>, Error> {
         let limited = bounds.limits.timeout.is_some() || bounds.deadline.is_some();
         if limited && !self.subreaper {
-            let adopts = prctl::set_child_subreaper(true).doing("cannot adopt orphans");
+            let adopts = prctl::set_child_subreaper(true).doing("cannot adopt orphaned processes");
             adopts.map_err(Error::before_attempt)?;
             self.subreaper = true;
         }

@@ -103,7 +103,7 @@ impl Signals {
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None).doing("cannot block signals")?;
         // SAFETY: the default disposition runs no code of ours.
         let before = unsafe { nix::sys::signal::signal(Name::SIGCHLD, SigHandler::SigDfl) }
-            .doing("cannot take SIGCHLD")?;
+            .doing("cannot catch SIGCHLD")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let fd = above_standard(|| SignalFd::with_flags(&taken, flags))
             .doing("cannot open a signal descriptor")?;

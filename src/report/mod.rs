@@ -185,15 +185,14 @@ impl Report {
     /// Says that an earlier run's key is used, and how old it is.
     pub(crate) fn repeats(&mut self, path: &Path, age: Duration) {
         let (path, age) = (path.to_string_lossy(), duration(age));
-        let line =
-            format!("repeats with the key in {}, {age} old: it was kept by an earlier run", printable(&path));
+        let line = format!("using the key that an earlier run kept in {}, {age} old", printable(&path));
         self.say(Volume::Normal, &line);
     }
 
     /// Says that the key of a run that has succeeded is still there.
     pub(crate) fn keeps(&mut self, why: &Unusable) {
         let why = why.to_string();
-        self.say(Volume::Quiet, &format!("{}; the next run would repeat with the same key", printable(&why)));
+        self.say(Volume::Quiet, &format!("{}; the next run will use the same key", printable(&why)));
     }
 
     /// Shows what a failed attempt wrote to stdout, of which nothing was passed on.
@@ -202,7 +201,7 @@ impl Report {
         let left_out = held.length.saturating_sub(u64::try_from(held.end.len()).unwrap_or(0));
         let shown = readable(&held.end);
         let what = match (&shown, left_out) {
-            (None, _) => ": it is binary, and not shown".to_owned(),
+            (None, _) => ", and not shown because it is binary".to_owned(),
             (Some(_), 0) => ":".to_owned(),
             (Some(_), _) => format!("; the last {} of it:", size(held.length - left_out)),
         };
@@ -228,7 +227,7 @@ impl Report {
                 format!("continuing without {names}: {}", printable(&trouble.to_string()))
             }
             Wrong::Unanswered(trouble) => format!(
-                "{names} was open and gives no answer, so nothing is run: {}",
+                "{names} was open and cannot be used now, so the command is not run: {}",
                 printable(&trouble.to_string())
             ),
             Wrong::SetAside(path) => {
@@ -351,7 +350,7 @@ impl Phrases {
             Event::Waiting { refusal, look, again } => {
                 let breaker = self.refusal(refusal);
                 let least = if *again { Volume::Verbose } else { Volume::Normal };
-                (least, format!("{breaker}; looks again in {}", duration(*look)))
+                (least, format!("{breaker}; retry looks again in {}", duration(*look)))
             }
             Event::NotPassed { error } => (Volume::Quiet, printable(&error.to_string()).into_owned()),
             Event::Finish { progress, last, before, finish, elapsed } => {
@@ -374,7 +373,7 @@ impl Phrases {
         let healthy = self.written.healthy_after.as_ref().map(|time| format!(" {time}")).unwrap_or_default();
         let number = self.number(progress.attempts());
         format!(
-            "; it ran {} (--healthy-after{healthy}) and counts anew as attempt {number}",
+            "; it ran {} (--healthy-after{healthy}), so it now counts as attempt {number}",
             duration(attempt.ran)
         )
     }
@@ -392,7 +391,7 @@ impl Phrases {
         let outcome = |names_rule| last.map(|last| self.last_outcome(last, names_rule)).unwrap_or_default();
         let before = || {
             let before = before.map(|before| self.last_outcome(before, self.verbose));
-            before.map(|before| format!("; before: {before}")).unwrap_or_default()
+            before.map(|before| format!("; previous attempt: {before}")).unwrap_or_default()
         };
         Some(match finish {
             Finish::Succeeded { rule: Rule::ExitZero, .. } if progress.in_all() == 1 => return None,
@@ -401,7 +400,7 @@ impl Phrases {
                     1 => "not run".to_owned(),
                     _ => format!("succeeded before attempt {} in {}", number(), duration(elapsed)),
                 };
-                (Volume::Normal, format!("{done}: --check says that it is done"))
+                (Volume::Normal, format!("{done}: --check says that the work is done"))
             }
             Finish::Succeeded { rule, .. } => {
                 let least = if progress.in_all() == 1 { Volume::Verbose } else { Volume::Normal };
@@ -458,10 +457,14 @@ impl Phrases {
                 let success = format!("succeeded at attempt {} in {}", number(), duration(elapsed));
                 match *signal {
                     // The normal end of many a pipeline.
-                    Signal::PIPE => (Volume::Verbose, format!("{success}; the reader of its output is gone")),
+                    Signal::PIPE => {
+                        (Volume::Verbose, format!("{success}; the reader of the command's output is gone"))
+                    }
                     signal => (
                         Volume::Quiet,
-                        format!("{success}; interrupted by {signal} while its output was passed on"),
+                        format!(
+                            "{success}; interrupted by {signal} while retry passed on the command's output"
+                        ),
                     ),
                 }
             }
@@ -488,7 +491,7 @@ impl Phrases {
             }
         };
         let next = match (refusal.known, refusal.prober) {
-            (Known::Earlier, _) => "and its record gives no answer now".to_owned(),
+            (Known::Earlier, _) => "and its record cannot be used now".to_owned(),
             (Known::Now, Some(pid)) => {
                 let prober = if pid == 0 { "another run".to_owned() } else { format!("process {pid}") };
                 format!("{prober} probes, for {} at most", duration(refusal.left))
@@ -538,14 +541,14 @@ impl Phrases {
             Exhausted::BreakerOpen { refusal, deadline } => self.open(refusal, *deadline),
             Exhausted::InputUnkept(Unkept::TooLong { limit }) => {
                 format!(
-                    "stdin is longer than --stdin-limit {}; a higher limit retries it",
+                    "stdin is longer than --stdin-limit {}; a higher limit allows a retry",
                     size_in_full(*limit)
                 )
             }
             Exhausted::InputUnkept(Unkept::NoRoom { directory, why, hint }) => format!(
                 "stdin could not be kept in {} ({why}){}",
                 printable(directory),
-                if *hint { "; TMPDIR names another directory" } else { "" }
+                if *hint { "; set TMPDIR to use another directory" } else { "" }
             ),
             Exhausted::InputUnkept(Unkept::HandedOver { why }) => {
                 format!("stdin could not be kept for another attempt ({why})")
@@ -557,7 +560,7 @@ impl Phrases {
             Exhausted::BudgetSpent(spent) => {
                 let name = self.shared.budget.as_ref().map(|place| printable(&place.name));
                 let next = duration(spent.next);
-                format!("budget {} is spent, next retry in {next}", name.unwrap_or_default())
+                format!("budget {} is spent, next retry allowed in {next}", name.unwrap_or_default())
             }
         }
     }
@@ -689,11 +692,11 @@ impl Phrases {
                     Outcome::TimedOut(cut) => left(cut),
                     _ => String::new(),
                 };
-                return format!("{ending}; still alive: {left}: end it before you run this again");
+                return format!("{ending}; still alive: {left}: end what is left before you run this again");
             }
             Rule::FatalOn(text) => {
                 format!(
-                    "{reason}fatal by --fatal-on {}; without that the other rules decide",
+                    "{reason}fatal by --fatal-on {}; without that option, the other rules decide",
                     printable(&shortened(text))
                 )
             }
@@ -712,10 +715,12 @@ impl Phrases {
                 _ => format!("-r {term} retries it"),
             },
             Rule::Stopped(Signal::PIPE) => {
-                format!("the reader of its output is gone; -r {term} retries it")
+                format!("the reader of the command's output is gone; -r {term} retries it")
             }
             Rule::Stopped(_) => format!("treated as a request to stop; -r {term} retries it"),
-            Rule::ReaderGone => "the reader of its output is gone; -r failure retries it".to_owned(),
+            Rule::ReaderGone => {
+                "the reader of the command's output is gone; -r failure retries it".to_owned()
+            }
             Rule::MaybeSent => {
                 format!("{reason}it may already have taken effect: --not-idempotent; -r {all} retries it")
             }
@@ -799,7 +804,7 @@ fn left(cut: &Cut) -> String {
         .map(|survivor| {
             let why = match survivor.why {
                 Alive::Foreign => "belongs to another user",
-                Alive::Unkillable => "does not die",
+                Alive::Unkillable => "survived KILL",
                 Alive::Unseen => "/proc does not show which",
             };
             match survivor.pid {
@@ -814,10 +819,10 @@ fn left(cut: &Cut) -> String {
 /// A rule in a word or two.
 fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
     match rule {
-        Rule::LeftAlive => "its processes are still alive".to_owned(),
-        Rule::Done => "--check says that it is done".to_owned(),
-        Rule::NotDone => "--check says that it is not done".to_owned(),
-        Rule::CannotTell => "--check cannot tell whether it is done".to_owned(),
+        Rule::LeftAlive => "processes of the attempt are still alive".to_owned(),
+        Rule::Done => "--check says that the work is done".to_owned(),
+        Rule::NotDone => "--check says that the work is not done".to_owned(),
+        Rule::CannotTell => "--check cannot tell whether the work is done".to_owned(),
         Rule::FatalOn(text) => format!("--fatal-on {}", printable(&shortened(text))),
         Rule::SuccessOn(text) => format!("--success-on {}", printable(&shortened(text))),
         Rule::Until(text) => format!("--until {}", printable(&shortened(text))),
@@ -835,7 +840,7 @@ fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
         Rule::CannotRun => "could not run".to_owned(),
         Rule::StartMayPass => "a start that may work later is retryable".to_owned(),
         Rule::Stopped(signal) => format!("killed by {signal}"),
-        Rule::ReaderGone => "the reader of its output is gone".to_owned(),
+        Rule::ReaderGone => "the reader of the command's output is gone".to_owned(),
         Rule::MaybeSent => "it may already have taken effect".to_owned(),
         Rule::AnyFailure => "any failure is retryable".to_owned(),
     }

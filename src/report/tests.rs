@@ -153,7 +153,7 @@ fn a_cut_does_not_hide_the_failure_before_it() {
     assert_eq!(
         ends(&phrases(), &[exited(7), cut.clone()], why()),
         "retry: curl: gave up after 2 attempts in 12.4s: the last was cut by the deadline of 10s, ended by TERM; \
-         before: exited 7 (could not connect)"
+         previous attempt: exited 7 (could not connect)"
     );
     assert_eq!(
         ends(&phrases(), std::slice::from_ref(&cut), why()),
@@ -162,7 +162,7 @@ fn a_cut_does_not_hide_the_failure_before_it() {
     let verbose = Phrases { verbose: true, ..until("stdout~x") };
     assert!(
         ends(&verbose, &[exited(0), cut.clone()], why())
-            .ends_with("; before: exited 0 (--until stdout~x did not hold)")
+            .ends_with("; previous attempt: exited 0 (--until stdout~x did not hold)")
     );
     // So does a signal.
     let killed = Attempt::ended(Outcome::Signaled(Signal::INT));
@@ -174,7 +174,7 @@ fn a_cut_does_not_hide_the_failure_before_it() {
     assert_eq!(
         ends(&phrases(), &[exited(7), killed], interrupted),
         "retry: curl: interrupted by INT during attempt 2 of 5; killed by INT; \
-         before: exited 7 (could not connect)"
+         previous attempt: exited 7 (could not connect)"
     );
 }
 
@@ -227,7 +227,7 @@ fn a_healthy_attempt_says_when_it_counts_anew() {
     let healthy = Attempt { ran: secs(31), ..exited(99) };
     assert_eq!(
         retry(&phrases, &progress(&[1, 1, 31]), &healthy),
-        "retry: curl: attempt 3 of 5 exited 99; it ran 31s (--healthy-after 0.5m) and counts anew as attempt 1 of 5; \
+        "retry: curl: attempt 3 of 5 exited 99; it ran 31s (--healthy-after 0.5m), so it now counts as attempt 1 of 5; \
          next in 0.8s"
     );
     // The first is the first anyway.
@@ -285,7 +285,7 @@ fn what_forbids_a_retry_reads_as_a_sentence() {
     for (phrases, attempt, expected) in [
         (&phrases(), exited(3), "exited 3 (malformed URL is fatal: profile curl; -r failure retries it)"),
         (&phrases(), interrupted, "killed by INT (treated as a request to stop; -r INT retries it)"),
-        (&phrases(), unread, "exited 7 (the reader of its output is gone; -r failure retries it)"),
+        (&phrases(), unread, "exited 7 (the reader of the command's output is gone; -r failure retries it)"),
         (
             &once,
             exited(28),

@@ -108,17 +108,17 @@ impl fmt::Display for Unusable {
             }
             Self::Shared { path } => write!(
                 f,
-                "the key file {} has another name (a hard link), and other users can write its directory",
+                "the key file {} has another name (a hard link), and other users can write to its directory",
                 path.display()
             ),
             Self::Fixed { path, errno } => {
                 let why = errno.desc();
-                write!(f, "a success could not remove the key file {}: {why}", path.display())
+                write!(f, "retry could not remove the key file {} after a success: {why}", path.display())
             }
             Self::NoKey { path, why } => write!(f, "the key file {} {why}", path.display()),
             Self::Old { path, age } => write!(
                 f,
-                "the key in {} is {} hours old: a server may have forgotten it, and take a repeat for something new",
+                "the key in {} is {} hours old: the server may have forgotten it and treat a repeat as a new request",
                 path.display(),
                 age.as_secs() / 3600
             ),
@@ -134,16 +134,16 @@ impl Unusable {
     /// What the user can do about it.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Old { .. } => Some("look whether the request was carried out, then remove the file"),
-            Self::NoKey { .. } => Some("remove it, or put one line with the key in it"),
+            Self::Old { .. } => Some("check whether the request was carried out, then remove the file"),
+            Self::NoKey { .. } => Some("remove the file, or write the key into it as one line"),
             Self::Link { .. } => Some("give the path of the file itself, or remove the link"),
-            Self::NoFile { .. } => Some("give the path of a file that retry may make and remove"),
-            Self::Foreign { .. } | Self::Shared { .. } => {
-                Some("find out who put it there, and keep the key in a directory that only you can write")
-            }
-            Self::Fixed { .. } => {
-                Some("the next request would repeat its key: keep the file in a directory that you can write")
-            }
+            Self::NoFile { .. } => Some("give the path of a file that retry may create and remove"),
+            Self::Foreign { .. } | Self::Shared { .. } => Some(
+                "find out who created the file, and keep the key in a directory that only you can write to",
+            ),
+            Self::Fixed { .. } => Some(
+                "the next request would repeat its key: keep the file in a directory that you can write to",
+            ),
             Self::System { .. } => None,
         }
     }

@@ -93,13 +93,13 @@ impl fmt::Display for Trouble {
             }
             Self::NoFile { path } => write!(f, "{} is not a regular file", path.display()),
             Self::Newer { path, version } => {
-                write!(f, "{} has version {version} of the format, of a newer retry", path.display())
+                write!(f, "{} was written by a newer retry (format version {version})", path.display())
             }
             Self::Corrupt { path } => write!(f, "{} is damaged", path.display()),
             Self::Interrupted => f.write_str("interrupted by a signal"),
             Self::NoLock { path } => write!(f, "{} is not a lock file of retry", path.display()),
             Self::Foreign { path } => {
-                write!(f, "{} is something else than a record of retry", path.display())
+                write!(f, "{} is not a record of retry", path.display())
             }
             Self::Locked { path, by: Some(pid) } => {
                 write!(f, "{} has been locked by process {pid} for too long", path.display())

@@ -86,7 +86,7 @@ impl Input {
         }
         match self.kind.get_or_insert_with(|| Kind::find(limit)) {
             Kind::Inherited => Ok(None),
-            Kind::Seekable(file) => file.open(last).doing("cannot set stdin back to where it was"),
+            Kind::Seekable(file) => file.open(last).doing("cannot rewind stdin"),
             Kind::Feed(feed) if last && feed.is_untouched() => Ok(None),
             Kind::Feed(feed) => match feed.open(!last) {
                 Err(errno @ (Errno::EMFILE | Errno::ENFILE)) if feed.is_untouched() => {
@@ -148,7 +148,7 @@ impl Input {
         if let Some(Kind::Seekable(file)) = &mut self.kind {
             file.attempt_over();
         }
-        self.feed().map_or(Ok(None), Feed::attempt_over).doing("cannot read back what was kept of stdin")
+        self.feed().map_or(Ok(None), Feed::attempt_over).doing("cannot read the stored copy of stdin")
     }
 
     /// The run is over: who shares a file with retry reads on where the last attempt stopped.

@@ -4,8 +4,8 @@
 //! retry-cmd, ctry, curl(1), wget(1), timeout(1), parallel(1), rclone, pytest-rerunfailures, Ansible, tenacity,
 //! the backoff libraries of Go, Java and .NET, systemd.service(5) and Kubernetes.
 
-const RETRIES: &str = "attempts are -n or --max; they include the first, so 3 retries are --max 4";
-const ATTEMPTS: &str = "attempts are -n or --max, the first included";
+const RETRIES: &str = "-n or --max sets the number of attempts, the first included: 3 retries are --max 4";
+const ATTEMPTS: &str = "-n or --max sets the number of attempts, the first included";
 const UNLIMITED: &str = "--max unlimited sets no limit on attempts";
 const DELAY: &str = "the delay between attempts is -d or --delay";
 const MAX_DELAY: &str = "the longest delay is --max-delay";
@@ -13,9 +13,9 @@ const MIN_DELAY: &str = "the shortest delay is --min-delay, the first one -d or 
 const DEADLINE: &str = "the limit of the whole run is --deadline, the limit of one attempt is --timeout";
 const TIMEOUT: &str = "the limit of one attempt is --timeout, the limit of the whole run is --deadline";
 const FACTOR: &str = "the growth of the delay per retry is --factor";
-const BACKOFF: &str = "how the delay grows is --backoff: exponential, linear, fibonacci or constant";
+const BACKOFF: &str = "--backoff sets how the delay grows: exponential, linear, fibonacci or constant";
 const JITTER: &str =
-    "how the delay is randomized is -j or --jitter: full, equal, decorrelated, additive or none";
+    "-j or --jitter sets how the delay is randomized: full, equal, decorrelated, additive or none";
 const SPLAY: &str = "the random wait before the first attempt is --splay";
 const RETRY_ON: &str = "the failures to retry are -r or --retry-on, such as -r 7,28 or -r failure";
 const RETRY_TEXT: &str =
@@ -26,8 +26,7 @@ const FATAL_TEXT: &str =
     "-x output~REGEX stops at a line of output, stdout~REGEX and stderr~REGEX at one stream";
 const UNTIL: &str = "the condition for success is -u or --until, such as -u stdout~ready";
 const INVERT: &str = "--until failure retries until the command fails";
-const SUCCESS_ON: &str =
-    "more exit statuses that count as success are --success-on, such as --success-on 0,3";
+const SUCCESS_ON: &str = "--success-on adds exit statuses that count as success, such as --success-on 3,4";
 const BETWEEN: &str = "--check runs a shell command before each attempt";
 const AFTERWARDS: &str = "to run something after the last failure: retry -- COMMAND || OTHER";
 const HOLD: &str = "--hold passes on only the stdout of the attempt that succeeds";
@@ -204,8 +203,11 @@ const LONG: &[(&[&str], &str)] = &[
 
 /// Short options, as typed.
 const SHORT: &[(&str, &str)] = &[
-    ("-t", "attempts are -n or --max, the limit of one attempt is --timeout"),
-    ("-m", "attempts are -n or --max, the longest delay is --max-delay, the name in messages is --label"),
+    ("-t", "the number of attempts is -n or --max, the limit of one attempt is --timeout"),
+    (
+        "-m",
+        "the number of attempts is -n or --max, the longest delay --max-delay, the name in messages --label",
+    ),
     ("-a", ATTEMPTS),
     ("-i", DELAY),
     ("-s", "the delay between attempts is -d or --delay, the signal at a limit is --signal"),
@@ -214,7 +216,7 @@ const SHORT: &[(&str, &str)] = &[
     ("-T", TIMEOUT),
     ("-M", MAX_DELAY),
     ("-b", BACKOFF),
-    ("-F", "--backoff fibonacci lets the delay grow as 1, 1, 2, 3, 5"),
+    ("-F", "--backoff fibonacci makes the delay grow as 1, 1, 2, 3, 5"),
     ("-e", "the failures to retry are -r or --retry-on, those not to retry -x or --fatal-on"),
     ("-c", "the condition for success is -u or --until; a shell command line: retry -- sh -c '...'"),
     ("-f", "options of the command follow its name: retry -- curl -f URL; --max unlimited sets no limit"),

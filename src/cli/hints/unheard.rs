@@ -49,7 +49,7 @@ const SILENT: [Silent; 3] = [
         silenced: &["-q", "--quiet"],
         shows: &["-S", "--server-response", "-d", "--debug", "-e", "--execute", "--config"],
         valued: "aoetOTwQPUilBDAR",
-        hint: "wget shows no HTTP status with -q, unless with -S",
+        hint: "wget -q shows no HTTP status without -S",
     },
     // https://httpie.io/docs/cli/scripting
     Silent {

@@ -59,7 +59,7 @@ impl fmt::Display for ConditionError {
             Self::Status(term) => write!(f, "{term:?} is not an exit status (0 to 255)"),
             Self::Backwards(term) => write!(f, "the range {term:?} runs backwards"),
             Self::Http(term) => write!(f, "{term:?} is not an HTTP status"),
-            Self::TextInList(term) => write!(f, "the regex {term:?} stands in a list"),
+            Self::TextInList(term) => write!(f, "the regex {term:?} cannot be part of a list"),
             Self::Pattern(error) => error.fmt(f),
             Self::Unknown(term) => write!(f, "{term:?} is not a condition"),
         }
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(error("-1"), "\"-1\" is not a condition");
         assert_eq!(error("oops"), "\"oops\" is not a condition");
         assert_eq!(error("1-"), "\"1-\" is not a condition");
-        assert_eq!(error("22,stdout~x"), "the regex \"stdout~x\" stands in a list");
+        assert_eq!(error("22,stdout~x"), "the regex \"stdout~x\" cannot be part of a list");
         assert_eq!(error("stdout~(x"), "unclosed group");
         assert_eq!(error("stdin~x"), "\"stdin~x\" is not a condition");
         for text in
