@@ -1,7 +1,7 @@
 //! The shared offset of a file that is standard input: retry never moves it back past where others have read.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
@@ -35,6 +35,8 @@ fn offset_after(options: &[&str], end: &str, reads: &[usize], lock: bool) -> u64
     let scratch = Scratch::new();
     let (log, gate) = (scratch.log("log"), scratch.join("gate"));
     nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Open for both, so that opening it waits for nobody.
+    let mut opens = File::options().read(true).write(true).open(&gate).unwrap();
     let (stdin, file) = shared(&scratch.join("file"));
     let mut held = None;
     let mut file = if lock {
@@ -50,7 +52,7 @@ fn offset_after(options: &[&str], end: &str, reads: &[usize], lock: bool) -> u64
     for (n, length) in reads.iter().enumerate() {
         log.wait_for(n + 1);
         file.read_exact(&mut vec![0; *length]).unwrap();
-        fs::write(&gate, "go\n").unwrap();
+        opens.write_all(b"go\n").unwrap();
     }
     let run = running.wait_bounded();
     run.check(log.lines().len() == reads.len(), "as many attempts");
@@ -84,8 +86,7 @@ fn others_may_read_during_any_attempt() {
 fn others_may_read_during_a_wait_where_only_the_shared_description_will_do() {
     // The command may count on its lock, so it gets the shared description, which is set back for each attempt.
     let scratch = Scratch::new();
-    let (log, gate) = (scratch.log("log"), scratch.join("gate"));
-    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let log = scratch.log("log");
     let (stdin, mut file) = shared(&scratch.join("file"));
     let lock = Flock::lock(file.try_clone().unwrap(), FlockArg::LockExclusive).unwrap();
     let script = format!("head -c 20 >/dev/null; {}; [ $RETRY_ATTEMPT = 2 ]", log.echo("$RETRY_ATTEMPT"));

@@ -33,10 +33,10 @@ fn a_limit_comes_in_time_and_the_output_passes_whole() {
     let start =
         |(limit, script, status): (_, &String, _)| (status, slow().args(["-n1", limit]).sh(script).spawn());
     for (status, running) in [
-        ("--timeout=1", &stays, 124),
-        ("--deadline=1", &stays, 124),
-        ("--timeout=1", &fails, 3),
-        ("--deadline=1", &ends, 0),
+        ("--timeout=2", &stays, 124),
+        ("--deadline=2", &stays, 124),
+        ("--timeout=2", &fails, 3),
+        ("--deadline=2", &ends, 0),
     ]
     .map(start)
     {
@@ -72,7 +72,7 @@ fn a_signal_is_answered_while_the_command_runs_and_after_its_end() {
 #[test]
 fn the_next_attempt_begins_though_the_last_is_still_matched() {
     let script = format!("[ $RETRY_ATTEMPT = 2 ] && echo done && exit 0; {WRITES} >&2; exec sleep 600");
-    let run = slow().args(["--timeout=1", "-r", "timeout"]).sh(script).run();
+    let run = slow().args(["--timeout=2", "-r", "timeout"]).sh(script).run();
     run.code(0).stdout("done\n").stderr_contains(UNMATCHED);
     run.check(run.took < SOON, "soon");
 }
