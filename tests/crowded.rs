@@ -25,9 +25,10 @@ fn powerless() -> Retry {
     if getuid().is_root() { Retry::new(POWERLESS[0]).args(&POWERLESS[1..]).arg(BINARY) } else { retry() }
 }
 
-/// The same, each of its writes held back for 0.2 s once it has decided to make it.
+/// The same, its first write held back for a second once it has decided to make it.
 fn hesitant() -> Retry {
-    let delay = ["-q", "-o", "/dev/null", "-e", "trace=write", "-e", "inject=write:delay_enter=200000"];
+    let delay =
+        ["-q", "-o", "/dev/null", "-e", "trace=write", "-e", "inject=write:delay_enter=1000000:when=1"];
     let run = Retry::new("strace").args(delay);
     if getuid().is_root() { run.args(POWERLESS).arg(BINARY) } else { run.arg(BINARY) }
 }
