@@ -161,46 +161,49 @@ fn inline(line: &str) -> String {
 
 const BEFORE_OPTIONS: &str = "\
 # DESCRIPTION
-`retry` runs COMMAND. When it fails, `retry` waits and runs it again, until it succeeds, until its failure
-cannot be mended by another attempt, or until a limit is reached.
-By default there are five attempts, with delays that double from one second, cut at a minute, and full jitter.
-Options end at the first operand or at `--`; all that follows is the command's own.
-No shell is involved unless COMMAND is one.
+`retry` runs COMMAND.
+If the command fails, `retry` waits and runs it again, until it succeeds, until it fails in a way that retrying cannot fix,
+or until a limit is reached.
+By default, `retry` makes up to five attempts.
+The delays between them double from one second to at most a minute, with full jitter.
+Options end at the first operand or at `--`; everything after that belongs to the command.
+`retry` does not start a shell; COMMAND can be one.
 
 The command gets the working directory, descriptors, signal dispositions and signal mask of `retry`.
-Its output passes at once and unchanged; what `retry` itself says goes to standard error.
-A first attempt that succeeds is not mentioned.
+The command's output passes at once and unchanged.
+`retry` writes its own messages to standard error.
+If the first attempt succeeds, `retry` says nothing.
 ";
 
 const AFTER_OPTIONS: &str = "\
 # DURATIONS AND SIGNALS
 A duration is a number of seconds (`5`, `0.25`), or has units (`500ms`, `1m 30s`, `1.5h`); the longest unit is the week.
-`--timeout` and `--deadline` take 0 for no limit.
-If an option that takes one value is given more than once, the last value counts, so that you can override what an
-alias gives; `--retry-on`, `--fatal-on` and `--success-on` add up.
+For `--timeout` and `--deadline`, 0 means no limit.
+If you give an option that takes one value more than once, the last value counts, so you can override what an alias sets.
+`--retry-on`, `--fatal-on` and `--success-on` add up.
 A signal is a name or a number, in any case: `TERM`, `SIGTERM`, `15`.
 # DELAYS
 With n counted from 0 for the first retry, the delay grows as delay*factor^n (exponential), delay*(n+1)
-(linear), or delay times 1, 1, 2, 3, 5 and so on (fibonacci), and is cut at `--max-delay`.
-Jitter then spreads it, so that many clients that failed together do not come back together; the result stays
-under the cap.
-A list is the schedule itself, as in `--delay 1,5,30s`, and its last entry repeats; it is not spread unless
-`--jitter` is given.
-There is no wait after the last attempt.
+(linear), or delay times 1, 1, 2, 3, 5 and so on (fibonacci), up to `--max-delay`.
+Jitter then randomizes the delay, so that many clients that failed together do not come back together.
+The delay with jitter does not exceed `--max-delay` either.
+A list, as in `--delay 1,5,30s`, is the whole schedule; its last entry repeats.
+`retry` randomizes a list only if you give `--jitter`.
+`retry` does not wait after the last attempt.
 
-A delay that would end after `--deadline` is shortened so that one more attempt fits: twice the time of the longest
-attempt so far, and at least a tenth of the time left, stay free.
+If a delay would end after `--deadline`, `retry` shortens the delay so that one more attempt fits.
+It keeps free twice the time of the longest attempt so far, and at least a tenth of the time left.
 If that leaves less than half of the first delay, or less than `--min-delay`, `retry` gives up at once.
-A wait that a server asked for is never shortened.
-An attempt that still runs at the deadline is ended as at its timeout.
+`retry` never shortens a wait that a server asked for.
+If an attempt still runs at the deadline, `retry` ends it as it does at the timeout.
 # CONDITIONS
-A CONDITION is a comma-separated list; it holds when one of its terms does.
+A CONDITION is a comma-separated list of terms; it holds if one of its terms holds.
 : `N`, `N-M`
-this exit status, or one of these; above 128 also death by the signal 128 less
+this exit status, or one in this range; 128+N also matches a command killed by signal N
 : `TERM`, `SIGTERM`
-death by this signal
+killed by this signal
 : `signal`
-death by any signal
+killed by any signal
 : `timeout`
 the attempt reached its limit
 : `success`
@@ -210,21 +213,22 @@ any other exit status, any signal, a timeout
 : `any`
 success and failure
 : `transient`
-what would be retried without any condition, so that `--retry-on transient,60` adds one status
+every failure that `retry` would retry without a condition; `--retry-on transient,60` adds exit status 60
 : `http:503`, `http:5xx`, `http:500-504`
-the status of the last HTTP response that the command showed, on either stream or in the file of `--headers`
+the status of the last HTTP response that the command printed, on either stream or in the `--headers` file
 : `stdout~REGEX`, `stderr~REGEX`, `output~REGEX`
-a line of standard output, of standard error, or of either matches; alone in its option, commas are its own
+a line of standard output, of standard error, or of either matches REGEX.
+Such a term must be alone in its option, and its commas belong to REGEX
 
-A command that could not be started is neither `failure` nor `any`; its status, 127 or 126, names it.
-There is one exception: in `--retry-on` and `--fatal-on`, `failure` and `any` include a start that may work later (see
+`failure` and `any` do not match a command that could not be started; its status, 127 or 126, does.
+There is one exception: in `--retry-on` and `--fatal-on`, `failure` and `any` also match a start that may work later (see
 rule 6).
 A REGEX has the syntax of Rust's crate regex, over bytes.
-It is matched line by line, without the end of the line (LF, CR LF or CR) and without colours and other escape
+`retry` matches it line by line, without the end of the line (LF, CR LF or CR) and without colours and other escape
 sequences.
-A line longer than 64 KiB is matched in pieces that overlap by 16 KiB.
+`retry` matches a line longer than 64 KiB in pieces that overlap by 16 KiB.
 
-Rules are asked in this order, and the first that applies decides.
+`retry` applies these rules in this order; the first that applies decides.
 : 1. `--fatal-on`
 not retried
 : 2. `--success-on`, `--until`
@@ -234,183 +238,208 @@ retried
 : 4. a failure that `--retry-on` does not name
 not retried
 : 5. the profile
-what is known of the program: HTTP status, then lines of its output, then exit status
-: 6. all else
-exit status 0 is success, or retried with `--until`;
-126, 127, a command that cannot start, death by INT, QUIT or PIPE, and a failure after standard output lost its
-reader are not retried;
-any other failure is.
-A start that failed for a cause that may pass is retried too, and its status is 126: too many processes or open files
-(EAGAIN, EMFILE, ENFILE), no memory (ENOMEM), a file that is being written (ETXTBSY), a file system that is away or failing
-(EIO, ESTALE, ETIMEDOUT), or an interrupted call (EINTR).
-Nothing was sent then, so `--not-idempotent` retries it as well
+what `retry` knows about the program: HTTP status, then lines of its output, then exit status
+: 6. everything else
+Exit status 0 is success; with `--until`, it is retried.
+`retry` does not retry 126, 127, a command that cannot start, a command killed by INT, QUIT or PIPE, or a failure after the
+reader of standard output has gone.
+`retry` retries any other failure.
+It also retries a start that failed for a reason that may pass; such a start has status 126.
+These reasons are too many processes or open files (EAGAIN, EMFILE, ENFILE), no memory (ENOMEM), a file that is being
+written (ETXTBSY), a file system that is away or failing (EIO, ESTALE, ETIMEDOUT), and an interrupted call (EINTR).
+Nothing was sent then, so `--not-idempotent` retries such a start too
 # PROFILES
-`--profile auto` takes the profile by the base name of COMMAND, and looks through `sudo`, `doas`, `env`, `nice`,
-`ionice`, `nohup`, `time`, `timeout`, `stdbuf`, `setsid`, `chrt` and
-`xvfb-run` where it knows their options; a program that has no profile gets none.
-A profile taken so judges failures; one that is named judges exit status 0 too.
-A status that a profile does not list, or that may mean either, is left to the rule after it, unless a line of the
-program's standard error settles it.
+`--profile auto` picks the profile by the base name of COMMAND.
+It looks through `sudo`, `doas`, `env`, `nice`, `ionice`, `nohup`, `time`, `timeout`, `stdbuf`, `setsid`, `chrt` and
+`xvfb-run` if it knows their options.
+If the program has no profile, `auto` uses none.
+A profile that `auto` picks judges failures only; a profile that you name also judges exit status 0.
+If a profile does not list a status, or the status alone does not decide, and no line of the program's standard error
+decides either, the next rule decides.
 
-Of HTTP statuses 408, 425, 429 and 5xx but 501, 505 and 511 are retried, and 403 where the server says when to come
-back; any other 4xx, 501, 505 and 511 are not.
-They are read from status lines (`HTTP/1.1 503`, `HTTP 503`), from the program's own messages, and from the file of
-`--headers`; that file is read when an attempt has ended, and what was in it before does not count.
+`retry` retries the HTTP statuses 408, 425, 429 and 5xx except 501, 505 and 511, and 403 if the server says when to come
+back.
+It does not retry any other 4xx, 501, 505 or 511.
+`retry` reads HTTP statuses from status lines (`HTTP/1.1 503`, `HTTP 503`), from the program's own messages, and from the
+`--headers` file.
+It reads that file when an attempt has ended, and ignores what was in the file before the attempt.
 ";
 
 const AFTER_PROFILES: &str = "# RETRY-AFTER
-A server that answers `Retry-After` is asked again when it wants: never earlier, not before the delay of `retry` itself,
-and later by up to a second, or a tenth of that time where that is more, so that its clients do not all come back
+If a server answers with `Retry-After`, `retry` waits at least that long, and at least as long as its own delay.
+It adds a random time of up to a second, or of up to a tenth of the wait if that is more, so that not all clients come back
 together.
-The wait is not limited by `--max-delay`; where it is longer than `--max-retry-after`, or would end past the deadline,
-`retry` gives up at once.
-With `--jitter none` nothing is added.
+With `--jitter none`, `retry` adds nothing.
+`--max-delay` does not limit this wait.
+If the wait is longer than `--max-retry-after`, or would end after the deadline, `retry` gives up at once.
 
-Seconds and all three forms of an HTTP date are understood, the date by the response's own `Date` where it has one;
-also `retry-after-ms`, `x-ms-retry-after-ms` and `x-amz-retry-after`; and with 403, 429 and 503 `RateLimit`,
-`RateLimit-Reset`, `X-RateLimit-Reset-After` and `X-RateLimit-Reset`, where nothing remains or, but for 403, where it is
-not said how much.
-A negative or unreadable value, zero, and a date that has passed are ignored.
-With several responses, as after a redirect, the last counts.
+`retry` understands seconds and all three forms of an HTTP date.
+It compares a date with the `Date` of the response, if there is one.
+It also understands `retry-after-ms`, `x-ms-retry-after-ms` and `x-amz-retry-after`.
+With 403, 429 and 503, it understands `RateLimit`, `RateLimit-Reset`, `X-RateLimit-Reset-After` and `X-RateLimit-Reset`, if
+the server says that no requests remain or, except with 403, does not say how many remain.
+`retry` ignores a negative or unreadable value, zero, and a date that has passed.
+If there are several responses, as after a redirect, the last one counts.
 
-`curl -f` shows the status, and the header only with one of these:
+`curl -f` shows the status, but it shows the header only with one of these:
 
 > retry -- curl -fsSi URL
 > retry -- curl -fsS -w '%{stderr}HTTP %{http_code}\\nRetry-After: %header{retry-after}\\n' URL
 > retry -- curl -fsS -D /dev/stderr URL
 > retry --headers h -- curl -fsS -D h URL
 # WATCHING
-Where a rule needs a stream, `retry` reads it and passes it on, unchanged, in order and at once.
-The command then writes to a pipe, or where the stream is a terminal to a pseudo-terminal of the same size; no other
-stream is touched, and with `--profile none` and no condition on output or HTTP none is.
-Where standard output and standard error are the same file or pipe, both are watched as one and keep their order;
-what passes counts for both.
-On a terminal the order between a watched and an unwatched stream is not kept.
+If a rule needs a stream, `retry` reads the stream and passes it on unchanged, in order and at once.
+The command then writes to a pipe or, if the stream is a terminal, to a pseudo-terminal of the same size.
+`retry` does not touch any other stream; with `--profile none` and no condition on output or HTTP, it touches none.
+If standard output and standard error are the same file or pipe, `retry` watches both as one stream and keeps their order;
+each line then counts for both.
+On a terminal, the order between a watched and an unwatched stream is not kept.
 
-A stream that only a profile wants is left alone if the system has no room for it.
+If the system refuses a pipe or a pseudo-terminal for a stream that only a profile needs, `retry` does not watch that stream.
 `auto` also leaves a terminal alone if the program may start a pager, an editor or something else that reads keys (`git log`,
 `git commit`, `apt-get install`, `npm init`, `docker run -it`, `kubectl edit`, `terraform apply`, `psql`, `gh`, an `ssh`
 session): then the exit status decides, unless `--profile` names the profile.
-Watch no pager: one that asks its watched terminal for keys, or sets its modes, meets the pseudo-terminal, at which
-nobody types. `stty tostop` does not stop a watched command.
+Do not watch a pager: a pager that reads keys from its watched terminal, or sets the modes of that terminal, uses the
+pseudo-terminal, where nobody types.
+`stty tostop` does not stop a watched command.
 
-A background process that the command leaves behind does not hold up the verdict.
-What it writes is passed on while `retry` runs; after that it may die of SIGPIPE.
-`retry` matches patterns beside the bytes that pass. Up to four megabytes may wait to be matched; then the command waits.
-A pattern that begins with, or has, some plain text keeps up with `cat`; one without takes about twice as long; and one
-that has to remember much, such as `[a-q][^u-z]{99}x`, matches some 30 MB in a second.
-Matching never holds up a limit or a signal: when one comes, what is not matched yet counts as no match, and a line says so.
-A command that has ended is not run again because its reader is late. At the end of the run a reader of watched output
-has time as long as it takes something each second, up to ten seconds past a deadline.
-Output that a command wrote is never lost silently: if watched standard output cannot be written (a full disk) or is not
-read to its end, `retry` fails with 125. A standard error that cannot be written or is not read stops nothing, but a run
-that would have succeeded ends with 125. A failed command keeps its status, and a line tells of the loss.
-A reader that has gone is no loss: the command gets PIPE, as without `retry`.
+A background process that the command leaves behind does not delay the verdict.
+`retry` passes on what the process writes while `retry` runs; after that, SIGPIPE may kill the process.
+`retry` matches patterns while the bytes pass.
+Up to four megabytes may wait for the match; if more come, the command waits.
+A pattern that contains some plain text keeps up with `cat`, a pattern without plain text takes about twice as long, and a
+pattern that has to remember much, such as `[a-q][^u-z]{99}x`, matches some 30 MB per second.
+Matching never delays a limit or a signal: text that is not matched by then counts as no match, and a message says so.
+If a command has ended but the reader of its standard output is slow, `retry` does not run the command again.
+At the end of the run, `retry` waits for a reader of watched output as long as the reader takes something every second, up to
+ten seconds past a deadline.
+`retry` never loses output of a command silently.
+If it cannot write watched standard output (a full disk), or the reader does not read all of it, `retry` fails with 125.
+If it cannot write standard error, or nobody reads standard error, the run goes on, but a run that would have succeeded exits
+with 125.
+A failed command keeps its status, and a message says that output was lost.
+If the reader has gone, nothing is lost: the command gets PIPE, as without `retry`.
 ";
 
 const AFTER_EXIT_STATUS: &str = r#"
-When `retry` was asked to end by a signal and the command died by it, `retry` dies by the same signal.
-So it does where the signal comes while it waits, or during a `--check` that answers 1.
+If a signal asks `retry` to end and kills the command, `retry` dies by the same signal.
+`retry` also dies by the signal if the signal arrives during a wait, or during a `--check` that exits with 1.
 # SHARED STATE
-All runs of a user that give the same NAME share what stands in its file.
-Nothing is shared, and no file opened, without `--breaker` or `--budget`.
-A NAME is any text of up to 100 bytes without `/`; one that begins with `/`, `./` or `../` is the file itself.
+All runs of a user that give the same NAME share the state in the file for NAME.
+Without `--breaker` or `--budget`, `retry` shares nothing and opens no such file.
+A NAME is any text of up to 100 bytes without `/`.
+A NAME that begins with `/`, `./` or `../` is the path of the file itself.
 
 A breaker is closed, open or half-open.
-`--breaker-failures` failures in a row, of whatever run, open it; then no run starts its command, and `retry` ends with 75.
-If it opens between two attempts of a run, that run ends with the status of its command.
-After `--breaker-cooldown`, or after what `Retry-After` asked for where that is longer (up to a day), the breaker is
-half-open: one run makes one attempt, the probe, and all others are still refused.
-If the probe succeeds, the breaker closes; if it fails, it opens again, for twice as long, up to 16 times.
-A probe that shows nothing, or whose `retry` dies, leaves the next run to probe; one that lives and does not end has the
-time of `--timeout` and `--kill-after`, twice with `--check`, and 5 s, or 5 minutes without a timeout.
-The settings are those of the run that reports; how long it is open holds for all.
+`--breaker-failures` failures in a row, in any of the runs, open the breaker.
+While the breaker is open, no run starts its command, and `retry` exits with 75.
+If the breaker opens between two attempts of a run, that run exits with the status of its command.
+After `--breaker-cooldown`, or after the time that `Retry-After` asked for if that is longer (up to a day), the breaker is
+half-open: one run makes one attempt, the probe, and `retry` still refuses all others.
+If the probe succeeds, the breaker closes.
+If the probe fails, the breaker opens again, each time for twice as long, up to 16 times the cooldown.
+If the probe shows nothing about the service, or its `retry` dies, the next run probes.
+A probe that does not end has a time limit, after which another run may probe: the sum of `--timeout`, `--kill-after` (both
+twice with `--check`) and 5 s, or 5 minutes without a timeout.
+The settings of the run that reports an outcome apply to that outcome; the time for which the breaker is open applies to all
+runs.
 
-Failures are those that would be retried, and timeouts.
-A success sets the count to nothing.
-Exit status 0 is a success, also where `--until` waits for more, and so is an attempt that ran for `--healthy-after`.
-Failures that are not retried, a `--check` that says done, an attempt that a signal to `retry` ended, one that the deadline cut before its timeout or,
-without one, before half of the deadline, and a command that cannot be started count as neither.
+A breaker counts failures that would be retried, and timeouts.
+A success resets the count to zero.
+Exit status 0 is a success, even if `--until` does not hold, and so is an attempt that ran for `--healthy-after`.
+These count neither as a failure nor as a success: a failure that is not retried, a `--check` that exits with 0, a command
+that cannot be started, an attempt that ended because of a signal to `retry`, and an attempt that the deadline cut before its
+timeout or, without a timeout, before half of the deadline.
 
-With `--breaker-wait` a run waits for the probe, as long as `--deadline` allows; it notices within seconds that somebody
-has closed the breaker.
-Those who wait look again within half a cooldown after the probe is due, each at a random moment.
-The cooldown that counts for this is that of the run that opened the breaker.
+With `--breaker-wait`, a run waits for the probe as long as `--deadline` allows.
+If somebody closes the breaker, the run notices within seconds.
+Runs that wait look again within half a cooldown after the probe is due, each at a random moment.
+This cooldown is the one of the run that opened the breaker.
 
-A budget is asked before the wait for a retry, and never before a first attempt.
-`10/s` allows ten retries in a second, and ten at once after a rest; the time may be any duration, as in `5/30s`.
-With `20%` each first attempt adds a fifth of a retry; ten are kept at most, and one comes back every 30 seconds.
+`retry` asks the budget before the wait for a retry, and never before a first attempt.
+`10/s` allows ten retries per second, and ten at once after a rest; the time may be any duration, as in `5/30s`.
+With `20%`, each first attempt adds a fifth of a retry to the budget.
+The budget holds at most ten retries, and gets one back every 30 seconds.
 A new budget is full.
-Where it is spent the run ends with the status of its command.
+If the budget is spent, the run exits with the status of its command.
 
-`--breaker-trip` holds a breaker open whatever happens, for a maintenance window; then one run probes.
-What stands behind the last `=` is the time, so a name with `=` in it needs one: `--breaker-trip=a=b=1h`.
-`--breaker-reset` closes it.
-Both take, like `--breaker-status`, the path of the file in place of a name, so that root can close another user's.
+`--breaker-trip` holds a breaker open, whatever happens, for a maintenance window; then one run probes.
+The text after the last `=` is the time, so a name that contains `=` needs a time: `--breaker-trip=a=b=1h`.
+`--breaker-reset` closes a breaker.
+Both options, like `--breaker-status`, also accept the path of the file instead of a name, so that root can close the breaker
+of another user.
 # STANDARD INPUT
 With `--stdin replay`, the default, every attempt reads the same bytes.
-What the command reads of a pipe, FIFO or stream socket is kept for the next attempt: up to 1 MiB in memory, beyond that in
-a file without a name in `$TMPDIR` (else /tmp).
-What no attempt has read stays where it was, for whoever reads after `retry`: a command that reads nothing takes nothing
-from the input of a `while read` loop around it.
-The command itself has a pipe, in place of a socket a socket on which it cannot answer; it ends with the attempt, or with
-`retry`, so that a command whose `retry` is killed by KILL may take that for the end of a piped input.
-It sees what comes later only after it has read what was there before.
-Two that read one pipe at the same time get the same bytes; there, `--stdin inherit`.
-Of a file, each attempt has a description of its own that begins where `retry` found it, but the shared one where a lock
-is on that; when `retry` ends, it moves the shared offset to where the last attempt stopped,
-but never back past what somebody else has read meanwhile.
-All else is handed to every attempt as it is: a terminal, another device, a socket of messages, one that is standard
-output too, a FIFO opened for writing as well, a pipe of packets (`O_DIRECT`).
+If standard input is a pipe, a FIFO or a stream socket, `retry` keeps what the command reads for the next attempt: up to
+1 MiB in memory, and beyond that in a file without a name in `$TMPDIR` (or /tmp).
+Input that no attempt reads stays available to the next reader.
+A command that reads nothing takes nothing from the input of a `while read` loop around it.
+The command reads from a pipe or, in place of a socket, from a socket on which it cannot answer.
+That pipe or socket ends with the attempt, or with `retry`: if KILL kills `retry`, the command may take this for the end of
+its input.
+The command sees later input only after it has read the earlier input.
+If two processes read one pipe at the same time, both get the same bytes; use `--stdin inherit` there.
+If standard input is a file, each attempt has its own file description, which begins where `retry` found the file.
+If the shared description holds a lock, the attempts use the shared one.
+When `retry` ends, it moves the shared offset to where the last attempt stopped, but never back past what another process has
+read in the meantime.
+`retry` passes any other input to every attempt as it is: a terminal or another device, a socket that keeps messages apart,
+a socket that is also standard output, a FIFO that is also open for writing, and a pipe of packets (`O_DIRECT`).
 
-An attempt that none can follow, as with `--max 1`, has the input itself.
-Past `--stdin-limit`, or where the file cannot be written, the attempt goes on, and reads all there is; only, if it fails,
-it is not retried; nor where the input broke off.
-Where tee(2) is not to be had (some sandboxes), up to 64 KiB more than the command wants are read of a pipe, and are lost
-to others.
+An attempt that no other can follow, as with `--max 1`, gets the input itself.
+If an attempt reads more than `--stdin-limit`, or `retry` cannot write the file, the attempt goes on and can read all input,
+but `retry` does not retry its failure.
+`retry` does not retry a failure either if reading the input failed.
+If tee(2) is not available (in some sandboxes), `retry` reads up to 64 KiB more from a pipe than the command wants, and other
+readers lose these bytes.
 
 > pg_dump db | retry -- ssh backup 'cat >dump'
 > kubectl get pods -o name | while read p; do retry -- kubectl delete "$p"; done
 # HELD OUTPUT
-With `--hold` the command writes its standard output to a pipe, and none of it is passed on before the attempt has
-succeeded; then all of it is, once.
-It is kept like standard input, in memory up to 1 MiB and beyond that in a file without a name in `$TMPDIR`.
-Of a failed attempt's the last 64 KiB go to standard error, behind a line that says how much it was; not what is binary,
-and nothing with `--quiet`.
-Standard error passes at once, so the order between the two is not kept.
+With `--hold`, the command writes its standard output to a pipe, and `retry` passes nothing on until the attempt has
+succeeded; then it passes on all of it, once.
+`retry` keeps up to 1 MiB of the output in memory, and more than that in a file without a name in `$TMPDIR`.
+For a failed attempt, the last 64 KiB are shown on standard error after a summary line, unless they are binary.
+With `--quiet`, they are not shown.
+Standard error passes at once, so the order between the two streams is not kept.
 
-What a background process writes until the command ends belongs to it; what it writes later is dropped.
-Where the reader has gone, the command, or `retry` in its place, dies of PIPE, as without `--hold`, and nothing is shown.
-Where the output cannot be kept, or cannot be passed on whole (a full disk, the deadline), `retry` fails with 125, although the
-command succeeded.
+What a background process writes before the command ends belongs to the command's output; `retry` drops what it writes later.
+If the reader has gone, the command, or `retry` in its place, dies of PIPE, as without `--hold`, and `retry` shows nothing.
+If `retry` cannot keep the output, or cannot pass it on as a whole (a full disk, the deadline), it fails with 125, although
+the command succeeded.
 
 > retry --hold -- curl -fsS URL | jq .
 # SAFE REPEATS
-An attempt that failed may have had its effect: a request was carried out, and only the answer was lost.
-Where that matters, give the server a key by which it knows a repeat.
-All attempts of a run have the same, a fresh UUID or the one of `--idempotency-key`; a `retry` within `retry` has its own.
-With `--expand` the tokens `{key}`, `{attempt}` and `{max}` (nothing without a limit) in the command's arguments are
-replaced; every other byte, braces included, stays, and there is no escape.
+A failed attempt may already have taken effect: the server carried out the request, and only its answer was lost.
+If that matters, send the server a key by which it recognizes a repeated request.
+All attempts of a run have the same key: a fresh UUID, or the one of `--idempotency-key`.
+A `retry` within `retry` has its own key.
+With `--expand`, `retry` replaces `{key}`, `{attempt}` and `{max}` (empty without a limit) in the command's arguments.
+All other text stays as it is, including other braces; the three tokens cannot be escaped.
 
-`--idempotency-key file:PATH` keeps the key from the first attempt on until a run succeeds, and then removes the file: what
-failed yesterday is repeated with yesterday's key, and `retry` says so.
-A file older than 24 hours is an error, as servers forget keys: look whether the request was carried out, then remove it.
+`--idempotency-key file:PATH` keeps the key from the first attempt until a run succeeds; then `retry` removes the file.
+A run thus repeats a request that failed yesterday with yesterday's key, and says so.
+A file older than 24 hours is an error, because servers forget keys: check whether the request was carried out, then remove
+the file.
 Runs at the same time get the same key.
-A PATH that somebody else may have prepared is an error, and nothing is run: a symbolic link, a file of another user (unless
-the directory is that user's), or, in a directory that others can write, a file with a second name.
-So is a file that you cannot remove, as the next request would repeat its key.
+A PATH that somebody else may have prepared is an error, and `retry` runs nothing.
+Such a PATH is a symbolic link, a file of another user (unless the directory belongs to that user), or a file with a second
+name in a directory that others can write to.
+A file that you cannot remove is an error too, because the next request would repeat its key.
 
-Where the server knows no keys, `--not-idempotent` retries only what proves that nothing was sent: a refused connection, a
-name that cannot be resolved, HTTP status 429, and 503 with `Retry-After`, as far as the program's profile tells them; the
-first two only where no response was seen.
-A timeout, a broken connection, any other status or an unknown failure is not retried then, unless `--retry-on` names it.
+If the server knows no keys, `--not-idempotent` retries a failure only if it proves that nothing was sent: a refused
+connection or a host name that cannot be resolved, if there was no response, HTTP status 429, and 503 with `Retry-After`.
+The program must have a profile that recognizes the failure.
+`retry` then does not retry a timeout, a broken connection, any other status or an unknown failure, unless `--retry-on` names
+it.
 
-Where the effect can be seen, `--check` asks before every attempt, the first included, whether it is there: `sh -c` runs
-its argument, with the attempt's timeout and environment, standard input empty, standard output to standard error.
-Exit status 0: it is done, and `retry` ends with 0.
-1: it is not, and the attempt is made.
-Any other, a signal or a timeout: that cannot be told; the attempt is not made, and counts as one that failed so and may be
-retried, whatever the conditions.
+If you can see whether the work is done, let `--check` test for it before every attempt, including the first.
+`sh -c` runs the argument of `--check`, with the timeout and the environment of the attempt, an empty standard input, and
+standard output connected to standard error.
+Exit status 0 means that the work is already done, and `retry` exits with 0.
+Exit status 1 means that the work is not done, and `retry` makes the attempt.
+Any other status, a signal or a timeout means that the check cannot tell.
+`retry` then does not run the command, counts the attempt as failed, and may retry it, whatever the conditions.
 
 > retry --expand --idempotency-key file:order-42.key -- curl -fsS -H 'Idempotency-Key: {key}' -d @order.json URL
 > retry --check './is-uploaded x' -- ./upload x
@@ -418,79 +447,85 @@ retried, whatever the conditions.
 `retry` writes one line to standard error for each event; each begins with `retry:` and a label.
 The label is the base name of the program that COMMAND runs, behind `sudo`, `env` and the other wrappers that profiles
 look through.
-A word that may hold a secret is not printed: the label is `command` if the word has white space, `=`, `?`, or any other
-character that names and paths do not need.
+`retry` does not print a word that may hold a secret: the label is `command` if the word has white space, `=`, `?`, or any
+other character that names and paths do not need.
 `--label` sets another label.
-The arguments of the command are never printed.
+`retry` never prints the arguments of the command.
 
-A message begins on a new line if `retry` has seen that the command left its last line unfinished: on a stream that
-is watched or held.
+If the command left its last line unfinished on a stream that `retry` watches or holds, the next message begins on a new line.
 
-A duration of an option is shown as it was written.
+`retry` shows a duration as you wrote it in the option.
 An attempt has the same number in messages, in `RETRY_ATTEMPT` and in `{attempt}`.
-If an attempt was healthy (`--healthy-after`), its message says under which number it counts from then on.
-With `--splay`, `-v` says when the first attempt comes; without `-v`, `retry` says so only at a terminal, and only if the
-wait is two seconds or longer.
+If `--healthy-after` resets the count, the message about the attempt gives its new number.
+With `--splay` and `-v`, `retry` says when the first attempt starts; without `-v`, it says so only at a terminal, and only if
+the wait is two seconds or longer.
 # ENVIRONMENT
-Every attempt finds these variables.
+Every attempt finds these variables in its environment.
 : `RETRY_ATTEMPT`
 the number of the attempt, from 1
 : `RETRY_MAX_ATTEMPTS`
-how many attempts there are in all; empty where there is no limit
+the maximum number of attempts; empty without a limit
 : `RETRY_LAST_STATUS`
-the exit status of the attempt before: 128+N after a signal, 124 after a timeout; empty at the first
+the exit status of the previous attempt: 128+N after a signal, 124 after a timeout; empty in the first attempt
 : `RETRY_IDEMPOTENCY_KEY`
 the key of this run, the same for all its attempts
 : `RETRY_ORIGIN`
-marks what the attempt starts, for `retry` itself; only with a limit, and only if other processes lived below `retry` before
+a mark by which `retry` recognizes what the attempt starts; set only with a limit, and only if `retry` already has other
+descendants
 
-`TMPDIR` is where what does not fit into memory is kept, in files without a name; /tmp without it.
+`TMPDIR` is the directory for input and output that `retry` does not keep in memory, in files without a name.
+The default is /tmp.
 
-These say where shared state is, in this order, behind `--state`.
+Without `--state`, the first of these variables that is set says where shared state is.
 : `RETRY_STATE`
 the directory itself
 : `XDG_STATE_HOME`
-the directory `retry` in it; ignored where it is not absolute
+shared state is in its subdirectory `retry`; ignored if the path is not absolute
 : `HOME`
-`.local/state/retry` in it; without it the home directory is the password database's
+shared state is in its subdirectory `.local/state/retry`; if `HOME` is not set, `retry` takes the home directory from the
+password database
 # FILES
 : `NAME.json`
-what is kept under NAME, in the directory above; mode 0600 in a directory of mode 0700.
-It is replaced as a whole, by rename(2), so that it may be read without a lock; it is not there before something happened.
+the record for NAME, in the directory for shared state; the file has mode 0600, the directory 0700.
+`retry` replaces the file as a whole, with rename(2), so that other programs can read it without a lock.
+The file does not exist before the first event that it records.
 : `NAME.json.lock`
-locked (its first byte, `F_OFD_SETLK` of fcntl(2)) and signed by who changes the other, for about a millisecond, and
-never while a command runs; its other bytes are locked by those who probe.
-It is never removed, and must not be while runs use it.
+the lock for the record.
+A process that changes the record locks the first byte (`F_OFD_SETLK` of fcntl(2)) and writes its pid, for about a
+millisecond, and never while a command runs.
+A run that probes locks another byte.
+`retry` never removes this file; do not remove it while runs use it.
 : `NAME.json.retry-tmp`
-is there while the file is written; one that is left is removed by the next run that changes it
+the new record while `retry` writes it; if the file is left behind, the next run that changes the record removes it
 : `NAME.json.corrupt`
-a file that was damaged; further ones are `NAME.json.corrupt-2` and so on, up to nine
+a damaged record; further ones are `NAME.json.corrupt-2` and so on, up to nine
 
-The file is JSON.
-`version` is 1; a file with a higher one is left alone and not used.
-`clock` is when it was written: `boot_id` from /proc/sys/kernel/random/boot_id, `boot_ms` since that boot, suspended time
-included, `unix_ms` since 1970.
+The record is JSON.
+`version` is 1; `retry` does not use or change a record with a higher version.
+`clock` says when the record was written: `boot_id` from /proc/sys/kernel/random/boot_id, `boot_ms` since that boot,
+including suspended time, and `unix_ms` since 1970.
 The time since boot is that of the initial time namespace, so that runs in different time namespaces can share a record.
-All other times are milliseconds since that boot; in another boot they are shifted by the wall clock, and none lies ahead
-of now.
-`breaker` has `generation`, which rises with every change of state, and `state`.
-`closed` has `since_ms` or null, `failures` in a row, `last`, how the last ended, or null, and `not_before_ms` where a
-server asked to be left alone until then.
-`open` has `first_ms`, when it opened, `since_ms`, when it opened last, `length_ms`, for how long, `cooldown_ms`, the
-`--breaker-cooldown` of the run that opened it, unless it was opened by hand, `cause` (`failures` or `tripped`), `probes` that failed, `failures` and `last`.
-`half-open` has the same and `probe`, with the `pid` of the `retry` that probes, `since_ms` and `length_ms`.
-`budget`, if there is one, has `billionths` of a retry that were left at `at_ms`, the `size` that it may reach, and that
-`returns` retries come back in `returns_in_ms`.
+All other times are milliseconds since that boot.
+After another boot, `retry` converts them by the wall clock; none of them is then later than now.
+`breaker` has `state` and `generation`, which rises with every change of state.
+A `closed` breaker has `failures` in a row, `last` (how the last failure ended, or null), `since_ms` or null, and
+`not_before_ms` if a server asked for a wait until then.
+An `open` breaker has `first_ms` (when it first opened), `since_ms` (when it last opened), `length_ms` (for how long),
+`cooldown_ms` (the `--breaker-cooldown` of the run that opened it; absent if it was opened by hand), `cause` (`failures` or
+`tripped`), `probes` (how many failed), `failures` and `last`.
+A `half-open` breaker has the same, and `probe` with the `pid` of the `retry` that probes, `since_ms` and `length_ms`.
+`budget`, if there is one, has `billionths` (of a retry, left at `at_ms`), `size` (the most that it can hold), and `returns`
+(how many retries come back in `returns_in_ms`).
 
-If a file cannot be used (no permission, a full disk, a lock that one process holds for a second, or ten seconds if that
-process is only slow), `retry` says so once and continues without it.
-If the directory or the lock file cannot be used at all, `retry` says so before the first attempt.
-`--quiet` does not hide these warnings; given twice it does.
-A run that has seen its breaker open does not continue without it: no answer counts as a refusal, and with `--breaker-wait`
-the run looks again until its deadline.
-To remove the file of a breaker closes it, like `--breaker-reset`.
+If `retry` cannot use a record (no permission, a full disk, a lock that another process holds for a second, or for ten
+seconds if that process is only slow), it says so once and continues without the record.
+If `retry` cannot use the directory or the lock file at all, it says so before the first attempt.
+`--quiet` does not hide these warnings; `-qq` does.
+A run that has seen its breaker open does not continue without the record: it does not start its command.
+With `--breaker-wait`, the run looks again until its deadline.
+Removing the file of a breaker closes the breaker, like `--breaker-reset`.
 `retry` never follows a symbolic link.
-A file at a path that was never a record is left alone.
+`retry` does not change a file that was never a record.
 A file or directory that root makes below another user's directory belongs to that user.
 # EXAMPLES
 Wait for a server to come up, two minutes at most:
@@ -509,46 +544,49 @@ Wait until a file is gone, for an hour at most:
 
 > retry --until failure --deadline 1h --delay 1 --backoff constant -- test -e /run/lock/job
 
-Leave a service alone that is down, in every run of a cron job, and add a fifth to its load at most:
+In every run of a cron job, stop calling a service that is down, and let retries add at most a fifth to its load:
 
 > retry --breaker payments --budget 20% -- /usr/local/bin/sync-payments
 
-Poll until the answer says that it is done; a 404 ends it:
+Poll until the answer says that the job is ready; a 404 ends the run:
 
 > retry --deadline 10m --until 'stdout~"state": *"ready"' -- curl -fsS http://127.0.0.1:8080/job
 
-A pipeline or several commands take a shell:
+A pipeline, or several commands, need a shell:
 
 > retry -- sh -c 'curl -fsS http://127.0.0.1:8080/list | sort -u >list'
 # NOTES
-Where there is a controlling terminal the command stays in the process group of `retry`, so that ^C, ^Z and
-reading from the terminal work as without `retry`.
-Where there is none (CI, cron, a service) it runs in a group of its own; there `setsid`(1) forks, and only
-`setsid -w` has the command's status.
-INT, TERM, HUP, QUIT, USR1, USR2, WINCH and CONT sent to `retry` reach the command, each time once.
-A ^C at the moment at which the command starts may reach it twice if /proc is not mounted.
-If the command is stopped at a terminal, `retry` stops too, also if the signal is SIGSTOP: the shell has its prompt back,
-and `fg` continues both.
-`retry` does not follow a SIGSTOP if its parent is no shell with job control, as in a script or without a terminal;
-timeout and deadline then hold for the stopped command.
-After INT, TERM, HUP or QUIT there is no further attempt.
+With a controlling terminal, the command stays in the process group of `retry`, so that ^C, ^Z and reading from the terminal
+work as they do without `retry`.
+Without one (CI, cron, a service), the command runs in a process group of its own.
+There `setsid`(1) forks, and only `setsid -w` exits with the command's status.
+If INT, TERM, HUP, QUIT, USR1, USR2, WINCH or CONT is sent to `retry`, the signal reaches the command once.
+If /proc is not mounted, a ^C at the moment at which the command starts may reach the command twice.
+If the command is stopped at a terminal, even by SIGSTOP, `retry` stops too: the shell shows its prompt again, and `fg`
+continues both.
+After a SIGSTOP, `retry` does not stop if its parent is not a shell with job control, as in a script or without a terminal.
+The timeout and the deadline then still apply to the stopped command.
+After INT, TERM, HUP or QUIT, `retry` makes no further attempt.
 
-At a timeout or deadline everything that the attempt started is ended, daemons that left its group and session
-included: first by `--signal`, and after `--kill-after` by KILL.
-A command that a handler of `--signal` starts is not sent that signal; KILL ends it too.
-No attempt begins before that is done.
-The terminal's modes stay as the command has left them, such as the echo that a question for a password has turned off;
-`stty sane` mends that.
-Background processes of an attempt that ended by itself are left alone, and so is everything that they start later.
-If such processes exist, `retry` marks the commands of later attempts by the variable `RETRY_ORIGIN`, to recognize
-daemons whose parents have ended.
-A daemon that has cleared its environment may then be taken for theirs and survive a timeout.
-Time that `retry` itself spends stopped does not count against the timeout: to the millisecond after ^Z, to about a
+At a timeout or deadline, `retry` ends everything that the attempt started, including daemons that left its process group
+and session: first with `--signal`, and after `--kill-after` with KILL.
+`retry` does not send `--signal` to a process that a handler of that signal starts; KILL ends this process too.
+No other attempt begins before that is done.
+The terminal stays in the modes that the command has set: a question for a password may have turned the echo off, and
+`stty sane` turns it on again.
+`retry` leaves the background processes of an attempt alone if that attempt ended by itself, and everything that these
+processes start later.
+If such processes exist, `retry` marks the commands of later attempts with the variable `RETRY_ORIGIN`, to recognize daemons
+whose parents have ended.
+If a daemon of a later attempt has cleared its environment, `retry` may take it for one of theirs, and the daemon then survives
+a timeout.
+Time that `retry` itself spends stopped does not count against the timeout: exact to a millisecond after ^Z, and to about a
 second after a SIGSTOP.
-If `retry` is killed by KILL, the command is sent `--signal`, but not what it started, and not a set-uid command.
+If KILL kills `retry`, the kernel sends `--signal` to the command, but not to what the command started, and not to a set-uid
+command.
 
 Debian's package retry installs another program of the same name with other options.
-Its `-t` is `--max` here, and its `-m` is `--label`; here `-t` and `-m` are errors.
+Its `-t` is `--max` here, and its `-m` is `--label`; `-t` and `-m` are errors here.
 # SEE ALSO
 `timeout`(1), `nohup`(1), `flock`(1), `signal`(7)
 "#;
