@@ -62,7 +62,7 @@ fn a_wrong_time_of_a_trip_or_a_rate_has_the_hint_for_its_unit() {
     let minutes = "minutes are m, in lower case, as in 5m";
     let weeks = "the longest unit is the week";
     let forms = "a duration is a number of seconds";
-    let rate = "a budget is retries in a time";
+    let rate = "a budget is a number of retries per time";
     for (option, hint) in [
         ("--breaker-trip=x=1M", minutes),
         ("--breaker-trip=a=b=1M", minutes),

@@ -166,8 +166,7 @@ fn a_user_with_too_many_processes_gets_one_later() {
         return;
     }
     let scratch = Scratch::new();
-    let program = scratch.join("retry");
-    fs::copy(BINARY, &program).unwrap();
+    let program = scratch.script("retry", fs::read(BINARY).unwrap());
     // A user that nobody else is, and who may have two processes: one is there already.
     let user = 3_000_000_000 + std::process::id();
     let alone = |command: &mut Command| {
