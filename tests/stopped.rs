@@ -162,8 +162,8 @@ fn limits_hold_for_a_stopped_command_that_nobody_would_continue() {
     // In a script, whose shell sees no stop.
     let log = scratch.log("log");
     let mut terminal = Terminal::shell();
-    in_a_script(&mut terminal, &scratch, &log, "--timeout 0.5");
-    terminal.expect("timed out after 0.5s, ended by TERM");
+    in_a_script(&mut terminal, &scratch, &log, "--timeout 2");
+    terminal.expect("timed out after 2s, ended by TERM");
     terminal.expect_prompt();
     assert_eq!(status(&mut terminal), 124);
     // As the leader of the terminal's session, in an orphaned group.

@@ -85,14 +85,15 @@ fn a_storm_from_several_senders_changes_nothing() {
 fn a_storm_does_not_keep_a_wait_from_its_end() {
     let running = retry().args(["-n", "2", "-d", "0.5", "-j", "none"]).sh("exit 7").limit(BOUNDED).spawn();
     running.wait_for_stderr("next in 0.5s");
-    // TERM has a higher number than these, so they are read first.
-    let storm = Storm::new(running.pid(), &[Signal::SIGUSR1, Signal::SIGUSR2]);
+    // The second attempt gets these too, and they kill no command.
+    let storm = Storm::new(running.pid(), &[Signal::SIGCONT, Signal::SIGWINCH]);
     running.wait_for_stderr("gave up after 2 attempts");
     drop(storm);
     running.wait_bounded().code(7);
     let running = retry().args(["-n", "2", "-d", "300", "-j", "none", "--max-delay", "300"]).sh("exit 7");
     let running = running.limit(BOUNDED).spawn();
     running.wait_for_stderr("next in 5m");
+    // TERM has a higher number than these, so they are read first.
     let storm = Storm::new(running.pid(), &[Signal::SIGUSR1, Signal::SIGUSR2]);
     running.signal(Signal::SIGTERM);
     let run = running.wait_bounded();

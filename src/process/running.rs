@@ -113,12 +113,24 @@ struct Round<'a> {
     pids: Vec<i32>,
     /// This walk has met a process that no walk had met.
     moved: bool,
+    /// This is the first walk.
+    is_first: bool,
 }
 
 impl<'a> Round<'a> {
     fn new(signal: Signal, numbers: &'a [i32]) -> Self {
         let (met, sent, sent_before) = Default::default();
-        Self { signal, numbers, group: None, met, sent, sent_before, pids: Vec::new(), moved: false }
+        Self {
+            signal,
+            numbers,
+            group: None,
+            met,
+            sent,
+            sent_before,
+            pids: Vec::new(),
+            moved: false,
+            is_first: true,
+        }
     }
 
     fn kills(&self) -> bool {
@@ -134,7 +146,9 @@ impl<'a> Round<'a> {
             return false;
         }
         self.moved |= self.met.insert(process.pid);
-        let in_group = self.group == Some(group);
+        // A process that had the signal blocked may have forked an orphan since that has not got it.
+        let is_late = !self.is_first && parent == getpid().as_raw();
+        let in_group = self.group == Some(group) && !is_late;
         if (!dead || in_group) && self.sent.insert(process.pid) {
             let told = self.kills() && !killed.insert(process);
             // A handler is to run once.
@@ -473,6 +487,7 @@ impl Running {
                 break;
             }
             limit = until;
+            round.is_first = false;
             // The dead lengthen the lists that the next walk reads.
             self.reap();
         }
