@@ -25,11 +25,17 @@ const HERE: usize = 64 * 1024;
 /// How many steps of a search are made without a thread at most: some milliseconds of them.
 const STEPS: usize = 4_000_000;
 
-/// How much may wait for the thread, in bytes.
-const MOST: usize = 4 * 1024 * 1024;
+/// How much memory may wait for the thread, in bytes.
+const MOST: usize = 3 * 1024 * 1024;
 
-/// A shorter part is copied, so that it does not wait in a large buffer; and what waiting costs beside its bytes.
-const SHORT: (usize, usize) = (16 * 1024, 256);
+/// A shorter part is copied, so that it does not wait in a large buffer, in bytes.
+const SHORT: usize = 32 * 1024;
+
+/// The memory that a part takes beside its buffer, about, in bytes.
+const BESIDE: usize = 256;
+
+/// Empty buffers that are kept, at most.
+const SPARE: usize = 8;
 
 /// The thread's stack, in bytes: a search does not recurse.
 const STACK: usize = 256 * 1024;
@@ -71,8 +77,8 @@ pub(crate) enum Matched {
 struct Beside {
     /// None once the streams have ended.
     to: Option<Sender<Part>>,
-    back: Receiver<(Vec<u8>, usize)>,
-    /// How much has not come back, in bytes.
+    back: Receiver<Vec<u8>>,
+    /// The memory of the parts that have not come back, in bytes.
     waiting: usize,
     spare: Vec<Vec<u8>>,
     stop: Arc<AtomicBool>,
@@ -178,7 +184,7 @@ impl Beside {
                     break;
                 }
                 scanner.push(carries, part.get(..length).unwrap_or_default());
-                let _ = give_back.send((part, length));
+                let _ = give_back.send(part);
             }
             // Nobody may listen any more.
             let _ = tell.send(if stopped.load(Ordering::Relaxed) {
@@ -199,9 +205,9 @@ impl Beside {
 
     /// Takes back the buffers of parts that have been matched.
     fn collect(&mut self) {
-        while let Ok((part, length)) = self.back.try_recv() {
-            self.waiting -= length + SHORT.1;
-            if length >= SHORT.0 {
+        while let Ok(part) = self.back.try_recv() {
+            self.waiting -= part.capacity() + BESIDE;
+            if part.capacity() >= SHORT && self.spare.len() < SPARE {
                 self.spare.push(part);
             }
         }
@@ -210,11 +216,11 @@ impl Beside {
     fn push(&mut self, carries: Carries, part: &mut Vec<u8>, length: usize) {
         self.collect();
         if let Some(to) = &self.to {
-            self.waiting += length + SHORT.1;
             let bytes = match part.get(..length) {
-                Some(bytes) if length < SHORT.0 => bytes.to_vec(),
+                Some(bytes) if length < SHORT => bytes.to_vec(),
                 Some(_) | None => mem::replace(part, self.spare.pop().unwrap_or_default()),
             };
+            self.waiting += bytes.capacity() + BESIDE;
             // The thread ends after this end of the channel, or with the whole process.
             let _ = to.send((carries, bytes, length));
         }

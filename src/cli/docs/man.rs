@@ -306,7 +306,7 @@ pseudo-terminal, where nobody types.
 A background process that the command leaves behind does not delay the verdict.
 `retry` passes on what the process writes while `retry` runs; after that, SIGPIPE may kill the process.
 `retry` matches patterns while the bytes pass.
-Up to four megabytes may wait for the match; if more come, the command waits.
+Up to three megabytes may wait for the match; if more come, the command waits.
 A pattern that contains some plain text keeps up with `cat`, a pattern without plain text takes about twice as long, and a
 pattern that has to remember much, such as `[a-q][^u-z]{99}x`, matches some 30 MB per second.
 Matching never delays a limit or a signal: text that is not matched by then counts as no match, and a message says so.
