@@ -1,12 +1,11 @@
 //! An alarm that was set before retry began, and SIGALRM in every state: a wait for a lock touches neither.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
 use crate::support::process::wait_until;
@@ -15,16 +14,7 @@ use crate::support::{Retry, Running};
 
 /// Holds the lock of a record like a run that is busy: a waiting run gives it ten seconds.
 fn locked(records: &Records, name: &str) -> File {
-    let path = records.path(&format!("{name}.json.lock"));
-    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let lock = libc::flock {
-        l_type: libc::F_WRLCK.try_into().unwrap(),
-        l_whence: 0,
-        l_start: 0,
-        l_len: 1,
-        l_pid: 0,
-    };
-    fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+    let file = records.locked(name);
     file.write_all_at(format!("{:>10} {:>20}\n", std::process::id(), 1).as_bytes(), 0).unwrap();
     file
 }

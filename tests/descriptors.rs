@@ -1,11 +1,9 @@
 //! With few descriptors: what the command did is never hidden, and a later attempt needs no more of them than
 //! the first.
 
-use std::thread;
-
 use crate::support::retry::{BINARY, Retry};
 use crate::support::scratch::quoted;
-use crate::support::{Log, Run, Scratch};
+use crate::support::{Log, Run, Scratch, each};
 
 /// Runs `retry OPTIONS -- sh` with input from a pipe and so many descriptors. The command logs each run, and
 /// exits with 7.
@@ -35,11 +33,7 @@ fn the_status_of_a_command_that_ran_is_never_hidden() {
         "--check 'exit 1'",
         "--hold -p curl --timeout 5 --breaker b --state S --headers H",
     ];
-    thread::scope(|scope| {
-        for half in options.chunks(options.len() / 2) {
-            scope.spawn(move || half.iter().for_each(|options| with_each_limit(options)));
-        }
-    });
+    each(options, with_each_limit);
 }
 
 #[track_caller]

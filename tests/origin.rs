@@ -1,11 +1,9 @@
 //! A timeout ends what the attempt started, and nothing that lived below retry before, nor what that starts during the
 //! attempt. Each side forks twice and makes a session of its own, so that no parent tells whose a process is.
 
-use std::thread;
-
 use crate::support::process::{self, Doomed};
 use crate::support::retry::BINARY;
-use crate::support::{Log, Retry, Run, Scratch, retry};
+use crate::support::{Log, Retry, Run, Scratch, each, retry};
 
 /// Timeouts to try, until one is long enough for what is to happen before it.
 const TIMEOUTS: [&str; 3] = ["0.6", "4", "16"];
@@ -67,47 +65,40 @@ fn check(what: &str, left: &Left) {
 
 #[test]
 fn a_timeout_spares_what_a_service_starts_that_lived_before_retry() {
-    thread::scope(|scope| {
-        for (ends, how) in [("exit", "setsid"), ("exec sleep 300", "setsid"), ("exit", "setsid env -i")] {
-            scope.spawn(move || {
-                let service = format!("{}; {ends}", makes_theirs(how));
-                // The shell that exec's leaves its own pid: one of two lines, and the only one if it ends.
-                let script = r#"sh -c "$SERVICE" & sleep 300 & echo $! >>"$THEIRS"
-                    exec "$0" --timeout "$TIMEOUT" -n 1 -- sh -c "$COMMAND""#;
-                let left = timed_out(|timeout| {
-                    let shell = Retry::new("sh").args(["-c", script, BINARY]);
-                    let shell = shell.env("SERVICE", &service).env("COMMAND", makes_ours("setsid"));
-                    shell.env("TIMEOUT", timeout)
-                });
-                check(&format!("{ends}, {how}"), &left);
-            });
-        }
+    each([("exit", "setsid"), ("exec sleep 300", "setsid"), ("exit", "setsid env -i")], |(ends, how)| {
+        let service = format!("{}; {ends}", makes_theirs(how));
+        // The shell that exec's leaves its own pid: one of two lines, and the only one if it ends.
+        let script = r#"sh -c "$SERVICE" & sleep 300 & echo $! >>"$THEIRS"
+            exec "$0" --timeout "$TIMEOUT" -n 1 -- sh -c "$COMMAND""#;
+        let left = timed_out(|timeout| {
+            let shell = Retry::new("sh").args(["-c", script, BINARY]);
+            let shell = shell.env("SERVICE", &service).env("COMMAND", makes_ours("setsid"));
+            shell.env("TIMEOUT", timeout)
+        });
+        check(&format!("{ends}, {how}"), &left);
     });
 }
 
 #[test]
 fn a_timeout_spares_what_an_earlier_attempt_left_and_what_that_starts() {
-    thread::scope(|scope| {
-        for (how_it_was_left, theirs, ours) in [
-            ("sh -c", "setsid", "setsid"),
-            // Without an environment: of the older processes all carry the key of the run.
-            ("sh -c", "setsid", "env -i setsid"),
-            // Nor does its environment tell, but its session.
-            ("setsid sh -c", "env -i", "setsid"),
-        ] {
-            scope.spawn(move || {
-                let command = format!(
-                    "if [ $RETRY_ATTEMPT = 1 ]; then {how_it_was_left} \"$LEFT\" & echo $! >>\"$THEIRS\"; exit 1; fi; {}",
-                    makes_ours(ours)
-                );
-                let service = format!("{}; exec sleep 300", makes_theirs(theirs));
-                let left = timed_out(|timeout| {
-                    let options = ["-v", "-n", "2", "-d", "0", "--timeout", timeout];
-                    retry().args(options).sh(&command).env("LEFT", &service)
-                });
-                check(&format!("{how_it_was_left}, {theirs}, {ours}"), &left);
-            });
-        }
+    let cases = [
+        ("sh -c", "setsid", "setsid"),
+        // Without an environment: of the older processes all carry the key of the run.
+        ("sh -c", "setsid", "env -i setsid"),
+        // Its environment does not tell either, but its session does.
+        ("setsid sh -c", "env -i", "setsid"),
+    ];
+    each(cases, |(how_it_was_left, theirs, ours)| {
+        let command = format!(
+            "if [ $RETRY_ATTEMPT = 1 ]; then {how_it_was_left} \"$LEFT\" & echo $! >>\"$THEIRS\"; exit 1; fi; {}",
+            makes_ours(ours)
+        );
+        let service = format!("{}; exec sleep 300", makes_theirs(theirs));
+        let left = timed_out(|timeout| {
+            let options = ["-v", "-n", "2", "-d", "0", "--timeout", timeout];
+            retry().args(options).sh(&command).env("LEFT", &service)
+        });
+        check(&format!("{how_it_was_left}, {theirs}, {ours}"), &left);
     });
 }
 

@@ -4,12 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 
 use crate::support::process::{self, Doomed};
 use crate::support::records::Records;
 use crate::support::retry::BINARY;
-use crate::support::{Log, Retry, Run, Scratch, retry};
+use crate::support::{Log, Retry, Run, Scratch, each, retry};
 
 /// retry in a time namespace whose time since boot is ahead by so many seconds; none where that is not permitted.
 fn in_time_namespace(records: &Records, ahead: &str) -> Option<Retry> {
@@ -81,16 +80,15 @@ fn a_timeout_ends_all_of_it_where_a_filter_denies_pidfds() {
         run.stderr_contains("sent KILL");
         assert!(left.is_empty(), "{call} {errno}: {left:?}");
     };
-    thread::scope(|scope| {
-        for (call, errno) in [
+    each(
+        [
             (libc::SYS_pidfd_send_signal, libc::EPERM),
             (libc::SYS_pidfd_send_signal, libc::ENOSYS),
             (libc::SYS_pidfd_open, libc::EACCES),
             (libc::SYS_pidfd_open, libc::ESRCH),
-        ] {
-            scope.spawn(move || check(call, errno));
-        }
-    });
+        ],
+        |(call, errno)| check(call, errno),
+    );
 }
 
 // A /proc that hides processes.

@@ -4,14 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::thread;
 
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::Uid;
 
 use crate::support::needs;
 use crate::support::retry::{BINARY, Retry};
-use crate::support::{Run, Scratch, retry};
+use crate::support::{Run, Scratch, each, retry};
 
 /// Runs `retry OPTIONS -- COMMAND` where the calls that strace's `inject` names fail.
 #[track_caller]
@@ -42,11 +41,7 @@ fn every_error_of_a_start_is_retried_or_final() {
         ("ELOOP", "Too many symbolic links encountered", false),
         ("ELIBBAD", "Accessing a corrupted shared library", false),
     ];
-    thread::scope(|scope| {
-        for half in errors.chunks(errors.len() / 2) {
-            scope.spawn(move || half.iter().for_each(|(error, told, passes)| each_way(error, told, *passes)));
-        }
-    });
+    each(errors, |(error, told, passes)| each_way(error, told, passes));
 }
 
 /// The same error from execve(2), at every attempt, and from clone(2), at the first.

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::process::Command;
-use std::thread;
 
 use nix::sys::signal::Signal;
 
@@ -15,7 +14,7 @@ use crate::support::process::{self, Entry, descendants_of, stopped, wait_until};
 use crate::support::retry::{self, BINARY};
 use crate::support::scratch::quoted;
 use crate::support::terminal::{CTRL_C, CTRL_Z};
-use crate::support::{Log, Scratch, Terminal};
+use crate::support::{Log, Scratch, Terminal, each};
 
 /// Logs each INT and each WINCH, and exits with 6 at TERM.
 const COUNT: &str = r#"
@@ -167,16 +166,6 @@ fn interrupted_at(instant: Instant, around: &[&str]) -> Vec<String> {
     lines
 }
 
-/// Runs a check for each instant, all at once: they wait more than they work.
-fn each(instants: &[Instant], check: impl Fn(Instant) + Sync) {
-    thread::scope(|scope| {
-        for instant in instants {
-            let check = &check;
-            scope.spawn(move || check(*instant));
-        }
-    });
-}
-
 #[test]
 fn the_interrupt_key_reaches_a_command_that_starts_exactly_once() {
     need!("perl", "strace");
@@ -195,7 +184,7 @@ fn the_interrupt_key_reaches_a_command_that_starts_exactly_once() {
         Instant(Retry, "clone", "exit", 1),
         Instant(Retry, "poll", "enter", 1),
     ];
-    each(&instants, |instant| assert_eq!(interrupted_at(instant, &[]), ["up", "int", "mark"], "{instant:?}"));
+    each(instants, |instant| assert_eq!(interrupted_at(instant, &[]), ["up", "int", "mark"], "{instant:?}"));
 }
 
 #[test]
@@ -211,7 +200,7 @@ fn without_proc_the_interrupt_key_is_not_lost() {
         Instant(Child, "rt_sigpending", "enter", 1),
         Instant(Child, "execve", "enter", 1),
     ];
-    each(&instants, |instant| {
+    each(instants, |instant| {
         let lines = interrupted_at(instant, &hidden);
         // It may come twice.
         let is = |word: &&String| *word == "int";
@@ -247,7 +236,7 @@ fn a_signal_to_the_group_of_a_command_that_leaves_it_reaches_that_once() {
         Instant(Child, "setpgid", "exit", 1),
         Instant(Child, "execve", "enter", 1),
     ];
-    each(&instants, sent);
+    each(instants, sent);
 }
 
 /// Types ^Z at this instant of the start of a command, and brings the job back once the shell has its prompt.
@@ -285,5 +274,5 @@ fn the_stop_key_stops_a_job_whose_command_starts() {
         BEFORE_MASK,
         Instant(Child, "execve", "enter", 1),
     ];
-    each(&instants, suspended_at);
+    each(instants, suspended_at);
 }
