@@ -19,18 +19,22 @@ impl Line {
     /// behind the newline.
     #[must_use]
     pub(crate) fn after(self, bytes: &[u8]) -> Self {
-        let (line, rest) = match memchr::memrchr(b'\n', bytes) {
+        let (mut line, rest) = match memchr::memrchr(b'\n', bytes) {
             Some(end) => (Self::Empty, bytes.get(end + 1..).unwrap_or_default()),
             None => (self, bytes),
         };
-        rest.iter().fold(line, |line, byte| match (line, byte) {
-            (Self::Begun, _) => Self::Begun,
-            (Self::Empty, b'\r') | (Self::Sequence, 0x40..=0x7e) => Self::Empty,
-            (Self::Empty, 0x1b) => Self::Escape,
-            (Self::Escape, b'[') | (Self::Sequence, _) => Self::Sequence,
-            (Self::Escape, _) => Self::Empty,
-            (Self::Empty, _) => Self::Begun,
-        })
+        for byte in rest {
+            line = match (line, byte) {
+                // Only a newline ends it. All bytes that pass come by here, so the rest is not read.
+                (Self::Begun, _) => return Self::Begun,
+                (Self::Empty, b'\r') | (Self::Sequence, 0x40..=0x7e) => Self::Empty,
+                (Self::Empty, 0x1b) => Self::Escape,
+                (Self::Escape, b'[') | (Self::Sequence, _) => Self::Sequence,
+                (Self::Escape, _) => Self::Empty,
+                (Self::Empty, _) => Self::Begun,
+            };
+        }
+        line
     }
 
     /// Whether a message would continue the line.
