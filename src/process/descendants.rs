@@ -138,11 +138,7 @@ pub(super) fn walk(
 
 /// The children of each thread of a process, those of the first thread first, and the latest first.
 fn listed_children(pid: i32) -> impl Iterator<Item = i32> {
-    let list = move |task: i32| {
-        let list = fs::read_to_string(format!("/proc/{pid}/task/{task}/children")).unwrap_or_default();
-        let pids = list.split_ascii_whitespace().rev().filter_map(|pid| pid.parse().ok());
-        pids.collect::<Vec<i32>>()
-    };
+    let list = move |task: i32| children_of(pid, task).into_iter().rev();
     let threads =
         std::iter::once_with(move || fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten());
     let threads = threads.flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -156,7 +152,8 @@ pub(super) fn own_pid() -> i32 {
 
 /// Whether this process has no child at all, as far as /proc tells.
 pub(super) fn has_no_children() -> bool {
-    matches!(fs::read(children_file()), Ok(children) if children.is_empty())
+    let own = own_pid();
+    matches!(fs::read(children_file(own, own)), Ok(children) if children.is_empty())
 }
 
 /// The rows below `root`, parents first.
@@ -192,21 +189,21 @@ pub(super) fn table() -> Option<Vec<Row>> {
         }
     }
     let seen: BTreeSet<i32> = rows.iter().map(|row| row.process.pid).collect();
-    rows.extend(
-        children().into_iter().filter(|pid| !seen.contains(pid)).filter_map(|pid| hidden(pid, own_pid())),
-    );
+    let own = own_pid();
+    let unseen = children_of(own, own).into_iter().filter(|pid| !seen.contains(pid));
+    rows.extend(unseen.filter_map(|pid| hidden(pid, own)));
     Some(rows)
 }
 
-/// The pids of this process's children (proc_pid_children(5)), those included that hidepid hides elsewhere in
-/// /proc. None of them passes to another process before this one reaps it.
-fn children() -> Vec<i32> {
-    let list = fs::read_to_string(children_file()).unwrap_or_default();
+/// The children of one thread of a process, the latest last (proc_pid_children(5)). The list has also those that
+/// hidepid hides elsewhere in /proc. The pid of a child of this process stays the child's until it is reaped.
+fn children_of(pid: i32, task: i32) -> Vec<i32> {
+    let list = fs::read_to_string(children_file(pid, task)).unwrap_or_default();
     list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-fn children_file() -> String {
-    format!("/proc/self/task/{}/children", own_pid())
+fn children_file(pid: i32, task: i32) -> String {
+    format!("/proc/{pid}/task/{task}/children")
 }
 
 /// The row of a child that the rest of /proc does not show: it belongs to another user, or its program may not be
