@@ -333,11 +333,7 @@ impl Phrases {
                 let verb = match (attempt.by, &attempt.outcome) {
                     (By::Check, _) => " was not made: ",
                     (By::Command, Outcome::NotStarted(NotStarted::NotFound)) => ": ",
-                    (By::Command, Outcome::NotStarted(failure))
-                        if self.typed.is_some() && failure.is_about_the_file() =>
-                    {
-                        ": "
-                    }
+                    (By::Command, _) if self.named(attempt).is_some() => ": ",
                     (By::Command, _) => " ",
                 };
                 let outcome = self.outcome(attempt, verdict.rule(), self.verbose);
@@ -640,19 +636,25 @@ impl Phrases {
 
     /// How an attempt, or what was asked before it, ended, in the user's words.
     fn ending(&self, attempt: &Attempt) -> String {
-        match (&attempt.outcome, attempt.by, &self.typed, &self.written.timeout) {
-            (Outcome::NotStarted(failure), By::Command, Some(typed), _) if failure.is_about_the_file() => {
-                format!("{typed}: {}", ending(attempt))
-            }
-            (Outcome::TimedOut(cut), ..) => in_words(
-                attempt,
-                &match cut.limit {
-                    Limit::Timeout(time) => self.written.timeout.clone().unwrap_or_else(|| duration(time)),
-                    Limit::Deadline(time) => self.deadline(time),
-                },
-            ),
-            _ => ending(attempt),
+        let limit = |limit: &Limit| match limit {
+            Limit::Timeout(time) => self.written.timeout.clone().unwrap_or_else(|| duration(*time)),
+            Limit::Deadline(time) => self.deadline(*time),
+        };
+        let ending = in_words(attempt, limit);
+        match self.named(attempt) {
+            Some(typed) => format!("{typed}: {ending}"),
+            None => ending,
         }
+    }
+
+    /// The command as it was typed, if its file is why the attempt could not start.
+    fn named(&self, attempt: &Attempt) -> Option<&str> {
+        let typed = self.typed.as_deref()?;
+        let named = match &attempt.outcome {
+            Outcome::NotStarted(failure) => attempt.by == By::Command && failure.is_about_the_file(),
+            Outcome::Exited(_) | Outcome::Signaled(_) | Outcome::TimedOut(_) => false,
+        };
+        named.then_some(typed)
     }
 
     /// What is known of why it ended so: `HTTP 503, Retry-After 3s`, `could not connect`.
@@ -749,22 +751,23 @@ pub(crate) fn told(attempt: &Attempt) -> String {
 
 /// How an attempt, or what was asked before it, ended.
 fn ending(attempt: &Attempt) -> String {
-    let limit = match &attempt.outcome {
-        Outcome::TimedOut(Cut { limit: Limit::Timeout(time) | Limit::Deadline(time), .. }) => duration(*time),
-        Outcome::Exited(_) | Outcome::Signaled(_) | Outcome::NotStarted(_) => String::new(),
-    };
-    in_words(attempt, &limit)
+    in_words(attempt, |limit| match limit {
+        Limit::Timeout(time) | Limit::Deadline(time) => duration(*time),
+    })
 }
 
-/// How an attempt ended, with these words for the limit that it ran into, if it did.
-fn in_words(attempt: &Attempt, limit: &str) -> String {
+/// How an attempt ended; `words` puts the limit that ended it into words.
+fn in_words(attempt: &Attempt, words: impl FnOnce(&Limit) -> String) -> String {
     let ending = match &attempt.outcome {
         Outcome::Exited(status) => format!("exited {status}"),
         Outcome::Signaled(signal) => format!("killed by {signal}"),
-        Outcome::TimedOut(cut) => match cut.limit {
-            Limit::Timeout(_) => format!("timed out after {limit}, ended by {}", cut.ended_by),
-            Limit::Deadline(_) => format!("was cut by the deadline of {limit}, ended by {}", cut.ended_by),
-        },
+        Outcome::TimedOut(Cut { limit, ended_by, .. }) => {
+            let length = words(limit);
+            match limit {
+                Limit::Timeout(_) => format!("timed out after {length}, ended by {ended_by}"),
+                Limit::Deadline(_) => format!("was cut by the deadline of {length}, ended by {ended_by}"),
+            }
+        }
         Outcome::NotStarted(NotStarted::NotFound) => "command not found".to_owned(),
         Outcome::NotStarted(NotStarted::Directory) => "could not run: it is a directory".to_owned(),
         Outcome::NotStarted(NotStarted::NoInterpreter) => {
