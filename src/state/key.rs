@@ -177,8 +177,7 @@ fn check_removable(path: &Path) -> Result<(), Unusable> {
     if access(path, AccessFlags::W_OK) == Err(Errno::EPERM) {
         return fixed(Errno::EPERM);
     }
-    let stat = |path| fs::symlink_metadata(path).ok();
-    let (Ok(above), Some(file)) = (fs::metadata(directory), stat(path)) else { return Ok(()) };
+    let (Ok(above), Ok(file)) = (fs::metadata(directory), fs::symlink_metadata(path)) else { return Ok(()) };
     let user = geteuid();
     let owns = [above.uid(), file.uid()].contains(&user.as_raw());
     if above.mode() & STICKY != 0 && !owns && !user.is_root() { fixed(Errno::EPERM) } else { Ok(()) }
