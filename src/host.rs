@@ -145,8 +145,8 @@ impl Host for System<'_> {
         wait::now()
     }
 
-    fn random(&mut self) -> Result<&mut Self::Random, Error> {
-        Ok(source(&mut self.random, self.invocation.seed))
+    fn random(&mut self) -> &mut Self::Random {
+        source(&mut self.random, self.invocation.seed)
     }
 
     fn check(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Checked, Error> {
@@ -180,8 +180,8 @@ impl Host for System<'_> {
         self.supervisor.attempt(&command, &environment, bounds, &mut self.report)
     }
 
-    fn dice(&mut self) -> Result<&mut Self::Random, Error> {
-        Ok(source(&mut self.dice, None))
+    fn dice(&mut self) -> &mut Self::Random {
+        source(&mut self.dice, None)
     }
 
     fn is_closed(&mut self) -> bool {

@@ -25,10 +25,7 @@ pub(crate) trait Host {
     fn now(&self) -> Duration;
 
     /// The random source, made when first asked for.
-    ///
-    /// # Errors
-    /// When the system has no randomness to seed it.
-    fn random(&mut self) -> Result<&mut Self::Random, Error>;
+    fn random(&mut self) -> &mut Self::Random;
 
     /// Asks `--check`, if there is one, whether an attempt is needed; the arguments are those of
     /// [`attempt`](Self::attempt).
@@ -50,10 +47,7 @@ pub(crate) trait Host {
     ) -> Result<Attempt, Error>;
 
     /// The random source of looks at a breaker: they must not come in step, also where the delays are seeded.
-    ///
-    /// # Errors
-    /// When the system has no randomness to seed it.
-    fn dice(&mut self) -> Result<&mut Self::Random, Error>;
+    fn dice(&mut self) -> &mut Self::Random;
 
     /// Asks the breaker for an attempt, and puts a run's first into the budget. This may take until the deadline,
     /// which is `left` away. The refusal, if there is one.
@@ -112,7 +106,7 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
     let (mut last, mut before): (Option<Judged>, Option<Judged>) = (None, None);
     let mut wait = match schedule.splay {
         Duration::ZERO => Duration::ZERO,
-        _ => schedule.draw_splay(host.random()?),
+        _ => schedule.draw_splay(host.random()),
     };
     if !wait.is_zero() {
         host.tell(&Event::Splay { wait });
@@ -131,7 +125,7 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         if let Some(refusal) = host.admit(left(host, deadline)) {
             let left = left(host, deadline);
             if policy.admission.wait
-                && let Some(look) = policy.admission.next_look(&refusal, left, host.dice()?)
+                && let Some(look) = policy.admission.next_look(&refusal, left, host.dice())
             {
                 let again = awaited.as_ref().is_some_and(|last| last.refusal.is_like(&refusal));
                 host.tell(&Event::Waiting { refusal: &refusal, look, again });
@@ -158,13 +152,14 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         schedule.count(&mut progress, ran);
         let verdict = policy.rules.classify(&attempt);
         before = last.take();
-        let attempt = &last.insert(Judged { rule: verdict.rule().clone(), attempt }).attempt;
-        let next = next(policy, host, &mut progress, start, attempt, &verdict)?;
+        let judged = &*last.insert(Judged { rule: verdict.rule().clone(), attempt });
+        let attempt = &judged.attempt;
+        let next = next(policy, host, &mut progress, start, attempt, &verdict);
         let success = matches!(next, Settled::Over(Finish::Succeeded { .. }));
         let kept = host.judged(progress.number(), success);
         let left = left(host, deadline);
         awaited = None;
-        let settled = settle(policy, host, attempt, &verdict, next, left)?;
+        let settled = settle(policy, host, judged, &verdict, next, left);
         kept?;
         match settled {
             Settled::Again(delay) => {
@@ -336,30 +331,30 @@ enum Settled {
 fn settle(
     policy: &Policy,
     host: &mut impl Host,
-    attempt: &Attempt,
+    judged: &Judged,
     verdict: &Verdict,
     next: Settled,
     left: Duration,
-) -> Result<Settled, Error> {
-    let shown = shown(policy, attempt, verdict);
+) -> Settled {
+    let shown = shown(policy, &judged.attempt, verdict);
     let wish = match next {
         Settled::Again(delay) => Some(delay),
         Settled::Over(_) | Settled::Await { .. } => None,
     };
     let deadline = policy.schedule.deadline.filter(|_| policy.admission.wait);
     let why = match (host.settle(&shown, wish.is_some(), left), wish) {
-        (Settlement::Go, _) | (Settlement::Spent(_), None) => return Ok(next),
+        (Settlement::Go, _) | (Settlement::Spent(_), None) => return next,
         (Settlement::Open(refusal) | Settlement::Wait(refusal), None) => {
             if matches!(shown, Shown::Failure { .. }) {
                 host.tell(&Event::Opened { refusal: &refusal });
             }
-            return Ok(next);
+            return next;
         }
         (Settlement::Wait(refusal), Some(delay)) => {
-            match policy.admission.next_look(&refusal, left, host.dice()?) {
+            match policy.admission.next_look(&refusal, left, host.dice()) {
                 Some(look) => {
                     host.tell(&Event::Opened { refusal: &refusal });
-                    return Ok(Settled::Await { delay, look, refusal });
+                    return Settled::Await { delay, look, refusal };
                 }
                 None => Exhausted::BreakerOpen { refusal, deadline },
             }
@@ -367,8 +362,7 @@ fn settle(
         (Settlement::Open(refusal), Some(_)) => Exhausted::BreakerOpen { refusal, deadline },
         (Settlement::Spent(spent), Some(_)) => Exhausted::BudgetSpent(spent),
     };
-    let (outcome, rule) = (attempt.outcome.clone(), verdict.rule().clone());
-    Ok(Settled::Over(Finish::GaveUp { outcome, rule, why }))
+    Settled::Over(judged.gave_up(why))
 }
 
 /// Between two looks whether a breaker that is waited for has been closed.
@@ -395,7 +389,7 @@ fn pause(
         if let Some(Awaited { refusal, least }) = watched
             && host.is_closed()
         {
-            let spread = policy.admission.spread(refusal, host.dice()?);
+            let spread = policy.admission.spread(refusal, host.dice());
             (watched, until) = (None, until.min(host.now().max(*least).saturating_add(spread)));
         }
     }
@@ -439,10 +433,10 @@ fn next(
     start: Duration,
     attempt: &Attempt,
     verdict: &Verdict,
-) -> Result<Settled, Error> {
+) -> Settled {
     let outcome = attempt.outcome.clone();
     let rule = verdict.rule().clone();
-    Ok(match (verdict, attempt.interrupted, &attempt.outcome) {
+    match (verdict, attempt.interrupted, &attempt.outcome) {
         (Verdict::Fatal(Rule::LeftAlive), ..) => Settled::Over(Finish::NotRetried { outcome, rule }),
         // Death by ^C is no success, whatever `--until` waits for.
         (verdict, Some(signal), ended)
@@ -457,7 +451,7 @@ fn next(
         (Verdict::Fatal(rule), ..) => Settled::Over(Finish::NotRetried { outcome, rule: rule.clone() }),
         (Verdict::Retryable(_), ..) => {
             let elapsed = host.now().saturating_sub(start);
-            match policy.schedule.next(progress, elapsed, attempt.asked, host.random()?) {
+            match policy.schedule.next(progress, elapsed, attempt.asked, host.random()) {
                 Next::Wait(delay) => match &attempt.unkept {
                     None => Settled::Again(delay),
                     Some(unkept) => {
@@ -468,7 +462,7 @@ fn next(
                 Next::Stop(why) => Settled::Over(Finish::GaveUp { outcome, rule, why }),
             }
         }
-    })
+    }
 }
 
 #[cfg(test)]
@@ -552,8 +546,8 @@ mod tests {
             self.now
         }
 
-        fn random(&mut self) -> Result<&mut Self::Random, Error> {
-            Ok(&mut self.random)
+        fn random(&mut self) -> &mut Self::Random {
+            &mut self.random
         }
 
         fn attempt(&mut self, number: u32, last: Option<u8>, _: Option<Duration>) -> Result<Attempt, Error> {
@@ -576,8 +570,8 @@ mod tests {
             Ok(self.interrupt_pause)
         }
 
-        fn dice(&mut self) -> Result<&mut Self::Random, Error> {
-            Ok(&mut self.random)
+        fn dice(&mut self) -> &mut Self::Random {
+            &mut self.random
         }
 
         fn is_closed(&mut self) -> bool {
