@@ -5,12 +5,12 @@ mod completion;
 pub(crate) mod help;
 mod man;
 
-use clap::{Arg, Command, CommandFactory as _, ValueEnum};
+use clap::{Arg, Command, ValueEnum};
 
 pub use completion::completion;
 pub use man::man_page;
 
-use super::args::Args;
+use super::args;
 
 /// A long help that lists the values of an option whose short help has no room for them.
 pub(crate) fn with_values<V: ValueEnum>(help: &str) -> String {
@@ -56,7 +56,7 @@ impl Entry {
 
 /// The definition, whole.
 fn definition() -> Command {
-    let mut command = Args::command();
+    let mut command = args::definition();
     command.build();
     command
 }

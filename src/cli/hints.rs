@@ -145,13 +145,12 @@ fn is_shell_keyword(word: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
 
     use super::*;
-    use crate::cli::args::Args;
+    use crate::cli::args;
 
     fn hint(name: &str) -> String {
-        unknown_option(name, &Names::new(&Args::command())).unwrap_or_default()
+        unknown_option(name, &Names::new(&args::definition())).unwrap_or_default()
     }
 
     #[test]
@@ -213,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_long_option_with_one_dash_is_recognized() {
-        let names = Names::new(&Args::command());
+        let names = Names::new(&args::definition());
         let hint = |word| one_dash(word, &names);
         assert_eq!(hint("-timeout").as_deref(), Some("a long option has two dashes: --timeout"));
         assert_eq!(hint("-max-delay=5").as_deref(), Some("a long option has two dashes: --max-delay"));

@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 
 use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
-use clap::{CommandFactory as _, FromArgMatches as _};
 
-use super::args::Args;
+use super::args::{Args, definition, leak};
 use super::docs::help;
 use super::hints;
 use super::scan::{self, Words};
@@ -29,35 +28,46 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Parsed, Error> {
     if let Some(args) = Args::plain(words) {
         return Ok(Parsed::Run(Box::new(args)));
     }
-    let mut definition = Args::command();
-    let split = match scan::read(&definition, words) {
-        Words::Help { all } => return Ok(Parsed::Print(if all { help::all() } else { help::main() })),
+    if let Some((args, scanned)) = Args::brief(words) {
+        let split_duration = split_duration(&scanned, words);
+        return Ok(Parsed::Run(Box::new(Args { split_duration, ..args })));
+    }
+    by_whole_definition(words)
+}
+
+/// The same for words that are not known to be right.
+pub(super) fn by_whole_definition(words: &[OsString]) -> Result<Parsed, Error> {
+    let mut definition = definition();
+    let scanned = scan::read(&definition, words);
+    match &scanned {
+        Words::Help { all } => return Ok(Parsed::Print(if *all { help::all() } else { help::main() })),
         Words::ValueMissing { option, value } => {
             return Err(Error::usage(
                 format!("{option} needs a value"),
                 format!("write {option} {value}; if the value begins with -, write {option}=VALUE"),
             ));
         }
-        Words::Command { at, last } => last.zip(words.get(at)).and_then(|(given, command)| {
-            let duration = given.takes.contains("DURATION");
-            let number = given.value.to_str().filter(|_| duration)?;
-            hints::split_duration(&given.option, number, command)
-        }),
-        Words::Unknown => None,
-    };
+        Words::Command { .. } | Words::Unknown => {}
+    }
     let all = std::iter::once(OsString::from("retry")).chain(words.iter().cloned());
     match definition.try_get_matches_from_mut(all) {
         Ok(mut matches) => {
             stands_alone(&matches)?;
-            let args = Args::from_arg_matches_mut(&mut matches);
-            let args = args.map_err(|error| wrong::explain(&error, &definition, words))?;
-            // To free the definition piece by piece takes a tenth of the time up to here. It is needed no more,
-            // and the end of the process frees it at once.
-            std::mem::forget(definition);
-            Ok(Parsed::Run(Box::new(Args { split_duration: split, ..args })))
+            let args =
+                Args::whole(&mut matches).map_err(|error| wrong::explain(&error, &definition, words))?;
+            leak(definition);
+            let split_duration = split_duration(&scanned, words);
+            Ok(Parsed::Run(Box::new(Args { split_duration, ..args })))
         }
         Err(error) if matches!(error.kind(), DisplayHelp) => Ok(Parsed::Print(help::main())),
         Err(error) if matches!(error.kind(), DisplayVersion) => Ok(Parsed::Print(error.render().to_string())),
         Err(error) => Err(wrong::explain(&error, &definition, words)),
     }
+}
+
+/// A hint for `--timeout 5 minutes`, where the unit is taken for the command.
+fn split_duration(scanned: &Words, words: &[OsString]) -> Option<String> {
+    let Words::Command { at, last: Some(given) } = scanned else { return None };
+    let number = given.value.to_str().filter(|_| given.takes.contains("DURATION"))?;
+    hints::split_duration(&given.option, number, words.get(*at)?)
 }

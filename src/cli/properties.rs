@@ -4,10 +4,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
-use clap::Parser as _;
-
-use super::args::Args;
-use super::parse::{Parsed, parse};
+use super::parse::{Parsed, by_whole_definition, parse};
 use super::resolve::resolve;
 use super::shared::{budget, failures, manage, name, some_time, trip};
 use super::values::{
@@ -56,15 +53,17 @@ pub(crate) fn values(bytes: &[u8]) {
     }
 }
 
-/// A command line, its words apart by NUL, is understood, or refused in lines that can be printed; and without
-/// options it means the same as parsed.
+/// A command line, its words apart by NUL, is understood, or refused in lines that can be printed; and it means
+/// the same to the whole definition of the options as to a part of it.
 pub(crate) fn options(bytes: &[u8]) {
     let words: Vec<OsString> =
         bytes.split(|b| *b == 0).map(|word| OsString::from_vec(word.to_vec())).collect();
-    if let Some(plain) = Args::plain(&words) {
-        let program = std::iter::once(OsString::from("retry"));
-        let parsed = Args::try_parse_from(program.chain(words.iter().cloned())).ok();
-        assert_eq!(format!("{:?}", Some(plain)), format!("{parsed:?}"));
+    if let Ok(Parsed::Run(args)) = parse(&words) {
+        let whole = by_whole_definition(&words);
+        assert!(
+            matches!(&whole, Ok(Parsed::Run(whole)) if format!("{whole:?}") == format!("{args:?}")),
+            "{whole:?}"
+        );
     }
     let error = match parse(&words) {
         Ok(Parsed::Print(_)) => return,
@@ -109,5 +108,59 @@ mod tests {
         ) {
             super::options(words.join("\0").as_bytes());
         }
+
+        /// Words that are mostly right, so that parts of the definition are enough for them.
+        #[test]
+        fn a_part_of_the_definition_reads_what_the_whole_reads(
+            options in prop::collection::vec(prop::sample::select(RIGHT.to_vec()), 0..5),
+            end in prop::sample::select(vec!["curl", "-- curl -n 3", "-- -x", "curl --max", "5 minutes", "--", "", "- -v"]),
+        ) {
+            let line = [options.as_slice(), &[end]].concat().join(" ");
+            let words: Vec<&str> = line.split_whitespace().collect();
+            super::options(words.join("\0").as_bytes());
+        }
     }
+
+    const RIGHT: [&str; 40] = [
+        "-n 3",
+        "-n3",
+        "--max=unlimited",
+        "--deadline 1m",
+        "--timeout 5",
+        "--signal INT",
+        "--kill-after 0",
+        "-d 1s,5s",
+        "-jnone",
+        "--backoff linear",
+        "--factor 3",
+        "--max-delay 9s",
+        "--min-delay 0",
+        "--splay 1s",
+        "--healthy-after 1h",
+        "--seed 7",
+        "-r 5-9",
+        "-x http:404",
+        "-u stdout~ok",
+        "--success-on 3",
+        "-p curl,git",
+        "--headers f",
+        "--max-retry-after 1m",
+        "--breaker x",
+        "--breaker-failures 3",
+        "--breaker-cooldown 1m",
+        "--breaker-wait",
+        "--budget x=10%",
+        "--breaker-status",
+        "--breaker-status=x",
+        "--json",
+        "--stdin null",
+        "--hold",
+        "--expand",
+        "--check true",
+        "--label -5",
+        "--label=-v",
+        "-qq",
+        "-vn 2",
+        "--label -r",
+    ];
 }

@@ -76,11 +76,11 @@ pub(crate) struct Invocation {
 pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invocation, Error> {
     check_needs(&args)?;
     // 0 is no limit, as in timeout(1).
-    args.timeout = args.timeout.filter(|time| !time.length.is_zero());
-    args.deadline = args.deadline.filter(|time| !time.length.is_zero());
+    args.attempts.timeout = args.attempts.timeout.filter(|time| !time.length.is_zero());
+    args.attempts.deadline = args.attempts.deadline.filter(|time| !time.length.is_zero());
     let profiles = profiles(&args)?;
     let key_in_arguments = args.command.iter().skip(1).any(|word| has_key(word.as_bytes()));
-    if args.idempotency_key.is_some() && !args.expand && key_in_arguments {
+    if args.repeats.idempotency_key.is_some() && !args.repeats.expand && key_in_arguments {
         return Err(Error::usage(
             "--idempotency-key is given, but {key} in an argument is not replaced without --expand",
             "add --expand, so that retry replaces {key}",
@@ -93,12 +93,12 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         rules: Rules {
             profiles: profiles.rows,
             named: profiles.named,
-            not_idempotent: args.not_idempotent,
-            headers: args.headers.is_some(),
-            fatal_on: args.fatal_on.clone(),
-            success_on: args.success_on.clone(),
-            until: args.until.clone(),
-            retry_on: args.retry_on.clone(),
+            not_idempotent: args.repeats.not_idempotent,
+            headers: args.verdict.headers.is_some(),
+            fatal_on: args.verdict.fatal_on.clone(),
+            success_on: args.verdict.success_on.clone(),
+            until: args.verdict.until.clone(),
+            retry_on: args.verdict.retry_on.clone(),
         },
         schedule: schedule(&args)?,
         admission,
@@ -109,7 +109,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
     let (program, arguments) = args.command.split_first().map_or((OsStr::new(""), &[][..]), |(p, a)| (p, a));
     let (not_found_hint, http_unheard) = (not_found_hint(&args), http_unheard(&args));
     let written = written(&args);
-    let label = args.label.clone().unwrap_or_else(|| {
+    let label = args.output.label.clone().unwrap_or_else(|| {
         let words: Vec<&[u8]> = args.command.iter().map(|word| word.as_bytes()).collect();
         label::label(&words).to_owned()
     });
@@ -118,24 +118,24 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         typed: label::typed(program.as_bytes()).filter(|typed| *typed != label).map(ToOwned::to_owned),
         written,
         label,
-        volume: match (args.quiet, args.verbose) {
+        volume: match (args.output.quiet, args.output.verbose) {
             (0, false) => Volume::Normal,
             (0, true) => Volume::Verbose,
             (1, _) => Volume::Quiet,
             (2.., _) => Volume::Silent,
         },
-        seed: args.seed,
+        seed: args.delays.seed,
         reach: profiles.reach,
         stdin,
-        check: args.check.map(|check| {
+        check: args.repeats.check.map(|check| {
             Command::new(OsStr::new("/bin/sh"), &[OsStr::new("-c"), OsStr::new("--"), &check], None)
         }),
-        hold: args.hold,
-        headers: args.headers,
+        hold: args.streams.hold,
+        headers: args.verdict.headers,
         not_found_hint,
         http_unheard,
-        key: args.idempotency_key.unwrap_or(KeySource::Fresh),
-        expand: args.expand,
+        key: args.repeats.idempotency_key.unwrap_or(KeySource::Fresh),
+        expand: args.repeats.expand,
         sharing,
         environment,
         policy,
@@ -149,9 +149,14 @@ fn not_found_hint(args: &Args) -> Option<Cow<'static, str>> {
 
 /// Why `http:` conditions cannot match, where there are some and nothing shows them a status.
 fn http_unheard(args: &Args) -> Option<&'static str> {
-    let mut conditions =
-        args.fatal_on.iter().chain(&args.success_on).chain(&args.until).chain(&args.retry_on);
-    if args.headers.is_some() || !conditions.any(Condition::asks_http) {
+    let mut conditions = args
+        .verdict
+        .fatal_on
+        .iter()
+        .chain(&args.verdict.success_on)
+        .chain(&args.verdict.until)
+        .chain(&args.verdict.retry_on);
+    if args.verdict.headers.is_some() || !conditions.any(Condition::asks_http) {
         return None;
     }
     let words: Vec<&[u8]> = args.command.iter().map(|word| word.as_bytes()).collect();
@@ -164,11 +169,11 @@ fn http_unheard(args: &Args) -> Option<&'static str> {
 fn written(args: &Args) -> Written {
     let text = |span: &Option<Span>| span.as_ref().map(|span| span.text.clone());
     Written {
-        deadline: text(&args.deadline),
-        timeout: text(&args.timeout),
-        max_retry_after: text(&args.max_retry_after),
-        healthy_after: text(&args.healthy_after),
-        splay: text(&args.splay),
+        deadline: text(&args.attempts.deadline),
+        timeout: text(&args.attempts.timeout),
+        max_retry_after: text(&args.verdict.max_retry_after),
+        healthy_after: text(&args.delays.healthy_after),
+        splay: text(&args.delays.splay),
     }
 }
 
@@ -185,7 +190,7 @@ struct Profiles {
 }
 
 fn profiles(args: &Args) -> Result<Profiles, Error> {
-    let names: Vec<&str> = args.profile.iter().flatten().map(String::as_str).collect();
+    let names: Vec<&str> = args.verdict.profile.iter().flatten().map(String::as_str).collect();
     if names.len() > 1 && names.contains(&"none") {
         return Err(Error::usage(
             format!("--profile {}: none and another profile contradict each other", names.join(",")),
@@ -231,12 +236,12 @@ fn row_of(words: &[&[u8]], at: usize) -> Option<&'static Profile> {
 /// # Errors
 /// Where a limit is given to what has none.
 fn stdin(args: &Args) -> Result<Stdin, Error> {
-    let stdin = match args.stdin.unwrap_or(StdinName::Replay) {
-        StdinName::Replay => Stdin::Replay { limit: args.stdin_limit.unwrap_or(STDIN_LIMIT) },
+    let stdin = match args.streams.stdin.unwrap_or(StdinName::Replay) {
+        StdinName::Replay => Stdin::Replay { limit: args.streams.stdin_limit.unwrap_or(STDIN_LIMIT) },
         StdinName::Inherit => Stdin::Inherit,
         StdinName::Null => Stdin::Null,
     };
-    if args.stdin_limit.is_some() && !matches!(stdin, Stdin::Replay { .. }) {
+    if args.streams.stdin_limit.is_some() && !matches!(stdin, Stdin::Replay { .. }) {
         return Err(Error::usage(
             "--stdin-limit is for --stdin replay only",
             "leave --stdin-limit out: retry keeps only input that it replays",
@@ -247,33 +252,36 @@ fn stdin(args: &Args) -> Result<Stdin, Error> {
 
 fn limits(args: &Args) -> Limits {
     Limits {
-        timeout: length(args.timeout.as_ref()),
-        signal: args.signal.unwrap_or(Signal::TERM),
-        kill_after: args.kill_after.unwrap_or(KILL_AFTER),
+        timeout: length(args.attempts.timeout.as_ref()),
+        signal: args.attempts.signal.unwrap_or(Signal::TERM),
+        kill_after: args.attempts.kill_after.unwrap_or(KILL_AFTER),
     }
 }
 
 fn schedule(args: &Args) -> Result<Schedule, Error> {
-    let Delays { first, rest } = args.delay.clone().unwrap_or(Delays { first: DELAY, rest: Vec::new() });
+    let Delays { first, rest } =
+        args.delays.delay.clone().unwrap_or(Delays { first: DELAY, rest: Vec::new() });
     let list = !rest.is_empty();
-    let backoff = args.backoff.unwrap_or(BackoffName::Exponential);
+    let backoff = args.delays.backoff.unwrap_or(BackoffName::Exponential);
     let growing = backoff != BackoffName::Constant && !list;
     let default_jitter = if growing { JitterName::Full } else { JitterName::None };
-    let jitter = args.jitter.unwrap_or(default_jitter);
+    let jitter = args.delays.jitter.unwrap_or(default_jitter);
     contradictions(args, list, backoff, jitter)?;
 
-    let floor = args.min_delay.unwrap_or(Duration::ZERO);
+    let floor = args.delays.min_delay.unwrap_or(Duration::ZERO);
     // A delay that was asked for is not cut by a cap that was not.
     let longest = rest.iter().copied().fold(first.max(floor), Duration::max);
-    let cap = args.max_delay.unwrap_or(CAP.max(longest));
+    let cap = args.delays.max_delay.unwrap_or(CAP.max(longest));
     if floor > cap {
         return Err(Error::usage(
             "--min-delay is longer than --max-delay",
             "lower --min-delay, or raise --max-delay",
         ));
     }
-    let (splay, deadline) =
-        (length(args.splay.as_ref()).unwrap_or(Duration::ZERO), length(args.deadline.as_ref()));
+    let (splay, deadline) = (
+        length(args.delays.splay.as_ref()).unwrap_or(Duration::ZERO),
+        length(args.attempts.deadline.as_ref()),
+    );
     if deadline.is_some_and(|deadline| splay >= deadline) {
         return Err(Error::usage(
             "--splay must be shorter than --deadline",
@@ -283,39 +291,39 @@ fn schedule(args: &Args) -> Result<Schedule, Error> {
     let growth = match backoff {
         _ if list => Growth::List { first, rest },
         BackoffName::Exponential => {
-            Growth::Exponential { delay: first, factor: args.factor.unwrap_or(FACTOR) }
+            Growth::Exponential { delay: first, factor: args.delays.factor.unwrap_or(FACTOR) }
         }
         BackoffName::Linear => Growth::Linear { delay: first },
         BackoffName::Fibonacci => Growth::Fibonacci { delay: first },
         BackoffName::Constant => Growth::Constant { delay: first },
     };
     Ok(Schedule {
-        max_attempts: match (args.max, deadline) {
+        max_attempts: match (args.attempts.max, deadline) {
             (Some(MaxAttempts(max)), _) => max,
             (None, Some(_)) => None,
             (None, None) => Some(MAX_ATTEMPTS),
         },
         deadline,
-        healthy_after: length(args.healthy_after.as_ref()),
+        healthy_after: length(args.delays.healthy_after.as_ref()),
         growth,
         jitter: Jitter::from(jitter),
         cap,
         floor,
         splay,
-        max_retry_after: length(args.max_retry_after.as_ref()).unwrap_or(MAX_RETRY_AFTER),
+        max_retry_after: length(args.verdict.max_retry_after.as_ref()).unwrap_or(MAX_RETRY_AFTER),
     })
 }
 
 /// Options of the delay that cannot both be meant.
 fn contradictions(args: &Args, list: bool, backoff: BackoffName, jitter: JitterName) -> Result<(), Error> {
     let wrong = |cause: &str, hint: &str| Err(Error::usage(cause, hint));
-    if list && args.backoff.is_some() {
+    if list && args.delays.backoff.is_some() {
         return wrong(
             "--backoff and a list for --delay contradict each other",
             "a list is the schedule itself: give one delay, or leave --backoff out",
         );
     }
-    if args.factor.is_some() && (list || backoff != BackoffName::Exponential) {
+    if args.delays.factor.is_some() && (list || backoff != BackoffName::Exponential) {
         return wrong(
             "--factor is for exponential backoff only",
             "leave --factor out, or use --backoff exponential with one --delay",
@@ -328,7 +336,7 @@ fn contradictions(args: &Args, list: bool, backoff: BackoffName, jitter: JitterN
                 "give one --delay and no other --backoff, or use another jitter",
             );
         }
-        if args.factor.is_some() {
+        if args.delays.factor.is_some() {
             return wrong(
                 "--factor does nothing with --jitter decorrelated",
                 "decorrelated grows from the last delay: leave --factor out, or use another jitter",

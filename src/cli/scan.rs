@@ -70,6 +70,15 @@ pub(crate) fn read(definition: &Command, words: &[OsString]) -> Words {
     Words::Unknown
 }
 
+/// Whether the definition has every option before the command. A value that begins with a dash may be an option that
+/// the definition lacks.
+pub(crate) fn knows(definition: &Command, words: &[OsString]) -> bool {
+    let Words::Command { at, .. } = read(definition, words) else { return false };
+    let read = words.get(..at).unwrap_or_default();
+    let dashed = |word: &&OsString| word.as_bytes().starts_with(b"-") && *word != "--" && *word != "-";
+    read.iter().filter(dashed).all(|word| option(definition, word).is_some())
+}
+
 /// An option, or the last of a bundle of short ones.
 struct Found<'a> {
     arg: &'a Arg,
@@ -124,14 +133,13 @@ fn is_option(definition: &Command, word: &OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
 
     use super::*;
-    use crate::cli::args::Args;
+    use crate::cli::args;
 
     fn read_line(line: &str) -> Words {
         let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        read(&Args::command(), &words)
+        read(&args::definition(), &words)
     }
 
     #[test]

@@ -187,20 +187,20 @@ pub(crate) fn check_needs(args: &Args) -> Result<(), Error> {
     let needs = |option: &str, other: &str, hint: &str| {
         Err(Error::usage(format!("{option} needs {other}"), hint.to_owned()))
     };
-    if args.breaker.is_none() {
+    if args.shared.breaker.is_none() {
         for (given, option) in [
-            (args.breaker_failures.is_some(), "--breaker-failures"),
-            (args.breaker_cooldown.is_some(), "--breaker-cooldown"),
-            (args.breaker_wait, "--breaker-wait"),
+            (args.shared.breaker_failures.is_some(), "--breaker-failures"),
+            (args.shared.breaker_cooldown.is_some(), "--breaker-cooldown"),
+            (args.shared.breaker_wait, "--breaker-wait"),
         ] {
             if given {
                 return needs(option, "--breaker", "name the breaker: --breaker NAME");
             }
         }
     }
-    if args.breaker_wait {
+    if args.shared.breaker_wait {
         let hint = "limit the whole run: --deadline 10m";
-        match &args.deadline {
+        match &args.attempts.deadline {
             None => return needs("--breaker-wait", "--deadline", hint),
             Some(limit) if limit.length.is_zero() => {
                 return needs("--breaker-wait", "a --deadline other than 0", hint);
@@ -208,10 +208,12 @@ pub(crate) fn check_needs(args: &Args) -> Result<(), Error> {
             Some(_) => {}
         }
     }
-    if args.state.is_some() && args.breaker.is_none() && args.budget.is_none() {
+    if args.shared.state.is_some() && args.shared.breaker.is_none() && args.shared.budget.is_none() {
         return needs("--state", "--breaker or --budget", "without them, retry keeps no shared state");
     }
-    if args.breaker.is_none() && args.budget.as_ref().is_some_and(|budget| budget.name.is_none()) {
+    if args.shared.breaker.is_none()
+        && args.shared.budget.as_ref().is_some_and(|budget| budget.name.is_none())
+    {
         return needs("--budget", "a name", "write --budget NAME=RATE, or name a breaker");
     }
     Ok(())
@@ -226,27 +228,30 @@ pub(crate) fn sharing(
     limits: &Limits,
     environment: &[CString],
 ) -> Result<(Admission, Sharing), Error> {
-    if args.breaker.is_none() && args.budget.is_none() {
+    if args.shared.breaker.is_none() && args.shared.budget.is_none() {
         return Ok((Admission::default(), Sharing::default()));
     }
     let directory = directory(args, environment)?;
     let place = |name: &String| Place::new(name, &directory);
-    let breaker = args.breaker.as_ref().map(place);
-    let budget =
-        args.budget.as_ref().and_then(|budget| budget.name.as_ref().map(place).or_else(|| breaker.clone()));
+    let breaker = args.shared.breaker.as_ref().map(place);
+    let budget = args
+        .shared
+        .budget
+        .as_ref()
+        .and_then(|budget| budget.name.as_ref().map(place).or_else(|| breaker.clone()));
     let admission = Admission {
-        breaker: args.breaker.as_ref().map(|_| Settings {
-            failures: args.breaker_failures.unwrap_or(FAILURES),
-            cooldown: args.breaker_cooldown.unwrap_or(COOLDOWN),
+        breaker: args.shared.breaker.as_ref().map(|_| Settings {
+            failures: args.shared.breaker_failures.unwrap_or(FAILURES),
+            cooldown: args.shared.breaker_cooldown.unwrap_or(COOLDOWN),
             lease: {
                 // The check has a timeout of its own.
-                let times = if args.check.is_some() { 2 } else { 1 };
+                let times = if args.repeats.check.is_some() { 2 } else { 1 };
                 let timeout = limits.timeout.map(|timeout| timeout.saturating_mul(times));
                 lease(timeout, limits.kill_after.saturating_mul(times))
             },
         }),
-        wait: args.breaker_wait,
-        budget: args.budget.as_ref().map(|budget| budget.rate),
+        wait: args.shared.breaker_wait,
+        budget: args.shared.budget.as_ref().map(|budget| budget.rate),
     };
     Ok((admission, Sharing { breaker, budget }))
 }
@@ -256,13 +261,13 @@ pub(crate) fn sharing(
 /// # Errors
 /// A URL in RETRY_STATE. That in `--state` is refused where the option is read.
 fn directory(args: &Args, environment: &[CString]) -> Result<PathBuf, Error> {
-    if args.state.is_none()
+    if args.shared.state.is_none()
         && let Some(named) = variable(VARIABLE, environment)
         && let Err(ValueError { cause, hint, .. }) = values::state(named.into())
     {
         return Err(Error::usage(format!("the variable {VARIABLE}: {cause}"), hint));
     }
-    Ok(place::directory(args.state.as_deref(), environment))
+    Ok(place::directory(args.shared.state.as_deref(), environment))
 }
 
 /// What stands instead of a COMMAND, if something does.
@@ -270,19 +275,22 @@ fn directory(args: &Args, environment: &[CString]) -> Result<PathBuf, Error> {
 /// # Errors
 /// A URL in RETRY_STATE.
 pub(crate) fn manage(args: &Args, environment: &[CString]) -> Result<Option<Manage>, Error> {
-    if args.breaker_trip.is_none() && args.breaker_reset.is_none() && args.breaker_status.is_none() {
+    if args.shared.breaker_trip.is_none()
+        && args.shared.breaker_reset.is_none()
+        && args.shared.breaker_status.is_none()
+    {
         return Ok(None);
     }
     let directory = directory(args, environment)?;
     let place = |name: &str| Place::new(name, &directory);
-    if let Some((name, time)) = &args.breaker_trip {
+    if let Some((name, time)) = &args.shared.breaker_trip {
         return Ok(Some(Manage::Trip(place(name), *time)));
     }
-    if let Some(name) = &args.breaker_reset {
+    if let Some(name) = &args.shared.breaker_reset {
         return Ok(Some(Manage::Reset(place(name))));
     }
-    let place = args.breaker_status.as_ref().and_then(|name| name.as_deref().map(place));
-    Ok(Some(Manage::Status { place, directory, json: args.json }))
+    let place = args.shared.breaker_status.as_ref().and_then(|name| name.as_deref().map(place));
+    Ok(Some(Manage::Status { place, directory, json: args.shared.json }))
 }
 
 /// The three options that stand instead of a COMMAND.

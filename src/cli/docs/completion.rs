@@ -2,10 +2,10 @@
 //! own completion takes over where the command begins.
 
 use clap::builder::PossibleValuesParser;
-use clap::{Command, CommandFactory as _, ValueHint};
+use clap::{Command, ValueHint};
 use clap_complete::{Shell, generate};
 
-use super::super::args::Args;
+use super::super::args;
 use super::{Entry, entries};
 
 /// The completion script for `bash`, `zsh`, `fish`, `powershell` or `elvish`; empty for another shell.
@@ -31,7 +31,7 @@ pub fn completion(shell: &str) -> String {
 
 /// The definition with what only completions need.
 fn definition() -> Command {
-    Args::command().mut_args(|arg| {
+    args::definition().mut_args(|arg| {
         let free = arg.get_action().takes_values() && arg.get_value_hint() == ValueHint::Unknown;
         match arg.get_id().as_str() {
             "signal" => arg.value_parser(PossibleValuesParser::new(SIGNALS)),

@@ -1,9 +1,9 @@
 //! `-h` and `--help`, within 80 columns: made from the definition, as the pages are.
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 
 use super::{Entry, entries};
-use crate::cli::args::Args;
+use crate::cli::args;
 use crate::exit::TABLE;
 
 /// Columns of the narrowest terminal that is served.
@@ -30,7 +30,7 @@ More: retry(1)
 
 /// The ten options that matter, for `-h`.
 pub(crate) fn main() -> String {
-    let command = Args::command();
+    let command = args::definition();
     let main: Vec<Entry> = entries(&command).into_iter().filter(|entry| entry.brief.is_some()).collect();
     let heads: Vec<String> = main.iter().map(|entry| head(entry, true)).collect();
     let width = heads.iter().map(String::len).max().unwrap_or(0) + 2;
@@ -50,7 +50,7 @@ pub(crate) fn main() -> String {
 
 /// All options, for `--help`.
 pub(crate) fn all() -> String {
-    let command = Args::command();
+    let command = args::definition();
     let mut text = format!("{}{}\n", wrapped(&about(&command, true), 0), usage(&command));
     let mut group = String::new();
     for entry in entries(&command) {

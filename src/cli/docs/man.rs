@@ -1,9 +1,8 @@
 //! The man page: the definition's options between sections of its own.
 
-use clap::CommandFactory as _;
 use clap_mangen::Man;
 
-use super::super::args::Args;
+use super::super::args;
 use super::{Entry, definition, entries};
 use crate::exit::TABLE;
 use crate::policy::verdict::profile::{self, Class, Profile};
@@ -14,7 +13,7 @@ const DATE: &str = "2026-11-25";
 /// The page of retry(1), in roff with the macros of man(7).
 #[doc(hidden)]
 pub fn man_page() -> String {
-    let man = Man::new(Args::command())
+    let man = Man::new(args::definition())
         .title("RETRY")
         .date(DATE)
         .source(concat!("retry ", env!("CARGO_PKG_VERSION")))

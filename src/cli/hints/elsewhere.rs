@@ -258,13 +258,11 @@ pub(super) fn plain(name: &str) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use clap::CommandFactory as _;
-
     use super::*;
-    use crate::cli::args::Args;
+    use crate::cli::args;
 
     fn ours() -> BTreeSet<String> {
-        let definition = Args::command();
+        let definition = args::definition();
         let names = |arg: &clap::Arg| {
             let short = arg.get_short().map(|c| format!("-{c}"));
             short.into_iter().chain(arg.get_long().map(|name| format!("--{name}"))).collect::<Vec<_>>()
