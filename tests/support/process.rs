@@ -156,15 +156,24 @@ pub(crate) fn kill_tree(leader: i32) {
         let mut doomed = descendants_of(leader);
         doomed.extend(session(leader));
         doomed.retain(|&pid| pid != leader && alive(pid));
-        if doomed.is_empty() || Instant::now() > end {
-            break;
-        }
-        for pid in doomed {
+        for &pid in &doomed {
             signal(pid, Signal::SIGKILL);
+        }
+        // A process that the leader traces dies when its tracer does.
+        if doomed.iter().all(|&pid| is_traced_by(pid, leader)) || Instant::now() > end {
+            break;
         }
         thread::sleep(POLL);
     }
     signal(leader, Signal::SIGKILL);
+}
+
+/// Whether `tracer` traces a process (proc_pid_status(5)).
+fn is_traced_by(pid: i32, tracer: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status
+        .lines()
+        .any(|line| line.strip_prefix("TracerPid:").is_some_and(|pid| pid.trim() == tracer.to_string()))
 }
 
 /// Waits until `condition` holds; panics with `what` when it does not within [`PATIENCE`].
