@@ -57,4 +57,5 @@ mod wording;
 mod crowded;
 mod loss;
 mod offset;
+mod one_file;
 mod slow_pattern;

@@ -1,12 +1,13 @@
 //! Which streams of the command are watched or held, and what it gets in their place: a pipe or a pseudo-terminal.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::SockType;
-use nix::sys::stat::fstat;
-use nix::unistd::{isatty, pipe2};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::{Whence, isatty, lseek, pipe2};
 
 use super::descriptor::lift;
 use super::pseudoterminal;
@@ -74,6 +75,7 @@ pub(crate) fn plan(wanted: &Wanted, hold: bool) -> Vec<Planned> {
     }
     // Of a terminal only what is needed is taken, also where the order suffers.
     let same = out == err && out.is_some() && is_writable(Stream::Stdout) && is_writable(Stream::Stderr);
+    let same = same && write_at_one_place();
     if same && (if terminal(Stream::Stdout) { stdout && stderr } else { stdout || stderr }) {
         let need = if wanted.stdout == Need::Condition { wanted.stdout } else { wanted.stderr };
         // The bytes are stdout's too, so they go there, whichever stream a rule needs: stdout must be whole.
@@ -97,10 +99,45 @@ fn takes_a_stream(stream: Stream) -> bool {
     is_writable(stream) && !messages
 }
 
+/// Whether what is written to stdout and to stderr, which are the same file, goes to the same place in it. A file
+/// that was opened twice (`>log 2>>log`) has two offsets, and one stream's bytes would overwrite others at the
+/// offset of the other stream. Both streams always write at the end with O_APPEND (open(2)).
+fn write_at_one_place() -> bool {
+    let (out, err) = (Stream::Stdout, Stream::Stderr);
+    let has_offset = fstat(out.fd()).is_ok_and(|stat| {
+        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        kind == SFlag::S_IFREG || kind == SFlag::S_IFBLK
+    });
+    let appends = |stream| flags(stream).is_some_and(|flags| flags.contains(OFlag::O_APPEND));
+    if !has_offset || (appends(out) && appends(err)) {
+        return true;
+    }
+    // Without kcmp(2), streams that cannot be told apart count as one.
+    is_one_description().unwrap_or_else(|| {
+        let offset = |stream: Stream| lseek(stream.fd(), 0, Whence::SeekCur);
+        appends(out) == appends(err) && offset(out) == offset(err)
+    })
+}
+
+/// Whether stdout and stderr share an open file description; none if the kernel does not tell (kcmp(2)).
+fn is_one_description() -> Option<bool> {
+    /// `KCMP_FILE` of `linux/kcmp.h`.
+    const FILE: libc::c_int = 0;
+    let (out, err) = (Stream::Stdout.fd().as_raw_fd(), Stream::Stderr.fd().as_raw_fd());
+    let own = std::process::id();
+    // SAFETY: kcmp(2) takes numbers only, and touches no memory.
+    let order = Errno::result(unsafe { libc::syscall(libc::SYS_kcmp, own, own, FILE, out, err) });
+    order.ok().map(|order| order == 0)
+}
+
+/// The flags that it was opened with.
+fn flags(stream: Stream) -> Option<OFlag> {
+    fcntl(stream.fd(), FcntlArg::F_GETFL).ok().map(OFlag::from_bits_retain)
+}
+
 /// Whether it is open for writing.
 fn is_writable(stream: Stream) -> bool {
-    fcntl(stream.fd(), FcntlArg::F_GETFL)
-        .is_ok_and(|flags| OFlag::from_bits_retain(flags) & OFlag::O_ACCMODE != OFlag::O_RDONLY)
+    flags(stream).is_some_and(|flags| flags & OFlag::O_ACCMODE != OFlag::O_RDONLY)
 }
 
 impl Planned {
