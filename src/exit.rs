@@ -1,7 +1,9 @@
 //! How a run's end becomes retry's own: a status, or death by the same signal.
 
-use crate::policy::verdict::classify::Rule;
-use crate::policy::verdict::outcome::{Finish, Outcome, Signal};
+use crate::policy::finish::Finish;
+use crate::policy::outcome::Outcome;
+use crate::policy::signal::Signal;
+use crate::policy::verdict::rule::Rule;
 
 /// What retry's parent gets to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +62,7 @@ impl Exit {
 mod tests {
     use super::*;
     use crate::policy::admission::breaker::{Cause, Known, Refusal};
-    use crate::policy::verdict::outcome::Exhausted;
+    use crate::policy::finish::Exhausted;
 
     #[test]
     fn each_end_has_its_status() {

@@ -10,10 +10,11 @@ use crate::policy::Policy;
 use crate::policy::admission::Settlement;
 use crate::policy::admission::breaker::{Refusal, Shown};
 use crate::policy::delay::schedule::{Next, Progress};
-use crate::policy::verdict::classify::Rule;
-use crate::policy::verdict::outcome::{
-    Attempt, By, Cut, Exhausted, Finish, Judged, Limit, Outcome, Signal, Verdict,
-};
+use crate::policy::finish::{Exhausted, Finish};
+use crate::policy::outcome::{Attempt, By, Cut, Limit, Outcome};
+use crate::policy::signal::Signal;
+use crate::policy::verdict::rule::Rule;
+use crate::policy::verdict::rule::{Judged, Verdict};
 use crate::report::{Event, told};
 
 /// What the loop needs of the world.
@@ -480,9 +481,9 @@ mod tests {
     use crate::policy::delay::backoff::Growth;
     use crate::policy::delay::jitter::Jitter;
     use crate::policy::delay::schedule::Schedule;
+    use crate::policy::outcome::Unkept;
     use crate::policy::verdict::classify::Rules;
     use crate::policy::verdict::condition::Condition;
-    use crate::policy::verdict::outcome::Unkept;
 
     /// A world whose attempts end as scripted and whose clock moves only by what is done.
     struct Scripted {
@@ -964,7 +965,7 @@ mod tests {
 
     #[test]
     fn only_the_service_s_own_failures_count_against_it() {
-        let not_found = Outcome::NotStarted(crate::policy::verdict::outcome::NotStarted::NotFound);
+        let not_found = Outcome::NotStarted(crate::policy::outcome::NotStarted::NotFound);
         let cut = |limit| Outcome::TimedOut(Cut { limit, ended_by: Signal::TERM, left: Vec::new() });
         let (time, second) = (Limit::Timeout(Duration::from_secs(1)), Duration::from_secs(1));
         let fatal_list = |text: &str| match text {

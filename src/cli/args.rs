@@ -15,8 +15,8 @@ use super::values::{
     BackoffName, Delays, JitterName, KeySource, MaxAttempts, Span, StdinName, check, condition, delays,
     duration, factor, file, key, label, max_attempts, positive_span, seed, signal, size, span, state,
 };
+use crate::policy::signal::Signal;
 use crate::policy::verdict::condition::Condition;
-use crate::policy::verdict::outcome::Signal;
 use crate::policy::verdict::profile::TABLE;
 
 /// Names for `--profile`: the rows of the table, `auto` and `none`.

@@ -8,14 +8,17 @@
 pub(crate) mod admission;
 pub(crate) mod delay;
 pub(crate) mod expand;
+pub(crate) mod finish;
+pub(crate) mod outcome;
+pub(crate) mod signal;
 pub(crate) mod verdict;
 
 use std::time::Duration;
 
+use crate::policy::signal::Signal;
+use crate::policy::verdict::classify::Rules;
 use admission::Admission;
 use delay::schedule::Schedule;
-use verdict::classify::Rules;
-use verdict::outcome::Signal;
 
 /// All that was decided before the first attempt: whole and validated.
 #[derive(Debug, Clone)]

@@ -19,7 +19,8 @@ use super::launch::{Launch, SHELL, Search, Told, take_dropped};
 use super::pending::{self, Arrived, Set};
 use super::signal::Signals;
 use super::terminal::Group;
-use crate::policy::verdict::outcome::{NotStarted, Outcome, Signal};
+use crate::policy::outcome::{NotStarted, Outcome};
+use crate::policy::signal::Signal;
 use crate::streams::descriptor::lift;
 use crate::streams::watch::Ends;
 

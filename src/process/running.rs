@@ -18,7 +18,8 @@ use super::signal::{Kind, Received, send, stop_self};
 use super::terminal::{Group, Terminal, is_watched_by_a_shell};
 use super::wait::now;
 use crate::policy::Limits;
-use crate::policy::verdict::outcome::{Alive, Cut, Limit, Outcome, Signal, Survivor};
+use crate::policy::outcome::{Alive, Cut, Limit, Outcome, Survivor};
+use crate::policy::signal::Signal;
 use crate::streams::messages::Messages;
 
 /// How long KILL may take until what still lives is reported.

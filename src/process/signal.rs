@@ -15,7 +15,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use signal_hook::consts::{SIGCHLD, SIGKILL, SIGSTOP};
 
 use crate::error::{Doing as _, Error};
-use crate::policy::verdict::outcome::Signal;
+use crate::policy::signal::Signal;
 use crate::streams::descriptor::above_standard;
 
 /// The mask that retry was started with.

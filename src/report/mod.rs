@@ -17,10 +17,12 @@ use nix::errno::Errno;
 use crate::error::{Error, Quote};
 use crate::policy::admission::breaker::{Cause, Known, Refusal};
 use crate::policy::delay::schedule::Progress;
-use crate::policy::verdict::classify::{Rule, Rules};
-use crate::policy::verdict::outcome::{
-    Alive, Attempt, By, Cut, Exhausted, Finish, Judged, Limit, NotStarted, Outcome, Signal, Unkept, Verdict,
-};
+use crate::policy::finish::{Exhausted, Finish};
+use crate::policy::outcome::{Alive, Attempt, By, Cut, Limit, NotStarted, Outcome, Unkept};
+use crate::policy::signal::Signal;
+use crate::policy::verdict::classify::Rules;
+use crate::policy::verdict::rule::Rule;
+use crate::policy::verdict::rule::{Judged, Verdict};
 use crate::process::clock::local;
 use crate::process::running::{Note, Voice};
 use crate::state::key::Unusable;

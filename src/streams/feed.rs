@@ -18,7 +18,7 @@ use nix::unistd::write;
 use super::end::{End, unread};
 use super::source::{HALF, PART, Source};
 use super::spool::Spool;
-use crate::policy::verdict::outcome::Unkept;
+use crate::policy::outcome::Unkept;
 
 /// Moves before signals and the clock are looked at again.
 const ROUNDS: usize = 16;

@@ -20,7 +20,7 @@ use super::feed::Feed;
 use super::sink::Stream;
 use super::source::Source;
 use crate::error::{Doing as _, Error};
-use crate::policy::verdict::outcome::Unkept;
+use crate::policy::outcome::Unkept;
 
 /// What attempts read (`--stdin`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use rand::Rng;
 
 use super::backoff::Growth;
 use super::jitter::{Jitter, Spread, uniform};
+use crate::policy::finish::Exhausted;
 use crate::policy::verdict::http::Asked;
-use crate::policy::verdict::outcome::Exhausted;
 
 /// How many attempts, and when.
 #[derive(Debug, Clone)]

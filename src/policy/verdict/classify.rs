@@ -2,9 +2,11 @@
 
 use super::condition::Condition;
 use super::evidence::{Reach, Wanted};
-use super::outcome::{Attempt, By, Outcome, Signal, Verdict};
 use super::profile::{Class, Pattern, Profile, Says};
 use super::text::Text;
+use crate::policy::outcome::{Attempt, By, Outcome};
+use crate::policy::signal::Signal;
+use crate::policy::verdict::rule::{Rule, Verdict};
 
 /// What the user said of outcomes, and what is known of the command.
 #[derive(Debug, Clone, Default)]
@@ -25,51 +27,6 @@ pub(crate) struct Rules {
     pub(crate) not_idempotent: bool,
     /// `--headers` was given: HTTP statuses count, whatever the program.
     pub(crate) headers: bool,
-}
-
-/// The rule that decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Rule {
-    /// Processes of the attempt are still alive: a next attempt would run beside them.
-    LeftAlive,
-    /// `--check` says that there is nothing to do.
-    Done,
-    /// `--check` says that there is, and a signal allows no attempt.
-    NotDone,
-    /// `--check` cannot tell whether there is.
-    CannotTell,
-    /// `--fatal-on`, with the condition as written.
-    FatalOn(String),
-    /// `--success-on`, with the condition as written.
-    SuccessOn(String),
-    /// `--until`, with the condition as written.
-    Until(String),
-    /// `--retry-on`, with the condition as written.
-    RetryOn(String),
-    /// `--retry-on` was given and does not name this failure.
-    NotInRetryOn,
-    /// A row of the profile table, by exit status, with the reason that it gives.
-    Profile { name: &'static str, reason: &'static str },
-    /// A row of the profile table, by a line of the output: the telling words.
-    Line { name: &'static str, words: &'static str },
-    /// The status of the last HTTP response; `by` is the row that reads it, if not `--headers`.
-    Http { status: u16, by: Option<&'static str> },
-    /// Exit 0.
-    ExitZero,
-    /// Exit 0, while `--until` waits for something else.
-    NotYet,
-    /// The command could not be started, or says by 126 or 127 that another could not.
-    CannotRun,
-    /// The command could not be started, for a cause that may pass.
-    StartMayPass,
-    /// Killed by INT, QUIT or PIPE: somebody wants it to end.
-    Stopped(Signal),
-    /// It failed, and nobody reads its output any more.
-    ReaderGone,
-    /// It would be retried, but may have had its effect (`--not-idempotent`).
-    MaybeSent,
-    /// Any other failure.
-    AnyFailure,
 }
 
 impl Rules {
@@ -285,8 +242,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::evidence::{Carries, Evidence, Need, Scanner};
-    use super::super::outcome::{Alive, Cut, Limit, NotStarted, Survivor};
     use super::*;
+    use crate::policy::outcome::{Alive, Cut, Limit, NotStarted, Survivor};
 
     fn attempt(outcome: Outcome) -> Attempt {
         Attempt::ended(outcome)

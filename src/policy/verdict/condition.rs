@@ -6,8 +6,9 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::outcome::{Attempt, Outcome, Signal};
 use super::text::{PatternError, Streams, Text};
+use crate::policy::outcome::{Attempt, Outcome};
+use crate::policy::signal::Signal;
 
 /// One list of terms, as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,8 +214,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::evidence::Evidence;
-    use super::super::outcome::{Cut, Limit, NotStarted};
     use super::*;
+    use crate::policy::outcome::{Cut, Limit, NotStarted};
 
     fn timed_out() -> Outcome {
         Outcome::TimedOut(Cut {

@@ -258,11 +258,13 @@ mod tests {
     use proptest::string::bytes_regex;
     use regex::bytes::{Regex, RegexBuilder};
 
-    use super::super::classify::{Rule, Rules};
     use super::super::evidence::{Carries, Reach, Scanner};
-    use super::super::outcome::{Attempt, Outcome, Verdict};
     use super::Class::Ambiguous;
     use super::*;
+    use crate::policy::outcome::{Attempt, Outcome};
+    use crate::policy::verdict::classify::Rules;
+    use crate::policy::verdict::rule::Rule;
+    use crate::policy::verdict::rule::Verdict;
 
     #[test]
     fn no_status_stands_twice_in_a_row_and_every_row_has_a_source() {

@@ -11,11 +11,11 @@ use crate::policy::expand::{Tokens, expanded, has_key};
 use super::condition::Condition;
 use super::evidence::{Carries, Reach, Scanner, Wanted};
 use super::http::{Reader, Source};
-use super::outcome::{Attempt, Outcome};
 use super::profile::TABLE;
 use super::program::{base_name, look_through};
 use super::text::{Streams, Text};
 use super::window::{Piece, WINDOW, Window};
+use crate::policy::outcome::{Attempt, Outcome};
 
 /// A condition is read or refused; one that is read says again what it was read from.
 pub(crate) fn condition(bytes: &[u8]) {
