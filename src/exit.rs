@@ -49,7 +49,7 @@ impl Exit {
             // The status of a check that has an answer is not the command's.
             Finish::InterruptedAttempt { signal, rule: Rule::NotDone, .. } => Self::Signal(*signal),
             Finish::InterruptedAttempt { outcome, .. } => failed(outcome),
-            Finish::InterruptedWait { signal } | Finish::InterruptedOutput { signal } => {
+            Finish::InterruptedWait { signal, .. } | Finish::InterruptedOutput { signal } => {
                 Self::Signal(*signal)
             }
             Finish::NotRun { .. } => Self::Status(REFUSED),
@@ -62,7 +62,7 @@ impl Exit {
 mod tests {
     use super::*;
     use crate::policy::admission::breaker::{Cause, Known, Refusal};
-    use crate::policy::finish::Exhausted;
+    use crate::policy::finish::{Exhausted, Wait};
 
     #[test]
     fn each_end_has_its_status() {
@@ -115,7 +115,7 @@ mod tests {
             ),
             (Finish::NotRun { refusal, deadline: None }, Exit::Status(75)),
             (Finish::NeverStarted { deadline: std::time::Duration::from_secs(1) }, Exit::Status(124)),
-            (Finish::InterruptedWait { signal: Signal::INT }, Exit::Signal(Signal::INT)),
+            (Finish::InterruptedWait { signal: Signal::INT, wait: Wait::Delay }, Exit::Signal(Signal::INT)),
         ] {
             assert_eq!(Exit::of(&finish), exit, "{finish:?}");
         }

@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::policy::admission::Settlement;
 use crate::policy::admission::breaker::{Refusal, Shown};
 use crate::policy::delay::schedule::{Next, Progress};
-use crate::policy::finish::{Exhausted, Finish};
+use crate::policy::finish::{Exhausted, Finish, Wait};
 use crate::policy::outcome::{Attempt, By, Cut, Limit, Outcome};
 use crate::policy::signal::Signal;
 use crate::policy::verdict::rule::Rule;
@@ -117,11 +117,12 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
         // Also where there is nothing to wait for: a signal that has come must not meet a new attempt.
         let until = host.now().saturating_add(wait);
         if let Some(signal) = pause(policy, host, until, awaited.as_ref())? {
-            break Finish::InterruptedWait { signal };
+            let wait = waited_for(wait, awaited.map(|awaited| awaited.refusal_at(host.now())), last.as_ref());
+            break Finish::InterruptedWait { signal, wait };
         }
         if let Some(length) = schedule.deadline.filter(|_| deadline.is_some_and(|at| at <= host.now())) {
             // retry was stopped meanwhile, or the machine was very slow.
-            break past(length, last.as_ref(), awaited.map(|awaited| awaited.refusal));
+            break past(length, last.as_ref(), awaited.map(|awaited| awaited.refusal_at(host.now())));
         }
         if let Some(refusal) = host.admit(left(host, deadline)) {
             let left = left(host, deadline);
@@ -130,7 +131,8 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
             {
                 let again = awaited.as_ref().is_some_and(|last| last.refusal.is_like(&refusal));
                 host.tell(&Event::Waiting { refusal: &refusal, look, again });
-                (wait, awaited) = (look, Some(Awaited { refusal, least: host.now() }));
+                let now = host.now();
+                (wait, awaited) = (look, Some(Awaited { refusal, since: now, least: now }));
                 continue;
             }
             let deadline = schedule.deadline.filter(|_| policy.admission.wait);
@@ -144,7 +146,7 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
             Ok(attempt) => attempt,
             Err(halt) => {
                 let _ = host.settle(&Shown::Nothing, false, left(host, deadline));
-                let refusal = awaited.map(|awaited| awaited.refusal);
+                let refusal = awaited.map(|awaited| awaited.refusal_at(host.now()));
                 break end_before(halt, schedule.deadline, last.as_ref(), refusal)?;
             }
         };
@@ -170,8 +172,9 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
             Settled::Await { delay, look, refusal } => {
                 let wait_for = delay.max(look);
                 host.tell(&Event::Retry { progress: &progress, attempt, verdict: &verdict, delay: wait_for });
-                let least = host.now().saturating_add(delay);
-                (wait, awaited) = (wait_for, Some(Awaited { refusal, least }));
+                let since = host.now();
+                let least = since.saturating_add(delay);
+                (wait, awaited) = (wait_for, Some(Awaited { refusal, since, least }));
             }
             Settled::Over(finish) => break finish,
         }
@@ -191,8 +194,27 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
 struct Awaited {
     /// Its last answer.
     refusal: Refusal,
+    /// When it gave this answer.
+    since: Duration,
     /// When the next attempt may begin at the earliest, whatever the breaker says: the end of the delay.
     least: Duration,
+}
+
+impl Awaited {
+    /// The refusal as it reads now: messages turn its age into a time of the day.
+    fn refusal_at(self, now: Duration) -> Refusal {
+        self.refusal.after(now.saturating_sub(self.since))
+    }
+}
+
+/// What a wait of this length is for. `refusal` is the breaker's, if this run waits for one.
+fn waited_for(length: Duration, refusal: Option<Refusal>, last: Option<&Judged>) -> Wait {
+    match (refusal, last) {
+        (Some(refusal), _) => Wait::Breaker(refusal),
+        (None, Some(_)) => Wait::Delay,
+        (None, None) if length.is_zero() => Wait::Nothing,
+        (None, None) => Wait::Splay,
+    }
 }
 
 /// Passes on the rest of the output. Without it a success is none.
@@ -245,7 +267,7 @@ fn end_before(
     Ok(match (halt, last) {
         (Halt::Late, last) => past(length, last, refusal),
         (Halt::LateByCheck, last) => past(length, last, None),
-        (Halt::Signal(signal), _) => Finish::InterruptedWait { signal },
+        (Halt::Signal(signal), _) => Finish::InterruptedWait { signal, wait: Wait::Nothing },
         // An attempt that cannot begin must not hide how the command ended before.
         (Halt::Unprepared { what, errno }, Some(last)) => last.gave_up(Exhausted::Unprepared { what, errno }),
         (Halt::Unprepared { what, errno }, None) => return Err(Error::Unprepared { what, errno }),
@@ -387,7 +409,7 @@ fn pause(
         if slice >= until {
             return Ok(None);
         }
-        if let Some(Awaited { refusal, least }) = watched
+        if let Some(Awaited { refusal, least, .. }) = watched
             && host.is_closed()
         {
             let spread = policy.admission.spread(refusal, host.dice());
@@ -728,7 +750,7 @@ mod tests {
         host.checks = vec![(1, 0)];
         host.interrupt_after_admission = Some(Signal::TERM);
         let finish = run(&policy, &mut host).unwrap();
-        assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM });
+        assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM, wait: Wait::Nothing });
     }
 
     #[test]
@@ -766,7 +788,7 @@ mod tests {
         let mut host = Scripted::new(&[failed(1)]);
         host.interrupt_pause = Some(Signal::TERM);
         let finish = run(&policy(Rules::default()), &mut host).unwrap();
-        assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM });
+        assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM, wait: Wait::Delay });
         assert_eq!(host.log, ["attempt 1 after None", "exited 1, asks for a retry", "wait 1s"]);
 
         let mut host = Scripted::new(&[failed(1)]);
@@ -798,6 +820,34 @@ mod tests {
                 assert!(matches!(finish, Finish::InterruptedAttempt { .. }), "{finish:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_interrupted_wait_names_what_it_was_for() {
+        let interrupted = |policy: &Policy, mut host: Scripted| {
+            host.interrupt_pause = Some(Signal::TERM);
+            match run(policy, &mut host).unwrap() {
+                Finish::InterruptedWait { wait, .. } => wait,
+                finish => panic!("{finish:?}"),
+            }
+        };
+        let mut splayed = policy(Rules::default());
+        splayed.schedule.splay = Duration::from_secs(5);
+        assert_eq!(interrupted(&splayed, Scripted::new(&[failed(1)])), Wait::Splay);
+        let mut waits = policy(Rules::default());
+        waits.admission = Admission { breaker: None, wait: true, budget: None };
+        waits.schedule.deadline = Some(Duration::from_hours(1));
+        // The first look whether the breaker is closed comes after 5 s, and is a minute late.
+        let mut host = Scripted::new(&[failed(1)]);
+        host.refusals = vec![Some(refusal(20))];
+        host.stopped = Duration::from_mins(1);
+        let Wait::Breaker(aged) = interrupted(&waits, host) else { panic!("no breaker") };
+        assert_eq!(aged, refusal(20).after(Duration::from_secs(65)));
+        assert_eq!((aged.age, aged.left), (Duration::from_secs(85), Duration::ZERO));
+        // An attempt opened it.
+        let mut host = Scripted::new(&[failed(1)]);
+        host.settlements = vec![Settlement::Wait(refusal(40))];
+        assert!(matches!(interrupted(&waits, host), Wait::Breaker(_)));
     }
 
     #[test]
@@ -867,7 +917,7 @@ mod tests {
         let mut host = Scripted::new(&[failed(0)]);
         host.interrupt_after_admission = Some(Signal::TERM);
         let finish = run(&policy, &mut host).unwrap();
-        assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM });
+        assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM, wait: Wait::Nothing });
         // A probe is given back.
         assert_eq!(host.log, ["shows nothing"]);
     }
@@ -903,7 +953,9 @@ mod tests {
         host.refusals = vec![Some(refusal(3))];
         host.stopped = Duration::from_secs(100);
         let deadline = policy.schedule.deadline;
-        assert_eq!(run(&policy, &mut host).unwrap(), Finish::NotRun { refusal: refusal(3), deadline });
+        let finish = run(&policy, &mut host).unwrap();
+        let passed = host.now.saturating_sub(Duration::from_secs(1000));
+        assert_eq!(finish, Finish::NotRun { refusal: refusal(3).after(passed), deadline });
         // Its own failure opens it: one wait, for both.
         let mut host = Scripted::new(&[failed(1), failed(0)]);
         host.settlements = vec![Settlement::Wait(refusal(40))];
@@ -939,10 +991,10 @@ mod tests {
         let mut host = Scripted::new(&[failed(0)]);
         host.asking = Duration::from_secs(25);
         host.refusals = vec![Some(refusal(20))];
-        assert_eq!(
-            run(&policy, &mut host).unwrap(),
-            Finish::NotRun { refusal: refusal(20), deadline: Some(deadline) }
-        );
+        let finish = run(&policy, &mut host).unwrap();
+        // The first answer came after 25 s.
+        let passed = host.now.saturating_sub(Duration::from_secs(1025));
+        assert_eq!(finish, Finish::NotRun { refusal: refusal(20).after(passed), deadline: Some(deadline) });
         assert!(!host.log.iter().any(|line| line.starts_with("attempt")), "{:?}", host.log);
     }
 

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::support::records::Records;
 use crate::support::scratch::quoted;
 use crate::support::{Running, process};
@@ -110,6 +112,29 @@ fn no_answer_is_a_refusal_for_a_run_that_has_seen_it_open() {
         run.check(run.took < SOON / 2, "within the deadline, or a little more");
         drop(records);
     }
+}
+
+#[test]
+fn an_interrupted_wait_names_the_breaker() {
+    let records = opened("60");
+    let log = records.scratch.log("log");
+    let run = waiting(&records, "100", &log.echo("ran"));
+    run.signal(Signal::SIGTERM);
+    run.wait_bounded().signal(Signal::SIGTERM).says(&[
+        "retry: sh: breaker b is open since {*}; retry looks again in {T}",
+        "retry: sh: interrupted by TERM during the wait for breaker b before the first attempt; the breaker is open \
+         since {*} (1 failure, last: exited 7), next probe in {T}",
+    ]);
+    assert!(log.lines().is_empty());
+    // The failure of this run has opened it.
+    let options = ["--breaker", "c", "--breaker-failures", "1", "--breaker-wait", "--deadline", "100"];
+    let run = records.retry().args(options).args(["-n3", "-d0"]).sh("exit 7").limit(SOON).spawn();
+    run.wait_for_stderr("; next in ");
+    run.signal(Signal::SIGTERM);
+    let run = run.wait_bounded();
+    run.signal(Signal::SIGTERM).stderr_contains(
+        "interrupted by TERM during the wait for breaker c after attempt 1 of 3; exited 7; the breaker is open since ",
+    );
 }
 
 #[test]

@@ -451,7 +451,7 @@ fn a_splay_waits_before_the_first_attempt() {
     running.signal(Signal::SIGTERM);
     let run = running.wait_bounded();
     run.signal(Signal::SIGTERM);
-    run.says(&["retry: sh: interrupted by TERM during the wait before the first attempt"]);
+    run.says(&["retry: sh: interrupted by TERM during the wait before the first attempt (--splay 100000s)"]);
     assert_eq!(log.lines(), [""; 0]);
     // And no longer than it says.
     let run = retry().args(["--splay", "0.3"]).sh(log.echo("ran")).run();

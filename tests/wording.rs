@@ -92,12 +92,12 @@ fn a_splay_says_when_the_first_attempt_comes() {
     running.signal(Signal::SIGTERM);
     running.wait_bounded().signal(Signal::SIGTERM).says(&[
         "retry: true: first attempt in {T} (--splay 100000s)",
-        "retry: true: interrupted by TERM during the wait before the first attempt",
+        "retry: true: interrupted by TERM during the wait before the first attempt (--splay 100000s)",
     ]);
     // Somebody at a terminal waits for it.
     let mut terminal = Terminal::shell();
     terminal.line(&format!("{BINARY} --splay 100000 --seed 1 true"));
     terminal.expect("retry: true: first attempt in ");
     terminal.key(b"\x03");
-    terminal.expect("interrupted by INT during the wait before the first attempt");
+    terminal.expect("interrupted by INT during the wait before the first attempt (--splay 100000s)");
 }

@@ -34,6 +34,19 @@ pub(crate) enum Exhausted {
     Unprepared { what: &'static str, errno: Errno },
 }
 
+/// What a run waits for while no attempt runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The end of the random wait before the first attempt (`--splay`).
+    Splay,
+    /// The end of the delay after an attempt.
+    Delay,
+    /// An open breaker, which refused in this way when the wait ended.
+    Breaker(Refusal),
+    /// Nothing: the next attempt was about to begin.
+    Nothing,
+}
+
 /// How a run ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
@@ -49,7 +62,7 @@ pub(crate) enum Finish {
     /// INT, TERM, HUP or QUIT came while the held output of a success was passed on, or (PIPE) nobody reads it.
     InterruptedOutput { signal: Signal },
     /// INT, TERM, HUP or QUIT came while no attempt ran.
-    InterruptedWait { signal: Signal },
+    InterruptedWait { signal: Signal, wait: Wait },
     /// The breaker was open before there was an attempt; with a deadline it was waited for, and that comes first.
     NotRun { refusal: Refusal, deadline: Option<Duration> },
     /// The deadline passed before there was an attempt: retry was stopped in its first wait.

@@ -7,6 +7,7 @@ pub(crate) mod status;
 mod tests;
 pub(crate) mod text;
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -17,7 +18,7 @@ use nix::errno::Errno;
 use crate::error::{Error, Quote};
 use crate::policy::admission::breaker::{Cause, Known, Refusal};
 use crate::policy::delay::schedule::Progress;
-use crate::policy::finish::{Exhausted, Finish};
+use crate::policy::finish::{Exhausted, Finish, Wait};
 use crate::policy::outcome::{Alive, Attempt, By, Cut, Limit, NotStarted, Outcome, Unkept};
 use crate::policy::signal::Signal;
 use crate::policy::verdict::classify::Rules;
@@ -359,8 +360,13 @@ impl Phrases {
     }
 
     fn splay(&self, wait: Duration) -> String {
+        format!("first attempt in {} ({})", duration(wait), self.splay_option())
+    }
+
+    /// `--splay` with its value, as the user wrote it.
+    fn splay_option(&self) -> String {
         let splay = self.written.splay.as_ref().map(|splay| format!(" {splay}")).unwrap_or_default();
-        format!("first attempt in {} (--splay{splay})", duration(wait))
+        format!("--splay{splay}")
     }
 
     /// That a healthy attempt counts under another number from now on than it had.
@@ -466,19 +472,42 @@ impl Phrases {
                     ),
                 }
             }
-            Finish::InterruptedWait { signal } => {
+            Finish::InterruptedWait { signal, wait } => {
+                let (wait, state) = self.wait(wait);
                 let when = match progress.in_all() {
                     0 => "before the first attempt".to_owned(),
                     _ => format!("after attempt {}; {}", number(), outcome(self.verbose)),
                 };
-                (Volume::Quiet, format!("interrupted by {signal} during the wait {when}"))
+                (Volume::Quiet, format!("interrupted by {signal}{wait} {when}{state}"))
             }
         })
     }
 
+    /// What a run waited for, and the state of the breaker or the option that asked for the wait.
+    fn wait(&self, wait: &Wait) -> (String, String) {
+        match wait {
+            Wait::Nothing => (String::new(), String::new()),
+            Wait::Delay => (" during the wait".to_owned(), String::new()),
+            Wait::Splay => (" during the wait".to_owned(), format!(" ({})", self.splay_option())),
+            Wait::Breaker(refusal) => (
+                format!(" during the wait for breaker {}", self.breaker()),
+                format!("; the breaker is {}", Self::refused(refusal)),
+            ),
+        }
+    }
+
+    /// The breaker's name.
+    fn breaker(&self) -> Cow<'_, str> {
+        self.shared.breaker.as_ref().map(|place| printable(&place.name)).unwrap_or_default()
+    }
+
     /// That the breaker is open, since when, why, and for how long.
     fn refusal(&self, refusal: &Refusal) -> String {
-        let name = self.shared.breaker.as_ref().map(|place| printable(&place.name)).unwrap_or_default();
+        format!("breaker {} is {}", self.breaker(), Self::refused(refusal))
+    }
+
+    /// Since when a breaker is open, why, and for how long.
+    fn refused(refusal: &Refusal) -> String {
         let why = match refusal.cause {
             Cause::Tripped if refusal.failures == 0 => "held open by --breaker-trip".to_owned(),
             Cause::Failures if refusal.failures == 0 => "its record was damaged".to_owned(),
@@ -496,7 +525,7 @@ impl Phrases {
             }
             (Known::Now, None) => format!("next probe in {}", duration(refusal.left)),
         };
-        format!("breaker {name} is open since {} ({why}), {next}", local(refusal.age))
+        format!("open since {} ({why}), {next}", local(refusal.age))
     }
 
     /// The same with what to do about it.
@@ -506,6 +535,9 @@ impl Phrases {
         let past = match deadline {
             Some(time) if refusal.prober.is_some() || refusal.known == Known::Earlier => {
                 format!("; the deadline of {} comes first", self.deadline(time))
+            }
+            Some(time) if refusal.left.is_zero() => {
+                format!("; the deadline of {} has passed", self.deadline(time))
             }
             Some(time) => format!(", past the deadline of {}", self.deadline(time)),
             None => String::new(),

@@ -180,10 +180,62 @@ fn a_cut_does_not_hide_the_failure_before_it() {
 
 #[test]
 fn an_interrupted_wait_says_what_it_waited_after() {
-    let finish = |_: &Judged| Finish::InterruptedWait { signal: Signal::TERM };
+    let finish = |wait: Wait| |_: &Judged| Finish::InterruptedWait { signal: Signal::TERM, wait };
     assert_eq!(
-        ends(&phrases(), &[exited(7)], finish),
+        ends(&phrases(), &[exited(7)], finish(Wait::Delay)),
         "retry: curl: interrupted by TERM during the wait after attempt 1 of 5; exited 7 (could not connect)"
+    );
+    assert_eq!(
+        ends(&phrases(), &[exited(7)], finish(Wait::Nothing)),
+        "retry: curl: interrupted by TERM after attempt 1 of 5; exited 7 (could not connect)"
+    );
+}
+
+/// The line for a run that a signal ends before its first attempt.
+fn never_began(phrases: &Phrases, wait: Wait) -> String {
+    let finish = Finish::InterruptedWait { signal: Signal::TERM, wait };
+    let (progress, elapsed) = (progress(&[]), secs(1));
+    let event = Event::Finish { progress: &progress, last: None, before: None, finish: &finish, elapsed };
+    phrases.event(&event).unwrap().1
+}
+
+#[test]
+fn an_interrupted_wait_says_what_it_waited_for() {
+    let place = Place { name: "payments".into(), path: "/p".into(), directory: None };
+    let shared = Names { breaker: Some(place), budget: None };
+    let written = Written { splay: Some("5m".into()), ..Written::default() };
+    let phrases = Phrases { shared, written, ..phrases() };
+    let refusal = Refusal {
+        age: secs(60),
+        left: secs(23),
+        cooldown: None,
+        cause: Cause::Failures,
+        failures: 5,
+        last: Some("exited 7".into()),
+        prober: None,
+        known: Known::Now,
+    };
+    let state = format!(
+        "; the breaker is open since {} (5 failures, last: exited 7), next probe in 23s",
+        local(secs(60))
+    );
+    for (wait, expected) in [
+        (Wait::Nothing, " before the first attempt".to_owned()),
+        (Wait::Splay, " during the wait before the first attempt (--splay 5m)".to_owned()),
+        (
+            Wait::Breaker(refusal.clone()),
+            format!(" during the wait for breaker payments before the first attempt{state}"),
+        ),
+    ] {
+        assert_eq!(never_began(&phrases, wait), format!("retry: curl: interrupted by TERM{expected}"));
+    }
+    let finish = |_: &Judged| Finish::InterruptedWait { signal: Signal::TERM, wait: Wait::Breaker(refusal) };
+    assert_eq!(
+        ends(&phrases, &[exited(7)], finish),
+        format!(
+            "retry: curl: interrupted by TERM during the wait for breaker payments after attempt 1 of 5; exited 7 \
+             (could not connect){state}"
+        )
     );
 }
 

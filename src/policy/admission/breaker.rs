@@ -161,6 +161,12 @@ impl Refusal {
         what(self) == what(other)
     }
 
+    /// The same refusal after some time has passed.
+    #[must_use]
+    pub(crate) fn after(self, passed: Duration) -> Self {
+        Self { age: self.age.saturating_add(passed), left: self.left.saturating_sub(passed), ..self }
+    }
+
     /// Whether a probe may be made in less than this time; one that runs may end at any.
     pub(crate) fn is_over_in(&self, time: Duration) -> bool {
         self.prober.is_some() || self.left < time
