@@ -230,4 +230,8 @@ impl Host for System<'_> {
     fn tell(&mut self, event: &Event<'_>) {
         self.report.tell(event);
     }
+
+    fn ending(&self, attempt: &Attempt) -> String {
+        self.report.ending(attempt)
+    }
 }

@@ -15,7 +15,7 @@ use crate::policy::outcome::{Attempt, By, Cut, Limit, Outcome};
 use crate::policy::signal::Signal;
 use crate::policy::verdict::rule::Rule;
 use crate::policy::verdict::rule::{Judged, Verdict};
-use crate::report::{Event, told};
+use crate::report::Event;
 
 /// What the loop needs of the world.
 pub(crate) trait Host {
@@ -81,6 +81,9 @@ pub(crate) trait Host {
 
     /// Tells the user.
     fn tell(&mut self, event: &Event<'_>);
+
+    /// How an attempt ended, in the words that the breaker's record keeps.
+    fn ending(&self, attempt: &Attempt) -> String;
 }
 
 /// What `--check` says.
@@ -359,7 +362,7 @@ fn settle(
     next: Settled,
     left: Duration,
 ) -> Settled {
-    let shown = shown(policy, &judged.attempt, verdict);
+    let shown = shown(policy, host, &judged.attempt, verdict);
     let wish = match next {
         Settled::Again(delay) => Some(delay),
         Settled::Over(_) | Settled::Await { .. } => None,
@@ -419,8 +422,9 @@ fn pause(
 }
 
 /// What an attempt shows of the service.
-fn shown(policy: &Policy, attempt: &Attempt, verdict: &Verdict) -> Shown {
-    let failure = || Shown::Failure { what: told(attempt), asked: attempt.asked.map(|asked| asked.wait) };
+fn shown(policy: &Policy, host: &impl Host, attempt: &Attempt, verdict: &Verdict) -> Shown {
+    let failure =
+        || Shown::Failure { what: host.ending(attempt), asked: attempt.asked.map(|asked| asked.wait) };
     let worked = attempt.outcome == Outcome::Exited(0) && matches!(verdict, Verdict::Success(_));
     let healthy = attempt.by == By::Command
         && policy.schedule.healthy_after.is_some_and(|healthy| attempt.ran >= healthy);
@@ -647,6 +651,14 @@ mod tests {
                 Event::Splay { .. } => self.log.push("splays".to_owned()),
                 Event::NotPassed { .. } => self.log.push("is lost".to_owned()),
                 Event::Waiting { again: true, .. } | Event::Retry { .. } | Event::Finish { .. } => {}
+            }
+        }
+
+        fn ending(&self, attempt: &Attempt) -> String {
+            let by = if attempt.by == By::Check { "--check " } else { "" };
+            match &attempt.outcome {
+                Outcome::Exited(status) => format!("{by}exited {status}"),
+                outcome => format!("{by}{outcome:?}"),
             }
         }
     }
@@ -1052,7 +1064,7 @@ mod tests {
             let (interrupted, ran) = (interrupted.then_some(Signal::TERM), Duration::from_secs(ran));
             let attempt = Attempt { ran, interrupted, ..Attempt::ended(outcome.clone()) };
             let verdict = policy.rules.classify(&attempt);
-            let got = match shown(&policy, &attempt, &verdict) {
+            let got = match shown(&policy, &Scripted::new(&[]), &attempt, &verdict) {
                 Shown::Failure { .. } => "failure",
                 Shown::Success => "success",
                 Shown::Nothing => "nothing",

@@ -2,6 +2,7 @@
 
 use nix::sys::signal::Signal;
 
+use crate::support::records::Records;
 use crate::support::retry::BINARY;
 use crate::support::scratch::quoted;
 use crate::support::*;
@@ -55,6 +56,18 @@ fn a_duration_is_echoed_as_it_was_written() {
     let run = retry().args(["--timeout", "0.3", "-n1"]).args(["sleep", "600"]).run();
     run.code(124)
         .says(&["retry: sleep: gave up after 1 attempt in {T}: timed out after 0.3s, ended by TERM"]);
+    // The record of a breaker keeps the user's words, for --breaker-status and for the runs that it refuses.
+    let records = Records::new();
+    for (options, shown) in [
+        (["--timeout", "200ms"], "timed out after 200ms, ended by TERM"),
+        (["--deadline", "0.25"], "was cut by the deadline of 0.25s, ended by TERM"),
+    ] {
+        let shared = ["-n1", "--breaker", options[1], "--breaker-failures", "1"];
+        records.retry().args(shared).args(options).args(["sleep", "600"]).run().code(124);
+        assert_eq!(records.read(options[1])["breaker"]["last"], shown);
+        let refused = records.retry().args(shared).sh("exit 0").run();
+        refused.code(75).stderr_contains(&format!("(1 failure, last: {shown})"));
+    }
     // Without an option that wrote it, in the largest unit that fits.
     let run = retry().args(["-n2", "-d", "3600", "-j", "none"]).sh("exit 7").spawn();
     run.wait_for_stderr("; next in 1h\n");

@@ -173,6 +173,11 @@ impl Report {
         }
     }
 
+    /// How an attempt ended, for the breaker's record.
+    pub(crate) fn ending(&self, attempt: &Attempt) -> String {
+        self.phrases.recorded(attempt)
+    }
+
     /// Says where what is shared is kept.
     pub(crate) fn kept(&mut self) {
         let line = |(what, place): (&str, &Place)| {
@@ -670,14 +675,26 @@ impl Phrases {
 
     /// How an attempt, or what was asked before it, ended, in the user's words.
     fn ending(&self, attempt: &Attempt) -> String {
-        let limit = |limit: &Limit| match limit {
-            Limit::Timeout(time) => self.written.timeout.clone().unwrap_or_else(|| duration(*time)),
-            Limit::Deadline(time) => self.deadline(*time),
-        };
-        let ending = in_words(attempt, limit);
+        let ending = in_words(attempt, |limit| self.limit(limit));
         match self.named(attempt) {
             Some(typed) => format!("{typed}: {ending}"),
             None => ending,
+        }
+    }
+
+    /// How an attempt ended and what a server said. Other runs read this, so that it does not name the command.
+    fn recorded(&self, attempt: &Attempt) -> String {
+        let status = attempt.evidence.response.status().map(|status| format!("HTTP {status}"));
+        let said: Vec<String> = status.into_iter().chain(asked(attempt)).collect();
+        let ending = in_words(attempt, |limit| self.limit(limit));
+        if said.is_empty() { ending } else { format!("{ending}, {}", said.join(", ")) }
+    }
+
+    /// A limit as the user wrote it.
+    fn limit(&self, limit: &Limit) -> String {
+        match limit {
+            Limit::Timeout(time) => self.written.timeout.clone().unwrap_or_else(|| duration(*time)),
+            Limit::Deadline(time) => self.deadline(*time),
         }
     }
 
@@ -773,21 +790,6 @@ impl Phrases {
         };
         format!("{ending} ({why})")
     }
-}
-
-/// How an attempt ended, and what a server said.
-pub(crate) fn told(attempt: &Attempt) -> String {
-    let status = attempt.evidence.response.status().map(|status| format!("HTTP {status}"));
-    let said: Vec<String> = status.into_iter().chain(asked(attempt)).collect();
-    let ending = ending(attempt);
-    if said.is_empty() { ending } else { format!("{ending}, {}", said.join(", ")) }
-}
-
-/// How an attempt, or what was asked before it, ended.
-fn ending(attempt: &Attempt) -> String {
-    in_words(attempt, |limit| match limit {
-        Limit::Timeout(time) | Limit::Deadline(time) => duration(*time),
-    })
 }
 
 /// How an attempt ended; `words` puts the limit that ended it into words.

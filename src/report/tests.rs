@@ -309,6 +309,12 @@ fn durations_are_echoed_as_they_were_written() {
     let ends = |attempt, why| ends(&phrases, &[attempt], gave_up(why));
     let timed_out = ends(cut(Limit::Timeout(secs(1800))), Exhausted::Attempts);
     assert!(timed_out.ends_with(": timed out after 0.5h, ended by TERM"), "{timed_out}");
+    for (limit, expected) in [
+        (Limit::Timeout(secs(1800)), "timed out after 0.5h, ended by TERM"),
+        (Limit::Deadline(hours), "was cut by the deadline of 90m, ended by TERM"),
+    ] {
+        assert_eq!(phrases.recorded(&cut(limit)), expected);
+    }
     let asked = crate::policy::verdict::http::Asked { wait: secs(9000), field: "Retry-After" };
     for (why, expected) in [
         (Exhausted::Deadline(hours), "the deadline of 90m has passed"),
