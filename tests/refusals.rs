@@ -32,7 +32,7 @@ fn what_sudo_or_doas_refuses_is_not_the_programs_failure() {
             "Sorry, user deploy is not allowed to execute '/usr/bin/psql' as root on host.",
             "no permission in sudoers",
         ),
-        ("sudo: psql: command not found", "command not found"),
+        ("sudo: psql: command not found", "missing command"),
         ("sudo: 3 incorrect password attempts", "incorrect password"),
     ] {
         // 1 is fatal for psql, and may be anything for frob.
@@ -113,7 +113,7 @@ fn wrong_options_of_ssh_are_no_broken_connection() {
     }
     // And what a moment may change is retried.
     for (line, words) in [
-        ("ssh -o BatchMode=yes -p 1 127.0.0.1 true", "Connection refused"),
+        ("ssh -o BatchMode=yes -p 1 127.0.0.1 true", "refused connection"),
         ("ssh -o BatchMode=yes nothing.invalid true", "unresolved host name"),
     ] {
         let run = retry().args(["-n", "2", "-d", "0"]).args(line.split(' ')).env("LC_ALL", "C").run();
