@@ -133,3 +133,105 @@ fn a_label_is_found_behind_wrappers() {
     let run = retry().arg("no-such-command").run();
     run.code(127).stderr_contains("retry: no-such-command: not retried: command not found (");
 }
+
+/// Options whose letters and names other tools give to secrets, or whose values are secrets of retry's own.
+const VALUED: [&str; 24] = [
+    "-p",
+    "-u",
+    "-d",
+    "-x",
+    "-r",
+    "-n",
+    "-j",
+    "--profile",
+    "--until",
+    "--success-on",
+    "--timeout",
+    "--deadline",
+    "--max-delay",
+    "--splay",
+    "--kill-after",
+    "--signal",
+    "--backoff",
+    "--factor",
+    "--seed",
+    "--stdin",
+    "--stdin-limit",
+    "--breaker-failures",
+    "--breaker-cooldown",
+    "--max-retry-after",
+];
+
+#[test]
+fn a_wrong_value_that_may_be_a_secret_is_not_repeated() {
+    let state = Scratch::new();
+    let shapes = [
+        SECRET.to_owned(),
+        format!("admin:{SECRET}"),
+        format!("password={SECRET}"),
+        format!("http://me:{SECRET}@proxy:3128"),
+        format!("7,{SECRET}"),
+        format!("exit {SECRET}"),
+        format!("{SECRET}@host"),
+    ];
+    for option in VALUED {
+        for value in &shapes {
+            let joined =
+                if option.len() == 2 { format!("{option}{value}") } else { format!("{option}={value}") };
+            for words in [&[option, value][..], &[&joined]] {
+                let run = retry().env("RETRY_STATE", state.path()).args(words).arg("true").run();
+                run.code(125).says(&["retry: --{*}", "retry: hint: {*}"]);
+                assert_kept(&run, &state, &format!("{words:?}")).unwrap();
+            }
+        }
+    }
+    // The error says what to do about it, and repeats what is nearly right.
+    let run = retry().args(["-pSECRET", "mysql"]).run();
+    run.code(125).says(&[
+        "retry: --profile: no such profile",
+        "retry: hint: options of the command follow the command's name; valid values: curl, {*}",
+    ]);
+    let run = retry().args(["-u", "admin:SECRET", "curl", "-f", "URL"]).run();
+    run.code(125).says(&[
+        "retry: --until: not a condition",
+        "retry: hint: options of the command follow the command's name; a condition lists {*}",
+    ]);
+    let run = retry().args(["-p", "Curll", "true"]).run();
+    run.code(125).says(&["retry: --profile Curll: no such profile", "retry: hint: did you mean curl? {*}"]);
+}
+
+#[test]
+fn no_value_is_repeated_whole_if_it_is_long_or_has_lines() {
+    let long = "x".repeat(300);
+    let lines = format!("first line\n{SECRET}");
+    let options = VALUED.into_iter().chain([
+        "--idempotency-key",
+        "--breaker",
+        "--breaker-reset",
+        "--breaker-trip",
+        "--budget",
+    ]);
+    for option in options {
+        for value in
+            [&long, &lines, &format!("stdout~({long}"), &format!("a/b{long}="), &format!("{long}={lines}")]
+        {
+            let run = retry().args([option, value, "true"]).run();
+            run.code(125)
+                .check(run.stderr.lines().all(|line| line.starts_with("retry: ")), "no line of the value");
+            run.check(!run.stderr.contains(&"x".repeat(61)), "no more than 60 characters of the value");
+            run.check(!run.stderr.contains(SECRET), "no secret");
+        }
+    }
+    let run = retry().args(["--idempotency-key", &long, "true"]).run();
+    run.says(&["retry: --idempotency-key: the key is longer than 255 bytes", "retry: hint: {*}"]);
+    let run = retry().args([&format!("--{long}"), "true"]).run();
+    run.code(125).check(!run.stderr.contains(&"x".repeat(61)), "no more than 60 characters of a name");
+    // Of a long pattern, what is around the fault.
+    let run = retry().args(["-u", &format!("stdout~{}(", "y".repeat(200)), "true"]).run();
+    run.code(125).says(&[
+        "retry: --until stdout~{*}...: unclosed group",
+        &format!("retry:   ...{}(", "y".repeat(30)),
+        &format!("retry:   {}^", " ".repeat(33)),
+        "retry: hint: {*}",
+    ]);
+}

@@ -10,6 +10,8 @@ pub(crate) mod unheard;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
+use crate::policy::verdict::profile::{Profile, TABLE};
+
 pub(crate) const SEE: &str =
     "retry --help lists the options; put -- before the command if its name begins with -";
 
@@ -83,6 +85,25 @@ pub(crate) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>)
     let near = candidates.min_by_key(distance)?;
     let most = (text.chars().count() / 3).clamp(1, 3);
     (text.len() > 1 && distance(&near) <= most).then_some(near)
+}
+
+/// The profile that was probably meant: the row that knows a program of this name, or one with a similar name.
+pub(crate) fn nearest_profile(value: &str) -> Option<&'static str> {
+    let value = value.to_ascii_lowercase();
+    let known = Profile::for_program(&value).map(|row| row.name);
+    let other = match value.as_str() {
+        "postgres" | "postgresql" | "pg" => Some("psql"),
+        "k8s" | "kubernetes" => Some("kubectl"),
+        "redis" | "valkey" => Some("redis-cli"),
+        "openssh" => Some("ssh"),
+        "node" | "nodejs" => Some("npm"),
+        "python" => Some("pip"),
+        "opentofu" => Some("terraform"),
+        _ => None,
+    };
+    // A name from the list above may have no row.
+    let known = known.or(other).filter(|name| TABLE.iter().any(|row| row.name == *name));
+    known.or_else(|| nearest(&value, TABLE.iter().map(|row| row.name).chain(["auto", "none"])))
 }
 
 /// The names of units, as humantime knows them, and the short form of each.

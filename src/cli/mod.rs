@@ -1,9 +1,10 @@
 //! Words in: what was typed ([`scan`], [`parse`], [`args`], [`values`]), what it means ([`resolve`], [`shared`],
-//! [`label`]), what is wrong with it ([`wrong`]) and what was probably meant ([`hints`]), and the pages made from the one
+//! [`label`]), what is wrong with it ([`wrong`]), how much of it an error repeats ([`echo`]) and what was probably meant ([`hints`]), and the pages made from the one
 //! definition ([`docs`]).
 
 pub(crate) mod args;
 pub mod docs;
+mod echo;
 pub(crate) mod hints;
 pub(crate) mod label;
 pub(crate) mod parse;

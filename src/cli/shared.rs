@@ -10,8 +10,8 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::args::Args;
-use super::label;
 use super::values::{self, ValueError, decimal_times, duration, unit_hint};
+use super::{echo, label};
 use crate::error::Error;
 use crate::policy::Limits;
 use crate::policy::admission::Admission;
@@ -162,7 +162,12 @@ pub(crate) fn trip(text: &str) -> Result<(String, Duration), ValueError> {
             let time = some_time(time).map_err(|error| match numeric {
                 true => error,
                 false => ValueError {
-                    hint: format!("the text after the last = is a duration, as in {named}=2h or {text}=2h"),
+                    hint: match echo::shown("--breaker-trip", text) {
+                        Some(text) if text.len() < echo::LONGEST && !text.starts_with('\'') => {
+                            format!("the text after the last = is a duration, as in {named}=2h or {text}=2h")
+                        }
+                        Some(_) | None => "the text after the last = is a duration, as in NAME=2h".to_owned(),
+                    },
                     ..error
                 },
             });

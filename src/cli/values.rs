@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::hints;
+use super::{echo, hints};
 use crate::error::Quote;
 use crate::policy::delay::jitter::Jitter;
 use crate::policy::signal::Signal;
 use crate::policy::verdict::condition::{Condition, ConditionError};
 use crate::policy::verdict::text::PatternError;
-use crate::report::text::{duration as rounded, shortened};
+use crate::report::text::{duration as rounded, shortened_to};
 use crate::state::key::wrong_with;
 
 /// A value that cannot be read: what is wrong with it, and the form wanted.
@@ -336,7 +336,7 @@ pub(crate) fn key(text: OsString) -> Result<KeySource, ValueError> {
     let hint = "a key is text of 1 to 255 bytes; file:PATH keeps one in a file until a run succeeds";
     if let Some(path) = text.as_bytes().strip_prefix(b"file:") {
         return match path {
-            b"" => Err(ValueError::new("the name of the key file is empty", hint)),
+            b"" => Err(ValueError::new("file: needs the name of a file behind it", hint)),
             path => Ok(KeySource::File(OsString::from_vec(path.to_vec()).into())),
         };
     }
@@ -427,11 +427,16 @@ pub(crate) fn condition(text: &str) -> Result<Condition, ValueError> {
             }
             _ => None,
         };
+        // The value is not repeated, so neither is a term of it.
+        let harmless = error.term().is_none_or(echo::condition);
+        let short = error.term().is_none_or(|term| term.chars().count() <= echo::LONGEST);
+        let cause = if harmless && short { error.to_string() } else { "not a condition".to_owned() };
+        let meant = meant.filter(|_| harmless);
         let hint = match (&error, meant) {
             (ConditionError::Status(_), Some(meant)) if meant.starts_with("http:") => {
                 format!("an exit status is 0 to 255; for the HTTP status write {meant}")
             }
-            (_, Some(meant)) => format!("did you mean {}?", shortened(&meant)),
+            (_, Some(meant)) => format!("did you mean {}?", shortened_to(&meant, echo::LONGEST)),
             (ConditionError::Backwards(_), None) => "write the lower status first, as in 5-7".to_owned(),
             (ConditionError::Http(_), None) => "write http:503, http:5xx or http:500-504".to_owned(),
             (ConditionError::TextInList(_), None) => {
@@ -447,12 +452,22 @@ pub(crate) fn condition(text: &str) -> Result<Condition, ValueError> {
         };
         let quote = match &error {
             ConditionError::Pattern(PatternError { pattern, at: Some(at), .. }) => {
-                Some(Quote { text: pattern.clone(), at: *at })
+                Some(excerpt(pattern, *at))
             }
             _ => None,
         };
-        ValueError { quote, ..ValueError::new(error.to_string(), hint) }
+        ValueError { quote, ..ValueError::new(cause, hint) }
     })
+}
+
+/// The part of a pattern around a fault in it.
+fn excerpt(pattern: &str, at: usize) -> Quote {
+    let before = pattern.get(..at).unwrap_or_default();
+    let skipped = before.chars().count().saturating_sub(echo::LONGEST / 2);
+    let start = pattern.char_indices().nth(skipped).map_or(0, |(start, _)| start);
+    let dots = if start > 0 { "..." } else { "" };
+    let text = shortened_to(&pattern[start..], echo::LONGEST);
+    Quote { text: format!("{dots}{text}"), at: dots.len() + at - start }
 }
 
 /// What every attempt reads.

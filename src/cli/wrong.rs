@@ -6,12 +6,12 @@ use std::ffi::OsString;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::hints::{Names, SEE, nearest, one_dash, unknown_option};
+use super::echo;
+use super::hints::{self, Names, SEE, nearest, one_dash, unknown_option};
 use super::scan::{self, Words};
 use super::values::ValueError;
 use crate::error::Error;
-use crate::policy::verdict::profile::{Profile, TABLE};
-use crate::report::text::shortened;
+use crate::report::text::shortened_to;
 
 /// Turns clap's error about these words into ours.
 pub(crate) fn explain(error: &clap::Error, definition: &Command, words: &[OsString]) -> Error {
@@ -48,15 +48,14 @@ fn cause(error: &clap::Error, names: &Names) -> Error {
     match error.kind() {
         ErrorKind::UnknownArgument => {
             let hint = unknown_option(&name, names).unwrap_or_else(|| SEE.to_owned());
-            Error::usage(format!("unknown option {name}"), hint)
+            Error::usage(format!("unknown option {}", shortened_to(&name, echo::LONGEST)), hint)
         }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             match error.source().and_then(|source| source.downcast_ref::<ValueError>()) {
-                Some(ValueError { cause, hint, quote }) => Error::Usage {
-                    cause: format!("{name} {}: {cause}", shown(&value)),
-                    hint: hint.clone(),
-                    quote: quote.clone(),
-                },
+                Some(ValueError { cause, hint, quote }) => {
+                    let (about, hint) = about(&name, &value, hint);
+                    Error::Usage { cause: format!("{about}: {cause}"), hint, quote: quote.clone() }
+                }
                 None => not_among(&name, &value, error),
             }
         }
@@ -90,39 +89,41 @@ fn not_among(name: &str, value: &str, error: &clap::Error) -> Error {
         _ => return Error::usage(format!("{name} needs a value"), SEE),
     };
     let what = if name == "--profile" { "profile" } else { "value" };
-    let cause = match value {
-        "" => format!("{name} needs a value"),
-        value => format!("{name} {}: no such {what}", shown(value)),
-    };
+    let nearest = nearest(value, valid.iter().map(String::as_str));
     let near = match name {
-        "--profile" => profile_of(value),
-        _ => synonym(name, value),
+        "--profile" => hints::nearest_profile(value),
+        _ => synonym(name, value).or(nearest),
     };
-    let near = near.or_else(|| nearest(value, valid.iter().map(String::as_str)));
+    let valid = valid.join(", ");
     let hint = match near {
-        Some(near) => format!("did you mean {near}? valid values: {}", valid.join(", ")),
-        None => format!("valid values: {}", valid.join(", ")),
+        Some(near) => format!("did you mean {near}? valid values: {valid}"),
+        None => format!("valid values: {valid}"),
     };
-    Error::usage(cause, hint)
+    if value.is_empty() {
+        return Error::usage(format!("{name} needs a value"), hint);
+    }
+    // A value that is nearly right is no secret.
+    let (about, hint) = match nearest {
+        Some(_) => (format!("{name} {}", shortened_to(value, echo::LONGEST)), hint),
+        None => about(name, value, &hint),
+    };
+    Error::usage(format!("{about}: no such {what}"), hint)
 }
 
-/// The row that knows a program, or one that goes by another name.
-fn profile_of(value: &str) -> Option<&'static str> {
-    let value = value.to_ascii_lowercase();
-    let known = Profile::for_program(&value).map(|row| row.name);
-    let other = match value.as_str() {
-        "postgres" | "postgresql" | "pg" => Some("psql"),
-        "k8s" | "kubernetes" => Some("kubectl"),
-        "redis" | "valkey" => Some("redis-cli"),
-        "openssh" => Some("ssh"),
-        "node" | "nodejs" => Some("npm"),
-        "python" => Some("pip"),
-        "opentofu" => Some("terraform"),
-        _ => None,
-    };
-    // Whatever it is called, it is in the table.
-    known.or(other).filter(|name| TABLE.iter().any(|row| row.name == *name))
+/// The option with its value, unless the value may be a secret; and the hint, which then also says what may be wrong.
+fn about(name: &str, value: &str, hint: &str) -> (String, String) {
+    match echo::shown(name, value) {
+        Some(value) => (format!("{name} {value}"), hint.to_owned()),
+        None if MISTAKEN.contains(&name) => {
+            (name.to_owned(), format!("options of the command follow the command's name; {hint}"))
+        }
+        None => (name.to_owned(), hint.to_owned()),
+    }
 }
+
+/// Options whose letters other tools use too: `-p` for a password, `-u` for a user, `-d` for data, `-x` for a proxy.
+const MISTAKEN: [&str; 7] =
+    ["--profile", "--until", "--delay", "--fatal-on", "--retry-on", "--max", "--jitter"];
 
 /// What another tool calls a value.
 fn synonym(name: &str, value: &str) -> Option<&'static str> {
@@ -144,14 +145,4 @@ fn synonym(name: &str, value: &str) -> Option<&'static str> {
         ("--stdin", "pass" | "through" | "-") => Some("inherit"),
         _ => None,
     }
-}
-
-/// A value as it was typed, or in quotes where that could be overlooked. The user and the password in a URL are left
-/// out.
-fn shown(value: &str) -> String {
-    let parts = value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
-    let public = parts.map(|(scheme, host)| format!("{scheme}://...@{host}"));
-    let value = shortened(public.as_deref().unwrap_or(value));
-    let value = value.as_ref();
-    if value.is_empty() || value.contains(' ') { format!("'{value}'") } else { value.to_owned() }
 }

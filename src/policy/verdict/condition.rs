@@ -67,6 +67,20 @@ impl fmt::Display for ConditionError {
     }
 }
 
+impl ConditionError {
+    /// The term that the error repeats.
+    pub(crate) fn term(&self) -> Option<&str> {
+        match self {
+            Self::Status(term)
+            | Self::Backwards(term)
+            | Self::Http(term)
+            | Self::TextInList(term)
+            | Self::Unknown(term) => Some(term),
+            Self::Empty | Self::Pattern(_) => None,
+        }
+    }
+}
+
 impl Condition {
     /// Reads `22`, `5-7,28`, `TERM`, `signal,timeout`, `http:5xx`, `failure` and the like, or one
     /// `stdout~REGEX`, `stderr~REGEX`, `output~REGEX`.
