@@ -220,7 +220,7 @@ fn attempts(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
         shared: Names { breaker: sharing.breaker.clone(), budget: sharing.budget.clone() },
         written: invocation.written.clone(),
     };
-    let mut report = Report::new(subject, invocation.volume);
+    let mut report = Report::new(subject, invocation.volume, invocation.two_in_one.clone());
     report.kept();
     if let Some(why) = invocation.http_unheard {
         report.http_unheard(why);

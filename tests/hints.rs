@@ -126,6 +126,32 @@ fn a_value_that_is_nearly_right_is_corrected() {
         let run = retry().args(words.split(' ')).arg("true").run();
         run.code(125).stdout("").says(&["retry: {*}", &format!("retry: hint: {hint}")]);
     }
+    for (words, hint) in [
+        ("-H", "options of the command follow its name: retry -- curl -f URL; {*}"),
+        ("--header=x:1", "options of the command follow its name: retry -- curl -f URL; {*}"),
+        ("--successes 3", "retry ends at the first success; {*}"),
+        ("-n forever", "for no limit on attempts, write --max unlimited"),
+        ("-n inf", "for no limit on attempts, write --max unlimited"),
+        ("--max=INFINITE", "for no limit on attempts, write --max unlimited"),
+        ("-n -1", "for no limit on attempts, write --max unlimited"),
+        ("--timeout none", "for no limit, write 0"),
+        ("--deadline never", "for no limit, write 0"),
+        ("-d none", "for no delay, write 0"),
+        ("-r 5-500", "an exit status is 0 to 255, as in 5-255; for an HTTP status write http:503, {*}"),
+        ("-x 1-999", "an exit status is 0 to 255, as in 5-255; for an HTTP status write http:503, {*}"),
+        ("--timeout 5,5s", "a fraction has a point, as in 5.5s"),
+        ("--max-delay 1,5", "a fraction has a point, as in 1.5"),
+        ("--deadline 1,2,3", "only --delay takes a list"),
+        ("--factor 1,5", "a fraction has a point, as in 1.5"),
+        ("--stdin-limit 1,5G", "a fraction has a point, as in 1.5G"),
+        ("--budget x=0,5%", "a fraction has a point, as in 0.5%"),
+        ("--timeout 00:05", "a duration has units: write 5s or 5m"),
+        ("-d 1:30", "a duration has units: write 1m 30s or 1h 30m"),
+        ("--deadline 1:02:03", "a duration has units: write 1h 2m 3s"),
+    ] {
+        let run = retry().args(words.split(' ')).arg("true").run();
+        run.code(125).stdout("").says(&["retry: {*}", &format!("retry: hint: {hint}")]);
+    }
     let run = retry().args(["-p", "foo", "true"]).run();
     run.says(&["retry: --profile foo: no such profile", "retry: hint: {*}"]);
 }
@@ -160,6 +186,33 @@ fn a_condition_that_cannot_match_is_told_once_with_v() {
         ("-v -r http:503", "sh -c true"),
     ] {
         assert_eq!(told(options, command), 0, "{options} {command}");
+    }
+}
+
+#[test]
+fn a_pattern_that_ends_with_another_condition_is_told_at_the_first_failure() {
+    let told = |options: &[&str], script: &str| {
+        let run = retry().args(["-n3", "-d0"]).args(options).sh(script).run();
+        let lines = run.messages();
+        let notes = lines.iter().filter(|line| line.contains("is one pattern"));
+        notes.map(|line| (*line).to_owned()).collect::<Vec<_>>()
+    };
+    let note = "retry: sh: -r 'stdout~x,7' is one pattern that contains a comma; \
+                for two conditions, write -r 'stdout~x' -r '7'";
+    assert_eq!(told(&["-r", "stdout~x,7"], "exit 7"), [note]);
+    assert_eq!(told(&["-r", "stdout~x,7"], "echo x,7; exit 1"), [note], "once");
+    let note = "retry: sh: -u 'stdout~x,0' is one pattern that contains a comma; \
+                -u takes one pattern or one list of other conditions";
+    assert_eq!(told(&["-u", "stdout~x,0"], "exit 0"), [note]);
+    let none: [&str; 0] = [];
+    for (options, script) in [
+        (&["-q", "-r", "stdout~x,7"][..], "exit 7"),
+        (&["-r", "stdout~x,7"], "exit 0"),
+        (&["-r", "stdout~x,y"], "exit 7"),
+        (&["-r", "stdout~x{1,7}"], "exit 7"),
+        (&["-r", "stdout~x", "-r", "7"], "exit 7"),
+    ] {
+        assert_eq!(told(options, script), none, "{options:?} {script}");
     }
 }
 

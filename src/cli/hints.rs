@@ -106,6 +106,58 @@ pub(crate) fn nearest_profile(value: &str) -> Option<&'static str> {
     known.or_else(|| nearest(&value, TABLE.iter().map(|row| row.name).chain(["auto", "none"])))
 }
 
+/// Words for something that never ends, or that does not exist.
+const ENDLESS: [&str; 12] = [
+    "forever",
+    "inf",
+    "infinite",
+    "infinity",
+    "infinitely",
+    "endless",
+    "unlimited",
+    "nolimit",
+    "no-limit",
+    "never",
+    "none",
+    "off",
+];
+
+/// What to write for a limit or a delay that is not wanted.
+pub(crate) fn without_limit(option: &str, value: &str) -> Option<&'static str> {
+    let value = value.trim().to_ascii_lowercase();
+    let endless = ENDLESS.contains(&value.as_str()) || matches!(value.as_str(), "-1" | "always" | "\u{221e}");
+    match option {
+        "--max" if endless => Some("for no limit on attempts, write --max unlimited"),
+        "--timeout" | "--deadline" if endless => Some("for no limit, write 0"),
+        "--delay" if endless => Some("for no delay, write 0"),
+        _ => None,
+    }
+}
+
+/// A number whose fraction stands behind a comma, with a point: `5.5s` for `5,5s`. None for a list.
+pub(crate) fn with_point(text: &str) -> Option<String> {
+    let (whole, rest) = text.split_once(',')?;
+    let digits = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    let one = digits(rest) && !rest.contains(',') && whole.bytes().all(|b| b.is_ascii_digit());
+    (one && !whole.is_empty()).then(|| format!("{whole}.{rest}"))
+}
+
+/// What to write for a time with colons: `5s or 5m` for `00:05`, `1h 2m 3s` for `1:02:03`.
+pub(crate) fn with_units(text: &str) -> Option<String> {
+    let parts: Vec<u32> = text.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let write = |units: &[&str]| {
+        let parts = parts.iter().zip(units).filter(|(part, _)| **part > 0);
+        let parts: Vec<String> = parts.map(|(part, unit)| format!("{part}{unit}")).collect();
+        if parts.is_empty() { "0".to_owned() } else { parts.join(" ") }
+    };
+    match parts.len() {
+        2 if parts == [0, 0] => Some("0".to_owned()),
+        2 => Some(format!("{} or {}", write(&["m", "s"]), write(&["h", "m"]))),
+        3 => Some(write(&["h", "m", "s"])),
+        _ => None,
+    }
+}
+
 /// The names of units, as humantime knows them, and the short form of each.
 const UNITS: [(&str, &[&str]); 8] = [
     ("ns", &["ns", "nsec", "nanos"]),
@@ -210,6 +262,8 @@ mod tests {
             ("--attemts --intervall", "-"),
             ("-N", "-n"),
             ("-Q", "-q"),
+            ("-H --header -L --location -X --request --data-raw -o --output --user", "retry -- curl -f URL"),
+            ("--successes --success-threshold", "--until"),
         ] {
             for name in names.split(' ') {
                 assert!(hint(name).contains(ours), "{name}: {}", hint(name));
@@ -281,6 +335,27 @@ mod tests {
         }
         for words in [&["/no/such"][..], &["./x"], &["a/"], &["-n"], &["--"], &[]] {
             assert_eq!(not_found(words), None, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_fraction_has_a_point_and_a_time_has_units() {
+        for (text, expected) in
+            [("5,5s", Some("5.5s")), ("1,5", Some("1.5")), ("1,2,3", None), ("5,s", None), ("5s,5", None)]
+        {
+            assert_eq!(with_point(text).as_deref(), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("00:05", Some("5s or 5m")),
+            ("1:30", Some("1m 30s or 1h 30m")),
+            ("01:02:03", Some("1h 2m 3s")),
+            ("0:0", Some("0")),
+            ("0:00:00", Some("0")),
+            ("5", None),
+            ("a:b", None),
+            ("1:2:3:4", None),
+        ] {
+            assert_eq!(with_units(text).as_deref(), expected, "{text}");
         }
     }
 

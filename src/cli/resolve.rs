@@ -67,6 +67,8 @@ pub(crate) struct Invocation {
     pub(crate) not_found_hint: Option<Cow<'static, str>>,
     /// Why `http:` conditions cannot match.
     pub(crate) http_unheard: Option<&'static str>,
+    /// A pattern whose comma probably was to begin another condition, and what to write instead.
+    pub(crate) two_in_one: Option<String>,
 }
 
 /// Makes a policy of the words.
@@ -108,6 +110,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
     let path = environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
     let (program, arguments) = args.command.split_first().map_or((OsStr::new(""), &[][..]), |(p, a)| (p, a));
     let (not_found_hint, http_unheard) = (not_found_hint(&args), http_unheard(&args));
+    let two_in_one = two_in_one(&args);
     let written = written(&args);
     let label = args.output.label.clone().unwrap_or_else(|| {
         let words: Vec<&[u8]> = args.command.iter().map(|word| word.as_bytes()).collect();
@@ -134,6 +137,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         headers: args.verdict.headers,
         not_found_hint,
         http_unheard,
+        two_in_one,
         key: args.repeats.idempotency_key.unwrap_or(KeySource::Fresh),
         expand: args.repeats.expand,
         sharing,
@@ -163,6 +167,27 @@ fn http_unheard(args: &Args) -> Option<&'static str> {
     let at = look_through(&words).program?;
     let program = std::str::from_utf8(program::base_name(words.get(at)?)).ok()?;
     hints::unheard::why(program, words.get(at + 1..).unwrap_or_default())
+}
+
+/// What to say of a pattern that has another condition behind a comma.
+fn two_in_one(args: &Args) -> Option<String> {
+    let verdict = &args.verdict;
+    let of = |option: &'static str, conditions: &[Condition]| {
+        let patterns = conditions.iter().filter(|condition| condition.text().is_some());
+        patterns.map(|condition| (option, condition.to_string())).collect::<Vec<_>>()
+    };
+    let mut all = of("-r", &verdict.retry_on);
+    all.extend(of("-x", &verdict.fatal_on));
+    all.extend(of("--success-on", &verdict.success_on));
+    all.extend(of("-u", verdict.until.as_slice()));
+    all.iter().find_map(|(option, text)| {
+        let (pattern, rest) = hints::condition::two_in_one(text)?;
+        let instead = match *option {
+            "-u" => "-u takes one pattern or one list of other conditions".to_owned(),
+            option => format!("for two conditions, write {option} '{pattern}' {option} '{rest}'"),
+        };
+        Some(format!("{option} '{text}' is one pattern that contains a comma; {instead}"))
+    })
 }
 
 /// The durations that messages repeat, as they were written.

@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 
 use super::args::Args;
 use super::values::{self, ValueError, decimal_times, duration, unit_hint};
-use super::{echo, label};
+use super::{echo, hints, label};
 use crate::error::Error;
 use crate::policy::Limits;
 use crate::policy::admission::Admission;
@@ -93,8 +93,15 @@ fn read_rate(text: &str) -> Result<Rate, ValueError> {
     let wrong = |cause: &str| ValueError::new(cause, hint);
     if let Some(percent) = text.strip_suffix('%') {
         // One percent is 10,000,000 billionths, as a nanosecond is a billionth of a second.
-        let share = decimal_times(percent.trim_end(), Duration::from_millis(10))
-            .map_err(|_| wrong("not a percentage"))?;
+        let share =
+            decimal_times(percent.trim_end(), Duration::from_millis(10)).map_err(
+                |_| match hints::with_point(percent) {
+                    Some(text) => {
+                        ValueError::new("not a percentage", format!("a fraction has a point, as in {text}%"))
+                    }
+                    None => wrong("not a percentage"),
+                },
+            )?;
         return match u64::try_from(share.as_nanos()) {
             Ok(0) => Err(wrong("a budget of 0 allows no retry: use --max 1 instead")),
             Ok(billionths) if share <= Duration::from_secs(10) => Ok(Rate::Share { billionths }),

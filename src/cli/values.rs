@@ -66,14 +66,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
     let decimal = number.contains('.');
     if unit.is_empty() || (decimal && !unit.contains(|c: char| c.is_ascii_digit())) {
         let unit = if unit.is_empty() { Some(Duration::from_secs(1)) } else { unit_length(unit.trim()) };
-        let unit = unit.ok_or_else(|| wrong("not a duration"))?;
+        let unit = unit.ok_or_else(|| ValueError::new("not a duration", form_hint(text)))?;
         return decimal_times(number, unit).map_err(wrong);
     }
     humantime::parse_duration(text).map_err(|error| {
         if error == humantime::DurationError::NumberOverflow {
             wrong("the duration is too long")
         } else {
-            let hint = case_hint(text).unwrap_or_else(|| DURATION.to_owned());
+            let hint = case_hint(text).unwrap_or_else(|| form_hint(text));
             ValueError::new("not a duration", hint)
         }
     })
@@ -90,6 +90,16 @@ fn case_hint(text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     let right = lower != text && humantime::parse_duration(&lower).is_ok() && uneven_unit(&lower).is_none();
     right.then(|| format!("units are in lower case, as in {lower}"))
+}
+
+/// The hint for a text that has the form of a duration elsewhere: `5,5s`, `00:05`.
+fn form_hint(text: &str) -> String {
+    let point = hints::with_point(text).filter(|text| duration(text).is_ok());
+    let point = point.map(|text| format!("a fraction has a point, as in {text}"));
+    let units = || hints::with_units(text).map(|text| format!("a duration has units: write {text}"));
+    let entries = || text.split(',').all(|entry| duration(entry).is_ok());
+    let list = || (text.contains(',') && entries()).then(|| "only --delay takes a list".to_owned());
+    point.or_else(units).or_else(list).unwrap_or_else(|| DURATION.to_owned())
 }
 
 /// The hint for a duration with a unit that humantime takes for a month or a year: these have no fixed length,
@@ -352,10 +362,13 @@ pub(crate) fn key(text: OsString) -> Result<KeySource, ValueError> {
 /// # Errors
 /// No number, an unknown unit, or more than fits into 64 bits.
 pub(crate) fn size(text: &str) -> Result<u64, ValueError> {
-    let wrong = |what: &str| {
-        ValueError::new(what, "a size is a number of bytes (4096), or has a unit (64KiB, 1G; 1GB is 1000MB)")
-    };
     let text = text.trim();
+    let wrong = |what: &str| {
+        let point = hints::with_point(text).filter(|text| size(text).is_ok());
+        let hint = point.map(|text| format!("a fraction has a point, as in {text}"));
+        let form = "a size is a number of bytes (4096), or has a unit (64KiB, 1G; 1GB is 1000MB)";
+        ValueError::new(what, hint.unwrap_or_else(|| form.to_owned()))
+    };
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let unit = unit.trim_start().to_ascii_lowercase();
@@ -391,7 +404,11 @@ pub(crate) fn factor(text: &str) -> Result<f64, ValueError> {
     match text.parse::<f64>() {
         Ok(factor) if factor.is_finite() && factor >= 1.0 => Ok(factor),
         Ok(factor) if factor < 1.0 => Err(ValueError::new("the factor must be at least 1", hint)),
-        _ => Err(ValueError::new("not a number", hint)),
+        _ => {
+            let point = hints::with_point(text).filter(|text| factor(text).is_ok());
+            let hint = point.map_or(hint.to_owned(), |text| format!("a fraction has a point, as in {text}"));
+            Err(ValueError::new("not a number", hint))
+        }
     }
 }
 
@@ -446,9 +463,11 @@ pub(crate) fn condition(text: &str) -> Result<Condition, ValueError> {
                 "the syntax is that of Rust's regex crate; \\ before a punctuation character makes it literal"
                     .to_owned()
             }
-            (ConditionError::Empty | ConditionError::Status(_) | ConditionError::Unknown(_), None) => {
-                CONDITION.to_owned()
+            (ConditionError::Status(_), None) => {
+                "an exit status is 0 to 255, as in 5-255; for an HTTP status write http:503, http:5xx or http:500-504"
+                    .to_owned()
             }
+            (ConditionError::Empty | ConditionError::Unknown(_), None) => CONDITION.to_owned(),
         };
         let quote = match &error {
             ConditionError::Pattern(PatternError { pattern, at: Some(at), .. }) => {

@@ -53,7 +53,10 @@ fn cause(error: &clap::Error, names: &Names) -> Error {
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             match error.source().and_then(|source| source.downcast_ref::<ValueError>()) {
                 Some(ValueError { cause, hint, quote }) => {
-                    let (about, hint) = about(&name, &value, hint);
+                    let (about, hint) = match hints::without_limit(&name, &value) {
+                        Some(hint) => (format!("{name} {}", value.trim()), hint.to_owned()),
+                        None => about(&name, &value, hint),
+                    };
                     Error::Usage { cause: format!("{about}: {cause}"), hint, quote: quote.clone() }
                 }
                 None => not_among(&name, &value, error),
@@ -104,8 +107,10 @@ fn not_among(name: &str, value: &str, error: &clap::Error) -> Error {
     }
     // A value that is nearly right is no secret.
     let (about, hint) = match nearest {
-        Some(_) => (format!("{name} {}", shortened_to(value, echo::LONGEST)), hint),
-        None => about(name, value, &hint),
+        Some(_) if !value.contains(char::is_control) => {
+            (format!("{name} {}", shortened_to(value, echo::LONGEST)), hint)
+        }
+        Some(_) | None => about(name, value, &hint),
     };
     Error::usage(format!("{about}: no such {what}"), hint)
 }

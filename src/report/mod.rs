@@ -137,11 +137,13 @@ pub(crate) struct Report {
     messages: Messages,
     phrases: Phrases,
     volume: Volume,
+    /// What the options probably do not mean, to be told once an attempt has failed.
+    doubt: Option<String>,
 }
 
 impl Report {
     /// A report on this run.
-    pub(crate) fn new(subject: Subject, volume: Volume) -> Self {
+    pub(crate) fn new(subject: Subject, volume: Volume, doubt: Option<String>) -> Self {
         let Subject { label, typed, max_attempts, rules, shared, written } = subject;
         // A longer name says no more, and could push the rest out of sight.
         let label = match label.char_indices().nth(LONGEST_LABEL) {
@@ -154,6 +156,7 @@ impl Report {
             messages: Messages::default(),
             phrases: Phrases { label, typed, max_attempts, rules, shared, written, verbose },
             volume,
+            doubt,
         }
     }
 
@@ -170,6 +173,19 @@ impl Report {
             && self.volume >= least
         {
             self.messages.say(&line);
+        }
+        // A run that succeeds at once prints nothing.
+        let failed = match event {
+            Event::Retry { .. } => true,
+            Event::Finish { finish, .. } => {
+                matches!(finish, Finish::GaveUp { .. } | Finish::NotRetried { .. })
+            }
+            Event::Splay { .. } | Event::Waiting { .. } | Event::Opened { .. } | Event::NotPassed { .. } => {
+                false
+            }
+        };
+        if failed && let Some(doubt) = self.doubt.take() {
+            self.say(Volume::Normal, &printable(&doubt));
         }
     }
 

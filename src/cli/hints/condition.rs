@@ -124,6 +124,16 @@ fn status(lower: &str) -> Option<String> {
     }
 }
 
+/// The two conditions that were probably meant by one pattern with a comma: `stdout~x` and `7` by `stdout~x,7`.
+/// `condition` is a pattern that can be read.
+pub(crate) fn two_in_one(condition: &str) -> Option<(&str, &str)> {
+    let is_condition = |text: &str| !text.is_empty() && Condition::parse(text).is_ok();
+    let commas = condition.match_indices(',').map(|(at, _)| (&condition[..at], condition[at + 1..].trim()));
+    commas
+        .filter(|(pattern, _)| pattern.contains('~'))
+        .find(|(pattern, rest)| is_condition(pattern) && is_condition(rest))
+}
+
 fn synonym(lower: &str) -> Option<String> {
     SYNONYMS.iter().find(|(words, _)| words.contains(&lower)).map(|(_, word)| (*word).to_owned())
 }
@@ -186,6 +196,24 @@ mod tests {
             ("sigkil", "KILL"),
         ] {
             assert_eq!(meant(term).as_deref(), Some(proposed), "{term}");
+        }
+    }
+
+    #[test]
+    fn a_condition_behind_the_comma_of_a_pattern_is_seen() {
+        for (text, two) in [
+            ("stdout~x,7", Some(("stdout~x", "7"))),
+            ("stdout~a, b, timeout", Some(("stdout~a, b", "timeout"))),
+            ("stderr~x,http:5xx,22", Some(("stderr~x", "http:5xx,22"))),
+            ("stderr~x,stdout~y", Some(("stderr~x", "stdout~y"))),
+            ("stdout~a{1,7}", None),
+            ("stdout~a[,7]", None),
+            (r"stdout~a\,7", None),
+            ("stdout~a,b", None),
+            ("stdout~a,", None),
+            ("stdout~failed, any time", None),
+        ] {
+            assert_eq!(two_in_one(text), two, "{text}");
         }
     }
 

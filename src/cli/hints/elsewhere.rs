@@ -44,6 +44,9 @@ const DRY_RUN: &str = "there is no dry run; -n 1 -v runs the command once and sa
 const IGNORE: &str = "to go on after a failure: retry -- COMMAND || true";
 const REFUSED: &str = "leave it out: a refused connection is retried by default";
 const BREAKER: &str = "--breaker shares a circuit breaker between runs";
+const OF_COMMAND: &str = "options of the command follow its name: retry -- curl -f URL; the file for response headers is --headers";
+const SUCCESSES: &str =
+    "retry ends at the first success; --until sets another condition for it, such as -u stdout~ready";
 const BUDGET: &str = "--budget limits retries over all runs that share a name";
 
 /// Long options without dashes, underscores and capitals: `max-attempts`, `max_attempts` and `maxAttempts`
@@ -199,6 +202,14 @@ const LONG: &[(&[&str], &str)] = &[
     (&[
         "ratelimit", "retrybudget",
     ], BUDGET),
+    (&[
+        "header", "request", "data", "dataraw", "databinary", "dataurlencode", "form", "user", "url",
+        "location", "output", "insecure", "showerror", "remotename", "useragent", "cookie", "cacert", "compressed",
+        "getheader", "postdata", "postfile", "outputdocument", "nocheckcertificate", "password",
+    ], OF_COMMAND),
+    (&[
+        "successes", "consecutivesuccesses", "minsuccesses", "successthreshold", "requiredsuccesses",
+    ], SUCCESSES),
 ];
 
 /// Short options, as typed.
@@ -227,6 +238,12 @@ const SHORT: &[(&str, &str)] = &[
     ("-R", HEALTHY),
     ("-l", LABEL),
     ("-D", VERBOSE),
+    ("-H", OF_COMMAND),
+    ("-L", OF_COMMAND),
+    ("-S", OF_COMMAND),
+    ("-X", OF_COMMAND),
+    ("-A", OF_COMMAND),
+    ("-o", OF_COMMAND),
     ("-?", "retry -h lists the main options, retry --help all of them"),
 ];
 
