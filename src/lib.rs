@@ -58,7 +58,7 @@ use crate::streams::plan::can_hold;
 use crate::streams::sink::Stream;
 
 #[doc(hidden)]
-pub use crate::cli::docs;
+pub use crate::cli::reference;
 
 /// What the fuzzers in `fuzz/` call.
 #[cfg(fuzzing)]

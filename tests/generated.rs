@@ -1,10 +1,15 @@
-//! What is made from the definition of the command line and committed: `BLESS=1 cargo test generated`
-//! writes it anew.
+//! The committed files that are made from the definition of the command line: man page, completions
+//! and the README's table. `BLESS=1 cargo test generated` writes them again.
+
+mod completion;
+mod man;
+mod readme;
+mod template;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use retry_command::docs;
+use clap_complete::Shell;
 
 use crate::support::{Retry, retry};
 
@@ -15,7 +20,7 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// The committed file is `made`; with `BLESS` it becomes so.
+/// Compares the committed file with `made`; with `BLESS`, writes it.
 #[track_caller]
 fn same(name: &str, made: &str) {
     let path = path(name);
@@ -33,21 +38,19 @@ fn same(name: &str, made: &str) {
 
 #[test]
 fn the_man_page_is_current() {
-    same("man/retry.1", &docs::man_page());
+    same("man/retry.1", &man::page());
 }
 
 #[test]
 fn the_completions_are_current() {
     for (shell, name) in [
-        ("bash", "retry.bash"),
-        ("zsh", "_retry"),
-        ("fish", "retry.fish"),
-        ("powershell", "_retry.ps1"),
-        ("elvish", "retry.elv"),
+        (Shell::Bash, "retry.bash"),
+        (Shell::Zsh, "_retry"),
+        (Shell::Fish, "retry.fish"),
+        (Shell::PowerShell, "_retry.ps1"),
+        (Shell::Elvish, "retry.elv"),
     ] {
-        let script = docs::completion(shell);
-        assert!(script.contains("max-delay"), "{shell}: {script}");
-        same(&format!("completions/{name}"), &script);
+        same(&format!("completions/{name}"), &completion::script(shell));
     }
 }
 
@@ -56,24 +59,23 @@ fn the_table_in_the_readme_is_current() {
     let readme = fs::read_to_string(path("README.md")).unwrap();
     let (before, rest) = readme.split_once(TABLE_STARTS).expect("README.md has the mark before the table");
     let (_, after) = rest.split_once(TABLE_ENDS).expect("README.md has the mark after the table");
-    let table = docs::option_table();
+    let table = readme::option_table();
     same("README.md", &format!("{before}{TABLE_STARTS}\n{table}\n{TABLE_ENDS}{after}"));
 }
 
 #[test]
 fn mandoc_finds_nothing_above_style() {
     need!("mandoc");
-    let page = docs::man_page();
-    // Its status is 0 where nothing at or above the level was found.
+    let page = man::page();
+    // mandoc exits with 0 if it finds nothing at or above the level.
     Retry::new("mandoc").args(["-Tlint", "-W", "warning"]).stdin(page.as_str()).run().code(0).stdout("");
 }
 
 #[test]
 fn the_man_page_has_every_option_and_its_sections() {
     need!("mandoc");
-    let page =
-        Retry::new("mandoc").args(["-Tascii", "-O", "width=100"]).stdin(docs::man_page().as_str()).run();
-    // What is bold is overstruck: a character, a backspace, the character.
+    let page = Retry::new("mandoc").args(["-Tascii", "-O", "width=100"]).stdin(man::page().as_str()).run();
+    // Bold text is overstruck: a character, a backspace, the character.
     let bytes = page.stdout.split(|b| *b == 8).map(|part| &part[..part.len().saturating_sub(1)]);
     let mut text = String::from_utf8(bytes.collect::<Vec<_>>().concat()).unwrap();
     text.push('\n');
@@ -97,7 +99,7 @@ fn the_man_page_has_every_option_and_its_sections() {
 fn the_short_help_fits_on_a_screen() {
     let help = retry().arg("-h").run();
     let help = String::from_utf8(help.code(0).silent().stdout.clone()).unwrap();
-    // One line of the 24 is the next prompt's.
+    // The next prompt takes one of the 24 lines.
     assert!(help.lines().count() < 24, "{} lines:\n{help}", help.lines().count());
     for line in help.lines() {
         assert!(line.chars().count() <= 80, "{line}");

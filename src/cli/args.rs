@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::TypedValueParser as _;
-use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _, ValueHint};
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _, ValueEnum, ValueHint};
 
 use super::scan::{self, Words};
 use super::shared::{Budget, budget, failures, name, some_time, trip};
@@ -23,6 +23,18 @@ use crate::policy::verdict::profile::TABLE;
 fn profile_names() -> clap::builder::PossibleValuesParser {
     let rows = TABLE.iter().map(|row| row.name);
     clap::builder::PossibleValuesParser::new(rows.chain(["auto", "none"]))
+}
+
+/// A long help that lists the values of an option whose short help has no room for them.
+fn with_values<V: ValueEnum>(help: &str) -> String {
+    let values: Vec<_> = V::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
+    let width = values.iter().map(|value| value.get_name().len() + 1).max().unwrap_or(0);
+    let mut text = format!("{help}\n\nPossible values:");
+    for value in values {
+        let meaning = value.get_help().map(ToString::to_string).unwrap_or_default();
+        text.push_str(&format!("\n- {:width$} {meaning}", format!("{}:", value.get_name())));
+    }
+    text
 }
 
 /// What was typed: one field for each heading of the help, and the command.
@@ -150,7 +162,7 @@ pub(crate) struct DelayArgs {
         value_enum,
         hide_possible_values = true,
         hide_short_help = true,
-        long_help = super::docs::with_values::<JitterName>("How to randomize the delay [default: full; none for constant and for a list]"),
+        long_help = with_values::<JitterName>("How to randomize the delay [default: full; none for constant and for a list]"),
         value_name = "JITTER",
         allow_hyphen_values = true
     )]
@@ -280,7 +292,7 @@ pub(crate) struct StreamArgs {
         long,
         value_enum,
         hide_possible_values = true,
-        long_help = super::docs::with_values::<StdinName>("What every attempt reads from standard input [default: replay]"),
+        long_help = with_values::<StdinName>("What every attempt reads from standard input [default: replay]"),
         value_name = "STDIN",
         allow_hyphen_values = true,
         hide_short_help = true

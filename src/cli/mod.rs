@@ -1,15 +1,18 @@
-//! Words in: what was typed ([`scan`], [`parse`], [`args`], [`values`]), what it means ([`resolve`], [`shared`],
-//! [`label`]), what is wrong with it ([`wrong`]), how much of it an error repeats ([`echo`]) and what was probably meant ([`hints`]), and the pages made from the one
-//! definition ([`docs`]).
+//! The command line: its words become [`args::Args`] ([`scan`], [`parse`], [`values`]), and these become
+//! a policy and an invocation ([`resolve`], [`shared`], [`label`]).
+//!
+//! [`wrong`] explains words that cannot be read, [`echo`] decides how much of a word an error repeats,
+//! and [`hints`] says what was probably meant. [`help`] and [`mod@reference`] describe the options from their one definition.
 
 pub(crate) mod args;
-pub mod docs;
 mod echo;
+mod help;
 pub(crate) mod hints;
 pub(crate) mod label;
 pub(crate) mod parse;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
+pub mod reference;
 pub(crate) mod resolve;
 mod scan;
 pub(crate) mod shared;

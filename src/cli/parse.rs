@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
 
 use super::args::{Args, definition, leak};
-use super::docs::help;
+use super::help;
 use super::hints;
 use super::scan::{self, Words};
 use super::shared::stands_alone;

@@ -1,15 +1,14 @@
-//! `-h` and `--help`, within 80 columns: made from the definition, as the pages are.
+//! `-h` and `--help`, within 80 columns, made from the definition of the command line.
 
 use clap::Command;
 
-use super::{Entry, entries};
-use crate::cli::args;
-use crate::exit::TABLE;
+use super::args;
+use super::reference::{EXIT_STATUSES, OptionEntry, ValueForm, options};
 
-/// Columns of the narrowest terminal that is served.
+/// Columns of the narrowest terminal that the help fits.
 const WIDTH: usize = 80;
 
-/// Where the text of an option begins in `--help`.
+/// The column at which the text of an option begins in `--help`.
 const INDENT: usize = 10;
 
 const MAIN_END: &str = "
@@ -28,20 +27,21 @@ Examples:
 More: retry(1)
 ";
 
-/// The ten options that matter, for `-h`.
+/// The main options, for `-h`.
 pub(crate) fn main() -> String {
     let command = args::definition();
-    let main: Vec<Entry> = entries(&command).into_iter().filter(|entry| entry.brief.is_some()).collect();
-    let heads: Vec<String> = main.iter().map(|entry| head(entry, true)).collect();
+    let main: Vec<OptionEntry> =
+        options(&command).into_iter().filter(|option| option.brief.is_some()).collect();
+    let heads: Vec<String> = main.iter().map(|option| head(option, true)).collect();
     let width = heads.iter().map(String::len).max().unwrap_or(0) + 2;
     let mut text = format!("{}\n{}\n\n", about(&command, false), usage(&command));
-    let mut group = "";
-    for (entry, head) in main.iter().zip(&heads) {
-        if entry.group != group {
-            text.push_str(&format!("{}:\n", entry.group));
-            group = &entry.group;
+    let mut heading = "";
+    for (option, head) in main.iter().zip(&heads) {
+        if option.heading != heading {
+            text.push_str(&format!("{}:\n", option.heading));
+            heading = &option.heading;
         }
-        let brief = entry.brief.as_deref().unwrap_or_default();
+        let brief = option.brief.as_deref().unwrap_or_default();
         text.push_str(format!("{head:width$}{brief}").trim_end());
         text.push('\n');
     }
@@ -52,16 +52,16 @@ pub(crate) fn main() -> String {
 pub(crate) fn all() -> String {
     let command = args::definition();
     let mut text = format!("{}{}\n", wrapped(&about(&command, true), 0), usage(&command));
-    let mut group = String::new();
-    for entry in entries(&command) {
-        if entry.group != group {
-            text.push_str(&format!("\n{}:\n", entry.group));
-            group.clone_from(&entry.group);
+    let mut heading = String::new();
+    for option in options(&command) {
+        if option.heading != heading {
+            text.push_str(&format!("\n{}:\n", option.heading));
+            heading.clone_from(&option.heading);
         }
-        text.push_str(&option(&entry));
+        text.push_str(&paragraph(&option));
     }
     text.push_str("\nExit status:\n");
-    for (status, meaning) in TABLE {
+    for (status, meaning) in EXIT_STATUSES {
         text.push_str(&format!("  {status:<9} {}\n", meaning.replace('`', "")));
     }
     text + ALL_END
@@ -77,38 +77,46 @@ fn usage(command: &Command) -> String {
 }
 
 /// `  -n, --max <N|unlimited>`; briefly `  -n, --max <N>`.
-fn head(entry: &Entry, brief: bool) -> String {
-    let names = entry.names.join(", ");
-    let lead = if entry.short().is_some() { "  " } else { "      " };
-    let value = match &entry.value {
-        Some(value) if brief => format!(" <{}>", value.split(['|', '[']).next().unwrap_or_default()),
-        Some(value) => format!(" <{value}>"),
-        None if entry.optional => "[=<NAME>]".to_owned(),
-        None => String::new(),
+fn head(option: &OptionEntry, brief: bool) -> String {
+    let names = option.names().join(", ");
+    let indent = if option.short.is_some() { "  " } else { "      " };
+    let value = match &option.value {
+        ValueForm::None => String::new(),
+        ValueForm::Required(value) if brief => {
+            format!(" <{}>", value.split(['|', '[']).next().unwrap_or_default())
+        }
+        ValueForm::Required(value) => format!(" <{value}>"),
+        ValueForm::AfterEquals(value) => format!("[=<{value}>]"),
     };
-    format!("{lead}{names}{value}")
+    format!("{indent}{names}{value}")
 }
 
-fn option(entry: &Entry) -> String {
-    let default = entry.default.as_ref().map(|default| format!(" [default: {default}]")).unwrap_or_default();
-    // Sentences have full stops; a phrase alone has none.
-    let stop = if entry.meaning.contains(". ") { "." } else { "" };
-    let text = wrapped(&format!("{}{stop}{default}", entry.meaning), INDENT);
-    let mut text = format!("{}\n{text}", head(entry, false));
-    let width = entry.values.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1;
-    if entry.values.iter().any(|(_, meaning)| !meaning.is_empty()) {
-        for (name, meaning) in &entry.values {
-            text.push_str(&format!("{:INDENT$}- {:width$} {meaning}\n", "", format!("{name}:")));
+/// An option in `--help`: its head, its meaning, and the values that it accepts.
+fn paragraph(option: &OptionEntry) -> String {
+    let default = option.default.as_ref().map(|default| format!(" [default: {default}]")).unwrap_or_default();
+    // Sentences end with full stops; a phrase alone has none.
+    let stop = if option.meaning.contains(". ") { "." } else { "" };
+    let meaning = wrapped(&format!("{}{stop}{default}", option.meaning), INDENT);
+    let mut text = format!("{}\n{meaning}", head(option, false));
+    let names: Vec<&str> = option.choices.iter().map(|choice| choice.name.as_str()).collect();
+    if option.explains_choices() {
+        let width = names.iter().map(|name| name.len()).max().unwrap_or(0) + 1;
+        for choice in &option.choices {
+            text.push_str(&format!(
+                "{:INDENT$}- {:width$} {}\n",
+                "",
+                format!("{}:", choice.name),
+                choice.meaning
+            ));
         }
-    } else if !entry.values.is_empty() {
-        let names: Vec<&str> = entry.values.iter().map(|(name, _)| name.as_str()).collect();
+    } else if !names.is_empty() {
         text.push_str(&wrapped(&format!("One of: {}", names.join(", ")), INDENT));
     }
     text
 }
 
-/// Lines of at most [`WIDTH`] columns, each ended by a newline. No line begins with a word that begins with a
-/// dash, which would look like an option.
+/// Breaks text into lines of at most [`WIDTH`] columns, each ended by a newline. A line never begins
+/// with a word that begins with a dash, because the line would look like an option.
 fn wrapped(text: &str, indent: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut line: Vec<&str> = Vec::new();
