@@ -381,9 +381,6 @@ fn no_time_at_all_is_no_limit() {
 fn options_that_contradict_each_other_are_refused() {
     let mut refusals = Refusals::new();
     for (options, named) in [
-        ("-q -v", ["--quiet", "--verbose"]),
-        ("--verbose --quiet", ["--quiet", "--verbose"]),
-        ("-qqv", ["--quiet", "--verbose"]),
         ("--min-delay 5 --max-delay 2", ["--min-delay", "--max-delay"]),
         ("--min-delay 1.001 --max-delay 1", ["--min-delay", "--max-delay"]),
         ("--splay 9 --deadline 5", ["--splay", "--deadline"]),
@@ -765,6 +762,16 @@ fn volumes_say_less_and_more() {
     let verbose = "retry: x: attempt 1 of 2 exited 3 (any failure is retryable); next in 10ms";
     let gave_up_verbose = format!("{gave_up} (any failure is retryable)");
     run(&["-v"], fails).code(3).says(&[verbose, &gave_up_verbose]);
+    // The last of both counts, so that an alias can be overridden.
+    for options in [&["-q", "-v"][..], &["-qq", "-v"], &["-qqv"], &["--quiet", "-v", "-q", "--verbose"]] {
+        run(options, fails).code(3).says(&[verbose, &gave_up_verbose]);
+    }
+    for options in [&["-v", "-q"][..], &["-vq"], &["-q", "-v", "-q"], &["-qq", "-v", "--quiet"]] {
+        run(options, fails).code(3).says(&[gave_up]);
+    }
+    for options in [&["-v", "-qq"][..], &["-vq", "-q"], &["--verbose", "--quiet", "--quiet"]] {
+        run(options, fails).code(3).silent();
+    }
     let verbose = "retry: x: attempt 1 of 2 exited 1 (--retry-on 1); next in 10ms";
     run(&["--verbose", "-r", "1"], late).code(0).says(&[verbose, decided]);
     // What was signalled.

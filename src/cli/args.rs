@@ -346,7 +346,8 @@ pub(crate) struct OutputArgs {
         long,
         help = "Print only the final error; -qq prints nothing",
         long_help = "Print only the final error, and warnings about shared state; -qq prints nothing",
-        action = ArgAction::Count
+        action = ArgAction::Count,
+        overrides_with = "verbose"
     )]
     pub(crate) quiet: u8,
 
@@ -354,8 +355,8 @@ pub(crate) struct OutputArgs {
         short,
         long,
         help = "Also print which rule decided",
-        long_help = "Also print which rule decided, which signals were sent, and where shared state is kept",
-        conflicts_with = "quiet"
+        long_help = "Also print which rule decided, which signals were sent, and where shared state is kept\n\nThe last of --quiet and --verbose counts.",
+        overrides_with = "quiet"
     )]
     pub(crate) verbose: bool,
 

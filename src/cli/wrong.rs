@@ -65,10 +65,6 @@ fn cause(error: &clap::Error, names: &Names) -> Error {
         ErrorKind::MissingRequiredArgument => {
             Error::usage("no command to run", "retry [OPTIONS] [--] COMMAND [ARG]...")
         }
-        ErrorKind::ArgumentConflict => {
-            let other = bare(&text(ContextKind::PriorArg).unwrap_or_default());
-            Error::usage(format!("{name} and {other} contradict each other"), "give only one of them")
-        }
         ErrorKind::TooManyValues => Error::usage(format!("{name} takes no value"), SEE),
         ErrorKind::InvalidUtf8 => not_utf8(),
         _ => Error::usage(error.kind().to_string(), SEE),
