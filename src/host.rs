@@ -10,6 +10,7 @@ use rand::{SeedableRng as _, TryRng as _};
 
 use crate::cli::resolve::Invocation;
 use crate::cli::values::KeySource;
+use crate::clock;
 use crate::error::Error;
 use crate::policy::admission::Settlement;
 use crate::policy::admission::breaker::{Refusal, Shown};
@@ -18,7 +19,6 @@ use crate::policy::outcome::{Attempt, Outcome};
 use crate::policy::signal::Signal;
 use crate::process::attempt::Supervisor;
 use crate::process::running::Bounds;
-use crate::process::wait;
 use crate::report::{Event, Report};
 use crate::run::{Checked, Host};
 use crate::state::key;
@@ -53,7 +53,7 @@ pub(crate) fn key_error(why: &key::Unusable) -> Error {
 /// A seed for delays if the system has no randomness: runs of a crowd differ in their moment and their process id.
 /// An attempt has been made by then, and giving up would hide how it ended.
 fn seed_by_clock() -> u64 {
-    let moment = u64::try_from(wait::now().as_nanos()).unwrap_or(u64::MAX);
+    let moment = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
     moment ^ (u64::from(std::process::id()) << 32)
 }
 
@@ -143,7 +143,7 @@ impl Host for System<'_> {
     type Random = Xoshiro256PlusPlus;
 
     fn now(&self) -> Duration {
-        wait::now()
+        clock::now()
     }
 
     fn random(&mut self) -> &mut Self::Random {

@@ -22,6 +22,7 @@
 compile_error!("retry runs on Linux only so far: it needs signalfd, timerfd, a child subreaper and /proc");
 
 mod cli;
+mod clock;
 mod error;
 mod exit;
 mod host;
@@ -174,7 +175,7 @@ fn carry_out(task: &Manage) -> u8 {
             for line in aside {
                 messages.say(&printable(&line));
             }
-            messages.finish(process::wait::now);
+            messages.finish(clock::now);
             print(&text)
         }
         Err(error) => {
@@ -189,7 +190,7 @@ fn complain(error: &Error) -> Exit {
     process::signal::survive_writes();
     let mut messages = Messages::default();
     report::say_error(&mut messages, error);
-    messages.finish(process::wait::now);
+    messages.finish(clock::now);
     Exit::Status(FAILED)
 }
 
@@ -255,7 +256,7 @@ fn attempts(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
             Exit::Status(FAILED)
         }
     };
-    report.finish(process::wait::now);
+    report.finish(clock::now);
     Ok(exit)
 }
 

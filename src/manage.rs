@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::cli::shared::Manage;
+use crate::clock::local_in;
 use crate::error::Error;
-use crate::process::clock::local_in;
 use crate::report::status::{Row, Seen, json, table};
 use crate::report::text::duration;
-use crate::state::clock::Stamp;
 use crate::state::place::{Place, listed};
 use crate::state::record::Record;
+use crate::state::stamp::Stamp;
 use crate::state::store::{Store, Trouble};
 
 /// Does it, and returns what to say: for stdout, and for stderr.

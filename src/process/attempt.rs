@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -15,7 +15,8 @@ use super::running::{BEAT, Bounds, Note, Running, Voice};
 use super::signal::{Kind, Received, Signals, StartMask, is_ignored, stop_self};
 use super::stops::Stops;
 use super::terminal::{Group, Terminal, group};
-use super::wait::{Waiter, now, reader_gone};
+use super::wait::{Waiter, reader_gone};
+use crate::clock::{now, wall};
 use crate::error::{Doing as _, Error};
 use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
 use crate::policy::signal::Signal;
@@ -483,7 +484,7 @@ impl Supervisor {
             ran,
             by: By::Command,
             interrupted: running.interrupted,
-            asked: evidence.response.asked(SystemTime::now()),
+            asked: evidence.response.asked(wall()),
             evidence,
             unkept,
         })

@@ -5,13 +5,12 @@
 //! [`child`] starts the command and reaps, [`launch`] is the child's side of that, and [`pending`] sorts the signals that come meanwhile;
 //! [`descendants`] finds what lives below retry and signals it, and [`origin`] tells what of it the attempt started;
 //! [`terminal`] knows who owns the terminal;
-//! [`clock`] is the wall clock; [`entry`] reads what the C library handed to `main`.
+//! [`entry`] reads what the C library handed to `main`.
 //!
 //! This is the floor, and the only one, where `unsafe` may stand.
 
 pub(crate) mod attempt;
 pub(crate) mod child;
-pub(crate) mod clock;
 pub(crate) mod descendants;
 pub(crate) mod entry;
 mod launch;

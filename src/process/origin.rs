@@ -32,7 +32,7 @@ use nix::unistd::{Pid, getpgrp, getsid};
 use super::descendants::{
     self, Found, Process, Row, State, below, has_no_children, is_alive, own_pid, stack, table,
 };
-use super::wait::now;
+use crate::clock::now;
 
 /// The variable that holds the marks of an attempt and of the attempts around it, with a colon between them.
 const MARK: &str = "RETRY_ORIGIN";

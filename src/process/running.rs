@@ -16,7 +16,7 @@ use super::descendants::{Found, Process};
 use super::origin::Before;
 use super::signal::{Kind, Received, send, stop_self};
 use super::terminal::{Group, Terminal, is_watched_by_a_shell};
-use super::wait::now;
+use crate::clock::now;
 use crate::policy::Limits;
 use crate::policy::outcome::{Alive, Cut, Limit, Outcome, Survivor};
 use crate::policy::signal::Signal;

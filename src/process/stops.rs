@@ -5,7 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
+use crate::clock::awake;
 
 /// Less time than this may go missing for reasons that the kernel does not count, such as a host that takes
 /// the processor away from a virtual machine.
@@ -16,11 +16,6 @@ const LATE_UNKNOWN: Duration = Duration::from_secs(1);
 
 /// How old a look at the scheduler's counts may become.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// The time since boot, without the time that the machine was suspended (CLOCK_MONOTONIC, clock_gettime(2)).
-fn awake() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
-}
 
 /// How long this thread has run and has waited for a processor: the first two fields of
 /// /proc/thread-self/schedstat, in nanoseconds (Documentation/scheduler/sched-stats.rst in Linux).

@@ -7,8 +7,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use nix::time::clock_gettime;
 
+use crate::clock::now;
 use crate::error::{Doing as _, Error};
 use crate::streams::descriptor::above_standard;
 use crate::streams::messages::Messages;
@@ -24,11 +24,6 @@ const LONGEST: Duration = Duration::from_hours(8760);
 
 /// The pause between two looks if poll(2) cannot be had.
 const BREATH: Duration = Duration::from_millis(10);
-
-/// The time since boot, suspended time included (CLOCK_BOOTTIME, clock_gettime(2)).
-pub(crate) fn now() -> Duration {
-    clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
-}
 
 /// Waits; owns the timer, which is made when first needed.
 #[derive(Debug, Default)]

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use crate::clock::local_ago;
 use crate::error::{Error, Quote};
 use crate::policy::admission::breaker::{Cause, Known, Refusal};
 use crate::policy::delay::schedule::Progress;
@@ -24,7 +25,6 @@ use crate::policy::signal::Signal;
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::rule::Rule;
 use crate::policy::verdict::rule::{Judged, Verdict};
-use crate::process::clock::local;
 use crate::process::running::{Note, Voice};
 use crate::state::key::Unusable;
 use crate::state::place::Place;
@@ -546,7 +546,7 @@ impl Phrases {
             }
             (Known::Now, None) => format!("next probe in {}", duration(refusal.left)),
         };
-        format!("open since {} ({why}), {next}", local(refusal.age))
+        format!("open since {} ({why}), {next}", local_ago(refusal.age))
     }
 
     /// The same with what to do about it.

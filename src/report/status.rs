@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 
 use super::text::{duration, printable};
+use crate::clock::wall;
 use crate::policy::admission::Moment;
 use crate::policy::admission::breaker::{Cause, HalfOpen, Refusal, State};
 use crate::state::place::Place;
@@ -124,7 +125,7 @@ pub(crate) fn property(bytes: &[u8]) {
     let mut halves = bytes.splitn(2, |b| *b == 0);
     let (name, record) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
     let name = String::from_utf8_lossy(name).into_owned();
-    let now = crate::state::clock::Stamp { boot_id: "a".into(), boot_ms: 1000, unix_ms: 2000 };
+    let now = crate::state::stamp::Stamp { boot_id: "a".into(), boot_ms: 1000, unix_ms: 2000 };
     let Ok((record, _)) = Record::read(record, &now) else { return };
     for lives in [false, true] {
         let place = Place { name: name.clone(), path: "/p".into(), directory: None };
@@ -186,9 +187,7 @@ impl Serialize for Row {
         let refusal = seen.refusal();
         // What lies before 1970 has no such form.
         let ago = |since: Moment| {
-            SystemTime::now()
-                .checked_sub(seen.now.since(since))
-                .filter(|time| *time >= SystemTime::UNIX_EPOCH)
+            wall().checked_sub(seen.now.since(since)).filter(|time| *time >= SystemTime::UNIX_EPOCH)
         };
         let closed = matches!(seen.record.breaker.state, State::Closed(_));
         Whole {
@@ -232,7 +231,7 @@ mod tests {
                 "state": "open", "first_ms": 5, "since_ms": 5, "length_ms": 30000, "cause": "failures", "probes": 0,
                 "failures": 1, "last": {last}}}}}"#
             );
-            let stamp = crate::state::clock::Stamp { boot_id: "a".into(), boot_ms: 1000, unix_ms: 2000 };
+            let stamp = crate::state::stamp::Stamp { boot_id: "a".into(), boot_ms: 1000, unix_ms: 2000 };
             assert!(crate::state::record::Record::read(record.as_bytes(), &stamp).is_ok());
             super::property(format!("{name}\0{record}").as_bytes());
         }

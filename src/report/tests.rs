@@ -217,7 +217,7 @@ fn an_interrupted_wait_says_what_it_waited_for() {
     };
     let state = format!(
         "; the breaker is open since {} (5 failures, last: exited 7), next probe in 23s",
-        local(secs(60))
+        local_ago(secs(60))
     );
     for (wait, expected) in [
         (Wait::Nothing, " before the first attempt".to_owned()),

@@ -20,7 +20,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, RenameFlags, renameat2};
@@ -29,8 +29,8 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 
 use super::files::{belongs_to, errno, owner_of};
+use crate::clock::{now, wall};
 use crate::process::signal::end_is_pending;
-use crate::process::wait::now;
 
 /// Longest key, in bytes: what servers take.
 pub(crate) const LONGEST: usize = 255;
@@ -190,8 +190,8 @@ fn held(path: &Path) -> Result<Option<Kept>, Unusable> {
     let stat = file.metadata().map_err(|error| Unusable::failed("read", path, error))?;
     let seconds = Duration::from_secs(u64::try_from(stat.mtime()).unwrap_or(0));
     // One from the future was written just now, by another clock.
-    let written = SystemTime::UNIX_EPOCH.checked_add(seconds);
-    let age = written.and_then(|written| SystemTime::now().duration_since(written).ok()).unwrap_or_default();
+    let written = UNIX_EPOCH.checked_add(seconds);
+    let age = written.and_then(|written| wall().duration_since(written).ok()).unwrap_or_default();
     Ok(Some(Kept { key, age }))
 }
 

@@ -18,9 +18,9 @@ use nix::sys::stat::{FileStat, fstat, lstat};
 use nix::sys::uio::{pread, pwrite};
 
 use super::files::{PRIVATE, SAFE, belongs_to, is_file, owner_of};
+use crate::clock::now;
 use crate::process::descendants::Process;
 use crate::process::signal::end_is_pending;
-use crate::process::wait;
 use crate::streams::alarm::interrupted;
 use crate::streams::descriptor::lift;
 
@@ -103,11 +103,11 @@ impl Lock {
     /// Locks the first byte, within `most` and as long as one holder is waited for. False where the file is no
     /// longer the one at this path: it locks nothing then, and is to be opened anew.
     pub(super) fn acquire(&self, path: &Path, most: Duration) -> Result<bool, Refused> {
-        let began = wait::now();
+        let began = now();
         let (mut holder, mut since) = (None, began);
         let mut waits = false;
         loop {
-            let waited = wait::now().saturating_sub(began);
+            let waited = now().saturating_sub(began);
             let step = LOOK.min(most.saturating_sub(waited));
             let locked = match range(&self.file, Act::Lock, 0) {
                 // Waiting runs stand in the kernel's queue: if five hundred of them tried again and again, they
@@ -130,15 +130,15 @@ impl Lock {
             if end_is_pending() {
                 return Err(Refused::Interrupted);
             }
-            let (now, signed) = (wait::now(), self.signature());
+            let (at, signed) = (now(), self.signature());
             if holder != Some(signed) {
-                (holder, since) = (Some(signed), now);
+                (holder, since) = (Some(signed), at);
             }
             let text = std::str::from_utf8(&signed).unwrap_or_default();
             let by = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
-            let held = now.saturating_sub(since);
+            let held = at.saturating_sub(since);
             let stuck = held >= BUSY || (held >= PATIENCE && !by.is_some_and(is_busy));
-            if stuck || now.saturating_sub(began) >= most {
+            if stuck || at.saturating_sub(began) >= most {
                 return Err(Refused::Held(by));
             }
             waits = true;
@@ -195,7 +195,7 @@ impl Lock {
 
     /// Signs as the holder. Where that cannot be written holders are not told apart.
     fn sign(&self) {
-        let text = format!("{:>10} {:>20}\n", std::process::id(), wait::now().as_micros());
+        let text = format!("{:>10} {:>20}\n", std::process::id(), now().as_micros());
         let _ = pwrite(&self.file, text.as_bytes(), 0);
     }
 

@@ -4,11 +4,11 @@
 //! [`Store::transact`](store::Store::transact) is the only door to a record, so that another store could
 //! hold it; [`record`] is what stands in a file, [`place`] where that is, [`lock`] who may change it; [`shared`] is a run's own part in it.
 
-pub(crate) mod clock;
 mod files;
 pub(crate) mod key;
 mod lock;
 pub(crate) mod place;
 pub(crate) mod record;
 pub(crate) mod shared;
+pub(crate) mod stamp;
 pub(crate) mod store;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::Stamp;
+use super::stamp::Stamp;
 use crate::policy::admission::Moment;
 use crate::policy::admission::breaker::{Breaker, Cause, Closed, HalfOpen, Lease, Open, State};
 use crate::policy::admission::budget::Bucket;

@@ -12,10 +12,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::clock::Stamp;
 use super::lock::Lock;
 use super::place::Place;
 use super::record::Record;
+use super::stamp::Stamp;
 use super::store::{Access, Store, Trouble};
 use crate::policy::admission::breaker::{
     Admitted, Breaker, Known, Open, Pass, Refusal, Settings, Shown, State,

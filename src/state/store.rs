@@ -16,10 +16,11 @@ use nix::sys::stat::{Mode, fstat};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use super::clock::{Stamp, boot};
 use super::files::{PRIVATE, SAFE, belongs_to, errno, is_file, make_directory, owner_of};
 use super::lock::{LONGEST, Lock, Refused};
 use super::record::{Record, Unreadable, looks_like_one};
+use super::stamp::Stamp;
+use crate::clock::boot;
 use crate::policy::admission::Moment;
 use crate::policy::admission::breaker::Breaker;
 use crate::process::descendants::ancestors;
