@@ -20,7 +20,7 @@ use crate::policy::signal::Signal;
 use crate::process::attempt::Supervisor;
 use crate::process::running::Bounds;
 use crate::report::{Event, Report};
-use crate::run::{Checked, Host};
+use crate::run::{Checked, Host, Randomness};
 use crate::state::key;
 use crate::state::shared::Shared;
 
@@ -146,8 +146,11 @@ impl Host for System<'_> {
         clock::now()
     }
 
-    fn random(&mut self) -> &mut Self::Random {
-        source(&mut self.random, self.invocation.seed)
+    fn random(&mut self, purpose: Randomness) -> &mut Self::Random {
+        match purpose {
+            Randomness::Delays => source(&mut self.random, self.invocation.seed),
+            Randomness::BreakerLooks => source(&mut self.dice, None),
+        }
     }
 
     fn check(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Checked, Error> {
@@ -181,11 +184,7 @@ impl Host for System<'_> {
         self.supervisor.attempt(&command, &environment, bounds, &mut self.report)
     }
 
-    fn dice(&mut self) -> &mut Self::Random {
-        source(&mut self.dice, None)
-    }
-
-    fn is_closed(&mut self) -> bool {
+    fn breaker_is_closed(&mut self) -> bool {
         self.shared.as_ref().is_none_or(Shared::is_closed)
     }
 
@@ -209,11 +208,11 @@ impl Host for System<'_> {
         settled
     }
 
-    fn pause(&mut self, until: Duration) -> Result<Option<Signal>, Error> {
+    fn wait_until(&mut self, until: Duration) -> Result<Option<Signal>, Error> {
         self.supervisor.pause(until, &mut self.report)
     }
 
-    fn judged(&mut self, number: u32, success: bool) -> Result<(), Error> {
+    fn release_output(&mut self, number: u32, success: bool) -> Result<(), Error> {
         if success {
             return self.supervisor.release();
         }
@@ -223,7 +222,7 @@ impl Host for System<'_> {
         Ok(())
     }
 
-    fn finish(&mut self, deadline: Option<Duration>) -> Result<Option<Signal>, Error> {
+    fn pass_output(&mut self, deadline: Option<Duration>) -> Result<Option<Signal>, Error> {
         self.supervisor.finish(deadline, &mut self.report)
     }
 
@@ -231,7 +230,7 @@ impl Host for System<'_> {
         self.report.tell(event);
     }
 
-    fn ending(&self, attempt: &Attempt) -> String {
+    fn describe(&self, attempt: &Attempt) -> String {
         self.report.ending(attempt)
     }
 }

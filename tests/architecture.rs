@@ -31,14 +31,15 @@ impl Source {
         if matches!(name, "lib" | "main") { Vec::new() } else { name.split('/').collect() }
     }
 
-    /// Its lines outside of the module of tests, which ends a file here, with their numbers from 1.
-    /// None of a file that is itself a module of tests.
+    /// Its lines with their numbers from 1. Tests do not count: neither the module of tests that ends a file, nor a
+    /// file of tests.
     fn product(&self) -> impl Iterator<Item = (usize, &str)> {
         let tests = self
             .code
             .windows(2)
-            .position(|two| two[0].trim() == "#[cfg(test)]" && two[1].trim_start().contains("mod tests"));
-        let end = if self.name.ends_with("/tests.rs") { 0 } else { tests.unwrap_or(self.code.len()) };
+            .position(|two| two[0].trim() == "#[cfg(test)]" && two[1].trim_start().contains("mod tests {"));
+        let is_test = self.name.split('/').any(|part| part == "tests" || part == "tests.rs");
+        let end = if is_test { 0 } else { tests.unwrap_or(self.code.len()) };
         self.code[..end].iter().enumerate().map(|(n, line)| (n + 1, line.as_str()))
     }
 

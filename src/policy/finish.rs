@@ -72,6 +72,6 @@ pub(crate) enum Finish {
 impl Judged {
     /// The end of a run that had this attempt as its last.
     pub(crate) fn gave_up(&self, why: Exhausted) -> Finish {
-        Finish::GaveUp { outcome: self.attempt.outcome.clone(), rule: self.rule.clone(), why }
+        Finish::GaveUp { outcome: self.attempt.outcome.clone(), rule: self.rule().clone(), why }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod expand;
 pub(crate) mod finish;
 pub(crate) mod outcome;
 pub(crate) mod signal;
+pub(crate) mod step;
 pub(crate) mod verdict;
 
 use std::time::Duration;
@@ -42,4 +43,27 @@ pub(crate) struct Limits {
     pub(crate) signal: Signal,
     /// From that signal to KILL; zero kills at once.
     pub(crate) kill_after: Duration,
+}
+
+#[cfg(test)]
+impl Policy {
+    /// Three attempts, with delays of 1 s and 2 s.
+    pub(crate) fn example(rules: Rules) -> Self {
+        use delay::backoff::Growth;
+        use delay::jitter::Jitter;
+
+        let schedule = Schedule {
+            max_attempts: std::num::NonZeroU32::new(3),
+            deadline: None,
+            healthy_after: None,
+            growth: Growth::Exponential { delay: Duration::from_secs(1), factor: 2.0 },
+            jitter: Jitter::None,
+            cap: Duration::from_mins(1),
+            floor: Duration::ZERO,
+            splay: Duration::ZERO,
+            max_retry_after: Duration::from_mins(5),
+        };
+        let limits = Limits { timeout: None, signal: Signal::TERM, kill_after: Duration::from_secs(5) };
+        Self { rules, schedule, admission: Admission::default(), limits }
+    }
 }

@@ -23,8 +23,8 @@ use crate::policy::finish::{Exhausted, Finish, Wait};
 use crate::policy::outcome::{Alive, Attempt, By, Cut, Limit, NotStarted, Outcome, Unkept};
 use crate::policy::signal::Signal;
 use crate::policy::verdict::classify::Rules;
+use crate::policy::verdict::rule::Judged;
 use crate::policy::verdict::rule::Rule;
-use crate::policy::verdict::rule::{Judged, Verdict};
 use crate::process::running::{Note, Voice};
 use crate::state::key::Unusable;
 use crate::state::place::Place;
@@ -61,7 +61,7 @@ pub(crate) enum Event<'a> {
     /// `--splay` puts the first attempt off.
     Splay { wait: Duration },
     /// An attempt failed and another follows.
-    Retry { progress: &'a Progress, attempt: &'a Attempt, verdict: &'a Verdict, delay: Duration },
+    Retry { progress: &'a Progress, judged: &'a Judged, delay: Duration },
     /// The breaker is open, and is looked at again after this time.
     /// Once more (`again`) where it has been said already.
     Waiting { refusal: &'a Refusal, look: Duration, again: bool },
@@ -353,14 +353,15 @@ impl Phrases {
     fn event(&self, event: &Event<'_>) -> Option<(Volume, String)> {
         let (volume, text) = match event {
             Event::Splay { wait } => (Volume::Verbose, self.splay(*wait)),
-            Event::Retry { progress, attempt, verdict, delay } => {
+            Event::Retry { progress, judged, delay } => {
+                let attempt = &judged.attempt;
                 let verb = match (attempt.by, &attempt.outcome) {
                     (By::Check, _) => " was not made: ",
                     (By::Command, Outcome::NotStarted(NotStarted::NotFound)) => ": ",
                     (By::Command, _) if self.named(attempt).is_some() => ": ",
                     (By::Command, _) => " ",
                 };
-                let outcome = self.outcome(attempt, verdict.rule(), self.verbose);
+                let outcome = self.outcome(attempt, judged.rule(), self.verbose);
                 let number = self.number(progress.number());
                 let anew = self.anew(progress, attempt);
                 let delay = duration(*delay);
@@ -639,7 +640,7 @@ impl Phrases {
 
     /// How an attempt that none follows ended.
     fn last_outcome(&self, last: &Judged, names_rule: bool) -> String {
-        let Judged { attempt, rule } = last;
+        let (attempt, rule) = (&last.attempt, last.rule());
         let reason = self.reason(attempt);
         let own_reason = |_: &String| reason.is_none() || attempt.outcome == Outcome::Exited(0);
         self.bracketed(attempt, rule, names_rule, self.unmet(attempt, rule).filter(own_reason))

@@ -58,17 +58,15 @@ fn cut(limit: Limit) -> Attempt {
 
 /// The line for an attempt that another follows.
 fn retry(phrases: &Phrases, progress: &Progress, attempt: &Attempt) -> String {
-    let verdict = phrases.rules.classify(attempt);
-    let event = Event::Retry { progress, attempt, verdict: &verdict, delay: Duration::from_millis(800) };
+    let judged = Judged { verdict: phrases.rules.classify(attempt), attempt: attempt.clone() };
+    let event = Event::Retry { progress, judged: &judged, delay: Duration::from_millis(800) };
     phrases.event(&event).unwrap().1
 }
 
 /// The line for the end of a run, after `attempts` of which the last two are given.
 fn ends(phrases: &Phrases, attempts: &[Attempt], finish: impl FnOnce(&Judged) -> Finish) -> String {
-    let judge = |attempt: &Attempt| Judged {
-        rule: phrases.rules.classify(attempt).rule().clone(),
-        attempt: attempt.clone(),
-    };
+    let judge =
+        |attempt: &Attempt| Judged { verdict: phrases.rules.classify(attempt), attempt: attempt.clone() };
     let judged: Vec<Judged> = attempts.iter().map(judge).collect();
     let (last, before) = (judged.last().unwrap(), judged.len().checked_sub(2).map(|at| &judged[at]));
     let (progress, finish) = (progress(&vec![0; attempts.len()]), finish(last));
@@ -169,7 +167,7 @@ fn a_cut_does_not_hide_the_failure_before_it() {
     let interrupted = |last: &Judged| Finish::InterruptedAttempt {
         signal: Signal::INT,
         outcome: last.attempt.outcome.clone(),
-        rule: last.rule.clone(),
+        rule: last.rule().clone(),
     };
     assert_eq!(
         ends(&phrases(), &[exited(7), killed], interrupted),
@@ -242,8 +240,10 @@ fn an_interrupted_wait_says_what_it_waited_for() {
 #[test]
 fn a_command_that_is_not_found_is_named_as_it_was_typed() {
     let none = Attempt::ended(Outcome::NotStarted(NotStarted::NotFound));
-    let fatal =
-        |last: &Judged| Finish::NotRetried { outcome: last.attempt.outcome.clone(), rule: last.rule.clone() };
+    let fatal = |last: &Judged| Finish::NotRetried {
+        outcome: last.attempt.outcome.clone(),
+        rule: last.rule().clone(),
+    };
     let typed = Phrases { typed: Some("/opt/x/curl".into()), ..phrases() };
     for (phrases, what) in [(&typed, "/opt/x/curl: command not found"), (&phrases(), "command not found")] {
         assert_eq!(
@@ -335,8 +335,10 @@ fn durations_are_echoed_as_they_were_written() {
 
 #[test]
 fn what_forbids_a_retry_reads_as_a_sentence() {
-    let fatal =
-        |last: &Judged| Finish::NotRetried { outcome: last.attempt.outcome.clone(), rule: last.rule.clone() };
+    let fatal = |last: &Judged| Finish::NotRetried {
+        outcome: last.attempt.outcome.clone(),
+        rule: last.rule().clone(),
+    };
     let once = Phrases { rules: Rules { not_idempotent: true, ..phrases().rules }, ..phrases() };
     let interrupted = Attempt::ended(Outcome::Signaled(Signal::INT));
     let unread = Attempt { reader_gone: true, ..exited(7) };

@@ -66,9 +66,16 @@ impl Verdict {
     }
 }
 
-/// A finished attempt and the rule of its verdict.
+/// A finished attempt and its verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Judged {
     pub(crate) attempt: Attempt,
-    pub(crate) rule: Rule,
+    pub(crate) verdict: Verdict,
+}
+
+impl Judged {
+    /// The rule that decided.
+    pub(crate) fn rule(&self) -> &Rule {
+        self.verdict.rule()
+    }
 }

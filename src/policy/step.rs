@@ -1,0 +1,123 @@
+//! What follows a judged attempt: another attempt, a wait for the breaker, or the end of the run.
+//!
+//! The decision has two halves. [`Policy::next`] knows only this run: its schedule, its signals, its
+//! input. [`Policy::agree`] then takes the answer of the breaker and the budget into account.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::Policy;
+use super::admission::Settlement;
+use super::admission::breaker::{Refusal, Shown};
+use super::delay::schedule::{Next, Progress};
+use super::finish::{Exhausted, Finish};
+use super::outcome::{Attempt, By, Cut, Limit, Outcome};
+use super::verdict::rule::{Judged, Rule, Verdict};
+
+/// What follows a judged attempt.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Step {
+    /// Another attempt after this delay.
+    Again(Duration),
+    /// Another attempt after this delay, if the breaker allows it then. The first look at the
+    /// breaker comes `look` from now.
+    Await { delay: Duration, look: Duration, refusal: Refusal },
+    /// No other attempt.
+    Over(Finish),
+}
+
+impl Policy {
+    /// What follows an attempt, `elapsed` into the run, as far as this run alone decides. Only a retry
+    /// asks for the random source.
+    pub(crate) fn next<'r, R: Rng + 'r>(
+        &self,
+        judged: &Judged,
+        progress: &mut Progress,
+        elapsed: Duration,
+        random: impl FnOnce() -> &'r mut R,
+    ) -> Step {
+        let Judged { attempt, verdict } = judged;
+        let (outcome, rule) = (attempt.outcome.clone(), verdict.rule().clone());
+        let succeeded = matches!((verdict, &outcome), (Verdict::Success(_), Outcome::Exited(0)));
+        Step::Over(match (verdict, attempt.interrupted, &attempt.outcome) {
+            (Verdict::Fatal(Rule::LeftAlive), ..) => Finish::NotRetried { outcome, rule },
+            // A command that died by ^C is no success, whatever --until waits for.
+            (_, Some(signal), _) if !succeeded => Finish::InterruptedAttempt { signal, outcome, rule },
+            (Verdict::Success(_), ..) => Finish::Succeeded { outcome, rule },
+            (_, _, Outcome::TimedOut(Cut { limit: Limit::Deadline(deadline), left, .. }))
+                if left.is_empty() =>
+            {
+                judged.gave_up(Exhausted::Deadline(*deadline))
+            }
+            (Verdict::Fatal(_), ..) => Finish::NotRetried { outcome, rule },
+            (Verdict::Retryable(_), ..) => {
+                match (self.schedule.next(progress, elapsed, attempt.asked, random()), &attempt.unkept) {
+                    (Next::Wait(delay), None) => return Step::Again(delay),
+                    (Next::Wait(_), Some(unkept)) => judged.gave_up(Exhausted::InputUnkept(unkept.clone())),
+                    (Next::Stop(why), _) => judged.gave_up(why),
+                }
+            }
+        })
+    }
+
+    /// What follows an attempt after `settlement`, the answer of the breaker and the budget. `left` is
+    /// the time until the deadline.
+    pub(crate) fn agree<'r, R: Rng + 'r>(
+        &self,
+        judged: &Judged,
+        next: Step,
+        settlement: Settlement,
+        left: Duration,
+        random: impl FnOnce() -> &'r mut R,
+    ) -> Step {
+        let Step::Again(delay) = next else { return next };
+        let deadline = self.schedule.deadline.filter(|_| self.admission.wait);
+        let why = match settlement {
+            Settlement::Go => return next,
+            Settlement::Wait(refusal) => match self.admission.next_look(&refusal, left, random()) {
+                Some(look) => return Step::Await { delay, look, refusal },
+                None => Exhausted::BreakerOpen { refusal, deadline },
+            },
+            Settlement::Open(refusal) => Exhausted::BreakerOpen { refusal, deadline },
+            Settlement::Spent(spent) => Exhausted::BudgetSpent(spent),
+        };
+        Step::Over(judged.gave_up(why))
+    }
+
+    /// What an attempt shows of the service. `describe` puts a failure into words for other runs.
+    pub(crate) fn observe(&self, judged: &Judged, describe: impl FnOnce(&Attempt) -> String) -> Shown {
+        let Judged { attempt, verdict } = judged;
+        let failure =
+            || Shown::Failure { what: describe(attempt), asked: attempt.asked.map(|asked| asked.wait) };
+        let worked = attempt.outcome == Outcome::Exited(0) && matches!(verdict, Verdict::Success(_));
+        let healthy = attempt.by == By::Command
+            && self.schedule.healthy_after.is_some_and(|healthy| attempt.ran >= healthy);
+        match (&attempt.outcome, verdict) {
+            // The user ended it.
+            _ if attempt.interrupted.is_some() && !worked => Shown::Nothing,
+            (Outcome::NotStarted(_), _) => Shown::Nothing,
+            // --check decided, and nobody asked the service.
+            (_, Verdict::Success(Rule::Done)) => Shown::Nothing,
+            (_, Verdict::Success(_)) => Shown::Success,
+            // The service works. Whether --until holds is another question.
+            (_, Verdict::Retryable(Rule::NotYet)) => Shown::Success,
+            (Outcome::TimedOut(Cut { limit: Limit::Timeout(_), .. }), _) => failure(),
+            // The attempt may not have had enough time. Enough is the timeout, or half of the deadline
+            // if there is no timeout.
+            (Outcome::TimedOut(Cut { limit: Limit::Deadline(length), .. }), _)
+                if self.limits.timeout.is_some() || attempt.ran < *length / 2 =>
+            {
+                Shown::Nothing
+            }
+            (_, Verdict::Retryable(_)) if healthy => Shown::Success,
+            (Outcome::Exited(0), Verdict::Fatal(Rule::MaybeSent)) => Shown::Success,
+            (_, Verdict::Retryable(_) | Verdict::Fatal(Rule::MaybeSent)) => failure(),
+            (_, Verdict::Fatal(_)) => Shown::Nothing,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the loop needs of the world.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use crate::error::Error;
+use crate::policy::admission::Settlement;
+use crate::policy::admission::breaker::{Refusal, Shown};
+use crate::policy::outcome::Attempt;
+use crate::policy::signal::Signal;
+use crate::report::Event;
+
+/// The world as the loop sees it: the clock, the command, the runs that share state, and the user.
+///
+/// All times are counted from the same moment, and never go back.
+pub(crate) trait Host {
+    type Random: Rng;
+
+    fn now(&self) -> Duration;
+
+    /// The random source for a purpose. It is made when the loop first asks for it.
+    fn random(&mut self, purpose: Randomness) -> &mut Self::Random;
+
+    /// Runs `--check`, if it is given, with the arguments of [`attempt`](Self::attempt).
+    ///
+    /// # Errors
+    /// If retry itself fails. A check that fails is not an error.
+    fn check(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Checked, Error>;
+
+    /// Runs the command once. Numbers begin at 1, `last` is the exit status of the attempt before, and
+    /// `deadline` is the end of the run.
+    ///
+    /// # Errors
+    /// If retry itself fails. A command that fails is not an error.
+    fn attempt(
+        &mut self,
+        number: u32,
+        last: Option<u8>,
+        deadline: Option<Duration>,
+    ) -> Result<Attempt, Error>;
+
+    /// Lets the held output of attempt `number` pass if it succeeded, and drops it if not.
+    ///
+    /// # Errors
+    /// If some of the output is lost.
+    fn release_output(&mut self, number: u32, success: bool) -> Result<(), Error>;
+
+    /// Passes on the output that retry has not yet written. Returns the signal that interrupted this,
+    /// or PIPE if nobody reads the output any more.
+    ///
+    /// # Errors
+    /// If some of the output is lost.
+    fn pass_output(&mut self, deadline: Option<Duration>) -> Result<Option<Signal>, Error>;
+
+    /// Waits, and returns the signal that ended the wait early.
+    ///
+    /// # Errors
+    /// If retry itself fails.
+    fn wait_until(&mut self, until: Duration) -> Result<Option<Signal>, Error>;
+
+    /// Asks the breaker for an attempt, and puts the first attempt of a run into the budget. This
+    /// takes no longer than `left`, the time until the deadline.
+    fn admit(&mut self, left: Duration) -> Option<Refusal>;
+
+    /// Looks whether the breaker is closed, without asking for an attempt.
+    fn breaker_is_closed(&mut self) -> bool;
+
+    /// Reports what an attempt has shown, `left` before the deadline. Takes a token from the budget if
+    /// a retry is wanted.
+    fn settle(&mut self, shown: &Shown, retry: bool, left: Duration) -> Settlement;
+
+    fn tell(&mut self, event: &Event<'_>);
+
+    /// Describes how an attempt ended, for the record of the breaker.
+    fn describe(&self, attempt: &Attempt) -> String;
+}
+
+/// What random numbers are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Randomness {
+    /// Delays. `--seed` makes them repeatable.
+    Delays,
+    /// Looks at an open breaker. Runs that share a seed must not look at the same moment.
+    BreakerLooks,
+}
+
+/// The answer of `--check`.
+#[derive(Debug)]
+pub(crate) enum Checked {
+    /// There is no `--check`.
+    NotAsked,
+    /// The work is not done, so the command has to run.
+    NotDone,
+    /// The command does not run: the work is done, the check failed, or a signal arrived. The check
+    /// counts as the attempt.
+    Instead(Box<Attempt>),
+}

@@ -1,0 +1,155 @@
+//! A world that follows a script.
+
+use rand::SeedableRng as _;
+use rand::rngs::Xoshiro256PlusPlus;
+
+use crate::policy::outcome::{Outcome, Unkept};
+use crate::run::*;
+
+/// A world whose attempts end as scripted and whose clock moves only by what is done.
+pub(super) struct Scripted {
+    pub(super) now: Duration,
+    /// Outcome and length of each attempt; the last repeats.
+    pub(super) script: Vec<(Outcome, Duration)>,
+    pub(super) interrupt_pause: Option<Signal>,
+    /// How much longer a wait takes than it should.
+    pub(super) stopped: Duration,
+    pub(super) interrupt_attempt: Option<Signal>,
+    /// Comes while the record is waited for.
+    pub(super) interrupt_after_admission: Option<Signal>,
+    pub(super) admitted: bool,
+    /// How long it takes to ask the breaker.
+    pub(super) asking: Duration,
+    /// When somebody closes the breaker.
+    pub(super) closed_at: Option<Duration>,
+    /// What the breaker says before each attempt; after these, yes.
+    pub(super) refusals: Vec<Option<Refusal>>,
+    /// What is said to each report; after these, go.
+    pub(super) settlements: Vec<Settlement>,
+    /// Status and length of each check, while there are any.
+    pub(super) checks: Vec<(u8, u64)>,
+    /// Comes while held output is passed on.
+    pub(super) interrupt_output: Option<Signal>,
+    /// Why the input of an attempt is not kept.
+    pub(super) unkept: Option<Unkept>,
+    pub(super) log: Vec<String>,
+    pub(super) judged: Vec<(u32, bool)>,
+    pub(super) random: Xoshiro256PlusPlus,
+}
+
+impl Scripted {
+    pub(super) fn new(script: &[(Outcome, u64)]) -> Self {
+        Self {
+            now: Duration::from_secs(1000),
+            script: script.iter().map(|(o, s)| (o.clone(), Duration::from_secs(*s))).collect(),
+            interrupt_pause: None,
+            stopped: Duration::ZERO,
+            interrupt_attempt: None,
+            interrupt_after_admission: None,
+            admitted: false,
+            asking: Duration::ZERO,
+            closed_at: None,
+            refusals: Vec::new(),
+            settlements: Vec::new(),
+            log: Vec::new(),
+            checks: Vec::new(),
+            interrupt_output: None,
+            unkept: None,
+            judged: Vec::new(),
+            random: Xoshiro256PlusPlus::seed_from_u64(0),
+        }
+    }
+}
+
+impl Host for Scripted {
+    type Random = Xoshiro256PlusPlus;
+
+    fn now(&self) -> Duration {
+        self.now
+    }
+
+    fn random(&mut self, _: Randomness) -> &mut Self::Random {
+        &mut self.random
+    }
+
+    fn attempt(&mut self, number: u32, last: Option<u8>, _: Option<Duration>) -> Result<Attempt, Error> {
+        let (outcome, ran) = match self.script.len() {
+            1 => self.script[0].clone(),
+            _ => self.script.remove(0),
+        };
+        self.now += ran;
+        self.log.push(format!("attempt {number} after {last:?}"));
+        let (interrupted, unkept) = (self.interrupt_attempt, self.unkept.clone());
+        Ok(Attempt { ran, interrupted, unkept, ..Attempt::ended(outcome) })
+    }
+
+    fn wait_until(&mut self, until: Duration) -> Result<Option<Signal>, Error> {
+        if until <= self.now {
+            return Ok(self.interrupt_after_admission.filter(|_| self.admitted));
+        }
+        self.log.push(format!("wait {}s", until.saturating_sub(self.now).as_secs_f64()));
+        self.now = self.now.max(until) + self.stopped;
+        Ok(self.interrupt_pause)
+    }
+
+    fn breaker_is_closed(&mut self) -> bool {
+        self.closed_at.is_some_and(|at| self.now >= at)
+    }
+
+    fn admit(&mut self, _: Duration) -> Option<Refusal> {
+        self.admitted = true;
+        self.now += self.asking;
+        if self.refusals.is_empty() { None } else { self.refusals.remove(0) }
+    }
+
+    fn settle(&mut self, shown: &Shown, retry: bool, _: Duration) -> Settlement {
+        self.log.push(match (shown, retry) {
+            (Shown::Failure { what, .. }, true) => format!("{what}, asks for a retry"),
+            (Shown::Failure { what, .. }, false) => what.clone(),
+            (Shown::Success, _) => "works".to_owned(),
+            (Shown::Nothing, _) => "shows nothing".to_owned(),
+        });
+        if self.settlements.is_empty() { Settlement::Go } else { self.settlements.remove(0) }
+    }
+
+    fn check(&mut self, number: u32, _: Option<u8>, _: Option<Duration>) -> Result<Checked, Error> {
+        if self.checks.is_empty() {
+            return Ok(Checked::NotAsked);
+        }
+        let (status, ran) = self.checks.remove(0);
+        self.now += Duration::from_secs(ran);
+        self.log.push(format!("check {number}"));
+        if status == 1 {
+            return Ok(Checked::NotDone);
+        }
+        let attempt = Attempt { by: By::Check, ..Attempt::ended(Outcome::Exited(status)) };
+        Ok(Checked::Instead(Box::new(attempt)))
+    }
+
+    fn release_output(&mut self, number: u32, success: bool) -> Result<(), Error> {
+        self.judged.push((number, success));
+        Ok(())
+    }
+
+    fn pass_output(&mut self, _: Option<Duration>) -> Result<Option<Signal>, Error> {
+        Ok(self.interrupt_output)
+    }
+
+    fn tell(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Opened { .. } => self.log.push("is open now".to_owned()),
+            Event::Waiting { again: false, .. } => self.log.push("waits".to_owned()),
+            Event::Splay { .. } => self.log.push("splays".to_owned()),
+            Event::NotPassed { .. } => self.log.push("is lost".to_owned()),
+            Event::Waiting { again: true, .. } | Event::Retry { .. } | Event::Finish { .. } => {}
+        }
+    }
+
+    fn describe(&self, attempt: &Attempt) -> String {
+        let by = if attempt.by == By::Check { "--check " } else { "" };
+        match &attempt.outcome {
+            Outcome::Exited(status) => format!("{by}exited {status}"),
+            outcome => format!("{by}{outcome:?}"),
+        }
+    }
+}
