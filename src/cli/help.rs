@@ -11,6 +11,12 @@ const WIDTH: usize = 80;
 /// The column at which the text of an option begins in `--help`.
 const INDENT: usize = 10;
 
+/// The options that `-h` shows.
+const MAIN: [&str; 11] = [
+    "max", "deadline", "timeout", "delay", "retry-on", "fatal-on", "until", "profile", "quiet", "verbose",
+    "help",
+];
+
 const MAIN_END: &str = "
 Conditions: 7 5-9 TERM signal timeout failure transient http:5xx stderr~REGEX
 Exit status: the command's; 124 timed out, 125 retry failed, 126 could not run,
@@ -30,8 +36,8 @@ More: retry(1)
 /// The main options, for `-h`.
 pub(crate) fn main() -> String {
     let command = args::definition();
-    let main: Vec<OptionEntry> =
-        options(&command).into_iter().filter(|option| option.brief.is_some()).collect();
+    let is_main = |option: &OptionEntry| MAIN.contains(&option.long.as_str());
+    let main: Vec<OptionEntry> = options(&command).into_iter().filter(is_main).collect();
     let heads: Vec<String> = main.iter().map(|option| head(option, true)).collect();
     let width = heads.iter().map(String::len).max().unwrap_or(0) + 2;
     let mut text = format!("{}\n{}\n\n", about(&command, false), usage(&command));
@@ -41,9 +47,7 @@ pub(crate) fn main() -> String {
             text.push_str(&format!("{}:\n", option.heading));
             heading = &option.heading;
         }
-        let brief = option.brief.as_deref().unwrap_or_default();
-        text.push_str(format!("{head:width$}{brief}").trim_end());
-        text.push('\n');
+        text.push_str(&format!("{head:width$}{}\n", option.brief));
     }
     text + MAIN_END
 }
@@ -143,6 +147,8 @@ mod tests {
     #[test]
     fn the_short_help_fits_on_a_screen_of_80_by_24() {
         let help = main();
+        let options = help.lines().filter(|line| line.starts_with(' ') && line.contains("--")).count();
+        assert_eq!(options, MAIN.len(), "{help}");
         // The prompt takes a line too.
         assert!(help.lines().count() <= 23, "{}: {help}", help.lines().count());
         for line in help.lines() {

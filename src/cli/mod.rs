@@ -5,6 +5,7 @@
 //! and [`hints`] says what was probably meant. [`help`] and [`mod@reference`] describe the options from their one definition.
 
 pub(crate) mod args;
+mod defaults;
 mod echo;
 mod help;
 pub(crate) mod hints;

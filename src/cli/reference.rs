@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use clap::{Arg, Command};
 
-use super::args;
+use super::{args, defaults};
 use crate::exit::TABLE;
 use crate::policy::verdict::profile::{self, Class, Profile};
 
@@ -29,8 +29,8 @@ pub struct OptionEntry {
     pub meaning: String,
     /// What holds if the option is not given.
     pub default: Option<String>,
-    /// The text for `-h`, with the default in it, if `-h` shows the option.
-    pub brief: Option<String>,
+    /// The text for `-h` and completions: a phrase with the default in it.
+    pub brief: String,
 }
 
 /// How an option takes its value. The text is the name of the value in the help.
@@ -55,14 +55,10 @@ pub struct Choice {
 
 impl OptionEntry {
     fn new(arg: &Arg) -> Self {
-        let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
-        let help = help.split("\n\nPossible values:").next().unwrap_or_default();
-        // `Meaning [default: value]`, and perhaps more in another paragraph.
-        let (first, more) = help.split_once("\n\n").unwrap_or((help, ""));
-        let (first, default) = match first.strip_suffix(']').and_then(|text| text.split_once(" [default: ")) {
-            Some((meaning, default)) => (meaning, Some(default.to_owned())),
-            None => (first, None),
-        };
+        let long = arg.get_long().unwrap_or_default();
+        let default = defaults::text(long);
+        let brief = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let full = arg.get_long_help().map_or(brief.clone(), ToString::to_string);
         let takes_value = arg.get_action().takes_values();
         let choices = arg.get_possible_values().into_iter().filter(|_| takes_value).map(|value| Choice {
             name: value.get_name().to_owned(),
@@ -71,15 +67,15 @@ impl OptionEntry {
         Self {
             heading: arg.get_help_heading().unwrap_or_default().to_owned(),
             short: arg.get_short(),
-            long: arg.get_long().unwrap_or_default().to_owned(),
+            long: long.to_owned(),
             value: ValueForm::new(arg),
             choices: choices.collect(),
-            meaning: if more.is_empty() { first.to_owned() } else { format!("{first}. {more}") }
-                .trim_end_matches('.')
-                .to_owned(),
-            default,
-            brief: (!arg.is_hide_short_help_set())
-                .then(|| arg.get_help().map(ToString::to_string).unwrap_or_default()),
+            meaning: full.replace("\n\n", ". ").trim_end_matches('.').to_owned(),
+            brief: match default.as_ref().and_then(|default| default.brief.as_ref()) {
+                Some(default) => format!("{brief} [default: {default}]"),
+                None => brief,
+            },
+            default: default.map(|default| default.full),
         }
     }
 

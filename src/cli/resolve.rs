@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::Args;
+use super::defaults;
 use super::hints;
 use super::label;
 use super::shared::{Sharing, check_needs, sharing};
@@ -16,7 +17,6 @@ use crate::policy::delay::backoff::Growth;
 use crate::policy::delay::jitter::Jitter;
 use crate::policy::delay::schedule::Schedule;
 use crate::policy::expand::has_key;
-use crate::policy::signal::Signal;
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::evidence::Reach;
@@ -26,14 +26,6 @@ use crate::policy::{Limits, Policy};
 use crate::process::child::Command;
 use crate::report::{Volume, Written};
 use crate::streams::stdin::Stdin;
-
-const MAX_ATTEMPTS: std::num::NonZeroU32 = std::num::NonZeroU32::new(5).expect("5 is not 0");
-const DELAY: Duration = Duration::from_secs(1);
-const CAP: Duration = Duration::from_mins(1);
-const KILL_AFTER: Duration = Duration::from_secs(5);
-const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
-const FACTOR: f64 = 2.0;
-const STDIN_LIMIT: u64 = 1 << 30;
 
 /// All that was asked for, made whole.
 #[derive(Debug)]
@@ -224,7 +216,7 @@ fn profiles(args: &Args) -> Result<Profiles, Error> {
     }
     let words: Vec<&[u8]> = args.command.iter().map(|word| word.as_bytes()).collect();
     let mut rows: Vec<&'static Profile> = Vec::new();
-    for name in if names.is_empty() { &["auto"] } else { names.as_slice() } {
+    for name in if names.is_empty() { &[defaults::PROFILE] } else { names.as_slice() } {
         let found = if *name == "auto" { auto(&words) } else { Profile::named(name).into_iter().collect() };
         for row in found {
             if !rows.contains(&row) {
@@ -261,8 +253,10 @@ fn row_of(words: &[&[u8]], at: usize) -> Option<&'static Profile> {
 /// # Errors
 /// Where a limit is given to what has none.
 fn stdin(args: &Args) -> Result<Stdin, Error> {
-    let stdin = match args.streams.stdin.unwrap_or(StdinName::Replay) {
-        StdinName::Replay => Stdin::Replay { limit: args.streams.stdin_limit.unwrap_or(STDIN_LIMIT) },
+    let stdin = match args.streams.stdin.unwrap_or(defaults::STDIN) {
+        StdinName::Replay => {
+            Stdin::Replay { limit: args.streams.stdin_limit.unwrap_or(defaults::STDIN_LIMIT.bytes()) }
+        }
         StdinName::Inherit => Stdin::Inherit,
         StdinName::Null => Stdin::Null,
     };
@@ -278,25 +272,25 @@ fn stdin(args: &Args) -> Result<Stdin, Error> {
 fn limits(args: &Args) -> Limits {
     Limits {
         timeout: length(args.attempts.timeout.as_ref()),
-        signal: args.attempts.signal.unwrap_or(Signal::TERM),
-        kill_after: args.attempts.kill_after.unwrap_or(KILL_AFTER),
+        signal: args.attempts.signal.unwrap_or(defaults::SIGNAL),
+        kill_after: args.attempts.kill_after.unwrap_or(defaults::KILL_AFTER.duration()),
     }
 }
 
 fn schedule(args: &Args) -> Result<Schedule, Error> {
     let Delays { first, rest } =
-        args.delays.delay.clone().unwrap_or(Delays { first: DELAY, rest: Vec::new() });
+        args.delays.delay.clone().unwrap_or(Delays { first: defaults::DELAY.duration(), rest: Vec::new() });
     let list = !rest.is_empty();
-    let backoff = args.delays.backoff.unwrap_or(BackoffName::Exponential);
+    let backoff = args.delays.backoff.unwrap_or(defaults::BACKOFF);
     let growing = backoff != BackoffName::Constant && !list;
-    let default_jitter = if growing { JitterName::Full } else { JitterName::None };
+    let default_jitter = if growing { defaults::JITTER } else { JitterName::None };
     let jitter = args.delays.jitter.unwrap_or(default_jitter);
     contradictions(args, list, backoff, jitter)?;
 
-    let floor = args.delays.min_delay.unwrap_or(Duration::ZERO);
+    let floor = args.delays.min_delay.unwrap_or(defaults::MIN_DELAY.duration());
     // A delay that was asked for is not cut by a cap that was not.
     let longest = rest.iter().copied().fold(first.max(floor), Duration::max);
-    let cap = args.delays.max_delay.unwrap_or(CAP.max(longest));
+    let cap = args.delays.max_delay.unwrap_or(defaults::MAX_DELAY.duration().max(longest));
     if floor > cap {
         return Err(Error::usage(
             "--min-delay is longer than --max-delay",
@@ -304,7 +298,7 @@ fn schedule(args: &Args) -> Result<Schedule, Error> {
         ));
     }
     let (splay, deadline) = (
-        length(args.delays.splay.as_ref()).unwrap_or(Duration::ZERO),
+        length(args.delays.splay.as_ref()).unwrap_or(defaults::SPLAY.duration()),
         length(args.attempts.deadline.as_ref()),
     );
     if deadline.is_some_and(|deadline| splay >= deadline) {
@@ -316,7 +310,7 @@ fn schedule(args: &Args) -> Result<Schedule, Error> {
     let growth = match backoff {
         _ if list => Growth::List { first, rest },
         BackoffName::Exponential => {
-            Growth::Exponential { delay: first, factor: args.delays.factor.unwrap_or(FACTOR) }
+            Growth::Exponential { delay: first, factor: args.delays.factor.unwrap_or(defaults::FACTOR) }
         }
         BackoffName::Linear => Growth::Linear { delay: first },
         BackoffName::Fibonacci => Growth::Fibonacci { delay: first },
@@ -326,7 +320,7 @@ fn schedule(args: &Args) -> Result<Schedule, Error> {
         max_attempts: match (args.attempts.max, deadline) {
             (Some(MaxAttempts(max)), _) => max,
             (None, Some(_)) => None,
-            (None, None) => Some(MAX_ATTEMPTS),
+            (None, None) => Some(defaults::MAX_ATTEMPTS),
         },
         deadline,
         healthy_after: length(args.delays.healthy_after.as_ref()),
@@ -335,7 +329,8 @@ fn schedule(args: &Args) -> Result<Schedule, Error> {
         cap,
         floor,
         splay,
-        max_retry_after: length(args.verdict.max_retry_after.as_ref()).unwrap_or(MAX_RETRY_AFTER),
+        max_retry_after: length(args.verdict.max_retry_after.as_ref())
+            .unwrap_or(defaults::MAX_RETRY_AFTER.duration()),
     })
 }
 

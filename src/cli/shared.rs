@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 
 use super::args::Args;
 use super::values::{self, ValueError, decimal_times, duration, unit_hint};
-use super::{echo, hints, label};
+use super::{defaults, echo, hints, label};
 use crate::error::Error;
 use crate::policy::Limits;
 use crate::policy::admission::Admission;
@@ -19,10 +19,6 @@ use crate::policy::admission::breaker::Settings;
 use crate::policy::admission::budget::Rate;
 use crate::state::place::{self, Place, VARIABLE, is_path, variable};
 use crate::state::shared::lease;
-
-const FAILURES: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
-const COOLDOWN: Duration = Duration::from_secs(30);
-const TRIP: Duration = Duration::from_hours(1);
 
 /// Longest name, in bytes: a file's name has some more around it.
 const LONGEST: usize = 100;
@@ -180,7 +176,7 @@ pub(crate) fn trip(text: &str) -> Result<(String, Duration), ValueError> {
             });
             Ok((name(named)?, time?))
         }
-        None => Ok((name(text)?, TRIP)),
+        None => Ok((name(text)?, defaults::BREAKER_TRIP.duration())),
     }
 }
 
@@ -253,8 +249,8 @@ pub(crate) fn sharing(
         .and_then(|budget| budget.name.as_ref().map(place).or_else(|| breaker.clone()));
     let admission = Admission {
         breaker: args.shared.breaker.as_ref().map(|_| Settings {
-            failures: args.shared.breaker_failures.unwrap_or(FAILURES),
-            cooldown: args.shared.breaker_cooldown.unwrap_or(COOLDOWN),
+            failures: args.shared.breaker_failures.unwrap_or(defaults::BREAKER_FAILURES),
+            cooldown: args.shared.breaker_cooldown.unwrap_or(defaults::BREAKER_COOLDOWN.duration()),
             lease: {
                 // The check has a timeout of its own.
                 let times = if args.repeats.check.is_some() { 2 } else { 1 };
@@ -413,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_trip_has_its_time_behind_the_last_equals_sign() {
-        assert_eq!(trip("payments"), Ok(("payments".into(), TRIP)));
+        assert_eq!(trip("payments"), Ok(("payments".into(), defaults::BREAKER_TRIP.duration())));
         assert_eq!(trip("payments=2h"), Ok(("payments".into(), Duration::from_hours(2))));
         assert_eq!(trip("a=b=5"), Ok(("a=b".into(), Duration::from_secs(5))));
         for text in ["", "=2h", "payments=", "payments=0", "payments=soon"] {

@@ -14,8 +14,8 @@ const SIGNALS: [&str; 8] = ["TERM", "INT", "HUP", "QUIT", "KILL", "ABRT", "USR1"
 /// The completion script for a shell.
 pub(super) fn script(shell: Shell) -> String {
     let mut command = definition();
-    command.build();
     let options = reference::options(&command);
+    command.build();
     // clap_complete's bash knows neither `--name=value` nor where options end.
     if shell == Shell::Bash {
         return bash(&options);
@@ -30,9 +30,16 @@ pub(super) fn script(shell: Shell) -> String {
     }
 }
 
-/// The definition with hints that only completions need.
+/// The definition with defaults in the descriptions, and with hints that only completions need.
 fn definition() -> Command {
-    reference::definition().mut_args(|arg| {
+    let definition = reference::definition();
+    let options = reference::options(&definition);
+    definition.mut_args(|arg| {
+        let option = options.iter().find(|option| arg.get_long() == Some(&option.long));
+        let arg = match option {
+            Some(option) => arg.help(option.brief.clone()),
+            None => arg,
+        };
         let has_no_hint = arg.get_action().takes_values() && arg.get_value_hint() == ValueHint::Unknown;
         match arg.get_id().as_str() {
             "signal" => arg.value_parser(PossibleValuesParser::new(SIGNALS)),

@@ -1,0 +1,34 @@
+//! The heading "Output".
+
+use clap::ArgAction;
+
+use crate::cli::values::label;
+
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Output")]
+#[group(skip)]
+pub(crate) struct OutputArgs {
+    /// Print only the final error; -qq prints nothing
+    #[arg(short, long, action = ArgAction::Count, overrides_with = "verbose")]
+    #[arg(long_help = "Print only the final error, and warnings about shared state; -qq prints nothing")]
+    pub(crate) quiet: u8,
+
+    /// Also print which rule decided
+    #[arg(short, long, conflicts_with = "quiet")]
+    #[arg(
+        long_help = "Also print which rule decided, which signals were sent, and where shared state is kept"
+    )]
+    pub(crate) verbose: bool,
+
+    /// Name of the command in messages
+    #[arg(long, value_name = "TEXT", value_parser = label)]
+    pub(crate) label: Option<String>,
+
+    /// Print these options (-h) or all options (--help)
+    #[arg(short, long, action = ArgAction::Help)]
+    pub(crate) help: Option<bool>,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version)]
+    pub(crate) version: Option<bool>,
+}

@@ -1,0 +1,34 @@
+//! The heading "Safe repeats".
+
+use std::ffi::OsString;
+
+use clap::ValueHint;
+
+use super::os_text;
+use crate::cli::values::{KeySource, check, key};
+
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Safe repeats")]
+#[group(skip)]
+pub(crate) struct RepeatArgs {
+    /// Key that every attempt finds in RETRY_IDEMPOTENCY_KEY
+    ///
+    /// file:PATH keeps the key in a file until a run succeeds.
+    #[arg(long, value_name = "KEY|file:PATH", value_parser = os_text(key))]
+    pub(crate) idempotency_key: Option<KeySource>,
+
+    /// Replace {key}, {attempt} and {max} in ARGs
+    #[arg(long)]
+    pub(crate) expand: bool,
+
+    /// Shell command to run before each attempt
+    ///
+    /// 0: already done, stop with success. 1: not done, run it. Anything else counts as a failed attempt.
+    #[arg(long, value_name = "SHELL COMMAND", value_parser = os_text(check))]
+    #[arg(value_hint = ValueHint::CommandString)]
+    pub(crate) check: Option<OsString>,
+
+    /// Retry a failure only if it proves that nothing was sent
+    #[arg(long)]
+    pub(crate) not_idempotent: bool,
+}

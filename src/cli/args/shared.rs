@@ -1,0 +1,76 @@
+//! The heading "Shared state".
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueHint;
+
+use super::os_text;
+use crate::cli::defaults::BREAKER_TRIP;
+use crate::cli::shared::{Budget, budget, failures, name, some_time, trip};
+use crate::cli::values::state;
+
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Shared state")]
+#[group(skip)]
+pub(crate) struct SharedArgs {
+    /// Share a circuit breaker between all runs that give NAME
+    ///
+    /// While the breaker is open, retry runs nothing and exits with 75.
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(crate) breaker: Option<String>,
+
+    /// Failures in a row that open the breaker
+    #[arg(long, value_name = "N", value_parser = failures)]
+    pub(crate) breaker_failures: Option<NonZeroU32>,
+
+    /// How long the breaker stays open before one probe
+    ///
+    /// The time doubles with every failed probe, up to 16 times.
+    #[arg(long, value_name = "DURATION", value_parser = some_time)]
+    pub(crate) breaker_cooldown: Option<Duration>,
+
+    /// Wait for the breaker to close instead of failing fast; needs --deadline
+    #[arg(long)]
+    pub(crate) breaker_wait: bool,
+
+    /// Limit retries over all runs that share NAME, or the breaker's name
+    ///
+    /// RATE is `10/s`, `100/m`, or `20%` of first attempts.
+    #[arg(long, value_name = "[NAME=]RATE", value_parser = budget)]
+    pub(crate) budget: Option<Budget>,
+
+    /// Directory for shared state
+    ///
+    /// The environment variable RETRY_STATE sets it too.
+    #[arg(long, value_name = "DIR", value_parser = os_text(state), value_hint = ValueHint::DirPath)]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Instead of a COMMAND: show all breakers and budgets, or one
+    #[arg(long, value_name = "NAME", value_parser = name, num_args = 0..=1, require_equals = true)]
+    #[expect(clippy::option_option, reason = "clap's type for an option whose value may be left out")]
+    pub(crate) breaker_status: Option<Option<String>>,
+
+    /// Print the output of --breaker-status as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Instead of a COMMAND: close a breaker
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(crate) breaker_reset: Option<String>,
+
+    #[arg(long, value_name = "NAME[=DURATION]", value_parser = trip)]
+    #[arg(help = format!("Instead of a COMMAND: hold a breaker open, for {BREAKER_TRIP} or DURATION"))]
+    pub(crate) breaker_trip: Option<(String, Duration)>,
+}
+
+impl SharedArgs {
+    /// Whether an option is given that takes the place of a COMMAND, or one that belongs to such an option.
+    pub(super) fn replaces_command(&self) -> bool {
+        self.breaker_status.is_some()
+            || self.breaker_reset.is_some()
+            || self.breaker_trip.is_some()
+            || self.json
+    }
+}

@@ -1,0 +1,24 @@
+//! The heading "Streams".
+
+use crate::cli::values::{StdinName, size};
+
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Streams")]
+#[group(skip)]
+pub(crate) struct StreamArgs {
+    /// What every attempt reads from standard input
+    #[arg(long, value_name = "STDIN", value_enum)]
+    pub(crate) stdin: Option<StdinName>,
+
+    /// Maximum input kept for replay, in bytes
+    ///
+    /// A failure after more input than that is not retried.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) stdin_limit: Option<u64>,
+
+    /// Pass on only the stdout of the attempt that succeeds
+    ///
+    /// For a failed attempt, the last 64 KiB go to stderr.
+    #[arg(long)]
+    pub(crate) hold: bool,
+}
