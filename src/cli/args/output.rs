@@ -13,11 +13,10 @@ pub(crate) struct OutputArgs {
     #[arg(long_help = "Print only the final error, and warnings about shared state; -qq prints nothing")]
     pub(crate) quiet: u8,
 
-    /// Also print which rule decided
-    #[arg(short, long, conflicts_with = "quiet")]
-    #[arg(
-        long_help = "Also print which rule decided, which signals were sent, and where shared state is kept"
-    )]
+    /// Also print which rule decided, which signals were sent, and where shared state is kept
+    ///
+    /// The last of --quiet and --verbose counts.
+    #[arg(short, long, overrides_with = "quiet", help = "Also print which rule decided")]
     pub(crate) verbose: bool,
 
     /// Name of the command in messages
