@@ -771,13 +771,16 @@ impl Phrases {
                 )
             }
             Rule::NotInRetryOn => format!("{reason}not in --retry-on; -r {term} retries it"),
-            Rule::Profile { name, reason } => {
-                format!("{reason} is fatal: profile {name}; -r {all} retries it")
+            Rule::Profile { row, reason } => {
+                format!("{reason} is fatal: profile {}; -r {all} retries it", row.name)
             }
-            Rule::Line { name, words } => format!("{words} is fatal: profile {name}; -r {all} retries it"),
-            Rule::Http { status, by } => {
-                let by = by.map_or_else(|| "--headers".to_owned(), |name| format!("profile {name}"));
-                format!("HTTP {status} is fatal: {by}; -r {all} retries it")
+            Rule::Line { row, pattern } => {
+                format!("{} is fatal: profile {}; -r {all} retries it", pattern.words(), row.name)
+            }
+            Rule::Http { status, row } => {
+                let source =
+                    row.map_or_else(|| "--headers".to_owned(), |row| format!("profile {}", row.name));
+                format!("HTTP {status} is fatal: {source}; -r {all} retries it")
             }
             Rule::CannotRun => match outcome {
                 Outcome::Exited(126) => "a command could not run; -r 126 retries it".to_owned(),
@@ -884,13 +887,15 @@ fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
         Rule::Until(text) => format!("--until {}", printable(&shortened(text))),
         Rule::RetryOn(text) => format!("--retry-on {}", printable(&shortened(text))),
         Rule::NotInRetryOn => "not in --retry-on".to_owned(),
-        Rule::Profile { name, .. } => match outcome {
-            Outcome::Exited(status) => format!("profile {name}: {status} is retryable"),
-            _ => format!("profile {name}"),
+        Rule::Profile { row, .. } => match outcome {
+            Outcome::Exited(status) => format!("profile {}: {status} is retryable", row.name),
+            _ => format!("profile {}", row.name),
         },
-        Rule::Line { name, words } => format!("profile {name}: {words} is retryable"),
-        Rule::Http { status, by: Some(name) } => format!("profile {name}: HTTP {status} is retryable"),
-        Rule::Http { status, by: None } => format!("--headers: HTTP {status} is retryable"),
+        Rule::Line { row, pattern } => format!("profile {}: {} is retryable", row.name, pattern.words()),
+        Rule::Http { status, row: Some(row) } => {
+            format!("profile {}: HTTP {status} is retryable", row.name)
+        }
+        Rule::Http { status, row: None } => format!("--headers: HTTP {status} is retryable"),
         Rule::ExitZero => "exit 0".to_owned(),
         Rule::NotYet => "--until did not hold".to_owned(),
         Rule::CannotRun => "could not run".to_owned(),

@@ -94,7 +94,7 @@ impl Rules {
         if attempt.by == By::Check {
             return None;
         }
-        let line = Self::line(attempt, status).map(|(_, _, words)| words);
+        let line = Self::line(attempt, status).map(|(_, _, pattern)| pattern.words());
         line.or_else(|| {
             let listed: Vec<_> = self.profiles.iter().filter_map(|row| row.status(status)).collect();
             // Behind sudo the status may be sudo's own: then no row knows the cause.
@@ -130,13 +130,8 @@ impl Rules {
             // Nothing ran that could have sent it.
             Rule::StartMayPass => true,
             Rule::Http { status: answer, .. } => status(*answer),
-            Rule::Line { name, words } => {
-                !answered && Profile::named(name).is_some_and(|row| row.line_is_unsent(words))
-            }
-            Rule::Profile { name, .. } => {
-                let unsent = Profile::named(name).map(|row| row.unsent).unwrap_or_default();
-                !answered && unsent.contains(&attempt.outcome.status())
-            }
+            Rule::Line { pattern, .. } => !answered && pattern.unsent,
+            Rule::Profile { row, .. } => !answered && row.unsent.contains(&attempt.outcome.status()),
             Rule::LeftAlive
             | Rule::Done
             | Rule::NotDone
@@ -187,14 +182,14 @@ impl Rules {
     /// What the profile says: HTTP status, then lines, then exit status.
     fn profile(&self, attempt: &Attempt, status: u8) -> Option<(Class, Rule)> {
         let response = &attempt.evidence.response;
-        let by = self.profiles.iter().find(|row| row.reads_http()).map(|row| row.name);
-        if (by.is_some() || self.headers)
+        let row = self.profiles.iter().copied().find(|row| row.reads_http());
+        if (row.is_some() || self.headers)
             && let Some((class, status)) = response.class().zip(response.status())
         {
-            return Some((class, Rule::Http { status, by }));
+            return Some((class, Rule::Http { status, row }));
         }
-        if let Some((row, class, words)) = Self::line(attempt, status) {
-            return Some((class, Rule::Line { name: row.name, words }));
+        if let Some((row, class, pattern)) = Self::line(attempt, status) {
+            return Some((class, Rule::Line { row, pattern }));
         }
         // A status that another row calls ambiguous may be that program's own (`sudo curl`), so the status
         // alone proves nothing.
@@ -206,13 +201,13 @@ impl Rules {
         };
         self.profiles.iter().find_map(|row| {
             let (class, reason) = row.status(status).filter(|(class, _)| decides(class))?;
-            Some((class, Rule::Profile { name: row.name, reason }))
+            Some((class, Rule::Profile { row, reason }))
         })
     }
 
     /// What settles a status: a fatal line if there is one, else a retryable one; of several of one class the
     /// first of the table.
-    fn line(attempt: &Attempt, status: u8) -> Option<(&'static Profile, Class, &'static str)> {
+    fn line(attempt: &Attempt, status: u8) -> Option<(&'static Profile, Class, &'static Pattern)> {
         let settles = |pattern: &Pattern| {
             pattern.statuses.is_empty() || pattern.statuses.iter().any(|range| range.contains(&status))
         };
@@ -220,10 +215,10 @@ impl Rules {
         let first = |class| {
             seen.iter().map(|(row, _)| *row).find_map(|row| {
                 row.patterns.iter().find_map(|pattern| match pattern.says {
-                    Says::Class(says, words)
+                    Says::Class(says, _)
                         if says == class && settles(pattern) && seen.contains(&(row, pattern)) =>
                     {
-                        Some((row, class, words))
+                        Some((row, class, pattern))
                     }
                     Says::Class(..) | Says::HttpStatus => None,
                 })

@@ -162,12 +162,6 @@ impl Profile {
         self.http || self.patterns.iter().any(|pattern| pattern.says == Says::HttpStatus)
     }
 
-    /// Whether a line with these telling words proves that nothing was sent.
-    pub(crate) fn line_is_unsent(&self, words: &str) -> bool {
-        let tells = |pattern: &Pattern| matches!(pattern.says, Says::Class(_, said) if said == words);
-        self.patterns.iter().any(|pattern| pattern.unsent && tells(pattern))
-    }
-
     /// Class and reason of a status, where it is documented.
     pub(crate) fn status(&self, status: u8) -> Option<(Class, &'static str)> {
         let row = self.statuses.iter().find(|(range, ..)| range.contains(&status));
@@ -191,6 +185,14 @@ const fn http_status(regex: &'static str) -> Pattern {
 }
 
 impl Pattern {
+    /// The words for a message. A pattern for an HTTP status has none.
+    pub(crate) fn words(&self) -> &'static str {
+        match self.says {
+            Says::Class(_, words) => words,
+            Says::HttpStatus => "",
+        }
+    }
+
     /// The same for these exit statuses only.
     const fn only(self, statuses: &'static [RangeInclusive<u8>]) -> Self {
         Self { statuses, ..self }
@@ -605,7 +607,7 @@ mod tests {
         };
         let reason = match verdict.rule() {
             Rule::Http { status, .. } => format!("HTTP {status}"),
-            Rule::Line { words, .. } => (*words).to_owned(),
+            Rule::Line { pattern, .. } => pattern.words().to_owned(),
             Rule::Profile { reason, .. } => (*reason).to_owned(),
             _ => "default".to_owned(),
         };

@@ -1,5 +1,6 @@
 //! The verdict on an attempt, and the rule that decided.
 
+use super::profile::{Pattern, Profile};
 use crate::policy::outcome::Attempt;
 use crate::policy::signal::Signal;
 
@@ -24,12 +25,12 @@ pub(crate) enum Rule {
     RetryOn(String),
     /// `--retry-on` was given and does not name this failure.
     NotInRetryOn,
-    /// A row of the profile table, by exit status, with the reason that it gives.
-    Profile { name: &'static str, reason: &'static str },
-    /// A row of the profile table, by a line of the output: the telling words.
-    Line { name: &'static str, words: &'static str },
-    /// The status of the last HTTP response; `by` is the row that reads it, if not `--headers`.
-    Http { status: u16, by: Option<&'static str> },
+    /// A row of the profile table, by exit status.
+    Profile { row: &'static Profile, reason: &'static str },
+    /// A row of the profile table, by a line of the output that matched the pattern.
+    Line { row: &'static Profile, pattern: &'static Pattern },
+    /// The status of the last HTTP response. Without a row, `--headers` showed it.
+    Http { status: u16, row: Option<&'static Profile> },
     /// Exit 0.
     ExitZero,
     /// Exit 0, while `--until` waits for something else.

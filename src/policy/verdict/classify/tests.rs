@@ -202,7 +202,7 @@ fn an_http_status_comes_before_lines_and_those_before_the_exit_status() {
     };
     let with =
         |exit, status| Attempt { evidence: Evidence::of_status(status), ..attempt(Outcome::Exited(exit)) };
-    let http = |status, by| Rule::Http { status, by };
+    let http = |status, row: Option<&str>| Rule::Http { status, row: row.and_then(Profile::named) };
     let auto = rules("auto");
     assert_eq!(auto.classify(&with(22, 503)), Verdict::Retryable(http(503, Some("curl"))));
     assert_eq!(auto.classify(&with(22, 404)), Verdict::Fatal(http(404, Some("curl"))));
@@ -288,7 +288,10 @@ fn a_lost_reader_makes_every_failure_fatal_but_leaves_success_alone() {
     let gone = |outcome| Attempt { reader_gone: true, ..attempt(outcome) };
     assert_eq!(
         rules.classify(&gone(Outcome::Exited(1))),
-        Verdict::Fatal(Rule::Profile { name: "curl", reason: "unsupported protocol" })
+        Verdict::Fatal(Rule::Profile {
+            row: Profile::named("curl").unwrap(),
+            reason: "unsupported protocol"
+        })
     );
     assert_eq!(rules.classify(&gone(Outcome::Exited(7))), Verdict::Fatal(Rule::ReaderGone));
     assert_eq!(rules.classify(&gone(Outcome::Signaled(Signal::TERM))), Verdict::Fatal(Rule::ReaderGone));
