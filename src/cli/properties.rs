@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use super::parse::{Parsed, by_whole_definition, parse};
 use super::resolve::resolve;
-use super::shared::{budget, failures, manage, name, some_time, trip};
+use super::shared::manage;
 use super::values::{
-    ValueError, condition, delays, duration, factor, key, label, max_attempts, positive_duration, seed,
-    signal, size,
+    ValueError, budget, check, condition, delays, duration, factor, failures, file, healthy_after, key,
+    label, max_attempts, name, positive_duration, seed, signal, size, state_directory, trip,
 };
 use crate::error::Error;
 use crate::report::text::printable;
@@ -35,9 +35,12 @@ pub(crate) fn values(bytes: &[u8]) {
     refused(name(text));
     refused(budget(text));
     refused(failures(text));
-    refused(some_time(text));
     refused(trip(text));
+    refused(healthy_after(text));
     refused(key(text.into()));
+    refused(check(text.into()));
+    refused(file(text.into()));
+    refused(state_directory(text.into()));
     match duration(text) {
         // A number of seconds is one of milliseconds with that unit.
         Ok(time) if text.bytes().all(|b| b.is_ascii_digit()) && text.len() < 10 => {

@@ -1,7 +1,6 @@
 //! The options of shared state: their values, the rules between them, and what stands instead of a COMMAND.
 
 use std::ffi::CString;
-use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,18 +9,14 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::args::Args;
-use super::values::{self, ValueError, decimal_times, duration, unit_hint};
-use super::{defaults, echo, hints, label};
+use super::values::{self, ValueError, name};
+use super::{defaults, label};
 use crate::error::Error;
 use crate::policy::Limits;
 use crate::policy::admission::Admission;
 use crate::policy::admission::breaker::Settings;
-use crate::policy::admission::budget::Rate;
-use crate::state::place::{self, Place, VARIABLE, is_path, variable};
+use crate::state::place::{self, Place, VARIABLE, variable};
 use crate::state::shared::lease;
-
-/// Longest name, in bytes: a file's name has some more around it.
-const LONGEST: usize = 100;
 
 /// What is done instead of running a command.
 #[derive(Debug)]
@@ -32,152 +27,6 @@ pub(crate) enum Manage {
     Reset(Place),
     /// Holds a breaker open for so long.
     Trip(Place, Duration),
-}
-
-/// Reads the name of a breaker or budget.
-///
-/// # Errors
-/// Where it is empty, too long, or has a slash or control characters and is no path.
-pub(crate) fn name(text: &str) -> Result<String, ValueError> {
-    let hint = "a name is any text of up to 100 bytes without /, or a file's path: /x, ./x, ../x";
-    let wrong = |cause: &str| Err(ValueError::new(cause, hint));
-    if text.is_empty() {
-        return wrong("the name is empty");
-    }
-    if text.chars().any(char::is_control) {
-        return wrong("a name cannot contain control characters");
-    }
-    if is_path(text) {
-        let last = text.rsplit('/').next().unwrap_or_default();
-        return if matches!(last, "" | "." | "..") {
-            wrong("the path names a directory")
-        } else {
-            Ok(text.to_owned())
-        };
-    }
-    if text.contains('/') {
-        return wrong("a name cannot contain /");
-    }
-    if text.len() > LONGEST {
-        return wrong("the name is too long");
-    }
-    Ok(text.to_owned())
-}
-
-/// `--budget`: a rate, under a name of its own or the breaker's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Budget {
-    pub(crate) name: Option<String>,
-    pub(crate) rate: Rate,
-}
-
-/// Reads `10/s`, `100/m`, `20%`, with `NAME=` before it or not.
-///
-/// # Errors
-/// Where name or rate cannot be read.
-pub(crate) fn budget(text: &str) -> Result<Budget, ValueError> {
-    let (named, rate) = match text.rsplit_once('=') {
-        Some((named, rate)) => (Some(name(named)?), rate),
-        None => (None, text),
-    };
-    Ok(Budget { name: named, rate: read_rate(rate)? })
-}
-
-fn read_rate(text: &str) -> Result<Rate, ValueError> {
-    let hint =
-        "a budget is a number of retries per time (10/s, 100/m, 5/30s) or a share of first attempts (20%)";
-    let wrong = |cause: &str| ValueError::new(cause, hint);
-    if let Some(percent) = text.strip_suffix('%') {
-        // One percent is 10,000,000 billionths, as a nanosecond is a billionth of a second.
-        let share =
-            decimal_times(percent.trim_end(), Duration::from_millis(10)).map_err(
-                |_| match hints::with_point(percent) {
-                    Some(text) => {
-                        ValueError::new("not a percentage", format!("a fraction has a point, as in {text}%"))
-                    }
-                    None => wrong("not a percentage"),
-                },
-            )?;
-        return match u64::try_from(share.as_nanos()) {
-            Ok(0) => Err(wrong("a budget of 0 allows no retry: use --max 1 instead")),
-            Ok(billionths) if share <= Duration::from_secs(10) => Ok(Rate::Share { billionths }),
-            Ok(_) | Err(_) => Err(wrong("a percentage cannot be more than 1000%")),
-        };
-    }
-    let (count, period) = text.split_once('/').ok_or_else(|| wrong("not a rate"))?;
-    let digits = count.bytes().all(|b| b.is_ascii_digit());
-    let count = match count.parse::<u32>() {
-        Ok(0) if digits => return Err(wrong("a budget of 0 allows no retry: use --max 1 instead")),
-        Ok(count) if digits => count,
-        Ok(_) | Err(_) => return Err(wrong("not a rate")),
-    };
-    // `/s` is `/1s`.
-    let period = match period.bytes().next() {
-        Some(b'0'..=b'9' | b'.') => period.to_owned(),
-        Some(_) => format!("1{period}"),
-        None => return Err(wrong("not a rate")),
-    };
-    match duration(&period) {
-        Ok(period) if period >= Duration::from_millis(1) => Ok(Rate::Times { count, period }),
-        Ok(_) => Err(wrong("the time of a rate must be at least 1ms")),
-        Err(_) => {
-            let hint = unit_hint(&period).unwrap_or_else(|| hint.to_owned());
-            Err(ValueError::new("not a rate", hint))
-        }
-    }
-}
-
-/// Reads a number of failures.
-///
-/// # Errors
-/// Anything but a number from 1 to 4294967295.
-pub(crate) fn failures(text: &str) -> Result<NonZeroU32, ValueError> {
-    let hint = "write how many failures in a row open the breaker; with 1, the first one does";
-    match text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten() {
-        Some(failures) => Ok(failures),
-        None => Err(ValueError::new("not a number of failures", hint)),
-    }
-}
-
-/// Reads a duration that is more than nothing.
-///
-/// # Errors
-/// As [`duration`], and zero.
-pub(crate) fn some_time(text: &str) -> Result<Duration, ValueError> {
-    match duration(text)? {
-        Duration::ZERO => {
-            Err(ValueError::new("the duration must be more than 0", "write a duration such as 30s or 5m"))
-        }
-        time => Ok(time),
-    }
-}
-
-/// Reads `NAME` or `NAME=DURATION`.
-///
-/// # Errors
-/// Where name or duration cannot be read.
-pub(crate) fn trip(text: &str) -> Result<(String, Duration), ValueError> {
-    match text.rsplit_once('=') {
-        Some((named, time)) => {
-            // A text that begins like a number was meant for a time, and any other may belong to the name.
-            let numeric =
-                time.trim_start_matches([' ', '-', '+', '.']).starts_with(|c: char| c.is_ascii_digit());
-            let time = some_time(time).map_err(|error| match numeric {
-                true => error,
-                false => ValueError {
-                    hint: match echo::shown("--breaker-trip", text) {
-                        Some(text) if text.len() < echo::LONGEST && !text.starts_with('\'') => {
-                            format!("the text after the last = is a duration, as in {named}=2h or {text}=2h")
-                        }
-                        Some(_) | None => "the text after the last = is a duration, as in NAME=2h".to_owned(),
-                    },
-                    ..error
-                },
-            });
-            Ok((name(named)?, time?))
-        }
-        None => Ok((name(text)?, defaults::BREAKER_TRIP.duration())),
-    }
 }
 
 /// What a run shares, and where.
@@ -271,7 +120,7 @@ pub(crate) fn sharing(
 fn directory(args: &Args, environment: &[CString]) -> Result<PathBuf, Error> {
     if args.shared.state.is_none()
         && let Some(named) = variable(VARIABLE, environment)
-        && let Err(ValueError { cause, hint, .. }) = values::state(named.into())
+        && let Err(ValueError { cause, hint, .. }) = values::state_directory(named.into())
     {
         return Err(Error::usage(format!("the variable {VARIABLE}: {cause}"), hint));
     }
@@ -346,89 +195,5 @@ pub(crate) fn stands_alone(matches: &ArgMatches) -> Result<(), Error> {
             "leave it out: no command is run",
         )),
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn names_are_text_or_a_path() {
-        for text in ["payments", "a b", "é", "a=b", "..", ".x", "/x", "./x", "../x/y", &"x".repeat(100)] {
-            assert_eq!(name(text).as_deref(), Ok(text));
-        }
-        for text in ["", "a/b", "x/", "/", "./", "../..", "/x/.", "a\nb", "\u{85}", &"x".repeat(101)] {
-            assert!(name(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn budgets_are_rates_with_or_without_a_name() {
-        let times = |count, secs| Rate::Times { count, period: Duration::from_secs(secs) };
-        let share = |billionths| Rate::Share { billionths };
-        for (text, named, rate) in [
-            ("10/s", None, times(10, 1)),
-            ("100/m", None, times(100, 60)),
-            ("payments=100/h", Some("payments"), times(100, 3600)),
-            ("5/30s", None, times(5, 30)),
-            ("5/30", None, times(5, 30)),
-            ("20%", None, share(200_000_000)),
-            ("a=b=0.5%", Some("a=b"), share(5_000_000)),
-            ("1000%", None, share(10_000_000_000)),
-        ] {
-            let budget = budget(text).unwrap();
-            assert_eq!((budget.name.as_deref(), budget.rate), (named, rate), "{text}");
-        }
-        for text in [
-            "",
-            "10",
-            "/s",
-            "10/",
-            "0/s",
-            "0%",
-            "-1%",
-            "-1/s",
-            "+1/s",
-            "1001%",
-            "x%",
-            "10/x",
-            "10/0",
-            "=20%",
-            "a/b=20%",
-            "1e3/s",
-            "4294967296/s",
-            "NaN%",
-            "20 percent",
-        ] {
-            assert!(budget(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_trip_has_its_time_behind_the_last_equals_sign() {
-        assert_eq!(trip("payments"), Ok(("payments".into(), defaults::BREAKER_TRIP.duration())));
-        assert_eq!(trip("payments=2h"), Ok(("payments".into(), Duration::from_hours(2))));
-        assert_eq!(trip("a=b=5"), Ok(("a=b".into(), Duration::from_secs(5))));
-        for text in ["", "=2h", "payments=", "payments=0", "payments=soon"] {
-            assert!(trip(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn failures_are_counted_from_one() {
-        assert_eq!(failures("1").map(NonZeroU32::get), Ok(1));
-        for text in ["", "0", "-1", "+1", "1.5", "4294967296", "five"] {
-            assert!(failures(text).is_err(), "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_panics(text in "\\PC*") {
-            let _ = (name(&text), budget(&text), trip(&text), failures(&text));
-        }
     }
 }

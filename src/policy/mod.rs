@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod admission;
+pub(crate) mod decimal;
 pub(crate) mod delay;
 pub(crate) mod expand;
 pub(crate) mod finish;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::values::{
-    BackoffName, Delays, JitterName, Span, delays, duration, factor, positive_span, seed, span,
+    BackoffName, Delays, JitterName, Span, delays, duration, factor, healthy_after, seed, span,
 };
 
 #[derive(Debug, Default, clap::Args)]
@@ -44,7 +44,7 @@ pub(crate) struct DelayArgs {
     pub(crate) splay: Option<Span>,
 
     /// Reset attempts and backoff after an attempt that ran this long
-    #[arg(long, value_name = "DURATION", value_parser = positive_span)]
+    #[arg(long, value_name = "DURATION", value_parser = healthy_after)]
     pub(crate) healthy_after: Option<Span>,
 
     /// Seed of the jitter: the same options and seed give the same delays

@@ -8,8 +8,7 @@ use clap::ValueHint;
 
 use super::os_text;
 use crate::cli::defaults::BREAKER_TRIP;
-use crate::cli::shared::{Budget, budget, failures, name, some_time, trip};
-use crate::cli::values::state;
+use crate::cli::values::{Budget, budget, failures, name, positive_duration, state_directory, trip};
 
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Shared state")]
@@ -28,7 +27,7 @@ pub(crate) struct SharedArgs {
     /// How long the breaker stays open before one probe
     ///
     /// The time doubles with every failed probe, up to 16 times.
-    #[arg(long, value_name = "DURATION", value_parser = some_time)]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub(crate) breaker_cooldown: Option<Duration>,
 
     /// Wait for the breaker to close instead of failing fast; needs --deadline
@@ -44,7 +43,7 @@ pub(crate) struct SharedArgs {
     /// Directory for shared state
     ///
     /// The environment variable RETRY_STATE sets it too.
-    #[arg(long, value_name = "DIR", value_parser = os_text(state), value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_parser = os_text(state_directory), value_hint = ValueHint::DirPath)]
     pub(crate) state: Option<PathBuf>,
 
     /// Instead of a COMMAND: show all breakers and budgets, or one

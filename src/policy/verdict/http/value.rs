@@ -5,6 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::policy::decimal::Decimal;
+
 /// The units of numbers.
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
@@ -27,31 +29,10 @@ pub(crate) struct RateLimit {
     pub(crate) wait: Option<Duration>,
 }
 
-/// `120` or `1.5`, in this unit: RFC 9110 §10.2.3 has digits only, some servers send a fraction. No sign,
-/// no exponent, no other base.
+/// `120` or `1.5`, in this unit. RFC 9110 §10.2.3 has digits only; some servers send a fraction.
 pub(crate) fn number(text: &[u8], unit: Duration) -> Option<Duration> {
-    let digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let point = text.iter().position(|b| *b == b'.');
-    let (whole, fraction) = point.map_or((text, &b"0"[..]), |at| (&text[..at], &text[at + 1..]));
-    if !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    let digit = |byte: &u8| u128::from(byte - b'0');
-    let whole = whole.iter().fold(0u128, |n, b| n.saturating_mul(10).saturating_add(digit(b)));
-    let mut nanos = whole.saturating_mul(unit.as_nanos());
-    let mut place = unit.as_nanos();
-    for byte in fraction {
-        place /= 10;
-        if place == 0 {
-            break;
-        }
-        nanos = nanos.saturating_add(place * digit(byte));
-    }
-    let second = SECOND.as_nanos();
-    let (Ok(seconds), Ok(nanos)) = (u64::try_from(nanos / second), u32::try_from(nanos % second)) else {
-        return Some(Duration::MAX);
-    };
-    Some(Duration::new(seconds, nanos))
+    let number = Decimal::parse(text).filter(|number| number.is_complete())?;
+    Some(number.duration(unit).unwrap_or(Duration::MAX))
 }
 
 /// An HTTP-date in any of its three forms (RFC 9110 §5.6.7) and in any case, as time since the Unix epoch.

@@ -1,0 +1,56 @@
+//! Options with a few named values. Help shows the comment on each value.
+
+use clap::ValueEnum;
+
+use crate::policy::delay::jitter::Jitter;
+
+/// Values of `--stdin`: the input of every attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StdinName {
+    /// the same input, from its beginning
+    Replay,
+    /// whatever the attempt before left unread
+    Inherit,
+    /// nothing
+    Null,
+}
+
+/// Values of `--jitter`: how the delay is randomized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JitterName {
+    /// random between 0 and the delay
+    Full,
+    /// random between half the delay and the delay
+    Equal,
+    /// random between the first delay and 3 times the last
+    Decorrelated,
+    /// random between the delay and twice the delay
+    Additive,
+    /// the delay, not randomized
+    None,
+}
+
+impl From<JitterName> for Jitter {
+    fn from(name: JitterName) -> Self {
+        match name {
+            JitterName::Full => Self::Full,
+            JitterName::Equal => Self::Equal,
+            JitterName::Decorrelated => Self::Decorrelated,
+            JitterName::Additive => Self::Additive,
+            JitterName::None => Self::None,
+        }
+    }
+}
+
+/// Values of `--backoff`: how the delay grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackoffName {
+    /// multiplied by --factor for every retry
+    Exponential,
+    /// once, twice, three times the delay
+    Linear,
+    /// 1, 1, 2, 3, 5 times the delay
+    Fibonacci,
+    /// always the delay
+    Constant,
+}

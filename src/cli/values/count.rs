@@ -1,0 +1,63 @@
+//! Counts of attempts and of failures.
+
+use std::num::NonZeroU32;
+
+use super::ValueError;
+
+/// `--max`: a number, or no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MaxAttempts(pub(crate) Option<NonZeroU32>);
+
+/// Reads a number of attempts from 1 to 4294967295, or `unlimited`.
+pub(crate) fn max_attempts(text: &str) -> Result<MaxAttempts, ValueError> {
+    let hint = "write a number that includes the first attempt (1 runs the command once), or unlimited";
+    let error = |cause| Err(ValueError::new(cause, hint));
+    if text.eq_ignore_ascii_case("unlimited") {
+        return Ok(MaxAttempts(None));
+    }
+    if text.is_empty() || !is_digits(text) {
+        return error("not a number of attempts");
+    }
+    if text.bytes().all(|b| b == b'0') {
+        return error("0 attempts would run nothing");
+    }
+    match text.parse() {
+        Ok(number) => Ok(MaxAttempts(Some(number))),
+        Err(_) => error("the number is too large"),
+    }
+}
+
+/// Reads a number of failures from 1 to 4294967295.
+pub(crate) fn failures(text: &str) -> Result<NonZeroU32, ValueError> {
+    let hint = "write how many failures in a row open the breaker; with 1, the first one does";
+    let number = if is_digits(text) { text.parse().ok() } else { None };
+    number.ok_or_else(|| ValueError::new("not a number of failures", hint))
+}
+
+/// `parse` would take a sign too.
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_counted_from_one() {
+        assert_eq!(max_attempts("5"), Ok(MaxAttempts(NonZeroU32::new(5))));
+        assert_eq!(max_attempts("unlimited"), Ok(MaxAttempts(None)));
+        assert_eq!(max_attempts("4294967295"), Ok(MaxAttempts(NonZeroU32::new(u32::MAX))));
+        for text in ["0", "00", "", "-1", "4294967296", "1.5", "many", "+3", "NaN"] {
+            assert!(max_attempts(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn failures_are_counted_from_one() {
+        assert_eq!(failures("1").map(NonZeroU32::get), Ok(1));
+        for text in ["", "0", "-1", "+1", "1.5", "4294967296", "five"] {
+            assert!(failures(text).is_err(), "{text}");
+        }
+    }
+}
