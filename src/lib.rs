@@ -48,6 +48,7 @@ use crate::error::Error;
 use crate::exit::{Exit, FAILED};
 use crate::policy::finish::Finish;
 use crate::policy::outcome::{NotStarted, Outcome};
+use crate::policy::stream::Stream;
 use crate::process::attempt::{Between, Supervisor};
 use crate::process::signal::StartMask;
 use crate::report::text::printable;
@@ -56,7 +57,7 @@ use crate::state::shared::Shared;
 use crate::streams::headers::HeadersFile;
 use crate::streams::messages::Messages;
 use crate::streams::plan::can_hold;
-use crate::streams::sink::Stream;
+use crate::streams::standard::Standard as _;
 
 #[doc(hidden)]
 pub use crate::cli::reference;

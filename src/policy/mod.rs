@@ -13,6 +13,7 @@ pub(crate) mod finish;
 pub(crate) mod outcome;
 pub(crate) mod signal;
 pub(crate) mod step;
+pub(crate) mod stream;
 pub(crate) mod verdict;
 
 use std::time::Duration;

@@ -20,11 +20,12 @@ use crate::clock::{now, wall};
 use crate::error::{Doing as _, Error};
 use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
 use crate::policy::signal::Signal;
+use crate::policy::stream::Stream;
 use crate::policy::verdict::evidence::{Scanner, Wanted};
 use crate::streams::headers::{HeadersFile, Mark};
 use crate::streams::hold::HeldBack;
 use crate::streams::matcher::{Matched, Matcher};
-use crate::streams::sink::Stream;
+use crate::streams::standard::Standard as _;
 use crate::streams::stdin::{Input, Stdin, null};
 use crate::streams::watch::{Ends, Watch};
 

@@ -10,7 +10,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, tcgetpgrp, tcsetpgrp};
 
 use super::signal::send;
-use crate::streams::sink::Stream;
+use crate::policy::stream::Stream;
+use crate::streams::standard::{self, Standard as _};
 
 /// Which process group the command runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +58,13 @@ impl Terminal {
     /// The terminal as it is now, if a standard stream is it and this group is in its foreground.
     pub(crate) fn held() -> Option<Self> {
         let own = getpgrp();
-        let streams = [Stream::Stderr, Stream::Stdin, Stream::Stdout].map(Stream::fd);
+        let streams = [Stream::Stderr.fd(), standard::input(), Stream::Stdout.fd()];
         streams.into_iter().find(|fd| tcgetpgrp(fd) == Ok(own)).map(Self)
     }
 
     /// The process group in the foreground of the terminal that a standard stream is.
     pub(crate) fn foreground() -> Option<i32> {
-        let streams = [Stream::Stderr, Stream::Stdin, Stream::Stdout].map(Stream::fd);
+        let streams = [Stream::Stderr.fd(), standard::input(), Stream::Stdout.fd()];
         streams.into_iter().find_map(|fd| tcgetpgrp(fd).ok()).map(Pid::as_raw)
     }
 

@@ -10,9 +10,9 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use crate::clock::now;
 use crate::error::{Doing as _, Error};
+use crate::policy::stream::Stream;
 use crate::streams::descriptor::above_standard;
 use crate::streams::messages::Messages;
-use crate::streams::sink::Stream;
 use crate::streams::stdin::Input;
 use crate::streams::watch::Watch;
 

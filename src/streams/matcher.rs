@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use nix::sys::signal::SigSet;
 
-use crate::policy::verdict::evidence::{Carries, Scanner};
+use crate::policy::stream::Streams;
+use crate::policy::verdict::evidence::Scanner;
 
 /// How much of an attempt's output is matched without a thread at most, in bytes.
 const HERE: usize = 64 * 1024;
@@ -87,7 +88,7 @@ struct Beside {
 }
 
 /// The first so many bytes of a buffer.
-type Part = (Carries, Vec<u8>, usize);
+type Part = (Streams, Vec<u8>, usize);
 
 impl Matcher {
     /// `merged` tells that stderr carries stdout's bytes too.
@@ -108,7 +109,7 @@ impl Matcher {
     }
 
     /// Takes the next bytes of a stream: the first `length` of `part`, which may be another buffer afterwards.
-    pub(crate) fn push(&mut self, carries: Carries, part: &mut Vec<u8>, length: usize) {
+    pub(crate) fn push(&mut self, carries: Streams, part: &mut Vec<u8>, length: usize) {
         if length > self.left {
             self.move_aside();
         }
@@ -213,7 +214,7 @@ impl Beside {
         }
     }
 
-    fn push(&mut self, carries: Carries, part: &mut Vec<u8>, length: usize) {
+    fn push(&mut self, carries: Streams, part: &mut Vec<u8>, length: usize) {
         self.collect();
         if let Some(to) = &self.to {
             let bytes = match part.get(..length) {

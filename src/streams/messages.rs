@@ -8,7 +8,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::sink::{ATOMIC, Sink, Stream};
+use super::sink::{ATOMIC, Sink};
+use crate::policy::stream::Stream;
 
 /// How much waits until further lines are dropped, in bytes; and as much again of the command's output.
 const MOST: usize = 64 * 1024;

@@ -16,5 +16,6 @@ pub(crate) mod sink;
 pub(crate) mod source;
 pub(crate) mod splice;
 pub(crate) mod spool;
+pub(crate) mod standard;
 pub(crate) mod stdin;
 pub(crate) mod watch;

@@ -8,7 +8,8 @@ use nix::unistd::read;
 use super::hold::Hold;
 use super::matcher::Matcher;
 use super::plan::Planned;
-use super::sink::{Sink, Stream};
+use super::sink::Sink;
+use crate::policy::stream::Stream;
 
 /// How much is read at a time, in bytes.
 const PART: usize = 64 * 1024;

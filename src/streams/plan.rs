@@ -11,8 +11,9 @@ use nix::unistd::{Whence, isatty, lseek, pipe2};
 
 use super::descriptor::lift;
 use super::pseudoterminal;
-use super::sink::Stream;
-use crate::policy::verdict::evidence::{Carries, Need, Wanted};
+use super::standard::Standard as _;
+use crate::policy::stream::{Stream, Streams};
+use crate::policy::verdict::evidence::{Need, Wanted};
 
 /// What a pipe holds (pipe(7)), in bytes, if the system does not tell.
 const PIPE: usize = 64 * 1024;
@@ -20,7 +21,7 @@ const PIPE: usize = 64 * 1024;
 /// A descriptor that the command gets in place of retry's own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Planned {
-    pub(crate) carries: Carries,
+    pub(crate) carries: Streams,
     /// Where what it writes goes.
     pub(crate) to: Stream,
     pub(crate) terminal: bool,
@@ -43,7 +44,7 @@ pub(crate) fn can_hold() -> bool {
 /// Which streams are watched, and how: each by itself, or both as one where they are the same file, so that
 /// they keep their order.
 pub(crate) fn plan(wanted: &Wanted, hold: bool) -> Vec<Planned> {
-    if (wanted.stdout, wanted.stderr, hold) == (Need::None, Need::None, false) {
+    if (wanted.needs.stdout, wanted.needs.stderr, hold) == (Need::None, Need::None, false) {
         return Vec::new();
     }
     let (out, err) = (identity(Stream::Stdout), identity(Stream::Stderr));
@@ -54,7 +55,8 @@ pub(crate) fn plan(wanted: &Wanted, hold: bool) -> Vec<Planned> {
         Need::Profile => takes_a_stream(stream) && (wanted.reach.terminal || !terminal(stream)),
         Need::Condition => takes_a_stream(stream),
     };
-    let (stdout, stderr) = (needed(Stream::Stdout, wanted.stdout), needed(Stream::Stderr, wanted.stderr));
+    let (stdout, stderr) =
+        (needed(Stream::Stdout, wanted.needs.stdout), needed(Stream::Stderr, wanted.needs.stderr));
     let planned = |carries, to, need| Planned {
         carries,
         to,
@@ -68,25 +70,26 @@ pub(crate) fn plan(wanted: &Wanted, hold: bool) -> Vec<Planned> {
             terminal: false,
             required: true,
             held: true,
-            ..planned(Carries::Stdout, Stream::Stdout, Need::None)
+            ..planned(Streams::Stdout, Stream::Stdout, Need::None)
         };
-        let stderr = stderr.then(|| planned(Carries::Stderr, Stream::Stderr, wanted.stderr));
+        let stderr = stderr.then(|| planned(Streams::Stderr, Stream::Stderr, wanted.needs.stderr));
         return std::iter::once(stdout).chain(stderr).collect();
     }
     // Of a terminal only what is needed is taken, also where the order suffers.
     let same = out == err && out.is_some() && is_writable(Stream::Stdout) && is_writable(Stream::Stderr);
     let same = same && write_at_one_place();
     if same && (if terminal(Stream::Stdout) { stdout && stderr } else { stdout || stderr }) {
-        let need = if wanted.stdout == Need::Condition { wanted.stdout } else { wanted.stderr };
+        let need =
+            if wanted.needs.stdout == Need::Condition { wanted.needs.stdout } else { wanted.needs.stderr };
         // The bytes are stdout's too, so they go there, whichever stream a rule needs: stdout must be whole.
-        return vec![planned(Carries::Both, Stream::Stdout, need)];
+        return vec![planned(Streams::Both, Stream::Stdout, need)];
     }
     let mut plan = Vec::new();
     if stdout {
-        plan.push(planned(Carries::Stdout, Stream::Stdout, wanted.stdout));
+        plan.push(planned(Streams::Stdout, Stream::Stdout, wanted.needs.stdout));
     }
     if stderr {
-        plan.push(planned(Carries::Stderr, Stream::Stderr, wanted.stderr));
+        plan.push(planned(Streams::Stderr, Stream::Stderr, wanted.needs.stderr));
     }
     plan
 }

@@ -9,7 +9,8 @@ use nix::sys::termios::{LocalFlags, OutputFlags, tcgetattr};
 use nix::unistd::ttyname;
 
 use super::descriptor::lift;
-use super::sink::Stream;
+use super::standard::Standard as _;
+use crate::policy::stream::Stream;
 
 /// What one holds at most, in bytes: its line discipline's 4 KiB, and 64 KiB before that (the limit of the
 /// kernel's tty buffers), twice for safety.

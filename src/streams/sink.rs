@@ -9,7 +9,6 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -23,34 +22,14 @@ use super::alarm::interrupted;
 use super::descriptor::lift;
 use super::line::Line;
 use super::splice::Splice;
+use super::standard::Standard as _;
+use crate::policy::stream::Stream;
 
 /// What a pipe takes whole once poll(2) has said that there is room (PIPE_BUF, pipe(7)).
 pub(crate) const ATOMIC: usize = 4096;
 
 /// How long a write that may block takes at most.
 const SOON: Duration = Duration::from_millis(20);
-
-/// A standard stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stream {
-    Stdin,
-    Stdout,
-    Stderr,
-}
-
-impl Stream {
-    /// Its descriptor; where it is closed, using it gives EBADF, and that is all.
-    pub(crate) fn fd(self) -> BorrowedFd<'static> {
-        static STDIN: LazyLock<std::io::Stdin> = LazyLock::new(std::io::stdin);
-        static STDOUT: LazyLock<std::io::Stdout> = LazyLock::new(std::io::stdout);
-        static STDERR: LazyLock<std::io::Stderr> = LazyLock::new(std::io::stderr);
-        match self {
-            Self::Stdin => STDIN.as_fd(),
-            Self::Stdout => STDOUT.as_fd(),
-            Self::Stderr => STDERR.as_fd(),
-        }
-    }
-}
 
 /// The way to a stream, found at the first write.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use nix::unistd::{pipe2, read, write};
 
 use super::alarm::interrupted;
 use super::descriptor::{above_standard, lift};
-use super::sink::Stream;
+use super::standard;
 
 /// How much is moved at a time: what a pipe holds (pipe(7)), in bytes.
 pub(crate) const PART: usize = 64 * 1024;
@@ -62,7 +62,7 @@ impl Source {
 
     /// What tells by POLLIN that there is something to give.
     pub(crate) fn fd() -> BorrowedFd<'static> {
-        Stream::Stdin.fd()
+        standard::input()
     }
 
     /// Whether something has come, or the end.

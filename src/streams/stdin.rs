@@ -17,10 +17,11 @@ use nix::unistd::{Whence, lseek};
 
 use super::descriptor::lift;
 use super::feed::Feed;
-use super::sink::Stream;
 use super::source::Source;
+use super::standard::{self, Standard as _};
 use crate::error::{Doing as _, Error};
 use crate::policy::outcome::Unkept;
+use crate::policy::stream::Stream;
 
 /// What attempts read (`--stdin`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +170,7 @@ pub(crate) fn null(mode: OFlag) -> nix::Result<OwnedFd> {
 
 impl Kind {
     fn find(limit: u64) -> Self {
-        let fd = Stream::Stdin.fd();
+        let fd = standard::input();
         let Ok(stat) = fstat(fd) else { return Self::Inherited };
         let flags = fcntl(fd, FcntlArg::F_GETFL).map_or(OFlag::O_PATH, OFlag::from_bits_retain);
         if flags.contains(OFlag::O_PATH) || flags & OFlag::O_ACCMODE == OFlag::O_WRONLY {
@@ -228,14 +229,14 @@ impl Seekable {
             return Ok(Some(theirs));
         }
         if now != self.start {
-            lseek(Stream::Stdin.fd(), self.start, Whence::SeekSet)?;
+            lseek(standard::input(), self.start, Whence::SeekSet)?;
         }
         Ok(None)
     }
 
     /// The shared offset. Notes whether somebody else has read since retry left it.
     fn look(&mut self) -> nix::Result<i64> {
-        let now = lseek(Stream::Stdin.fd(), 0, Whence::SeekCur)?;
+        let now = lseek(standard::input(), 0, Whence::SeekCur)?;
         if now != self.left_at {
             self.others = self.others.max(Some(now));
             self.left_at = now;
@@ -246,7 +247,7 @@ impl Seekable {
     /// The attempt is over. If it had the shared description, nobody can tell its reading from others'.
     fn attempt_over(&mut self) {
         if self.own.is_none()
-            && let Ok(now) = lseek(Stream::Stdin.fd(), 0, Whence::SeekCur)
+            && let Ok(now) = lseek(standard::input(), 0, Whence::SeekCur)
         {
             self.left_at = now;
         }
@@ -264,7 +265,7 @@ impl Seekable {
         if to != now {
             // A relative step is atomic: if somebody reads at this very moment, it still goes no way back.
             // If the offset cannot be set, there is nothing to do about it.
-            let _ = lseek(Stream::Stdin.fd(), to.saturating_sub(now), Whence::SeekCur);
+            let _ = lseek(standard::input(), to.saturating_sub(now), Whence::SeekCur);
         }
     }
 
@@ -272,7 +273,7 @@ impl Seekable {
     fn reopen(&self) -> nix::Result<(OwnedFd, OwnedFd)> {
         let kept = OFlag::O_ACCMODE | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_DIRECT;
         let flags = (self.flags & kept) | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-        let path = format!("/proc/self/fd/{}", Stream::Stdin.fd().as_raw_fd());
+        let path = format!("/proc/self/fd/{}", standard::input().as_raw_fd());
         let theirs = lift(open(path.as_str(), flags, Mode::empty())?)?;
         lseek(&theirs, self.start, Whence::SeekSet)?;
         let ours = theirs

@@ -21,16 +21,18 @@ use super::matcher::Matcher;
 use super::passage::{Goal, Of, Passage};
 use super::plan::{Planned, identity, plan};
 use super::pseudoterminal::{set_size, size};
-use super::sink::{Sink, Stream};
+use super::sink::Sink;
 use super::spool::NotKept;
+use super::standard::Standard as _;
 use crate::error::{Doing as _, Error};
-use crate::policy::verdict::evidence::{Carries, Wanted};
+use crate::policy::stream::{PerStream, Stream, Streams};
+use crate::policy::verdict::evidence::Wanted;
 
 /// The streams that are watched, over all attempts.
 #[derive(Debug)]
 pub(crate) struct Watch {
     plan: Vec<Planned>,
-    sinks: [Sink; 2],
+    sinks: PerStream<Sink>,
     sources: Vec<Passage>,
     part: Vec<u8>,
     /// What the attempt has written to stdout, where that is held.
@@ -57,14 +59,6 @@ pub(crate) struct Interest<'a> {
     pub(crate) sink: Option<Stream>,
 }
 
-/// Where a stream stands in a pair.
-fn place(stream: Stream) -> usize {
-    match stream {
-        Stream::Stdin | Stream::Stdout => 0,
-        Stream::Stderr => 1,
-    }
-}
-
 impl Watch {
     /// Sees which streams there are to watch; with `hold` stdout is held.
     pub(crate) fn new(wanted: &Wanted, hold: bool) -> Self {
@@ -74,7 +68,7 @@ impl Watch {
             unfinished: None,
             hold: plan.iter().any(|planned| planned.held).then(Hold::default),
             plan,
-            sinks: [Sink::new(Stream::Stdout), Sink::new(Stream::Stderr)],
+            sinks: PerStream::each(Sink::new),
             sources: Vec::new(),
             part: Vec::new(),
             failed: None,
@@ -84,7 +78,7 @@ impl Watch {
 
     /// Whether stderr carries stdout's bytes too.
     pub(crate) fn merged(&self) -> bool {
-        self.plan.iter().any(|planned| planned.carries == Carries::Both)
+        self.plan.iter().any(|planned| planned.carries == Streams::Both)
     }
 
     /// Opens the streams that the command of the next attempt writes to: those that are required, or those that
@@ -116,7 +110,7 @@ impl Watch {
 
     /// Closes a descriptor that passing on can do without. Tells whether there was one.
     pub(crate) fn spare_descriptor(&mut self) -> bool {
-        self.sinks.iter_mut().any(Sink::spare_descriptor)
+        self.sinks.iter_mut().any(|(_, sink)| sink.spare_descriptor())
     }
 
     fn open_one(&mut self, planned: Planned) -> nix::Result<(OwnedFd, &'static [i32])> {
@@ -150,9 +144,9 @@ impl Watch {
             waits_for_matcher: false,
         });
         let targets: &'static [i32] = match planned.carries {
-            Carries::Stdout => &[1],
-            Carries::Stderr => &[2],
-            Carries::Both => &[1, 2],
+            Streams::Stdout => &[1],
+            Streams::Stderr => &[2],
+            Streams::Both => &[1, 2],
         };
         Ok((theirs, targets))
     }
@@ -164,10 +158,10 @@ impl Watch {
         if self.sources.is_empty() && !left {
             return all;
         }
-        let mut full = [left, false];
-        let mut used = [left, false];
+        let mut full = PerStream { stdout: left, stderr: false };
+        let mut used = full;
         for source in &self.sources {
-            let to = place(source.planned.to);
+            let to = source.planned.to;
             used[to] = true;
             full[to] |= !source.pending.is_empty();
             // What stands behind bytes that wait is not read either.
@@ -175,10 +169,9 @@ impl Watch {
                 all.push(Interest { fd: source.fd.as_fd(), flags: PollFlags::POLLIN, sink: None });
             }
         }
-        for (i, sink) in self.sinks.iter_mut().enumerate().filter(|(i, _)| used[*i]) {
+        for (stream, sink) in self.sinks.iter_mut().filter(|(stream, _)| used[*stream]) {
             // Without a flag for what is not wanted, poll still tells that the reader has gone.
-            let flags = if full[i] { PollFlags::POLLOUT } else { PollFlags::empty() };
-            let stream = if i == 0 { Stream::Stdout } else { Stream::Stderr };
+            let flags = if full[stream] { PollFlags::POLLOUT } else { PollFlags::empty() };
             all.push(Interest { fd: sink.fd(), flags, sink: Some(stream) });
         }
         all
@@ -196,10 +189,10 @@ impl Watch {
         if sources.is_empty() && hold.is_none() {
             return;
         }
-        let mut lost = [false; 2];
-        let mut blocked = [false; 2];
+        let mut lost = PerStream::default();
+        let mut blocked = PerStream::default();
         for source in sources.iter_mut() {
-            let to = place(source.planned.to);
+            let to = source.planned.to;
             if blocked[to] {
                 // What was written first goes first.
                 continue;
@@ -227,18 +220,16 @@ impl Watch {
         if let Some(hold) = hold
             && !(waiting && *same)
         {
-            match hold.pass(&mut sinks[0]) {
+            match hold.pass(&mut sinks.stdout) {
                 Ok(()) => {}
                 Err(Errno::EPIPE | Errno::ECONNRESET) => hold.reader_gone(),
                 Err(errno) => drop(failed.get_or_insert(errno)),
             }
             if *same {
-                *unfinished = sinks[0].take_unfinished().or(*unfinished);
+                *unfinished = sinks.stdout.take_unfinished().or(*unfinished);
             }
         }
-        sources.retain(|source| {
-            !lost[place(source.planned.to)] && (!source.ended || !source.pending.is_empty())
-        });
+        sources.retain(|source| !lost[source.planned.to] && (!source.ended || !source.pending.is_empty()));
     }
 
     /// Gives up what commands have written and nobody has read, and tells of it.
@@ -269,7 +260,7 @@ impl Watch {
     /// Whether bytes wait that must reach stderr before anything else does.
     pub(crate) fn holds_stderr(&self) -> bool {
         let to_stderr =
-            |source: &Passage| source.planned.to == Stream::Stderr || source.planned.carries == Carries::Both;
+            |source: &Passage| source.planned.to == Stream::Stderr || source.planned.carries == Streams::Both;
         self.sources.iter().any(|source| to_stderr(source) && !source.pending.is_empty())
     }
 
@@ -391,6 +382,5 @@ impl Watch {
 
 /// That this stream was not read to the end.
 fn unread(stream: Stream) -> Error {
-    let stream = if stream == Stream::Stderr { "stderr" } else { "stdout" };
-    Error::Unread { stream }
+    Error::Unread { stream: stream.name() }
 }

@@ -6,9 +6,10 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::text::{PatternError, Streams, Text};
+use super::text::{PatternError, Text};
 use crate::policy::outcome::{Attempt, Outcome};
 use crate::policy::signal::Signal;
+use crate::policy::stream::Streams;
 
 /// One list of terms, as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +125,7 @@ fn text_term(text: &str) -> Option<(Streams, &str)> {
     let streams = match stream.to_ascii_lowercase().as_str() {
         "stdout" => Streams::Stdout,
         "stderr" => Streams::Stderr,
-        "output" => Streams::Output,
+        "output" => Streams::Both,
         _ => return None,
     };
     Some((streams, pattern))
@@ -304,7 +305,7 @@ mod tests {
         let text = condition.text().unwrap();
         assert!(text.is_match(b"aa,b", 0..4) && !text.is_match(b"aab", 0..3));
         assert_eq!(text.streams, Streams::Stdout);
-        assert_eq!(Condition::parse("Output~x").unwrap().text().unwrap().streams, Streams::Output);
+        assert_eq!(Condition::parse("Output~x").unwrap().text().unwrap().streams, Streams::Both);
         assert!(Condition::parse("stderr~").unwrap().text().unwrap().is_match(b"x", 0..1));
         assert_eq!(Condition::parse("7").unwrap().text(), None);
     }

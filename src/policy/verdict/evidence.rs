@@ -9,10 +9,11 @@ use std::sync::{Arc, OnceLock};
 use regex_automata::meta::Regex;
 use regex_automata::{Input, MatchKind, PatternSet};
 
-use super::http::{CANDIDATE, Reader, Response, Source};
+use super::http::{CANDIDATE, LineSource, Reader, Response};
 use super::profile::{Pattern, Profile, Says};
-use super::text::{Streams, Syntax, Text, compile};
+use super::text::{Syntax, Text, compile};
 use super::window::{Piece, Window};
+use crate::policy::stream::{PerStream, Stream, Streams};
 
 /// What the rules ask of the streams; whole before the first attempt.
 #[derive(Debug, Default)]
@@ -27,8 +28,7 @@ pub(crate) struct Wanted {
     bare: bool,
     /// Where the rows reach.
     pub(crate) reach: Reach,
-    pub(crate) stdout: Need,
-    pub(crate) stderr: Need,
+    pub(crate) needs: PerStream<Need>,
     lines: OnceLock<Option<Lines>>,
 }
 
@@ -56,17 +56,18 @@ pub(crate) struct Reach {
 impl Wanted {
     /// `http` asks for the lines of HTTP on both streams; the rows ask for stderr, and for what `reach` says.
     pub(crate) fn new(texts: Vec<Text>, rows: Vec<&'static Profile>, http: bool, reach: Reach) -> Self {
-        let asks =
-            |streams: Streams| texts.iter().any(|text| [streams, Streams::Output].contains(&text.streams));
+        let asks = |stream: Stream| texts.iter().any(|text| text.streams.contains(stream));
         let rows: Vec<_> = rows.into_iter().filter(|row| row.http || !row.patterns.is_empty()).collect();
-        let need = |streams: Streams, profile: bool| match (http || asks(streams), profile) {
+        let need = |stream: Stream, profile: bool| match (http || asks(stream), profile) {
             (true, _) => Need::Condition,
             (false, true) => Need::Profile,
             (false, false) => Need::None,
         };
         Self {
-            stdout: need(Streams::Stdout, reach.stdout && !rows.is_empty()),
-            stderr: need(Streams::Stderr, !rows.is_empty()),
+            needs: PerStream {
+                stdout: need(Stream::Stdout, reach.stdout && !rows.is_empty()),
+                stderr: need(Stream::Stderr, !rows.is_empty()),
+            },
             http: http || rows.iter().any(|row| row.http),
             bare: http || rows.iter().any(|row| row.programs.is_empty() && row.http),
             reach: Reach { stdout: reach.stdout || http, ..reach },
@@ -138,21 +139,11 @@ impl Lines {
     }
 }
 
-/// Which streams a watched descriptor carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Carries {
-    Stdout,
-    Stderr,
-    /// Both: they are the same file, or the same terminal.
-    Both,
-}
-
 /// Reads what passes on the watched streams of one attempt.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     wanted: Arc<Wanted>,
-    stdout: Window,
-    stderr: Window,
+    windows: PerStream<Window>,
     found: Found,
 }
 
@@ -172,14 +163,14 @@ impl Scanner {
             lines: Vec::new(),
             http: Reader::new(wanted.bare),
         };
-        Self { wanted, stdout: Window::default(), stderr: Window::default(), found }
+        Self { wanted, windows: PerStream::default(), found }
     }
 
-    /// Takes the next bytes of a stream. Those of both are kept as stderr's.
-    pub(crate) fn push(&mut self, carries: Carries, bytes: &[u8]) {
+    /// Takes the next bytes of a stream. Bytes that may come from both streams use the window of stderr.
+    pub(crate) fn push(&mut self, carries: Streams, bytes: &[u8]) {
         let window = match carries {
-            Carries::Stdout => &mut self.stdout,
-            Carries::Stderr | Carries::Both => &mut self.stderr,
+            Streams::Stdout => &mut self.windows.stdout,
+            Streams::Stderr | Streams::Both => &mut self.windows.stderr,
         };
         window.push(bytes, |piece| self.found.search(&self.wanted, carries, &piece));
     }
@@ -191,9 +182,9 @@ impl Scanner {
 
     /// The streams have ended: searches the rest of them. `merged` tells that stderr carried both.
     pub(crate) fn end(&mut self, merged: bool) {
-        let carries = if merged { Carries::Both } else { Carries::Stderr };
-        self.stdout.finish(|piece| self.found.search(&self.wanted, Carries::Stdout, &piece));
-        self.stderr.finish(|piece| self.found.search(&self.wanted, carries, &piece));
+        let carries = if merged { Streams::Both } else { Streams::Stderr };
+        self.windows.stdout.finish(|piece| self.found.search(&self.wanted, Streams::Stdout, &piece));
+        self.windows.stderr.finish(|piece| self.found.search(&self.wanted, carries, &piece));
     }
 
     /// The evidence, once the streams have ended, for who need not be quick. `headers` is what the command wrote to the file of
@@ -207,7 +198,7 @@ impl Scanner {
     /// The evidence of what was searched, and of what the command wrote to the file of `--headers`.
     pub(crate) fn evidence(mut self, headers: &[u8]) -> Evidence {
         for line in headers.split(|b| *b == b'\n') {
-            self.found.http.line(Source::Headers, line);
+            self.found.http.line(LineSource::HeadersFile, line);
         }
         let texts = self.wanted.texts.iter().zip(self.found.texts).filter(|(_, found)| *found);
         Evidence {
@@ -219,25 +210,20 @@ impl Scanner {
 }
 
 impl Found {
-    fn search(&mut self, wanted: &Wanted, carries: Carries, piece: &Piece<'_>) {
+    fn search(&mut self, wanted: &Wanted, carries: Streams, piece: &Piece<'_>) {
         for (text, found) in wanted.texts.iter().zip(&mut self.texts) {
-            let concerned = match (text.streams, carries) {
-                (Streams::Output, _) | (_, Carries::Both) => true,
-                (Streams::Stdout, carries) => carries == Carries::Stdout,
-                (Streams::Stderr, carries) => carries == Carries::Stderr,
-            };
-            if concerned && !*found {
+            if text.streams.overlaps(carries) && !*found {
                 *found = text.is_match(piece.bytes, piece.span.clone());
             }
         }
-        if carries != Carries::Stdout || wanted.reach.stdout {
-            let source = if carries == Carries::Stdout { Source::Stdout } else { Source::Stderr };
-            self.search_lines(wanted, source, piece);
+        if carries != Streams::Stdout || wanted.reach.stdout {
+            let stream = if carries == Streams::Stdout { Stream::Stdout } else { Stream::Stderr };
+            self.search_lines(wanted, LineSource::Stream(stream), piece);
         }
     }
 
     /// Line by line where a header block is open, else from one telling line to the next.
-    fn search_lines(&mut self, wanted: &Wanted, source: Source, piece: &Piece<'_>) {
+    fn search_lines(&mut self, wanted: &Wanted, source: LineSource, piece: &Piece<'_>) {
         let Some(lines) = wanted.lines() else { return };
         let Range { mut start, end } = piece.span;
         while start <= end {

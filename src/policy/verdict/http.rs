@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use super::profile::Class;
+use crate::policy::stream::{PerStream, Stream};
 use value::{MILLISECOND, Moment, RateLimit, SECOND, is_blank, is_token};
 
 /// A regex over bytes: it matches inside every line that [`Reader::line`] takes outside of a block, so that
@@ -21,11 +22,37 @@ pub(crate) const CANDIDATE: &str = r"(?-u)HTTP(?:/[0-9](?:\.[0-9])?)? +[1-5][0-9
 
 /// Where a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    Stdout,
-    Stderr,
+pub(crate) enum LineSource {
+    Stream(Stream),
     /// The file of `--headers`.
-    Headers,
+    HeadersFile,
+}
+
+impl LineSource {
+    const STDOUT: Self = Self::Stream(Stream::Stdout);
+}
+
+/// Where a header block is open.
+#[derive(Debug, Clone, Default)]
+struct OpenBlocks {
+    streams: PerStream<bool>,
+    headers_file: bool,
+}
+
+impl OpenBlocks {
+    fn at(&self, source: LineSource) -> bool {
+        match source {
+            LineSource::Stream(stream) => self.streams[stream],
+            LineSource::HeadersFile => self.headers_file,
+        }
+    }
+
+    fn set(&mut self, source: LineSource, open: bool) {
+        match source {
+            LineSource::Stream(stream) => self.streams[stream] = open,
+            LineSource::HeadersFile => self.headers_file = open,
+        }
+    }
 }
 
 /// Reads lines in the order in which they came; the last header block wins.
@@ -33,9 +60,8 @@ pub(crate) enum Source {
 pub(crate) struct Reader {
     response: Response,
     /// The source of the block that made the response, if a block did.
-    owner: Option<Source>,
-    /// Whether a block is open, by source.
-    open: [bool; 3],
+    owner: Option<LineSource>,
+    open: OpenBlocks,
     /// The responses before it, at most [`KEPT`].
     earlier: VecDeque<Response>,
     /// What the program itself said last.
@@ -56,22 +82,22 @@ impl Reader {
     }
 
     /// Takes a line without its terminator; carriage returns at its end do not count.
-    pub(crate) fn line(&mut self, source: Source, line: &[u8]) {
+    pub(crate) fn line(&mut self, source: LineSource, line: &[u8]) {
         let open = self.in_block(source);
         match Line::read(line) {
-            Line::Status { bare: true, .. } if self.strict && source == Source::Stdout => {
-                self.open[source as usize] = false;
+            Line::Status { bare: true, .. } if self.strict && source == LineSource::STDOUT => {
+                self.open.set(source, false);
             }
             Line::Status { status, .. } => {
-                if source != Source::Stdout {
+                if source != LineSource::STDOUT {
                     // Behind the message on its own stream: a newer response. On stdout it may be older, and
                     // have waited in the program's buffer.
                     self.said = None;
                 }
                 self.replace(Response { status: Some(status), ..Response::default() });
                 self.owner = Some(source);
-                self.open[source as usize] = true;
-                self.body |= source == Source::Stdout;
+                self.open.set(source, true);
+                self.body |= source == LineSource::STDOUT;
             }
             Line::Field(name, value) => {
                 let ours = if open { self.owner == Some(source) } else { self.may_stand_alone(source, name) };
@@ -80,20 +106,20 @@ impl Reader {
                 }
             }
             Line::Aside => {}
-            Line::End => self.open[source as usize] = false,
+            Line::End => self.open.set(source, false),
         }
     }
 
     /// Whether a field outside of a block counts. On stdout it is part of a body, unless the user asked for
     /// HTTP and no block has come there.
-    fn may_stand_alone(&self, source: Source, name: &[u8]) -> bool {
-        let body = source == Source::Stdout && (self.strict || self.body);
+    fn may_stand_alone(&self, source: LineSource, name: &[u8]) -> bool {
+        let body = source == LineSource::STDOUT && (self.strict || self.body);
         !body && stands_alone(name)
     }
 
     /// Whether a header block is open on this source: every line up to the blank one must be given.
-    pub(crate) fn in_block(&self, source: Source) -> bool {
-        self.open[source as usize]
+    pub(crate) fn in_block(&self, source: LineSource) -> bool {
+        self.open.at(source)
     }
 
     /// A program's own message named this status: `curl: (22) ... error: 503`, wget's `ERROR 503:`. It is

@@ -260,10 +260,11 @@ mod tests {
     use proptest::string::bytes_regex;
     use regex::bytes::{Regex, RegexBuilder};
 
-    use super::super::evidence::{Carries, Reach, Scanner};
+    use super::super::evidence::{Reach, Scanner};
     use super::Class::Ambiguous;
     use super::*;
     use crate::policy::outcome::{Attempt, Outcome};
+    use crate::policy::stream::Streams;
     use crate::policy::verdict::classify::Rules;
     use crate::policy::verdict::rule::Rule;
     use crate::policy::verdict::rule::Verdict;
@@ -597,7 +598,7 @@ mod tests {
     fn judge(row: &'static Profile, status: u8, text: &str) -> (Class, String) {
         let rules = Rules { profiles: vec![row], ..Rules::default() };
         let mut scanner = Scanner::new(Arc::new(rules.wanted(Reach::default())));
-        scanner.push(Carries::Stderr, text.as_bytes());
+        scanner.push(Streams::Stderr, text.as_bytes());
         let evidence = scanner.finish(false, b"");
         let verdict = rules.classify(&Attempt { evidence, ..Attempt::ended(Outcome::Exited(status)) });
         let class = match verdict {

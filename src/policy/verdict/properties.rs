@@ -9,13 +9,14 @@ use regex_automata::meta::Regex;
 use crate::policy::expand::{Tokens, expanded, has_key};
 
 use super::condition::Condition;
-use super::evidence::{Carries, Reach, Scanner, Wanted};
-use super::http::{Reader, Source};
+use super::evidence::{Reach, Scanner, Wanted};
+use super::http::{LineSource, Reader};
 use super::profile::TABLE;
 use super::program::{base_name, look_through};
-use super::text::{Streams, Text};
+use super::text::Text;
 use super::window::{Piece, WINDOW, Window};
 use crate::policy::outcome::{Attempt, Outcome};
+use crate::policy::stream::{Stream, Streams};
 
 /// A condition is read or refused; one that is read says again what it was read from.
 pub(crate) fn condition(bytes: &[u8]) {
@@ -39,7 +40,7 @@ pub(crate) fn condition(bytes: &[u8]) {
 pub(crate) fn response(bytes: &[u8]) {
     let mut reader = Reader::new(true);
     for line in bytes.split(|b| *b == b'\n') {
-        reader.line(Source::Stderr, line);
+        reader.line(LineSource::Stream(Stream::Stderr), line);
     }
     let response = reader.response();
     assert!(response.status().is_none_or(|status| (100..=599).contains(&status)));
@@ -54,7 +55,7 @@ pub(crate) fn response(bytes: &[u8]) {
     let wanted = Wanted::new(Vec::new(), Vec::new(), true, Reach::default());
     let mut scanner = Scanner::new(Arc::new(wanted));
     for part in bytes.chunks(7) {
-        scanner.push(Carries::Stderr, part);
+        scanner.push(Streams::Stderr, part);
     }
     let evidence = scanner.finish(false, b"");
     assert_eq!(evidence.response, *response);
@@ -72,8 +73,8 @@ pub(crate) fn evidence(bytes: &[u8]) {
     let end = rest.iter().position(|b| *b == 0).unwrap_or(rest.len());
     let (output, headers) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
     let merged = first & 1 == 1;
-    let carries = if merged { Carries::Both } else { Carries::Stderr };
-    let evidence = |part: usize, streams: &[Carries]| {
+    let carries = if merged { Streams::Both } else { Streams::Stderr };
+    let evidence = |part: usize, streams: &[Streams]| {
         let mut scanner = Scanner::new(Arc::clone(&WANTED));
         for bytes in output.chunks(part) {
             for stream in streams {
@@ -83,7 +84,7 @@ pub(crate) fn evidence(bytes: &[u8]) {
         scanner.finish(merged, headers)
     };
     let part = usize::from(first >> 1) + 1;
-    let found = evidence(part, &[carries, Carries::Stdout]);
+    let found = evidence(part, &[carries, Streams::Stdout]);
     assert!(found.response.status().is_none_or(|status| (100..=599).contains(&status)));
     for now in [SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 31)] {
         assert!(found.response.asked(now).is_none_or(|asked| !asked.wait.is_zero()));
@@ -143,7 +144,7 @@ pub(crate) fn window(bytes: &[u8]) {
     for pattern in [r"(?-u)^a[^b]*b$", r"(?-u)x\s+\d", r"(?-u)\bz\b", r"(?-u)^.$"] {
         let bytes = regex_automata::util::syntax::Config::new().utf8(false);
         let plain = Regex::builder().syntax(bytes).build(pattern);
-        let (Ok(ours), Ok(plain)) = (Text::new(Streams::Output, pattern), plain) else {
+        let (Ok(ours), Ok(plain)) = (Text::new(Streams::Both, pattern), plain) else {
             panic!("{pattern} compiles")
         };
         let lines = text.split(|b| matches!(b, b'\n' | b'\r'));

@@ -15,6 +15,8 @@ use regex_syntax::hir::{
 };
 use regex_syntax::{Parser, ParserBuilder};
 
+use crate::policy::stream::Streams;
+
 /// Most memory that a compiled pattern may take, in bytes; more is an error.
 const LARGEST: usize = 10 << 20;
 
@@ -24,16 +26,7 @@ const CACHE: usize = 512 << 10;
 /// About how much memory one state of a compiled pattern takes, in bytes. It is a guess: see [`Text::states`].
 const STATE: usize = 64;
 
-/// The streams that a pattern is asked of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Streams {
-    Stdout,
-    Stderr,
-    /// Either.
-    Output,
-}
-
-/// A user's pattern for the lines of a stream: `stdout~REGEX` and its like.
+/// A user's pattern for the lines of a stream: `stdout~REGEX`, `stderr~REGEX` or `output~REGEX`.
 #[derive(Clone)]
 pub(crate) struct Text {
     pub(crate) streams: Streams,
@@ -286,7 +279,7 @@ mod tests {
 
         #[test]
         fn no_pattern_panics(pattern in "\\PC{0,20}", text: Vec<u8>) {
-            if let Ok(compiled) = Text::new(Streams::Output, &pattern) {
+            if let Ok(compiled) = Text::new(Streams::Both, &pattern) {
                 let _ = compiled.is_match(&text, 0..text.len());
             }
         }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::evidence::{Carries, Evidence, Need, Scanner};
+use super::super::evidence::{Evidence, Need, Scanner};
 use super::*;
 use crate::policy::outcome::{Alive, Cut, Limit, NotStarted, Survivor};
+use crate::policy::stream::Streams;
 
 fn attempt(outcome: Outcome) -> Attempt {
     Attempt::ended(outcome)
@@ -229,7 +230,7 @@ fn what_has_to_be_watched_follows_from_the_rules() {
     let timeout = Profile::named("timeout").unwrap();
     let streams = |rules: Rules, stdout| {
         let wanted = rules.wanted(Reach { stdout, terminal: true });
-        (wanted.stdout != Need::None, wanted.stderr != Need::None)
+        (wanted.needs.stdout != Need::None, wanted.needs.stderr != Need::None)
     };
     let retry_on = |text| vec![condition(text)];
     assert_eq!(streams(Rules::default(), false), (false, false));
@@ -261,24 +262,24 @@ fn a_pattern_holds_for_the_lines_of_its_streams() {
         ..Rules::default()
     };
     let wanted = Arc::new(rules.wanted(Reach::default()));
-    let verdict = |parts: &[(Carries, &str)]| {
+    let verdict = |parts: &[(Streams, &str)]| {
         let mut scanner = Scanner::new(Arc::clone(&wanted));
         for (carries, text) in parts {
             scanner.push(*carries, text.as_bytes());
         }
-        let merged = parts.iter().any(|(carries, _)| *carries == Carries::Both);
+        let merged = parts.iter().any(|(carries, _)| *carries == Streams::Both);
         let evidence = scanner.finish(merged, b"");
         rules.classify(&Attempt { evidence, ..attempt(Outcome::Exited(1)) })
     };
     let fatal = Verdict::Fatal(Rule::FatalOn("stderr~^fatal:".into()));
     let success = Verdict::Success(Rule::SuccessOn("output~^done$".into()));
     let neither = Verdict::Retryable(Rule::AnyFailure);
-    assert_eq!(verdict(&[(Carries::Stderr, "a\nfat"), (Carries::Stderr, "al: b\n")]), fatal);
-    assert_eq!(verdict(&[(Carries::Stdout, "fatal: b\n")]), neither);
-    assert_eq!(verdict(&[(Carries::Both, "fatal: b")]), fatal);
-    assert_eq!(verdict(&[(Carries::Stdout, "\ndone")]), success);
-    assert_eq!(verdict(&[(Carries::Stderr, "done\r\nmore")]), success);
-    assert_eq!(verdict(&[(Carries::Stdout, "do"), (Carries::Stderr, "ne")]), neither);
+    assert_eq!(verdict(&[(Streams::Stderr, "a\nfat"), (Streams::Stderr, "al: b\n")]), fatal);
+    assert_eq!(verdict(&[(Streams::Stdout, "fatal: b\n")]), neither);
+    assert_eq!(verdict(&[(Streams::Both, "fatal: b")]), fatal);
+    assert_eq!(verdict(&[(Streams::Stdout, "\ndone")]), success);
+    assert_eq!(verdict(&[(Streams::Stderr, "done\r\nmore")]), success);
+    assert_eq!(verdict(&[(Streams::Stdout, "do"), (Streams::Stderr, "ne")]), neither);
     assert_eq!(verdict(&[]), neither);
 }
 

@@ -1,18 +1,21 @@
 use proptest::prelude::*;
 
-use super::Source::{Headers, Stderr, Stdout};
 use super::*;
+
+const STDOUT: LineSource = LineSource::STDOUT;
+const STDERR: LineSource = LineSource::Stream(Stream::Stderr);
+const HEADERS: LineSource = LineSource::HeadersFile;
 
 /// 1994-11-06 08:49:37, the date of RFC 9110's examples.
 const NOW: Duration = Duration::from_secs(784_111_777);
 
-fn read(source: Source, text: &str) -> Reader {
+fn read(source: LineSource, text: &str) -> Reader {
     let mut reader = Reader::default();
     feed(&mut reader, source, text);
     reader
 }
 
-fn feed(reader: &mut Reader, source: Source, text: &str) {
+fn feed(reader: &mut Reader, source: LineSource, text: &str) {
     for line in text.split_terminator('\n') {
         reader.line(source, line.as_bytes());
     }
@@ -66,16 +69,16 @@ fn status_lines_are_read_as_programs_write_them() {
         ("progress\rHTTP/1.1 503", None),
         ("", None),
     ] {
-        let reader = read(Stderr, line);
+        let reader = read(STDERR, line);
         assert_eq!(reader.response().status(), status, "{line:?}");
-        assert_eq!(reader.in_block(Stderr), status.is_some(), "{line:?}");
-        assert!(!reader.in_block(Stdout) && !reader.in_block(Headers), "{line:?}");
+        assert_eq!(reader.in_block(STDERR), status.is_some(), "{line:?}");
+        assert!(!reader.in_block(STDOUT) && !reader.in_block(HEADERS), "{line:?}");
     }
 }
 
 #[test]
 fn the_class_is_that_of_the_status() {
-    let class = |status| read(Stdout, &format!("HTTP/1.1 {status}")).response().class();
+    let class = |status| read(STDOUT, &format!("HTTP/1.1 {status}")).response().class();
     for status in 100..=599u16 {
         let expected = match status {
             408 | 425 | 429 => Some(Class::Retryable),
@@ -107,9 +110,9 @@ fn a_403_is_retryable_where_it_is_a_rate_limit() {
         ("RateLimit: \"a\";r=1", Class::Fatal),
         ("RateLimit: \"a\";r=0;", Class::Fatal),
     ] {
-        let reader = read(Stdout, &format!("HTTP/1.1 403 Forbidden\n{fields}\n"));
+        let reader = read(STDOUT, &format!("HTTP/1.1 403 Forbidden\n{fields}\n"));
         assert_eq!(reader.response().class(), Some(class), "{fields}");
-        let reader = read(Stdout, &format!("HTTP/1.1 404 Not Found\n{fields}\n"));
+        let reader = read(STDOUT, &format!("HTTP/1.1 404 Not Found\n{fields}\n"));
         assert_eq!(reader.response().class(), Some(Class::Fatal), "{fields}");
     }
 }
@@ -195,14 +198,14 @@ fn what_is_asked_is_in_the_fields_of_the_response() {
         (429, "X-RateLimit-Remaining: 0\nX-RateLimit-Reset: 500000000", None),
         (429, "X-RateLimit-Remaining: 0\nX-RateLimit-Reset: 2013-07-01T17:47:53Z", None),
     ] {
-        let reader = read(Headers, &format!("HTTP/1.1 {status} Whatever\r\n{fields}\n\n"));
+        let reader = read(HEADERS, &format!("HTTP/1.1 {status} Whatever\r\n{fields}\n\n"));
         assert_eq!(asked(&reader), expected, "{status} {fields}");
     }
 }
 
 #[test]
 fn an_epoch_reset_without_date_counts_from_now() {
-    let reader = read(Stdout, "HTTP/2 429\nX-RateLimit-Reset: 1735689630\n");
+    let reader = read(STDOUT, "HTTP/2 429\nX-RateLimit-Reset: 1735689630\n");
     let ask = |now| reader.response().asked(SystemTime::UNIX_EPOCH + Duration::from_secs(now));
     assert_eq!(ask(1_735_689_600).map(|asked| asked.wait), Some(Duration::from_secs(30)));
     assert_eq!(ask(1_735_689_630), None);
@@ -264,7 +267,7 @@ fn programs_are_understood() {
         ("X-RateLimit-Remaining: 0\nX-RateLimit-Reset: 3\nDate: x\n".into(), None, None),
         ("error: Retry-After: 3\n".into(), None, None),
     ] {
-        let reader = read(Stderr, &text);
+        let reader = read(STDERR, &text);
         assert_eq!(reader.response().status(), status, "{text}");
         assert_eq!(asked(&reader).map(|(wait, _)| wait), expected, "{text}");
     }
@@ -292,67 +295,67 @@ fn a_block_ends_at_a_blank_line_or_at_one_that_is_no_field() {
         ("} [5 bytes data]", true),
         ("HTTP/1.1 200", true),
     ] {
-        let reader = read(Stdout, &format!("HTTP/1.1 503\n{line}\n"));
-        assert_eq!(reader.in_block(Stdout), open, "{line:?}");
+        let reader = read(STDOUT, &format!("HTTP/1.1 503\n{line}\n"));
+        assert_eq!(reader.in_block(STDOUT), open, "{line:?}");
     }
 }
 
 #[test]
 fn the_last_block_of_any_source_wins_and_only_its_fields_count() {
-    let mut reader = read(Stdout, "HTTP/1.1 503\nRetry-After: 1\n");
-    feed(&mut reader, Stderr, "< HTTP/1.1 429\n");
-    assert!(reader.in_block(Stdout) && reader.in_block(Stderr));
-    feed(&mut reader, Stdout, "Retry-After: 2\n");
+    let mut reader = read(STDOUT, "HTTP/1.1 503\nRetry-After: 1\n");
+    feed(&mut reader, STDERR, "< HTTP/1.1 429\n");
+    assert!(reader.in_block(STDOUT) && reader.in_block(STDERR));
+    feed(&mut reader, STDOUT, "Retry-After: 2\n");
     assert_eq!((reader.response().status(), asked(&reader)), (Some(429), None));
-    feed(&mut reader, Stderr, "< Retry-After: 3\n");
+    feed(&mut reader, STDERR, "< Retry-After: 3\n");
     assert_eq!(asked(&reader), Some((3.0, "Retry-After")));
     // Outside of a block, a field is the last response's.
-    feed(&mut reader, Headers, "Retry-After: 4\n");
+    feed(&mut reader, HEADERS, "Retry-After: 4\n");
     assert_eq!(asked(&reader), Some((4.0, "Retry-After")));
-    feed(&mut reader, Stdout, "\n");
-    assert!(!reader.in_block(Stdout) && reader.in_block(Stderr));
+    feed(&mut reader, STDOUT, "\n");
+    assert!(!reader.in_block(STDOUT) && reader.in_block(STDERR));
 }
 
 #[test]
 fn a_program_s_message_names_the_last_response_or_another() {
     let retry_after = |reader: &Reader| (reader.response().status(), asked(reader).map(|(wait, _)| wait));
-    let mut reader = read(Stdout, "HTTP/1.1 503\nRetry-After: 5\n");
+    let mut reader = read(STDOUT, "HTTP/1.1 503\nRetry-After: 5\n");
     reader.said(503);
     assert_eq!(retry_after(&reader), (Some(503), Some(5.0)));
-    feed(&mut reader, Stdout, "Retry-After: 6\n");
+    feed(&mut reader, STDOUT, "Retry-After: 6\n");
     assert_eq!(retry_after(&reader), (Some(503), Some(6.0)), "the block is still its own");
     reader.said(429);
     assert_eq!(retry_after(&reader), (Some(429), None));
-    feed(&mut reader, Stdout, "Retry-After: 7\n");
+    feed(&mut reader, STDOUT, "Retry-After: 7\n");
     assert_eq!(retry_after(&reader), (Some(429), None), "the block was another response's");
-    feed(&mut reader, Stderr, "Retry-After: 8\n");
+    feed(&mut reader, STDERR, "Retry-After: 8\n");
     assert_eq!(retry_after(&reader), (Some(429), Some(8.0)), "it stands alone");
     for status in [0, 99, 600, u16::MAX] {
         reader.said(status);
         assert_eq!(retry_after(&reader), (Some(429), Some(8.0)), "{status} is no status");
     }
-    let mut reader = read(Stderr, "Retry-After: 5\n");
+    let mut reader = read(STDERR, "Retry-After: 5\n");
     reader.said(503);
     assert_eq!(retry_after(&reader), (Some(503), Some(5.0)), "what came before any status is kept");
-    feed(&mut reader, Stderr, "HTTP/1.1 502\n");
+    feed(&mut reader, STDERR, "HTTP/1.1 502\n");
     assert_eq!(retry_after(&reader), (Some(502), None));
     // What a body imitates comes behind on stdout.
-    let mut reader = read(Stdout, "HTTP/1.1 503\nRetry-After: 5\n\n");
+    let mut reader = read(STDOUT, "HTTP/1.1 503\nRetry-After: 5\n\n");
     reader.said(503);
-    feed(&mut reader, Stdout, "HTTP/1.1 404\nRetry-After: 200\n\n");
+    feed(&mut reader, STDOUT, "HTTP/1.1 404\nRetry-After: 200\n\n");
     assert_eq!(retry_after(&reader), (Some(503), Some(5.0)));
     let mut reader = Reader::new(false);
     reader.said(503);
-    feed(&mut reader, Stdout, "HTTP/1.1 503\nRetry-After: 5\n\nHTTP/1.1 404\nHTTP 404\n");
+    feed(&mut reader, STDOUT, "HTTP/1.1 503\nRetry-After: 5\n\nHTTP/1.1 404\nHTTP 404\n");
     assert_eq!(retry_after(&reader), (Some(503), Some(5.0)));
     let mut reader = Reader::new(false);
-    feed(&mut reader, Stdout, "HTTP 404\n");
+    feed(&mut reader, STDOUT, "HTTP 404\n");
     assert_eq!(retry_after(&reader), (None, None), "nobody asked for it");
 }
 
 /// Lines as programs write them, and near misses.
-fn lines() -> impl Strategy<Value = Vec<(Source, String)>> {
-    let source = prop_oneof![Just(Stdout), Just(Stderr), Just(Headers)];
+fn lines() -> impl Strategy<Value = Vec<(LineSource, String)>> {
+    let source = prop_oneof![Just(STDOUT), Just(STDERR), Just(HEADERS)];
     let prefix = prop_oneof![Just(""), Just("< "), Just("  "), Just("> "), Just("<"), Just("\r 0 --:-- 0< ")];
     let value = prop_oneof![
         Just("5".to_owned()),
@@ -382,7 +385,7 @@ proptest! {
     fn no_bytes_panic(lines: Vec<Vec<u8>>, now: u32) {
         let mut reader = Reader::default();
         for line in &lines {
-            reader.line(Stdout, line);
+            reader.line(STDOUT, line);
         }
         let _ = reader.response().asked(SystemTime::UNIX_EPOCH + Duration::from_secs(now.into()));
     }
@@ -404,7 +407,7 @@ proptest! {
     /// What came before the last block does not count.
     #[test]
     fn the_last_block_wins(before in lines(), block in lines(), source in 0..3usize) {
-        let source = [Stdout, Stderr, Headers][source];
+        let source = [STDOUT, STDERR, HEADERS][source];
         let mut reader = Reader::default();
         for (source, line) in &before {
             reader.line(*source, line.as_bytes());
@@ -438,13 +441,13 @@ proptest! {
 
 #[test]
 fn a_huge_line_leaves_nothing_behind() {
-    let mut reader = read(Stdout, "HTTP/1.1 429\n");
+    let mut reader = read(STDOUT, "HTTP/1.1 429\n");
     for (name, byte) in
         [("Retry-After: ", b'9'), ("RateLimit: ", b'a'), ("x", b'x'), ("", b'\r'), ("* ", b' ')]
     {
         let mut line = name.as_bytes().to_vec();
         line.resize(1_000_000, byte);
-        reader.line(Stdout, &line);
+        reader.line(STDOUT, &line);
     }
     assert_eq!(asked(&reader), Some((Duration::MAX.as_secs_f64(), "Retry-After")));
 }
