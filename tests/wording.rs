@@ -81,11 +81,11 @@ fn the_number_of_an_attempt_is_the_same_wherever_it_is_told() {
     let log = scratch.log("log");
     // The second and the fourth attempt are healthy.
     let script = format!(
-        "{}; case $(wc -l <{}) in 2|4) sleep 0.5;; esac; exit 7",
+        "{}; case $(wc -l <{}) in 2|4) sleep 2;; esac; exit 7",
         log.echo("$RETRY_ATTEMPT $1"),
         quoted(log.path())
     );
-    let run = retry().args(["-n3", "-d0", "--healthy-after", "0.5", "--expand", "--hold"]);
+    let run = retry().args(["-n3", "-d0", "--healthy-after", "2", "--expand", "--hold"]);
     let run = run.args(["sh", "-c", &script, "sh", "{attempt}"]).run();
     let numbers: Vec<String> =
         log.lines().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
