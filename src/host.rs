@@ -19,7 +19,8 @@ use crate::policy::outcome::{Attempt, Outcome};
 use crate::policy::signal::Signal;
 use crate::process::attempt::Supervisor;
 use crate::process::running::Bounds;
-use crate::report::{Event, Report};
+use crate::report::Report;
+use crate::report::event::Event;
 use crate::run::{Checked, Host, Randomness};
 use crate::state::key;
 use crate::state::shared::Shared;
@@ -73,7 +74,7 @@ impl System<'_> {
     /// Tells what is wrong with shared state.
     fn warn(&mut self) {
         for warning in self.shared.as_mut().map(Shared::take_warnings).unwrap_or_default() {
-            self.report.warn(&warning);
+            self.report.tell(&Event::SharedState(&warning));
         }
     }
 
@@ -93,7 +94,7 @@ impl System<'_> {
             KeySource::File(path) => {
                 let (key, age) = key::obtain(path, &fresh()?).map_err(|why| key_error(&why))?;
                 if let Some(age) = age {
-                    self.report.repeats(path, age);
+                    self.report.tell(&Event::KeyReused { path, age });
                 }
                 key
             }
@@ -106,7 +107,7 @@ impl System<'_> {
         if let (KeySource::File(path), Some(key)) = (&self.invocation.key, &self.key)
             && let Err(why) = key::remove(path, key)
         {
-            self.report.keeps(&why);
+            self.report.tell(&Event::KeyLeft { why: &why });
         }
     }
 
@@ -194,7 +195,7 @@ impl Host for System<'_> {
         let probes = shared.probes();
         self.warn();
         if probes {
-            self.report.probes();
+            self.report.tell(&Event::Probe);
         }
         refusal
     }
@@ -217,7 +218,7 @@ impl Host for System<'_> {
             return self.supervisor.release();
         }
         if let Some(held) = self.supervisor.reject() {
-            self.report.held_back(number, &held);
+            self.report.tell(&Event::HeldBack { number, output: &held });
         }
         Ok(())
     }
@@ -231,6 +232,6 @@ impl Host for System<'_> {
     }
 
     fn describe(&self, attempt: &Attempt) -> String {
-        self.report.ending(attempt)
+        self.report.describe(attempt)
     }
 }

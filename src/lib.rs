@@ -51,8 +51,10 @@ use crate::policy::outcome::{NotStarted, Outcome};
 use crate::policy::stream::Stream;
 use crate::process::attempt::{Between, Supervisor};
 use crate::process::signal::StartMask;
-use crate::report::text::printable;
-use crate::report::{Names, Report, Subject};
+use crate::report::Report;
+use crate::report::event::Event;
+use crate::report::format::printable;
+use crate::report::subject::{Names, Subject};
 use crate::state::shared::Shared;
 use crate::streams::headers::HeadersFile;
 use crate::streams::messages::Messages;
@@ -115,7 +117,7 @@ pub mod fuzz {
 
     /// See the properties.
     pub fn shown(bytes: &[u8]) {
-        crate::report::text::property(bytes);
+        crate::report::format::property(bytes);
         crate::report::status::property(bytes);
     }
 
@@ -190,7 +192,7 @@ fn carry_out(task: &Manage) -> u8 {
 fn complain(error: &Error) -> Exit {
     process::signal::survive_writes();
     let mut messages = Messages::default();
-    report::say_error(&mut messages, error);
+    report::text::write_error(&mut messages, error);
     messages.finish(clock::now);
     Exit::Status(FAILED)
 }
@@ -221,11 +223,12 @@ fn attempts(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
         rules: policy.rules.clone(),
         shared: Names { breaker: sharing.breaker.clone(), budget: sharing.budget.clone() },
         written: invocation.written.clone(),
+        doubt: invocation.two_in_one.clone(),
     };
-    let mut report = Report::new(subject, invocation.volume, invocation.two_in_one.clone());
-    report.kept();
+    let mut report = Report::new(subject, invocation.volume);
+    report.tell(&Event::Started);
     if let Some(why) = invocation.http_unheard {
-        report.http_unheard(why);
+        report.tell(&Event::HttpUnseen { why });
     }
     let shared = Shared::new(
         sharing.breaker.as_ref().zip(policy.admission.breaker),
@@ -248,12 +251,12 @@ fn attempts(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
     let exit = match finish {
         Ok(finish) => {
             if let Some(hint) = invocation.not_found_hint.as_deref().filter(|_| is_not_found(&finish)) {
-                report.hint(hint);
+                report.tell(&Event::Hint(hint));
             }
             Exit::of(&finish)
         }
         Err(error) => {
-            report.fail(&error);
+            report.tell(&Event::Failure(&error));
             Exit::Status(FAILED)
         }
     };

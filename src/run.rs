@@ -18,7 +18,7 @@ use crate::policy::outcome::{Attempt, By};
 use crate::policy::signal::Signal;
 use crate::policy::step::Step;
 use crate::policy::verdict::rule::Judged;
-use crate::report::Event;
+use crate::report::event::{Event, RunEnd};
 
 /// Makes attempts until one succeeds, none can succeed, or none is left.
 ///
@@ -283,13 +283,13 @@ impl<'a, H: Host> Run<'a, H> {
     /// Passes on the rest of the output and tells how the run ended.
     fn finish(mut self, finish: Finish) -> Result<Finish, Error> {
         let finish = self.pass_output(finish)?;
-        self.host.tell(&Event::Finish {
+        self.host.tell(&Event::Finish(RunEnd {
+            finish: &finish,
             progress: &self.progress,
             last: self.last.as_ref(),
-            before: self.before_last.as_ref(),
-            finish: &finish,
+            before_last: self.before_last.as_ref(),
             elapsed: self.elapsed(),
-        });
+        }));
         Ok(finish)
     }
 

@@ -6,7 +6,7 @@
 
 use super::hints;
 use crate::policy::verdict::profile::Profile;
-use crate::report::text::shortened_to;
+use crate::report::format::shortened_to;
 
 /// The most characters of a value that an error repeats.
 pub(crate) const LONGEST: usize = 60;

@@ -12,7 +12,7 @@ use super::values::{
     label, max_attempts, name, positive_duration, seed, signal, size, state_directory, trip,
 };
 use crate::error::Error;
-use crate::report::text::printable;
+use crate::report::format::printable;
 
 /// What is refused has a cause and a hint.
 fn refused<T>(result: Result<T, ValueError>) {

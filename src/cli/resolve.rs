@@ -24,7 +24,7 @@ use crate::policy::verdict::profile::Profile;
 use crate::policy::verdict::program::{self, look_through};
 use crate::policy::{Limits, Policy};
 use crate::process::child::Command;
-use crate::report::{Volume, Written};
+use crate::report::subject::{Volume, Written};
 use crate::streams::stdin::Stdin;
 
 /// All that was asked for, made whole.

@@ -11,7 +11,7 @@ use super::hints::{self, Names, SEE, nearest, one_dash, unknown_option};
 use super::scan::{self, Words};
 use super::values::ValueError;
 use crate::error::Error;
-use crate::report::text::shortened_to;
+use crate::report::format::shortened_to;
 
 /// Turns clap's error about these words into ours.
 pub(crate) fn explain(error: &clap::Error, definition: &Command, words: &[OsString]) -> Error {

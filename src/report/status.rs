@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
-use super::text::{duration, printable};
+use super::format::{duration, printable};
 use crate::clock::wall;
 use crate::policy::admission::Moment;
 use crate::policy::admission::breaker::{Cause, HalfOpen, Refusal, State};

@@ -9,7 +9,7 @@ use crate::policy::admission::Settlement;
 use crate::policy::admission::breaker::{Refusal, Shown};
 use crate::policy::outcome::Attempt;
 use crate::policy::signal::Signal;
-use crate::report::Event;
+use crate::report::event::Event;
 
 /// The world as the loop sees it: the clock, the command, the runs that share state, and the user.
 ///

@@ -5,7 +5,7 @@ use crate::cli::{echo, hints};
 use crate::error::Quote;
 use crate::policy::verdict::condition::{Condition, ConditionError};
 use crate::policy::verdict::text::PatternError;
-use crate::report::text::shortened_to;
+use crate::report::format::shortened_to;
 
 const FORM: &str = "a condition lists exit statuses (22, 5-7), signals (TERM), http:503, or signal, timeout, \
                          success, failure, any, transient, with commas between; or it is one stdout~REGEX";

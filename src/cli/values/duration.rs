@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ValueError;
 use crate::cli::hints;
 use crate::policy::decimal::Decimal;
-use crate::report::text;
+use crate::report::format;
 
 const FORM: &str = "a duration is a number of seconds (5, 0.25), or has units (500ms, 1m 30s, 1.5h)";
 
@@ -114,7 +114,7 @@ impl Span {
     fn new(text: &str, length: Duration) -> Self {
         let text = text.trim();
         if text.len() > LONGEST_TEXT {
-            return Self { length, text: text::duration(length) };
+            return Self { length, text: format::duration(length) };
         }
         let unit = if text.ends_with(|c: char| c.is_ascii_alphabetic()) { "" } else { "s" };
         Self { length, text: format!("{text}{unit}") }

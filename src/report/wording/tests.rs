@@ -1,31 +1,52 @@
 //! The wording of every event, as a reader sees it.
 
+use std::num::NonZeroU32;
+
 use super::*;
+use crate::clock::local_ago;
+use crate::policy::admission::breaker::{Cause, Known, Refusal};
 use crate::policy::delay::backoff::Growth;
 use crate::policy::delay::jitter::Jitter;
 use crate::policy::delay::schedule::Schedule;
+use crate::policy::finish::{Exhausted, Finish, Wait};
+use crate::policy::outcome::{Cut, Limit};
+use crate::policy::signal::Signal;
+use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::profile::Profile;
+use crate::report::event::RunEnd;
+use crate::report::subject::{Names, Written};
+use crate::state::place::Place;
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn phrases() -> Phrases {
-    Phrases {
+fn wording() -> Wording {
+    let subject = Subject {
         label: "curl".into(),
-        typed: None,
         max_attempts: NonZeroU32::new(5),
         rules: Rules { profiles: vec![Profile::named("curl").unwrap()], ..Rules::default() },
-        shared: Names::default(),
-        written: Written::default(),
-        verbose: false,
-    }
+        ..Subject::default()
+    };
+    Wording::new(subject, false)
 }
 
-fn until(condition: &str) -> Phrases {
+/// The usual wording for a run that differs in its subject.
+fn with(change: impl FnOnce(&mut Subject)) -> Wording {
+    let mut wording = wording();
+    change(&mut wording.subject);
+    wording
+}
+
+/// The line for an event, with the label before it.
+fn line(wording: &Wording, event: &Event<'_>) -> String {
+    format!("retry: {}: {}", wording.label(), wording.event(event).unwrap().1)
+}
+
+fn until(condition: &str) -> Wording {
     let until = Some(Condition::parse(condition).unwrap());
-    Phrases { rules: Rules { until, ..phrases().rules }, ..phrases() }
+    with(|subject| subject.rules.until = until)
 }
 
 /// Where a run stands after attempts that ran so long, in seconds; one of 30 s is healthy.
@@ -57,22 +78,30 @@ fn cut(limit: Limit) -> Attempt {
 }
 
 /// The line for an attempt that another follows.
-fn retry(phrases: &Phrases, progress: &Progress, attempt: &Attempt) -> String {
-    let judged = Judged { verdict: phrases.rules.classify(attempt), attempt: attempt.clone() };
+fn retry(wording: &Wording, progress: &Progress, attempt: &Attempt) -> String {
+    let judged = Judged { verdict: wording.subject.rules.classify(attempt), attempt: attempt.clone() };
     let event = Event::Retry { progress, judged: &judged, delay: Duration::from_millis(800) };
-    phrases.event(&event).unwrap().1
+    line(wording, &event)
 }
 
 /// The line for the end of a run, after `attempts` of which the last two are given.
-fn ends(phrases: &Phrases, attempts: &[Attempt], finish: impl FnOnce(&Judged) -> Finish) -> String {
-    let judge =
-        |attempt: &Attempt| Judged { verdict: phrases.rules.classify(attempt), attempt: attempt.clone() };
+fn ends(wording: &Wording, attempts: &[Attempt], finish: impl FnOnce(&Judged) -> Finish) -> String {
+    let judge = |attempt: &Attempt| Judged {
+        verdict: wording.subject.rules.classify(attempt),
+        attempt: attempt.clone(),
+    };
     let judged: Vec<Judged> = attempts.iter().map(judge).collect();
     let (last, before) = (judged.last().unwrap(), judged.len().checked_sub(2).map(|at| &judged[at]));
     let (progress, finish) = (progress(&vec![0; attempts.len()]), finish(last));
     let elapsed = Duration::from_millis(12_400);
-    let event = Event::Finish { progress: &progress, last: Some(last), before, finish: &finish, elapsed };
-    phrases.event(&event).unwrap().1
+    let event = Event::Finish(RunEnd {
+        finish: &finish,
+        progress: &progress,
+        last: Some(last),
+        before_last: before,
+        elapsed,
+    });
+    line(wording, &event)
 }
 
 fn gave_up(why: Exhausted) -> impl FnOnce(&Judged) -> Finish {
@@ -81,15 +110,15 @@ fn gave_up(why: Exhausted) -> impl FnOnce(&Judged) -> Finish {
 
 #[test]
 fn an_attempt_says_how_it_ended_and_why() {
-    let verbose = Phrases { verbose: true, ..phrases() };
-    let last = Phrases { max_attempts: None, ..phrases() };
-    for (phrases, attempt, expected) in [
-        (&phrases(), exited(7), "attempt 1 of 5 exited 7 (could not connect)"),
+    let verbose = Wording { verbose: true, ..wording() };
+    let last = with(|subject| subject.max_attempts = None);
+    for (wording, attempt, expected) in [
+        (&wording(), exited(7), "attempt 1 of 5 exited 7 (could not connect)"),
         (&verbose, exited(7), "attempt 1 of 5 exited 7 (could not connect; profile curl: 7 is retryable)"),
         (&last, exited(99), "attempt 1 exited 99"),
-        (&phrases(), Attempt::ended(Outcome::Signaled(Signal::TERM)), "attempt 1 of 5 killed by TERM"),
+        (&wording(), Attempt::ended(Outcome::Signaled(Signal::TERM)), "attempt 1 of 5 killed by TERM"),
     ] {
-        let line = retry(phrases, &progress(&[0]), &attempt);
+        let line = retry(wording, &progress(&[0]), &attempt);
         assert_eq!(line, format!("retry: curl: {expected}; next in 0.8s"));
     }
 }
@@ -123,7 +152,7 @@ fn an_unmet_condition_is_named() {
         retry(&until("3"), &first, &exited(99)),
         "retry: curl: attempt 1 of 5 exited 99 (--until 3 did not hold); next in 0.8s"
     );
-    let verbose = Phrases { verbose: true, ..until("3") };
+    let verbose = Wording { verbose: true, ..until("3") };
     assert_eq!(
         retry(&verbose, &first, &exited(0)),
         "retry: curl: attempt 1 of 5 exited 0 (--until 3 did not hold); next in 0.8s"
@@ -149,15 +178,15 @@ fn a_cut_does_not_hide_the_failure_before_it() {
     let cut = cut(Limit::Deadline(deadline));
     let why = || gave_up(Exhausted::Deadline(deadline));
     assert_eq!(
-        ends(&phrases(), &[exited(7), cut.clone()], why()),
+        ends(&wording(), &[exited(7), cut.clone()], why()),
         "retry: curl: gave up after 2 attempts in 12.4s: the last was cut by the deadline of 10s, ended by TERM; \
          previous attempt: exited 7 (could not connect)"
     );
     assert_eq!(
-        ends(&phrases(), std::slice::from_ref(&cut), why()),
+        ends(&wording(), std::slice::from_ref(&cut), why()),
         "retry: curl: gave up after 1 attempt in 12.4s: the last was cut by the deadline of 10s, ended by TERM"
     );
-    let verbose = Phrases { verbose: true, ..until("stdout~x") };
+    let verbose = Wording { verbose: true, ..until("stdout~x") };
     assert!(
         ends(&verbose, &[exited(0), cut.clone()], why())
             .ends_with("; previous attempt: exited 0 (--until stdout~x did not hold)")
@@ -170,7 +199,7 @@ fn a_cut_does_not_hide_the_failure_before_it() {
         rule: last.rule().clone(),
     };
     assert_eq!(
-        ends(&phrases(), &[exited(7), killed], interrupted),
+        ends(&wording(), &[exited(7), killed], interrupted),
         "retry: curl: interrupted by INT during attempt 2 of 5; killed by INT; \
          previous attempt: exited 7 (could not connect)"
     );
@@ -180,21 +209,27 @@ fn a_cut_does_not_hide_the_failure_before_it() {
 fn an_interrupted_wait_says_what_it_waited_after() {
     let finish = |wait: Wait| |_: &Judged| Finish::InterruptedWait { signal: Signal::TERM, wait };
     assert_eq!(
-        ends(&phrases(), &[exited(7)], finish(Wait::Delay)),
+        ends(&wording(), &[exited(7)], finish(Wait::Delay)),
         "retry: curl: interrupted by TERM during the wait after attempt 1 of 5; exited 7 (could not connect)"
     );
     assert_eq!(
-        ends(&phrases(), &[exited(7)], finish(Wait::Nothing)),
+        ends(&wording(), &[exited(7)], finish(Wait::Nothing)),
         "retry: curl: interrupted by TERM after attempt 1 of 5; exited 7 (could not connect)"
     );
 }
 
 /// The line for a run that a signal ends before its first attempt.
-fn never_began(phrases: &Phrases, wait: Wait) -> String {
+fn never_began(wording: &Wording, wait: Wait) -> String {
     let finish = Finish::InterruptedWait { signal: Signal::TERM, wait };
     let (progress, elapsed) = (progress(&[]), secs(1));
-    let event = Event::Finish { progress: &progress, last: None, before: None, finish: &finish, elapsed };
-    phrases.event(&event).unwrap().1
+    let event = Event::Finish(RunEnd {
+        finish: &finish,
+        progress: &progress,
+        last: None,
+        before_last: None,
+        elapsed,
+    });
+    line(wording, &event)
 }
 
 #[test]
@@ -202,7 +237,7 @@ fn an_interrupted_wait_says_what_it_waited_for() {
     let place = Place { name: "payments".into(), path: "/p".into(), directory: None };
     let shared = Names { breaker: Some(place), budget: None };
     let written = Written { splay: Some("5m".into()), ..Written::default() };
-    let phrases = Phrases { shared, written, ..phrases() };
+    let wording = with(|subject| (subject.shared, subject.written) = (shared, written));
     let refusal = Refusal {
         age: secs(60),
         left: secs(23),
@@ -225,11 +260,11 @@ fn an_interrupted_wait_says_what_it_waited_for() {
             format!(" during the wait for breaker payments before the first attempt{state}"),
         ),
     ] {
-        assert_eq!(never_began(&phrases, wait), format!("retry: curl: interrupted by TERM{expected}"));
+        assert_eq!(never_began(&wording, wait), format!("retry: curl: interrupted by TERM{expected}"));
     }
     let finish = |_: &Judged| Finish::InterruptedWait { signal: Signal::TERM, wait: Wait::Breaker(refusal) };
     assert_eq!(
-        ends(&phrases, &[exited(7)], finish),
+        ends(&wording, &[exited(7)], finish),
         format!(
             "retry: curl: interrupted by TERM during the wait for breaker payments after attempt 1 of 5; exited 7 \
              (could not connect){state}"
@@ -244,14 +279,14 @@ fn a_command_that_is_not_found_is_named_as_it_was_typed() {
         outcome: last.attempt.outcome.clone(),
         rule: last.rule().clone(),
     };
-    let typed = Phrases { typed: Some("/opt/x/curl".into()), ..phrases() };
-    for (phrases, what) in [(&typed, "/opt/x/curl: command not found"), (&phrases(), "command not found")] {
+    let typed = with(|subject| subject.typed = Some("/opt/x/curl".into()));
+    for (wording, what) in [(&typed, "/opt/x/curl: command not found"), (&wording(), "command not found")] {
         assert_eq!(
-            ends(phrases, std::slice::from_ref(&none), fatal),
+            ends(wording, std::slice::from_ref(&none), fatal),
             format!("retry: curl: not retried: {what} (-r 127 retries it)")
         );
         assert_eq!(
-            retry(phrases, &progress(&[0]), &none),
+            retry(wording, &progress(&[0]), &none),
             format!("retry: curl: attempt 1 of 5: {what}; next in 0.8s")
         );
     }
@@ -259,7 +294,7 @@ fn a_command_that_is_not_found_is_named_as_it_was_typed() {
 
 #[test]
 fn a_command_that_cannot_run_is_named_as_it_was_typed() {
-    let typed = Phrases { typed: Some("x/job".into()), ..phrases() };
+    let typed = with(|subject| subject.typed = Some("x/job".into()));
     for (failure, what) in [
         (NotStarted::NoInterpreter, "x/job: could not run: its interpreter was not found"),
         (NotStarted::Directory, "x/job: could not run: it is a directory"),
@@ -275,16 +310,16 @@ fn a_command_that_cannot_run_is_named_as_it_was_typed() {
 #[test]
 fn a_healthy_attempt_says_when_it_counts_anew() {
     let written = Written { healthy_after: Some("0.5m".into()), ..Written::default() };
-    let phrases = Phrases { written, ..phrases() };
+    let wording = with(|subject| subject.written = written);
     let healthy = Attempt { ran: secs(31), ..exited(99) };
     assert_eq!(
-        retry(&phrases, &progress(&[1, 1, 31]), &healthy),
+        retry(&wording, &progress(&[1, 1, 31]), &healthy),
         "retry: curl: attempt 3 of 5 exited 99; it ran 31s (--healthy-after 0.5m), so it now counts as attempt 1 of 5; \
          next in 0.8s"
     );
     // The first is the first anyway.
     assert_eq!(
-        retry(&phrases, &progress(&[31]), &healthy),
+        retry(&wording, &progress(&[31]), &healthy),
         "retry: curl: attempt 1 of 5 exited 99; next in 0.8s"
     );
 }
@@ -292,9 +327,9 @@ fn a_healthy_attempt_says_when_it_counts_anew() {
 #[test]
 fn a_splay_says_when_the_first_attempt_comes() {
     let written = Written { splay: Some("5m".into()), ..Written::default() };
-    let phrases = Phrases { written, ..phrases() };
-    let (volume, line) = phrases.event(&Event::Splay { wait: secs(252) }).unwrap();
-    assert_eq!((volume, &*line), (Volume::Verbose, "retry: curl: first attempt in 4m 12s (--splay 5m)"));
+    let wording = with(|subject| subject.written = written);
+    let (volume, line) = wording.event(&Event::Splay { wait: secs(252) }).unwrap();
+    assert_eq!((volume, &*line), (Volume::Verbose, "first attempt in 4m 12s (--splay 5m)"));
 }
 
 #[test]
@@ -305,15 +340,15 @@ fn durations_are_echoed_as_they_were_written() {
         max_retry_after: Some("120s".into()),
         ..Written::default()
     };
-    let (phrases, hours) = (Phrases { written, ..phrases() }, secs(5400));
-    let ends = |attempt, why| ends(&phrases, &[attempt], gave_up(why));
+    let (wording, hours) = (with(|subject| subject.written = written), secs(5400));
+    let ends = |attempt, why| ends(&wording, &[attempt], gave_up(why));
     let timed_out = ends(cut(Limit::Timeout(secs(1800))), Exhausted::Attempts);
     assert!(timed_out.ends_with(": timed out after 0.5h, ended by TERM"), "{timed_out}");
     for (limit, expected) in [
         (Limit::Timeout(secs(1800)), "timed out after 0.5h, ended by TERM"),
         (Limit::Deadline(hours), "was cut by the deadline of 90m, ended by TERM"),
     ] {
-        assert_eq!(phrases.recorded(&cut(limit)), expected);
+        assert_eq!(wording.recorded(&cut(limit)), expected);
     }
     let asked = crate::policy::verdict::http::Asked { wait: secs(9000), field: "Retry-After" };
     for (why, expected) in [
@@ -339,19 +374,19 @@ fn what_forbids_a_retry_reads_as_a_sentence() {
         outcome: last.attempt.outcome.clone(),
         rule: last.rule().clone(),
     };
-    let once = Phrases { rules: Rules { not_idempotent: true, ..phrases().rules }, ..phrases() };
+    let once = with(|subject| subject.rules.not_idempotent = true);
     let interrupted = Attempt::ended(Outcome::Signaled(Signal::INT));
     let unread = Attempt { reader_gone: true, ..exited(7) };
-    for (phrases, attempt, expected) in [
-        (&phrases(), exited(3), "exited 3 (malformed URL is fatal: profile curl; -r failure retries it)"),
-        (&phrases(), interrupted, "killed by INT (treated as a request to stop; -r INT retries it)"),
-        (&phrases(), unread, "exited 7 (the reader of the command's output is gone; -r failure retries it)"),
+    for (wording, attempt, expected) in [
+        (&wording(), exited(3), "exited 3 (malformed URL is fatal: profile curl; -r failure retries it)"),
+        (&wording(), interrupted, "killed by INT (treated as a request to stop; -r INT retries it)"),
+        (&wording(), unread, "exited 7 (the reader of the command's output is gone; -r failure retries it)"),
         (
             &once,
             exited(28),
             "exited 28 (timeout; it may already have taken effect: --not-idempotent; -r failure retries it)",
         ),
     ] {
-        assert_eq!(ends(phrases, &[attempt], fatal), format!("retry: curl: not retried: {expected}"));
+        assert_eq!(ends(wording, &[attempt], fatal), format!("retry: curl: not retried: {expected}"));
     }
 }

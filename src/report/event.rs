@@ -1,0 +1,60 @@
+//! Everything that a run tells.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::policy::admission::breaker::Refusal;
+use crate::policy::delay::schedule::Progress;
+use crate::policy::finish::Finish;
+use crate::policy::verdict::rule::Judged;
+use crate::process::running::Note;
+use crate::state::key::Unusable;
+use crate::state::shared::Warning;
+use crate::streams::hold::HeldBack;
+
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    /// The run begins.
+    Started,
+    /// The run has `http:` conditions that cannot match.
+    HttpUnseen { why: &'a str },
+    /// `--splay` postpones the first attempt.
+    Splay { wait: Duration },
+    /// The run uses the idempotency key of an earlier run that failed.
+    KeyReused { path: &'a Path, age: Duration },
+    /// The idempotency key of a run that succeeded could not be removed.
+    KeyLeft { why: &'a Unusable },
+    /// The next attempt is the probe of the breaker.
+    Probe,
+    /// The breaker is open, and the run asks it again after `look`. `again`: so did the last event.
+    Waiting { refusal: &'a Refusal, look: Duration, again: bool },
+    /// An attempt opened the breaker.
+    Opened { refusal: &'a Refusal },
+    /// A record of shared state is damaged or cannot be used.
+    SharedState(&'a Warning),
+    /// Something that concerns the processes of an attempt.
+    Process(&'a Note),
+    /// `--hold` dropped the output of attempt `number`.
+    HeldBack { number: u32, output: &'a HeldBack },
+    /// An attempt failed, and another one follows.
+    Retry { progress: &'a Progress, judged: &'a Judged, delay: Duration },
+    /// Output of a command that failed was lost.
+    NotPassed { error: &'a Error },
+    /// The run is over.
+    Finish(RunEnd<'a>),
+    /// A hint about the command that could not start.
+    Hint(&'a str),
+    /// retry itself failed.
+    Failure(&'a Error),
+}
+
+/// How a run ended, and where it stood then.
+#[derive(Debug)]
+pub(crate) struct RunEnd<'a> {
+    pub(crate) finish: &'a Finish,
+    pub(crate) progress: &'a Progress,
+    pub(crate) last: Option<&'a Judged>,
+    pub(crate) before_last: Option<&'a Judged>,
+    pub(crate) elapsed: Duration,
+}

@@ -1,0 +1,74 @@
+//! The run that is reported on.
+
+use std::num::NonZeroU32;
+
+use super::format::printable;
+use crate::policy::verdict::classify::Rules;
+use crate::state::place::Place;
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Volume {
+    /// `-qq`: nothing.
+    Silent,
+    /// `-q`: the last line of a run that failed, and what is wrong with shared state.
+    Quiet,
+    /// A line for every failure, and how it ended.
+    Normal,
+    /// `-v`: also which rule decided, and what was signalled.
+    Verbose,
+}
+
+/// The run in the words of the user.
+#[derive(Debug, Default)]
+pub(crate) struct Subject {
+    /// The command's name in messages.
+    pub(crate) label: String,
+    /// The command as it was typed, if it is fit to print and the label does not tell it.
+    pub(crate) typed: Option<String>,
+    pub(crate) max_attempts: Option<NonZeroU32>,
+    pub(crate) rules: Rules,
+    pub(crate) shared: Names,
+    pub(crate) written: Written,
+    /// A note about options that probably do not mean what the user wants. It is told at the first failure.
+    pub(crate) doubt: Option<String>,
+}
+
+/// Durations of options as the user wrote them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Written {
+    pub(crate) deadline: Option<String>,
+    pub(crate) timeout: Option<String>,
+    pub(crate) max_retry_after: Option<String>,
+    pub(crate) healthy_after: Option<String>,
+    pub(crate) splay: Option<String>,
+}
+
+/// What is shared with other runs, by name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    pub(crate) breaker: Option<Place>,
+    pub(crate) budget: Option<Place>,
+}
+
+impl Names {
+    pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, &Place)> {
+        let breaker = self.breaker.as_ref().map(|place| ("breaker", place));
+        breaker.into_iter().chain(self.budget.as_ref().map(|place| ("budget", place)))
+    }
+
+    /// `breaker payments`, `budget payments`, `breaker and budget payments`, `breaker payments and budget mail`.
+    pub(super) fn names(&self, breaker: bool, budget: bool) -> String {
+        let name = |place: &Option<Place>| {
+            place.as_ref().map(|place| printable(&place.name).into_owned()).unwrap_or_default()
+        };
+        match (breaker, budget) {
+            (true, true) if self.breaker == self.budget => {
+                format!("breaker and budget {}", name(&self.breaker))
+            }
+            (true, true) => format!("breaker {} and budget {}", name(&self.breaker), name(&self.budget)),
+            (true, false) => format!("breaker {}", name(&self.breaker)),
+            (false, _) => format!("budget {}", name(&self.budget)),
+        }
+    }
+}

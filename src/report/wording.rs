@@ -1,0 +1,163 @@
+//! The words for every event, apart from where they go.
+
+mod finish;
+mod outcome;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::event::Event;
+use super::format::{duration, printable, readable, size};
+use super::subject::{Subject, Volume};
+use crate::policy::delay::schedule::Progress;
+use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
+use crate::policy::verdict::rule::Judged;
+use crate::process::running::Note;
+use crate::streams::hold::HeldBack;
+
+/// The longest label, in characters. A longer one says no more, and could push the rest out of sight.
+const LONGEST_LABEL: usize = 100;
+
+/// The words for one run.
+#[derive(Debug)]
+pub(super) struct Wording {
+    subject: Subject,
+    /// Whether messages name the rule that decided.
+    verbose: bool,
+}
+
+impl Wording {
+    pub(super) fn new(subject: Subject, verbose: bool) -> Self {
+        let label = match subject.label.char_indices().nth(LONGEST_LABEL) {
+            Some((end, _)) => format!("{}...", printable(&subject.label[..end])),
+            None if subject.label.is_empty() => "''".to_owned(),
+            None => printable(&subject.label).into_owned(),
+        };
+        Self { subject: Subject { label, ..subject }, verbose }
+    }
+
+    /// The name of the command in messages.
+    pub(super) fn label(&self) -> &str {
+        &self.subject.label
+    }
+
+    /// The line for an event, and the least volume at which it is printed.
+    pub(super) fn event(&self, event: &Event<'_>) -> Option<(Volume, String)> {
+        Some(match event {
+            // The sink has more than one line for these, or none.
+            Event::Started | Event::Failure(_) | Event::Hint(_) => return None,
+            Event::HttpUnseen { why } => {
+                (Volume::Verbose, format!("the http: conditions cannot match: {why}"))
+            }
+            Event::Splay { wait } => (Volume::Verbose, self.splay(*wait)),
+            Event::KeyReused { path, age } => (Volume::Normal, key_reused(path, *age)),
+            Event::KeyLeft { why } => {
+                let why = why.to_string();
+                (Volume::Quiet, format!("{}; the next run will use the same key", printable(&why)))
+            }
+            Event::Probe => {
+                (Volume::Verbose, format!("the next attempt is the probe of breaker {}", self.breaker()))
+            }
+            Event::Retry { progress, judged, delay } => {
+                (Volume::Normal, self.retry(progress, judged, *delay))
+            }
+            Event::Opened { refusal } => (Volume::Normal, self.refusal(refusal)),
+            Event::Waiting { refusal, look, again } => {
+                let least = if *again { Volume::Verbose } else { Volume::Normal };
+                let breaker = self.refusal(refusal);
+                (least, format!("{breaker}; retry looks again in {}", duration(*look)))
+            }
+            // --quiet prints it too: a run without its protection must not look like one that has it.
+            Event::SharedState(warning) => (Volume::Quiet, self.warning(warning)),
+            Event::Process(note) => process(note),
+            Event::HeldBack { number, output } => (Volume::Normal, self.held_back(*number, output)),
+            Event::NotPassed { error } => (Volume::Quiet, printable(&error.to_string()).into_owned()),
+            Event::Finish(end) => self.finish(end)?,
+        })
+    }
+
+    pub(super) fn splay(&self, wait: Duration) -> String {
+        format!("first attempt in {} ({})", duration(wait), self.splay_option())
+    }
+
+    /// `--splay` with its value, as the user wrote it.
+    fn splay_option(&self) -> String {
+        let splay = self.subject.written.splay.as_ref();
+        format!("--splay{}", splay.map(|splay| format!(" {splay}")).unwrap_or_default())
+    }
+
+    fn retry(&self, progress: &Progress, judged: &Judged, delay: Duration) -> String {
+        let attempt = &judged.attempt;
+        let verb = match (attempt.by, &attempt.outcome) {
+            (By::Check, _) => " was not made: ",
+            (By::Command, Outcome::NotStarted(NotStarted::NotFound)) => ": ",
+            (By::Command, _) if self.named(attempt).is_some() => ": ",
+            (By::Command, _) => " ",
+        };
+        let outcome = self.outcome(attempt, judged.rule(), self.verbose);
+        let (number, renumbered) = (self.number(progress.number()), self.renumbered(progress, attempt));
+        format!("attempt {number}{verb}{outcome}{renumbered}; next in {}", duration(delay))
+    }
+
+    /// Says that a healthy attempt counts under another number from now on.
+    fn renumbered(&self, progress: &Progress, attempt: &Attempt) -> String {
+        if progress.number() == progress.attempts() {
+            return String::new();
+        }
+        let healthy = self.subject.written.healthy_after.as_ref();
+        let healthy = healthy.map(|time| format!(" {time}")).unwrap_or_default();
+        let number = self.number(progress.attempts());
+        format!(
+            "; it ran {} (--healthy-after{healthy}), so it now counts as attempt {number}",
+            duration(attempt.ran)
+        )
+    }
+
+    fn held_back(&self, number: u32, held: &HeldBack) -> String {
+        let wrote = size(held.length);
+        let left_out = held.length.saturating_sub(u64::try_from(held.end.len()).unwrap_or(0));
+        let what = match (readable(&held.end), left_out) {
+            (None, _) => ", and not shown because it is binary".to_owned(),
+            (Some(_), 0) => ":".to_owned(),
+            (Some(_), _) => format!("; the last {} of it:", size(held.length - left_out)),
+        };
+        format!("attempt {} wrote {wrote} to stdout, held back{what}", self.number(number))
+    }
+
+    /// `2 of 5`, or `2` if there is no limit.
+    fn number(&self, number: u32) -> String {
+        match self.subject.max_attempts {
+            Some(max) => format!("{number} of {max}"),
+            None => number.to_string(),
+        }
+    }
+
+    /// The deadline of the run, as the user wrote it.
+    fn deadline(&self, length: Duration) -> String {
+        self.subject.written.deadline.clone().unwrap_or_else(|| duration(length))
+    }
+}
+
+fn key_reused(path: &Path, age: Duration) -> String {
+    let (path, age) = (path.to_string_lossy(), duration(age));
+    format!("using the key that an earlier run kept in {}, {age} old", printable(&path))
+}
+
+fn process(note: &Note) -> (Volume, String) {
+    match note {
+        Note::Signalled { signal, pids } => {
+            let list: Vec<String> = pids.iter().map(ToString::to_string).collect();
+            let processes = if pids.len() == 1 { "process" } else { "processes" };
+            (Volume::Verbose, format!("sent {signal} to {processes} {}", list.join(", ")))
+        }
+        Note::NotPassedOn { signal, pid, errno } => {
+            (Volume::Normal, format!("cannot pass {signal} on to process {pid}: {}", errno.desc()))
+        }
+        Note::NotMatched => {
+            (Volume::Normal, "not all output was matched in time; the rest counts as no match".to_owned())
+        }
+    }
+}

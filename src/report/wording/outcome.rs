@@ -1,0 +1,224 @@
+//! Words for how an attempt ended, and for the rule that decided.
+
+use nix::errno::Errno;
+
+use super::Wording;
+use crate::policy::outcome::{Alive, Attempt, By, Cut, Limit, NotStarted, Outcome};
+use crate::policy::verdict::rule::{Judged, Rule};
+use crate::report::format::{duration, printable, shortened, shortened_to};
+
+/// The longest condition of `--until` that a line repeats, in characters.
+const LONGEST_CONDITION: usize = 80;
+
+impl Wording {
+    /// How an attempt that another follows ended: the reason in brackets and, if `names_rule`, the rule.
+    pub(super) fn outcome(&self, attempt: &Attempt, rule: &Rule, names_rule: bool) -> String {
+        let reason = self.reason(attempt);
+        // What the server said matters more here: the last line names the condition in any case.
+        let unmet = self.unmet(attempt, rule).filter(|_| reason.is_none());
+        self.bracketed(attempt, rule, names_rule, unmet)
+    }
+
+    /// How an attempt that none follows ended.
+    pub(super) fn last_outcome(&self, last: &Judged, names_rule: bool) -> String {
+        let (attempt, rule) = (&last.attempt, last.rule());
+        let reason = self.reason(attempt);
+        let own_reason = |_: &String| reason.is_none() || attempt.outcome == Outcome::Exited(0);
+        self.bracketed(attempt, rule, names_rule, self.unmet(attempt, rule).filter(own_reason))
+    }
+
+    pub(super) fn bracketed(
+        &self,
+        attempt: &Attempt,
+        rule: &Rule,
+        names_rule: bool,
+        unmet: Option<String>,
+    ) -> String {
+        let reason = match rule {
+            // The name of the rule has the reason.
+            Rule::Line { .. } if names_rule => asked(attempt),
+            _ => self.reason(attempt),
+        };
+        let named = names_rule && !(unmet.is_some() && *rule == Rule::NotYet);
+        let rule = named.then(|| rule_name(rule, &attempt.outcome));
+        let known: Vec<String> = reason.into_iter().chain(unmet).chain(rule).collect();
+        let ending = self.ending(attempt);
+        if known.is_empty() { ending } else { format!("{ending} ({})", known.join("; ")) }
+    }
+
+    /// The condition of `--until`, if the rule shows that the command did not meet it.
+    pub(super) fn unmet(&self, attempt: &Attempt, rule: &Rule) -> Option<String> {
+        let until = self.subject.rules.until.as_ref()?.to_string();
+        let asked = match rule {
+            Rule::LeftAlive
+            | Rule::Done
+            | Rule::NotDone
+            | Rule::CannotTell
+            | Rule::FatalOn(_)
+            | Rule::SuccessOn(_)
+            | Rule::Until(_)
+            | Rule::ExitZero => false,
+            Rule::RetryOn(_)
+            | Rule::NotInRetryOn
+            | Rule::Profile { .. }
+            | Rule::Line { .. }
+            | Rule::Http { .. }
+            | Rule::NotYet
+            | Rule::StartMayPass
+            | Rule::CannotRun
+            | Rule::Stopped(_)
+            | Rule::ReaderGone
+            | Rule::MaybeSent
+            | Rule::AnyFailure => matches!(attempt.outcome, Outcome::Exited(_)),
+        };
+        asked.then(|| {
+            let until = shortened_to(&until, LONGEST_CONDITION);
+            format!("--until {} did not hold", printable(&until))
+        })
+    }
+
+    /// How an attempt, or what was asked before it, ended, in the user's words.
+    pub(super) fn ending(&self, attempt: &Attempt) -> String {
+        let ending = in_words(attempt, |limit| self.limit(limit));
+        match self.named(attempt) {
+            Some(typed) => format!("{typed}: {ending}"),
+            None => ending,
+        }
+    }
+
+    /// How an attempt ended and what a server said. Other runs read this, so that it does not name the command.
+    pub(in crate::report) fn recorded(&self, attempt: &Attempt) -> String {
+        let status = attempt.evidence.response.status().map(|status| format!("HTTP {status}"));
+        let said: Vec<String> = status.into_iter().chain(asked(attempt)).collect();
+        let ending = in_words(attempt, |limit| self.limit(limit));
+        if said.is_empty() { ending } else { format!("{ending}, {}", said.join(", ")) }
+    }
+
+    /// A limit as the user wrote it.
+    pub(super) fn limit(&self, limit: &Limit) -> String {
+        match limit {
+            Limit::Timeout(time) => self.subject.written.timeout.clone().unwrap_or_else(|| duration(*time)),
+            Limit::Deadline(time) => self.deadline(*time),
+        }
+    }
+
+    /// The command as it was typed, if its file is why the attempt could not start.
+    pub(super) fn named(&self, attempt: &Attempt) -> Option<&str> {
+        let typed = self.subject.typed.as_deref()?;
+        let named = match &attempt.outcome {
+            Outcome::NotStarted(failure) => attempt.by == By::Command && failure.is_about_the_file(),
+            Outcome::Exited(_) | Outcome::Signaled(_) | Outcome::TimedOut(_) => false,
+        };
+        named.then_some(typed)
+    }
+
+    /// What is known of why it ended so: `HTTP 503, Retry-After 3s`, `could not connect`.
+    pub(super) fn reason(&self, attempt: &Attempt) -> Option<String> {
+        let asked = asked(attempt);
+        let response = &attempt.evidence.response;
+        let http = response.status().filter(|_| response.class().is_some() || asked.is_some());
+        let why = match http {
+            Some(status) => Some(format!("HTTP {status}")),
+            None => self.subject.rules.reason(attempt).map(ToOwned::to_owned),
+        };
+        match (why, asked) {
+            (Some(why), Some(asked)) => Some(format!("{why}, {asked}")),
+            (why, asked) => why.or(asked),
+        }
+    }
+}
+
+/// How an attempt ended; `words` puts the limit that ended it into words.
+fn in_words(attempt: &Attempt, words: impl FnOnce(&Limit) -> String) -> String {
+    let ending = match &attempt.outcome {
+        Outcome::Exited(status) => format!("exited {status}"),
+        Outcome::Signaled(signal) => format!("killed by {signal}"),
+        Outcome::TimedOut(Cut { limit, ended_by, .. }) => {
+            let length = words(limit);
+            match limit {
+                Limit::Timeout(_) => format!("timed out after {length}, ended by {ended_by}"),
+                Limit::Deadline(_) => format!("was cut by the deadline of {length}, ended by {ended_by}"),
+            }
+        }
+        Outcome::NotStarted(NotStarted::NotFound) => "command not found".to_owned(),
+        Outcome::NotStarted(NotStarted::Directory) => "could not run: it is a directory".to_owned(),
+        Outcome::NotStarted(NotStarted::NoInterpreter) => {
+            "could not run: its interpreter was not found".to_owned()
+        }
+        Outcome::NotStarted(NotStarted::CannotRun(errno)) => format!("could not run: {}", cause(*errno)),
+        Outcome::NotStarted(NotStarted::NoProcess(errno)) => {
+            format!("could not be started: {}", cause(*errno))
+        }
+    };
+    match attempt.by {
+        By::Command => ending,
+        By::Check => format!("--check {ending}"),
+    }
+}
+
+/// Why a start failed. The system's words for two errors do not say what is exhausted: "try again" (clone(2),
+/// execve(2)) and "file table overflow".
+fn cause(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EAGAIN => "too many processes",
+        Errno::ENFILE => "too many open files in the system",
+        errno => errno.desc(),
+    }
+}
+
+/// What the server asks for: `Retry-After 3s`.
+pub(super) fn asked(attempt: &Attempt) -> Option<String> {
+    attempt.asked.map(|asked| format!("{} {}", asked.field, duration(asked.wait)))
+}
+
+/// What outlived KILL, with pids.
+pub(super) fn left(cut: &Cut) -> String {
+    let each: Vec<String> = cut
+        .left
+        .iter()
+        .map(|survivor| {
+            let why = match survivor.why {
+                Alive::Foreign => "belongs to another user",
+                Alive::Unkillable => "survived KILL",
+                Alive::Unseen => "/proc does not show which",
+            };
+            match survivor.pid {
+                Some(pid) => format!("process {pid} ({why})"),
+                None => format!("a process ({why})"),
+            }
+        })
+        .collect();
+    each.join(", ")
+}
+
+/// A rule in a word or two.
+pub(super) fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
+    match rule {
+        Rule::LeftAlive => "processes of the attempt are still alive".to_owned(),
+        Rule::Done => "--check says that the work is done".to_owned(),
+        Rule::NotDone => "--check says that the work is not done".to_owned(),
+        Rule::CannotTell => "--check cannot tell whether the work is done".to_owned(),
+        Rule::FatalOn(text) => format!("--fatal-on {}", printable(&shortened(text))),
+        Rule::SuccessOn(text) => format!("--success-on {}", printable(&shortened(text))),
+        Rule::Until(text) => format!("--until {}", printable(&shortened(text))),
+        Rule::RetryOn(text) => format!("--retry-on {}", printable(&shortened(text))),
+        Rule::NotInRetryOn => "not in --retry-on".to_owned(),
+        Rule::Profile { row, .. } => match outcome {
+            Outcome::Exited(status) => format!("profile {}: {status} is retryable", row.name),
+            _ => format!("profile {}", row.name),
+        },
+        Rule::Line { row, pattern } => format!("profile {}: {} is retryable", row.name, pattern.words()),
+        Rule::Http { status, row: Some(row) } => {
+            format!("profile {}: HTTP {status} is retryable", row.name)
+        }
+        Rule::Http { status, row: None } => format!("--headers: HTTP {status} is retryable"),
+        Rule::ExitZero => "exit 0".to_owned(),
+        Rule::NotYet => "--until did not hold".to_owned(),
+        Rule::CannotRun => "could not run".to_owned(),
+        Rule::StartMayPass => "a start that may work later is retryable".to_owned(),
+        Rule::Stopped(signal) => format!("killed by {signal}"),
+        Rule::ReaderGone => "the reader of the command's output is gone".to_owned(),
+        Rule::MaybeSent => "it may already have taken effect".to_owned(),
+        Rule::AnyFailure => "any failure is retryable".to_owned(),
+    }
+}

@@ -1,0 +1,89 @@
+//! Words for breakers, budgets and their records.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::Wording;
+use crate::clock::local_ago;
+use crate::policy::admission::breaker::{Cause, Known, Refusal};
+use crate::report::format::{count, duration, printable, shell_word, shortened};
+use crate::state::place::Place;
+use crate::state::shared::{Warning, Wrong};
+
+impl Wording {
+    /// A line for each record of shared state: where it is.
+    pub(in crate::report) fn places(&self) -> Vec<String> {
+        let line = |(what, place): (&str, &Place)| {
+            let path = place.path.to_string_lossy();
+            format!("{what} {} is kept in {}", printable(&place.name), printable(&path))
+        };
+        self.subject.shared.each().map(line).collect()
+    }
+
+    pub(super) fn warning(&self, warning: &Warning) -> String {
+        let names = self.subject.shared.names(warning.breaker, warning.budget);
+        match &warning.what {
+            Wrong::Unusable(trouble) => {
+                format!("continuing without {names}: {}", printable(&trouble.to_string()))
+            }
+            Wrong::Unanswered(trouble) => format!(
+                "{names} was open and cannot be used now, so the command is not run: {}",
+                printable(&trouble.to_string())
+            ),
+            Wrong::SetAside(path) => {
+                let path = path.to_string_lossy();
+                format!("{names}: a damaged file was set aside as {}", printable(&path))
+            }
+        }
+    }
+
+    /// The breaker's name.
+    pub(super) fn breaker(&self) -> Cow<'_, str> {
+        self.subject.shared.breaker.as_ref().map(|place| printable(&place.name)).unwrap_or_default()
+    }
+
+    /// That the breaker is open, since when, why, and for how long.
+    pub(super) fn refusal(&self, refusal: &Refusal) -> String {
+        format!("breaker {} is {}", self.breaker(), Self::refused(refusal))
+    }
+
+    /// Since when a breaker is open, why, and for how long.
+    pub(super) fn refused(refusal: &Refusal) -> String {
+        let why = match refusal.cause {
+            Cause::Tripped if refusal.failures == 0 => "held open by --breaker-trip".to_owned(),
+            Cause::Failures if refusal.failures == 0 => "its record was damaged".to_owned(),
+            Cause::Tripped | Cause::Failures => {
+                let last =
+                    refusal.last.as_deref().map(|last| format!(", last: {}", printable(&shortened(last))));
+                format!("{}{}", count(refusal.failures.into(), "failure"), last.unwrap_or_default())
+            }
+        };
+        let next = match (refusal.known, refusal.prober) {
+            (Known::Earlier, _) => "and its record cannot be used now".to_owned(),
+            (Known::Now, Some(pid)) => {
+                let prober = if pid == 0 { "another run".to_owned() } else { format!("process {pid}") };
+                format!("{prober} probes, for {} at most", duration(refusal.left))
+            }
+            (Known::Now, None) => format!("next probe in {}", duration(refusal.left)),
+        };
+        format!("open since {} ({why}), {next}", local_ago(refusal.age))
+    }
+
+    /// The same with what to do about it.
+    pub(super) fn open(&self, refusal: &Refusal, deadline: Option<Duration>) -> String {
+        let path = self.subject.shared.breaker.as_ref().map(|place| place.path.to_string_lossy());
+        let path = path.as_deref().map(shell_word).unwrap_or_default();
+        let past = match deadline {
+            Some(time) if refusal.prober.is_some() || refusal.known == Known::Earlier => {
+                format!("; the deadline of {} comes first", self.deadline(time))
+            }
+            Some(time) if refusal.left.is_zero() => {
+                format!("; the deadline of {} has passed", self.deadline(time))
+            }
+            Some(time) => format!(", past the deadline of {}", self.deadline(time)),
+            None => String::new(),
+        };
+        let refusal = self.refusal(refusal);
+        format!("{refusal}{past}; to close it: retry --breaker-reset={}", printable(&path))
+    }
+}
