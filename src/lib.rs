@@ -40,9 +40,9 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::cli::action::{Action, action};
 use crate::cli::parse::{Parsed, parse};
 use crate::cli::resolve::{Invocation, resolve};
-use crate::cli::shared::{Manage, manage};
 use crate::cli::values::KeySource;
 use crate::error::Error;
 use crate::exit::{Exit, FAILED};
@@ -149,7 +149,7 @@ pub unsafe fn start(argc: c_int, argv: *const *const c_char) -> c_int {
 pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
     let mask = process::signal::hold_notices();
     let invocation = match parse(args) {
-        Ok(Parsed::Run(args)) => match manage(&args, &environment) {
+        Ok(Parsed::Run(args)) => match action(&args, &environment) {
             Ok(Some(task)) => return carry_out(&task),
             Ok(None) => resolve(*args, environment),
             Err(error) => Err(error),
@@ -170,7 +170,7 @@ pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
 }
 
 /// Does what was asked for instead of running a command.
-fn carry_out(task: &Manage) -> u8 {
+fn carry_out(task: &Action) -> u8 {
     process::signal::survive_writes();
     match manage::carry_out(task) {
         Ok((text, aside)) => {

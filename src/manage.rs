@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::shared::Manage;
+use crate::cli::action::Action;
 use crate::clock::local_in;
 use crate::error::Error;
 use crate::report::format::duration;
@@ -16,9 +16,9 @@ use crate::state::store::{Store, Trouble};
 ///
 /// # Errors
 /// Where a record cannot be used, or is not there.
-pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
+pub(crate) fn carry_out(task: &Action) -> Result<(String, Vec<String>), Error> {
     match task {
-        Manage::Status { place: Some(place), json: as_json, .. } => {
+        Action::Status { place: Some(place), json: as_json, .. } => {
             let (row, aside) = match row(place) {
                 Some(row) => (row, Vec::new()),
                 None => (unused(place), vec![format!("retry: {}", missing(place))]),
@@ -28,7 +28,7 @@ pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
             }
             Ok((if *as_json { json(&row) } else { table(&[row]) }, aside))
         }
-        Manage::Status { place: None, directory, json: as_json } => {
+        Action::Status { place: None, directory, json: as_json } => {
             let places = listed(directory).map_err(|trouble| unusable(&trouble))?;
             // One may have gone meanwhile.
             let rows: Vec<Row> = places.iter().filter_map(row).collect();
@@ -41,7 +41,7 @@ pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
             };
             Ok((text, aside))
         }
-        Manage::Reset(place) => {
+        Action::Reset(place) => {
             let mut store = Store::new(place.path.clone(), place.directory.clone());
             if matches!(store.read(&Stamp::now()), Ok(None)) {
                 return Ok((format!("breaker {} is closed; {}\n", place.name, missing(place)), Vec::new()));
@@ -57,7 +57,7 @@ pub(crate) fn carry_out(task: &Manage) -> Result<(String, Vec<String>), Error> {
             };
             Ok((format!("breaker {} is closed; {was}\n", place.name), aside(&mut store)))
         }
-        Manage::Trip(place, time) => {
+        Action::Trip(place, time) => {
             let mut store = Store::new(place.path.clone(), place.directory.clone());
             let tripped = store.transact(Duration::MAX, |record, access| {
                 record.breaker.trip(access.now, *time);

@@ -26,7 +26,7 @@ use shared::SharedArgs;
 use streams::StreamArgs;
 use verdict::VerdictArgs;
 
-use super::scan::{self, Words};
+use super::scan::{self, Scan};
 use super::values::ValueError;
 
 /// The options and the command as the user typed them.
@@ -84,7 +84,6 @@ pub(crate) fn definition() -> Command {
         .value_name("COMMAND")
         .value_parser(clap::value_parser!(OsString))
         .action(ArgAction::Append)
-        .required_unless_present_any(["breaker_status", "breaker_reset", "breaker_trip"])
         .trailing_var_arg(true)
         .num_args(1..)
         .value_hint(ValueHint::CommandWithArguments)
@@ -147,7 +146,7 @@ impl Args {
 
     /// Reads words whose options belong to the first headings, and defines only these. None if the whole
     /// definition has to decide: an option or a value is wrong, or an option takes the place of a command.
-    pub(crate) fn brief(words: &[OsString]) -> Option<(Self, Words)> {
+    pub(crate) fn brief(words: &[OsString]) -> Option<(Self, Scan)> {
         let mut definition = (OUTPUT.define)(base());
         let mut defined = 0;
         while !scan::knows(&definition, words) {
@@ -156,13 +155,13 @@ impl Args {
         }
         definition = definition.mut_args(accept_dashes);
         let scanned = scan::read(&definition, words);
-        let Words::Command { at, .. } = scanned else { return None };
+        let Scan::Command { at, .. } = scanned else { return None };
         let (options, command) = words.split_at_checked(at).filter(|(_, command)| !command.is_empty())?;
         let program = std::iter::once(OsString::from("retry"));
         let mut matches = definition.try_get_matches_from_mut(program.chain(options.iter().cloned())).ok()?;
         let args = Self { command: command.to_vec(), ..Self::read(&mut matches, defined).ok()? };
         leak(definition);
-        (!args.shared.replaces_command()).then_some((args, scanned))
+        (!args.has_action() && !args.shared.json).then_some((args, scanned))
     }
 
     /// Takes the values out of the matches of the whole definition.
@@ -172,6 +171,13 @@ impl Args {
     pub(crate) fn whole(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
         let command = matches.remove_many(COMMAND).map(Iterator::collect).unwrap_or_default();
         Ok(Self { command, ..Self::read(matches, HEADINGS.len())? })
+    }
+
+    /// Whether an option takes the place of a COMMAND.
+    pub(crate) fn has_action(&self) -> bool {
+        self.shared.breaker_status.is_some()
+            || self.shared.breaker_reset.is_some()
+            || self.shared.breaker_trip.is_some()
     }
 
     fn read(matches: &mut ArgMatches, headings: usize) -> Result<Self, clap::Error> {

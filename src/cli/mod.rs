@@ -1,11 +1,13 @@
 //! The command line: its words become [`args::Args`] ([`scan`], [`parse`], [`values`]), and these become
-//! a policy and an invocation ([`resolve`], [`shared`], [`label`]).
+//! a policy and an invocation ([`resolve`], [`label`]) or an action on shared state ([`action`]).
 //!
-//! [`wrong`] explains words that cannot be read, [`echo`] decides how much of a word an error repeats,
+//! [`usage_error`] explains words that cannot be read, [`echo`] decides how much of a word an error repeats,
 //! and [`hints`] says what was probably meant. [`help`] and [`mod@reference`] describe the options from their one definition.
 
+pub(crate) mod action;
 pub(crate) mod args;
 mod defaults;
+mod directory;
 mod echo;
 mod help;
 pub(crate) mod hints;
@@ -16,6 +18,5 @@ pub(crate) mod properties;
 pub mod reference;
 pub(crate) mod resolve;
 mod scan;
-pub(crate) mod shared;
+mod usage_error;
 pub(crate) mod values;
-pub(crate) mod wrong;

@@ -4,9 +4,9 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
+use super::action::action;
 use super::parse::{Parsed, by_whole_definition, parse};
 use super::resolve::resolve;
-use super::shared::manage;
 use super::values::{
     ValueError, budget, check, condition, delays, duration, factor, failures, file, healthy_after, key,
     label, max_attempts, name, positive_duration, seed, signal, size, state_directory, trip,
@@ -70,7 +70,7 @@ pub(crate) fn options(bytes: &[u8]) {
     }
     let error = match parse(&words) {
         Ok(Parsed::Print(_)) => return,
-        Ok(Parsed::Run(args)) if matches!(manage(&args, &[]), Ok(Some(_))) => return,
+        Ok(Parsed::Run(args)) if matches!(action(&args, &[]), Ok(Some(_))) => return,
         Ok(Parsed::Run(args)) => match resolve(*args, Vec::new()) {
             Ok(_) => return,
             Err(error) => error,

@@ -1,4 +1,10 @@
-//! What the words mean: defaults, and the rules between options.
+//! From [`Args`] to a policy and an invocation: defaults, and the rules between options.
+
+mod profiles;
+mod schedule;
+mod sharing;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::ffi::{CString, OsStr};
@@ -6,28 +12,29 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use profiles::profiles;
+use schedule::schedule;
+use sharing::{check_needs, sharing};
+
+pub(crate) use sharing::Sharing;
+
 use super::args::Args;
 use super::defaults;
 use super::hints;
 use super::label;
-use super::shared::{Sharing, check_needs, sharing};
-use super::values::{BackoffName, Delays, JitterName, KeySource, MaxAttempts, Span, StdinName};
+use super::values::{KeySource, Span, StdinName};
 use crate::error::Error;
-use crate::policy::delay::backoff::Growth;
-use crate::policy::delay::jitter::Jitter;
-use crate::policy::delay::schedule::Schedule;
 use crate::policy::expand::has_key;
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::evidence::Reach;
-use crate::policy::verdict::profile::Profile;
 use crate::policy::verdict::program::{self, look_through};
 use crate::policy::{Limits, Policy};
 use crate::process::child::Command;
 use crate::report::subject::{Volume, Written};
 use crate::streams::stdin::Stdin;
 
-/// All that was asked for, made whole.
+/// A run: its policy, its command, and how its attempts get input, output and environment.
 #[derive(Debug)]
 pub(crate) struct Invocation {
     pub(crate) policy: Policy,
@@ -35,27 +42,26 @@ pub(crate) struct Invocation {
     /// The environment without the variables that every attempt gets anew.
     pub(crate) environment: Vec<CString>,
     pub(crate) seed: Option<u64>,
-    /// Where the profile looks.
+    /// The streams that the profiles may read.
     pub(crate) reach: Reach,
-    /// What asks before every attempt whether it is needed.
+    /// Runs before every attempt, to tell whether the attempt is needed.
     pub(crate) check: Option<Command>,
-    /// What attempts read.
+    /// The input of the attempts.
     pub(crate) stdin: Stdin,
-    /// Only the stdout of the attempt that succeeds is passed on.
+    /// Whether only the stdout of the attempt that succeeds is passed on.
     pub(crate) hold: bool,
     /// The file that the command writes headers to.
     pub(crate) headers: Option<PathBuf>,
-    /// What it shares with other runs, and where.
     pub(crate) sharing: Sharing,
     pub(crate) key: KeySource,
-    /// Tokens in the arguments are replaced.
+    /// Whether tokens in the arguments are replaced.
     pub(crate) expand: bool,
     pub(crate) label: String,
-    /// The command as it was typed, if it is fit to print and the label does not tell it.
+    /// The command as the user typed it, if that is safe to print and differs from the label.
     pub(crate) typed: Option<String>,
     pub(crate) written: Written,
     pub(crate) volume: Volume,
-    /// What to try if the command is not found.
+    /// A hint to show if the command is not found.
     pub(crate) not_found_hint: Option<Cow<'static, str>>,
     /// Why `http:` conditions cannot match.
     pub(crate) http_unheard: Option<&'static str>,
@@ -63,13 +69,13 @@ pub(crate) struct Invocation {
     pub(crate) two_in_one: Option<String>,
 }
 
-/// Makes a policy of the words.
+/// Turns options into a run.
 ///
 /// # Errors
-/// Where two options contradict each other.
+/// Options that contradict each other, or that lack another one.
 pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invocation, Error> {
     check_needs(&args)?;
-    // 0 is no limit, as in timeout(1).
+    // 0 means no limit, as in timeout(1).
     args.attempts.timeout = args.attempts.timeout.filter(|time| !time.length.is_zero());
     args.attempts.deadline = args.attempts.deadline.filter(|time| !time.length.is_zero());
     let profiles = profiles(&args)?;
@@ -98,7 +104,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         admission,
         limits,
     };
-    // The last of a doubled name, as getenv(3) has the first: execvp(3) asks getenv.
+    // execvp(3) asks getenv(3), which takes the first of several variables of a name.
     let path = environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
     let (program, arguments) = args.command.split_first().map_or((OsStr::new(""), &[][..]), |(p, a)| (p, a));
     let (not_found_hint, http_unheard) = (not_found_hint(&args), http_unheard(&args));
@@ -143,7 +149,7 @@ fn not_found_hint(args: &Args) -> Option<Cow<'static, str>> {
     split.or_else(|| hints::not_found(&args.command).map(Cow::Borrowed))
 }
 
-/// Why `http:` conditions cannot match, where there are some and nothing shows them a status.
+/// Why `http:` conditions cannot match. None if there are none, or if the command shows its HTTP status.
 fn http_unheard(args: &Args) -> Option<&'static str> {
     let mut conditions = args
         .verdict
@@ -161,7 +167,7 @@ fn http_unheard(args: &Args) -> Option<&'static str> {
     hints::unheard::why(program, words.get(at + 1..).unwrap_or_default())
 }
 
-/// What to say of a pattern that has another condition behind a comma.
+/// A message about a pattern with a comma and another condition in it.
 fn two_in_one(args: &Args) -> Option<String> {
     let verdict = &args.verdict;
     let of = |option: &'static str, conditions: &[Condition]| {
@@ -182,7 +188,7 @@ fn two_in_one(args: &Args) -> Option<String> {
     })
 }
 
-/// The durations that messages repeat, as they were written.
+/// The durations that messages repeat as the user wrote them.
 fn written(args: &Args) -> Written {
     let text = |span: &Option<Span>| span.as_ref().map(|span| span.text.clone());
     Written {
@@ -198,60 +204,8 @@ fn length(span: Option<&Span>) -> Option<Duration> {
     span.map(|span| span.length)
 }
 
-/// What `--profile` comes to for this command.
-struct Profiles {
-    rows: Vec<&'static Profile>,
-    /// By name, at least one.
-    named: bool,
-    reach: Reach,
-}
-
-fn profiles(args: &Args) -> Result<Profiles, Error> {
-    let names: Vec<&str> = args.verdict.profile.iter().flatten().map(String::as_str).collect();
-    if names.len() > 1 && names.contains(&"none") {
-        return Err(Error::usage(
-            format!("--profile {}: none and another profile contradict each other", names.join(",")),
-            "write none alone, or leave none out",
-        ));
-    }
-    let words: Vec<&[u8]> = args.command.iter().map(|word| word.as_bytes()).collect();
-    let mut rows: Vec<&'static Profile> = Vec::new();
-    for name in if names.is_empty() { &[defaults::PROFILE] } else { names.as_slice() } {
-        let found = if *name == "auto" { auto(&words) } else { Profile::named(name).into_iter().collect() };
-        for row in found {
-            if !rows.contains(&row) {
-                rows.push(row);
-            }
-        }
-    }
-    let program = look_through(&words).program;
-    let arguments = words.get(program.unwrap_or(0) + 1..).unwrap_or_default();
-    let named = names.iter().any(|name| !matches!(*name, "auto" | "none"));
-    // A wrapper may run anything: its row alone says nothing of what the program does with the terminal.
-    let known = program.and_then(|at| row_of(&words, at)).is_some();
-    let needs_terminal = !known || rows.iter().any(|row| row.terminal.is_needed(arguments));
-    Ok(Profiles {
-        reach: Reach {
-            stdout: rows.iter().any(|row| row.stdout.is_told_by(arguments)),
-            terminal: named || !needs_terminal,
-        },
-        named,
-        rows,
-    })
-}
-
-/// The rows of the program that the words run, and of the programs around it.
-fn auto(words: &[&[u8]]) -> Vec<&'static Profile> {
-    let programs = look_through(words);
-    programs.program.into_iter().chain(programs.wrappers).filter_map(|at| row_of(words, at)).collect()
-}
-
-fn row_of(words: &[&[u8]], at: usize) -> Option<&'static Profile> {
-    Profile::for_program(std::str::from_utf8(program::base_name(words.get(at)?)).ok()?)
-}
-
 /// # Errors
-/// Where a limit is given to what has none.
+/// `--stdin-limit` without replay.
 fn stdin(args: &Args) -> Result<Stdin, Error> {
     let stdin = match args.streams.stdin.unwrap_or(defaults::STDIN) {
         StdinName::Replay => {
@@ -275,93 +229,4 @@ fn limits(args: &Args) -> Limits {
         signal: args.attempts.signal.unwrap_or(defaults::SIGNAL),
         kill_after: args.attempts.kill_after.unwrap_or(defaults::KILL_AFTER.duration()),
     }
-}
-
-fn schedule(args: &Args) -> Result<Schedule, Error> {
-    let Delays { first, rest } =
-        args.delays.delay.clone().unwrap_or(Delays { first: defaults::DELAY.duration(), rest: Vec::new() });
-    let list = !rest.is_empty();
-    let backoff = args.delays.backoff.unwrap_or(defaults::BACKOFF);
-    let growing = backoff != BackoffName::Constant && !list;
-    let default_jitter = if growing { defaults::JITTER } else { JitterName::None };
-    let jitter = args.delays.jitter.unwrap_or(default_jitter);
-    contradictions(args, list, backoff, jitter)?;
-
-    let floor = args.delays.min_delay.unwrap_or(defaults::MIN_DELAY.duration());
-    // A delay that was asked for is not cut by a cap that was not.
-    let longest = rest.iter().copied().fold(first.max(floor), Duration::max);
-    let cap = args.delays.max_delay.unwrap_or(defaults::MAX_DELAY.duration().max(longest));
-    if floor > cap {
-        return Err(Error::usage(
-            "--min-delay is longer than --max-delay",
-            "lower --min-delay, or raise --max-delay",
-        ));
-    }
-    let (splay, deadline) = (
-        length(args.delays.splay.as_ref()).unwrap_or(defaults::SPLAY.duration()),
-        length(args.attempts.deadline.as_ref()),
-    );
-    if deadline.is_some_and(|deadline| splay >= deadline) {
-        return Err(Error::usage(
-            "--splay must be shorter than --deadline",
-            "the wait before the first attempt counts towards the deadline",
-        ));
-    }
-    let growth = match backoff {
-        _ if list => Growth::List { first, rest },
-        BackoffName::Exponential => {
-            Growth::Exponential { delay: first, factor: args.delays.factor.unwrap_or(defaults::FACTOR) }
-        }
-        BackoffName::Linear => Growth::Linear { delay: first },
-        BackoffName::Fibonacci => Growth::Fibonacci { delay: first },
-        BackoffName::Constant => Growth::Constant { delay: first },
-    };
-    Ok(Schedule {
-        max_attempts: match (args.attempts.max, deadline) {
-            (Some(MaxAttempts(max)), _) => max,
-            (None, Some(_)) => None,
-            (None, None) => Some(defaults::MAX_ATTEMPTS),
-        },
-        deadline,
-        healthy_after: length(args.delays.healthy_after.as_ref()),
-        growth,
-        jitter: Jitter::from(jitter),
-        cap,
-        floor,
-        splay,
-        max_retry_after: length(args.verdict.max_retry_after.as_ref())
-            .unwrap_or(defaults::MAX_RETRY_AFTER.duration()),
-    })
-}
-
-/// Options of the delay that cannot both be meant.
-fn contradictions(args: &Args, list: bool, backoff: BackoffName, jitter: JitterName) -> Result<(), Error> {
-    let wrong = |cause: &str, hint: &str| Err(Error::usage(cause, hint));
-    if list && args.delays.backoff.is_some() {
-        return wrong(
-            "--backoff and a list for --delay contradict each other",
-            "a list is the schedule itself: give one delay, or leave --backoff out",
-        );
-    }
-    if args.delays.factor.is_some() && (list || backoff != BackoffName::Exponential) {
-        return wrong(
-            "--factor is for exponential backoff only",
-            "leave --factor out, or use --backoff exponential with one --delay",
-        );
-    }
-    if jitter == JitterName::Decorrelated {
-        if list || backoff != BackoffName::Exponential {
-            return wrong(
-                "--jitter decorrelated makes its own schedule",
-                "give one --delay and no other --backoff, or use another jitter",
-            );
-        }
-        if args.delays.factor.is_some() {
-            return wrong(
-                "--factor does nothing with --jitter decorrelated",
-                "decorrelated grows from the last delay: leave --factor out, or use another jitter",
-            );
-        }
-    }
-    Ok(())
 }

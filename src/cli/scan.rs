@@ -1,63 +1,63 @@
-//! Reads the words of the command line as getopt(3) does, before clap does.
+//! Scans the words of the command line as getopt(3) reads them, before clap parses them.
 //!
-//! clap takes whatever follows an option for its value. This look tells a value that was left out
-//! (`--delay -- curl`) from one that begins with a dash, and finds where the command begins.
+//! clap takes any word after an option for its value. The scan finds values that were left out
+//! (`--delay -- curl`), and the word at which the command begins.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
 use clap::{Arg, ArgAction, Command};
 
-/// What the words before the command are.
+/// The result for the words before the command.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Words {
-    /// Help is asked for: all options or the main ones.
+pub(crate) enum Scan {
+    /// The user asks for help: with all options, or with the main ones.
     Help { all: bool },
-    /// An option stands where the value of another should.
+    /// The next word is an option instead of a value.
     ValueMissing { option: String, value: String },
-    /// Options that can be read, up to the command.
-    Command { at: usize, last: Option<Given> },
-    /// An option that is not known, or the end of the words. clap says what is wrong.
+    /// The command begins at this word. `last` is the option right before it, if it has a value.
+    Command { at: usize, last: Option<OptionValue> },
+    /// An unknown option, or no command. clap finds the error.
     Unknown,
 }
 
-/// An option with its value.
+/// An option and its value.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Given {
-    /// As typed: `--timeout`, `-d`.
+pub(crate) struct OptionValue {
+    /// The option as the user typed it: `--timeout`, `-d`.
     pub(crate) option: String,
-    /// The name of its value.
-    pub(crate) takes: String,
+    /// The name of the value in the help.
+    pub(crate) value_name: String,
     pub(crate) value: OsString,
 }
 
-/// Reads words up to the command.
-pub(crate) fn read(definition: &Command, words: &[OsString]) -> Words {
+/// Scans the words up to the command.
+pub(crate) fn read(definition: &Command, words: &[OsString]) -> Scan {
     let mut last = None;
     let mut at = 0;
     while let Some(word) = words.get(at) {
         let bytes = word.as_bytes();
         if bytes == b"--" {
-            return Words::Command { at: at + 1, last: None };
+            return Scan::Command { at: at + 1, last: None };
         }
         if !bytes.starts_with(b"-") || bytes == b"-" {
-            return Words::Command { at, last };
+            return Scan::Command { at, last };
         }
-        let Some(option) = option(definition, word) else { return Words::Unknown };
+        let Some(option) = option(definition, word) else { return Scan::Unknown };
         if matches!(option.arg.get_action(), ArgAction::Help)
             && (option.value.is_none() || option.typed.len() == 2)
         {
-            return Words::Help { all: bytes.starts_with(b"--") };
+            return Scan::Help { all: bytes.starts_with(b"--") };
         }
         at += 1;
         last = match (takes_value(option.arg), option.value.clone()) {
             (false, _) => None,
             (true, Some(value)) => Some(option.given(value)),
             (true, None) => {
-                let Some(value) = words.get(at) else { return Words::Unknown };
+                let Some(value) = words.get(at) else { return Scan::Unknown };
                 if is_option(definition, value) {
                     let long = option.arg.get_long().map(|name| format!("--{name}"));
-                    return Words::ValueMissing {
+                    return Scan::ValueMissing {
                         option: long.unwrap_or(option.typed),
                         value: value_name(option.arg),
                     };
@@ -67,13 +67,13 @@ pub(crate) fn read(definition: &Command, words: &[OsString]) -> Words {
             }
         };
     }
-    Words::Unknown
+    Scan::Unknown
 }
 
-/// Whether the definition has every option before the command. A value that begins with a dash may be an option that
-/// the definition lacks.
+/// Whether the definition has every option before the command. A value that begins with a dash may be an
+/// option that the definition lacks.
 pub(crate) fn knows(definition: &Command, words: &[OsString]) -> bool {
-    let Words::Command { at, .. } = read(definition, words) else { return false };
+    let Scan::Command { at, .. } = read(definition, words) else { return false };
     let read = words.get(..at).unwrap_or_default();
     let dashed = |word: &&OsString| word.as_bytes().starts_with(b"-") && *word != "--" && *word != "-";
     read.iter().filter(dashed).all(|word| option(definition, word).is_some())
@@ -83,13 +83,13 @@ pub(crate) fn knows(definition: &Command, words: &[OsString]) -> bool {
 struct Found<'a> {
     arg: &'a Arg,
     typed: String,
-    /// What is in the same word.
+    /// The value in the same word.
     value: Option<OsString>,
 }
 
 impl Found<'_> {
-    fn given(&self, value: OsString) -> Given {
-        Given { option: self.typed.clone(), takes: value_name(self.arg), value }
+    fn given(&self, value: OsString) -> OptionValue {
+        OptionValue { option: self.typed.clone(), value_name: value_name(self.arg), value }
     }
 }
 
@@ -114,7 +114,7 @@ fn option<'a>(definition: &'a Command, word: &OsStr) -> Option<Found<'a>> {
     }
 }
 
-/// If the next word can be its value.
+/// Whether the next word can be its value.
 fn takes_value(arg: &Arg) -> bool {
     arg.get_action().takes_values() && !arg.is_require_equals_set()
 }
@@ -123,7 +123,7 @@ fn value_name(arg: &Arg) -> String {
     arg.get_value_names().map(<[_]>::concat).unwrap_or_default()
 }
 
-/// If a word is `--`, or is spelled exactly like one of the options.
+/// Whether a word is `--`, or is spelled exactly like one of the options.
 fn is_option(definition: &Command, word: &OsStr) -> bool {
     let bytes = word.as_bytes();
     let long = bytes.starts_with(b"--");
@@ -137,13 +137,13 @@ mod tests {
     use super::*;
     use crate::cli::args;
 
-    fn read_line(line: &str) -> Words {
+    fn read_line(line: &str) -> Scan {
         let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
         read(&args::definition(), &words)
     }
 
     #[test]
-    fn the_command_begins_behind_the_options_and_their_values() {
+    fn the_command_begins_after_the_options_and_their_values() {
         for (line, at) in [
             ("curl -f", 0),
             ("-- curl", 1),
@@ -156,7 +156,7 @@ mod tests {
             ("--timeout -- curl", usize::MAX),
         ] {
             let found = match read_line(line) {
-                Words::Command { at, .. } => at,
+                Scan::Command { at, .. } => at,
                 _ => usize::MAX,
             };
             assert_eq!(found, at, "{line}");
@@ -174,28 +174,28 @@ mod tests {
             ("--breaker -- curl", "--breaker"),
         ] {
             let found = match read_line(line) {
-                Words::ValueMissing { option, .. } => option,
+                Scan::ValueMissing { option, .. } => option,
                 _ => String::new(),
             };
             assert_eq!(found, option, "{line}");
         }
         for line in ["--label=-v curl", "-d- curl", "--label - curl", "-n -5 curl", "-p -1"] {
-            assert!(!matches!(read_line(line), Words::ValueMissing { .. }), "{line}");
+            assert!(!matches!(read_line(line), Scan::ValueMissing { .. }), "{line}");
         }
     }
 
     #[test]
     fn help_is_short_or_whole() {
-        assert_eq!(read_line("-vh --frob"), Words::Help { all: false });
-        assert_eq!(read_line("-n 3 --help"), Words::Help { all: true });
-        assert_eq!(read_line("--frob -h"), Words::Unknown);
-        assert!(matches!(read_line("curl -h"), Words::Command { at: 0, .. }));
+        assert_eq!(read_line("-vh --frob"), Scan::Help { all: false });
+        assert_eq!(read_line("-n 3 --help"), Scan::Help { all: true });
+        assert_eq!(read_line("--frob -h"), Scan::Unknown);
+        assert!(matches!(read_line("curl -h"), Scan::Command { at: 0, .. }));
     }
 
     #[test]
-    fn the_last_value_is_known_where_it_stands_before_the_command() {
+    fn the_value_right_before_the_command_is_known() {
         let last = |line: &str| match read_line(line) {
-            Words::Command { last: Some(given), .. } => {
+            Scan::Command { last: Some(given), .. } => {
                 format!("{} {}", given.option, given.value.to_string_lossy())
             }
             _ => String::new(),

@@ -63,13 +63,3 @@ pub(crate) struct SharedArgs {
     #[arg(help = format!("Instead of a COMMAND: hold a breaker open, for {BREAKER_TRIP} or DURATION"))]
     pub(crate) breaker_trip: Option<(String, Duration)>,
 }
-
-impl SharedArgs {
-    /// Whether an option is given that takes the place of a COMMAND, or one that belongs to such an option.
-    pub(super) fn replaces_command(&self) -> bool {
-        self.breaker_status.is_some()
-            || self.breaker_reset.is_some()
-            || self.breaker_trip.is_some()
-            || self.json
-    }
-}

@@ -1,0 +1,177 @@
+//! Options that take the place of a COMMAND: `--breaker-status`, `--breaker-reset`, `--breaker-trip`.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::args::Args;
+use super::directory::state_directory;
+use super::label;
+use super::values::name;
+use crate::error::Error;
+use crate::state::place::Place;
+
+/// An action instead of running a command.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Shows the breaker and the budget at one place, or all in the directory.
+    Status { place: Option<Place>, directory: PathBuf, json: bool },
+    /// Closes a breaker.
+    Reset(Place),
+    /// Holds a breaker open for this long.
+    Trip(Place, Duration),
+}
+
+/// The action that the options ask for. None if they ask for a run of a command.
+///
+/// # Errors
+/// A URL in RETRY_STATE.
+pub(crate) fn action(args: &Args, environment: &[CString]) -> Result<Option<Action>, Error> {
+    if !args.has_action() {
+        return Ok(None);
+    }
+    let directory = state_directory(args, environment)?;
+    let place = |name: &str| Place::new(name, &directory);
+    if let Some((name, time)) = &args.shared.breaker_trip {
+        return Ok(Some(Action::Trip(place(name), *time)));
+    }
+    if let Some(name) = &args.shared.breaker_reset {
+        return Ok(Some(Action::Reset(place(name))));
+    }
+    let place = args.shared.breaker_status.as_ref().and_then(|name| name.as_deref().map(place));
+    Ok(Some(Action::Status { place, directory, json: args.shared.json }))
+}
+
+/// An option that asks for an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ActionOption {
+    Status,
+    Reset,
+    Trip,
+}
+
+impl ActionOption {
+    const ALL: [Self; 3] = [Self::Status, Self::Reset, Self::Trip];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Status => "--breaker-status",
+            Self::Reset => "--breaker-reset",
+            Self::Trip => "--breaker-trip",
+        }
+    }
+
+    fn is_given(self, args: &Args) -> bool {
+        match self {
+            Self::Status => args.shared.breaker_status.is_some(),
+            Self::Reset => args.shared.breaker_reset.is_some(),
+            Self::Trip => args.shared.breaker_trip.is_some(),
+        }
+    }
+
+    /// Whether another option means something beside this one.
+    fn goes_with(self, option: &str) -> bool {
+        option == self.name() || option == "--state" || (option == "--json" && self == Self::Status)
+    }
+}
+
+/// Checks that an option that asks for an action has neither a command nor a useless option beside it.
+/// `given` are the names of all options that the user gave.
+///
+/// # Errors
+/// The first contradiction.
+pub(crate) fn check_alone(args: &Args, given: &[String]) -> Result<(), Error> {
+    let mut actions = ActionOption::ALL.into_iter().filter(|option| option.is_given(args));
+    let Some(action) = actions.next() else {
+        return match args.shared.json {
+            true => {
+                Err(Error::usage("--json is for --breaker-status", "write retry --breaker-status --json"))
+            }
+            false => Ok(()),
+        };
+    };
+    let option = action.name();
+    if let Some(other) = actions.next() {
+        return Err(Error::usage(
+            format!("{option} and {} contradict each other", other.name()),
+            "give only one of them",
+        ));
+    }
+    if let Some(word) = args.command.first() {
+        let hint = match label::typed(word.as_bytes()) {
+            Some(word) if action == ActionOption::Status && name(word).is_ok() => {
+                format!("to see one breaker write {option}={word}")
+            }
+            Some(_) | None => format!("leave the command out: {option} runs nothing"),
+        };
+        return Err(Error::usage(format!("{option} takes no COMMAND"), hint));
+    }
+    match given.iter().find(|other| !action.goes_with(other)) {
+        Some(other) => Err(Error::usage(
+            format!("{other} does nothing with {option}"),
+            "leave it out: no command is run",
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli::parse::{Parsed, parse};
+
+    /// The action, or the error, in one line.
+    fn read(line: &str) -> String {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let args = match parse(&words) {
+            Ok(Parsed::Run(args)) => args,
+            Ok(Parsed::Print(text)) => return text,
+            Err(error) => return error.to_string(),
+        };
+        match action(&args, &[]) {
+            Ok(Some(Action::Status { place, json, .. })) => {
+                format!("status {} {json}", place.map_or("all".to_owned(), |place| place.name))
+            }
+            Ok(Some(Action::Reset(place))) => format!("reset {}", place.name),
+            Ok(Some(Action::Trip(place, time))) => format!("trip {} {}", place.name, time.as_secs()),
+            Ok(None) => "run".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_option_asks_for_an_action() {
+        for (line, action) in [
+            ("--breaker-status", "status all false"),
+            ("--json --state /x --breaker-status=a", "status a true"),
+            ("--breaker-reset a", "reset a"),
+            ("--breaker-trip a=5 --state /x", "trip a 5"),
+            ("--breaker a -- true", "run"),
+            ("true --breaker-status", "run"),
+        ] {
+            assert_eq!(read(line), action, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_action_stands_alone() {
+        for (line, error) in [
+            ("--json true", "--json is for --breaker-status"),
+            ("--json", "no command to run"),
+            (
+                "--breaker-trip a --breaker-status",
+                "--breaker-status and --breaker-trip contradict each other",
+            ),
+            ("--breaker-reset a true", "--breaker-reset takes no COMMAND"),
+            ("--breaker-status a", "--breaker-status takes no COMMAND"),
+            ("--breaker-reset a --json", "--json does nothing with --breaker-reset"),
+            ("--breaker-trip a -n 3", "--max does nothing with --breaker-trip"),
+            ("--breaker-status -q", "--quiet does nothing with --breaker-status"),
+        ] {
+            assert_eq!(read(line), error, "{line}");
+        }
+    }
+}

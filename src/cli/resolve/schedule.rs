@@ -1,0 +1,106 @@
+//! `--max`, `--deadline` and the options of the delay.
+
+use std::time::Duration;
+
+use super::length;
+use crate::cli::args::Args;
+use crate::cli::defaults;
+use crate::cli::values::{BackoffName, Delays, JitterName, MaxAttempts};
+use crate::error::Error;
+use crate::policy::delay::backoff::Growth;
+use crate::policy::delay::jitter::Jitter;
+use crate::policy::delay::schedule::Schedule;
+
+/// The schedule of attempts and delays.
+///
+/// # Errors
+/// Options of the delay that contradict each other.
+pub(super) fn schedule(args: &Args) -> Result<Schedule, Error> {
+    let Delays { first, rest } =
+        args.delays.delay.clone().unwrap_or(Delays { first: defaults::DELAY.duration(), rest: Vec::new() });
+    let list = !rest.is_empty();
+    let backoff = args.delays.backoff.unwrap_or(defaults::BACKOFF);
+    let growing = backoff != BackoffName::Constant && !list;
+    let default_jitter = if growing { defaults::JITTER } else { JitterName::None };
+    let jitter = args.delays.jitter.unwrap_or(default_jitter);
+    contradictions(args, list, backoff, jitter)?;
+
+    let floor = args.delays.min_delay.unwrap_or(defaults::MIN_DELAY.duration());
+    // The default of --max-delay does not cut a delay that the user asked for.
+    let longest = rest.iter().copied().fold(first.max(floor), Duration::max);
+    let cap = args.delays.max_delay.unwrap_or(defaults::MAX_DELAY.duration().max(longest));
+    if floor > cap {
+        return Err(Error::usage(
+            "--min-delay is longer than --max-delay",
+            "lower --min-delay, or raise --max-delay",
+        ));
+    }
+    let (splay, deadline) = (
+        length(args.delays.splay.as_ref()).unwrap_or(defaults::SPLAY.duration()),
+        length(args.attempts.deadline.as_ref()),
+    );
+    if deadline.is_some_and(|deadline| splay >= deadline) {
+        return Err(Error::usage(
+            "--splay must be shorter than --deadline",
+            "the wait before the first attempt counts towards the deadline",
+        ));
+    }
+    let growth = match backoff {
+        _ if list => Growth::List { first, rest },
+        BackoffName::Exponential => {
+            Growth::Exponential { delay: first, factor: args.delays.factor.unwrap_or(defaults::FACTOR) }
+        }
+        BackoffName::Linear => Growth::Linear { delay: first },
+        BackoffName::Fibonacci => Growth::Fibonacci { delay: first },
+        BackoffName::Constant => Growth::Constant { delay: first },
+    };
+    Ok(Schedule {
+        max_attempts: match (args.attempts.max, deadline) {
+            (Some(MaxAttempts(max)), _) => max,
+            (None, Some(_)) => None,
+            (None, None) => Some(defaults::MAX_ATTEMPTS),
+        },
+        deadline,
+        healthy_after: length(args.delays.healthy_after.as_ref()),
+        growth,
+        jitter: Jitter::from(jitter),
+        cap,
+        floor,
+        splay,
+        max_retry_after: length(args.verdict.max_retry_after.as_ref())
+            .unwrap_or(defaults::MAX_RETRY_AFTER.duration()),
+    })
+}
+
+/// # Errors
+/// Two options of which one makes the other useless.
+fn contradictions(args: &Args, list: bool, backoff: BackoffName, jitter: JitterName) -> Result<(), Error> {
+    let error = |cause: &str, hint: &str| Err(Error::usage(cause, hint));
+    if list && args.delays.backoff.is_some() {
+        return error(
+            "--backoff and a list for --delay contradict each other",
+            "a list is the schedule itself: give one delay, or leave --backoff out",
+        );
+    }
+    if args.delays.factor.is_some() && (list || backoff != BackoffName::Exponential) {
+        return error(
+            "--factor is for exponential backoff only",
+            "leave --factor out, or use --backoff exponential with one --delay",
+        );
+    }
+    if jitter == JitterName::Decorrelated {
+        if list || backoff != BackoffName::Exponential {
+            return error(
+                "--jitter decorrelated makes its own schedule",
+                "give one --delay and no other --backoff, or use another jitter",
+            );
+        }
+        if args.delays.factor.is_some() {
+            return error(
+                "--factor does nothing with --jitter decorrelated",
+                "decorrelated grows from the last delay: leave --factor out, or use another jitter",
+            );
+        }
+    }
+    Ok(())
+}
