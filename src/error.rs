@@ -1,24 +1,46 @@
-//! retry's own errors, by cause. Each has one line of cause and, where there is something to do about it,
-//! one line of hint; the exit status is 125 whatever the cause.
+//! The errors of retry itself, by cause. Each is one line, with the causes behind it, and some have a
+//! line of advice. The exit status is 125 for all of them.
 
-use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
-/// What made retry itself fail.
-#[derive(Debug)]
+use nix::errno::Errno;
+
+/// Why retry itself failed.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// A word of the command line is wrong; nothing was run.
+    /// A word of the command line is wrong. Nothing was run.
+    #[error("{cause}")]
     Usage { cause: String, hint: String, quote: Option<Quote> },
     /// The system refused something that retry needs.
-    System { what: &'static str, errno: nix::errno::Errno },
-    /// The system refused something that the next attempt needs; nothing of that attempt has run.
-    Unprepared { what: &'static str, errno: nix::errno::Errno },
-    /// What runs share cannot be used, where that is all that was asked for.
-    State { cause: String, hint: Option<String> },
-    /// Output of a command did not reach its reader on this stream (`stdout` or `stderr`).
+    #[error("{what}")]
+    System {
+        what: &'static str,
+        #[source]
+        errno: Errno,
+    },
+    /// The system refused something that the next attempt needs. Nothing of that attempt has run.
+    #[error("{what}")]
+    Unprepared {
+        what: &'static str,
+        #[source]
+        errno: Errno,
+    },
+    /// A record or a key file cannot be used, and there is nothing to do without it.
+    #[error("{}", one_line(cause.as_ref()))]
+    State { cause: Box<dyn std::error::Error + Send + Sync>, hint: Option<&'static str> },
+    /// The reader of a stream (`stdout` or `stderr`) has not taken all output of the command.
+    #[error("the command has ended, but its {stream} was not read to the end")]
     Unread { stream: &'static str },
-    /// Output of a command that succeeded could not be held whole: where, and why.
-    Unkept { directory: PathBuf, errno: nix::errno::Errno, hint: bool },
+    /// The command succeeded, but retry could not hold all of its output in this directory. `hint`
+    /// says whether another directory may help.
+    #[error("the command has ended, but its stdout could not be held in {}", directory.display())]
+    Unkept {
+        directory: PathBuf,
+        #[source]
+        errno: Errno,
+        hint: bool,
+    },
 }
 
 /// A text and a place in it, in bytes, for a caret.
@@ -33,7 +55,7 @@ impl Error {
         Self::Usage { cause: cause.into(), hint: hint.into(), quote: None }
     }
 
-    /// The text at fault, where a place in it is.
+    /// The text at fault, if the error points at a place in it.
     pub(crate) fn quote(&self) -> Option<&Quote> {
         match self {
             Self::Usage { quote, .. } => quote.as_ref(),
@@ -45,11 +67,11 @@ impl Error {
         }
     }
 
-    /// What the user can do about it.
+    /// Advice for the user.
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Usage { hint, .. } => Some(hint),
-            Self::State { hint, .. } => hint.as_deref(),
+            Self::State { hint, .. } => *hint,
             Self::Unkept { hint: true, .. } => Some("set TMPDIR to use another directory"),
             Self::Unkept { hint: false, .. }
             | Self::System { .. }
@@ -57,32 +79,8 @@ impl Error {
             | Self::Unread { .. } => None,
         }
     }
-}
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usage { cause, .. } | Self::State { cause, .. } => f.write_str(cause),
-            Self::Unread { stream } => {
-                write!(f, "the command has ended, but its {stream} was not read to the end")
-            }
-            Self::Unkept { directory, errno, .. } => write!(
-                f,
-                "the command has ended, but its stdout could not be held in {}: {}",
-                directory.display(),
-                errno.desc()
-            ),
-            Self::System { what, errno } | Self::Unprepared { what, errno } => {
-                write!(f, "{what}: {}", errno.desc())
-            }
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl Error {
-    /// The same, where it means that an attempt could not begin.
+    /// Marks an error of the system as one that kept an attempt from beginning.
     pub(crate) fn before_attempt(self) -> Self {
         match self {
             Self::System { what, errno } => Self::Unprepared { what, errno },
@@ -91,17 +89,64 @@ impl Error {
     }
 }
 
-/// Names the call that failed.
+/// An error and its causes, on one line.
+pub(crate) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        line.push_str(": ");
+        match cause.downcast_ref::<Errno>() {
+            // As text, an errno begins with its name: `ENOENT: No such file or directory`.
+            Some(errno) => line.push_str(errno.desc()),
+            None => line.push_str(&cause.to_string()),
+        }
+    }
+    line
+}
+
+/// The errno of an error of the standard library. EIO if it has none, as that library makes some
+/// errors itself.
+pub(crate) fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+/// Adds to an errno what retry was doing.
 pub(crate) trait Doing<T> {
-    /// Turns an errno into an [`Error::System`] that says what could not be done.
+    /// Turns an errno into an [`Error::System`].
     ///
     /// # Errors
-    /// Where `self` is one.
+    /// If `self` is an errno.
     fn doing(self, what: &'static str) -> Result<T, Error>;
 }
 
 impl<T> Doing<T> for nix::Result<T> {
     fn doing(self, what: &'static str) -> Result<T, Error> {
         self.map_err(|errno| Error::System { what, errno })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_with_its_causes() {
+        let refused = Err::<(), _>(Errno::EACCES).doing("cannot open a pipe").unwrap_err();
+        assert_eq!(one_line(&refused), "cannot open a pipe: Permission denied");
+        assert_eq!(one_line(&refused.before_attempt()), "cannot open a pipe: Permission denied");
+        let inner = Error::System { what: "cannot wait", errno: Errno::ENOMEM };
+        let outer = Error::State { cause: inner.into(), hint: None };
+        assert_eq!(one_line(&outer), "cannot wait: Out of memory");
+        let unkept = Error::Unkept { directory: "/t".into(), errno: Errno::ENOSPC, hint: true };
+        assert_eq!(
+            one_line(&unkept),
+            "the command has ended, but its stdout could not be held in /t: No space left on device"
+        );
+        assert_eq!(one_line(&Error::usage("no command", "give one")), "no command");
+    }
+
+    #[test]
+    fn an_error_of_the_library_itself_has_no_errno() {
+        assert_eq!(errno(&io::Error::from_raw_os_error(libc::ENOENT)), Errno::ENOENT);
+        assert_eq!(errno(&io::Error::other("x")), Errno::EIO);
     }
 }

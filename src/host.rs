@@ -12,18 +12,23 @@ use crate::cli::resolve::Invocation;
 use crate::cli::values::KeySource;
 use crate::clock;
 use crate::error::Error;
-use crate::policy::admission::Settlement;
-use crate::policy::admission::breaker::{Refusal, Shown};
+use crate::policy::admission::breaker::{Observation, Refusal};
+use crate::policy::admission::record::{Intent, Settlement};
 use crate::policy::expand::{Tokens, expanded};
 use crate::policy::outcome::{Attempt, Outcome};
 use crate::policy::signal::Signal;
 use crate::process::attempt::Supervisor;
+use crate::process::descendants::{Process, ancestors};
 use crate::process::running::Bounds;
+use crate::process::signal::end_is_pending;
 use crate::report::Report;
 use crate::report::event::Event;
 use crate::run::{Checked, Host, Randomness};
 use crate::state::key;
-use crate::state::shared::Shared;
+use crate::state::participant::Participant;
+use crate::state::surroundings::Surroundings;
+use crate::streams::alarm::interrupted;
+use crate::streams::descriptor::lift;
 
 /// The processes, clock and terminal of this machine.
 #[derive(Debug)]
@@ -32,7 +37,7 @@ pub(crate) struct System<'a> {
     pub(crate) invocation: &'a Invocation,
     pub(crate) report: Report,
     /// What is shared with other runs; none where nothing is, or it cannot be used.
-    pub(crate) shared: Option<Shared>,
+    pub(crate) shared: Option<Participant>,
     /// Made when the first delay is drawn: a run that succeeds at once asks for no randomness.
     pub(crate) random: Option<Xoshiro256PlusPlus>,
     /// That of looks at a breaker.
@@ -46,9 +51,18 @@ const REPORT: Duration = Duration::from_secs(1);
 
 const NO_RANDOMNESS: Error = Error::System { what: "cannot get random numbers", errno: Errno::EIO };
 
+/// The processes and signals around shared state.
+pub(crate) const SURROUNDINGS: Surroundings = Surroundings {
+    end_is_pending,
+    is_stopped: Process::is_stopped,
+    ancestors: || ancestors().collect(),
+    interrupted: |after, call| interrupted(after, call),
+    lift,
+};
+
 /// A key file that cannot be used, with what to do about it.
-pub(crate) fn key_error(why: &key::Unusable) -> Error {
-    Error::State { cause: why.to_string(), hint: why.hint().map(ToOwned::to_owned) }
+pub(crate) fn key_error(error: key::KeyFileError) -> Error {
+    Error::State { hint: error.hint(), cause: error.into() }
 }
 
 /// A seed for delays if the system has no randomness: runs of a crowd differ in their moment and their process id.
@@ -73,7 +87,7 @@ fn source(made: &mut Option<Xoshiro256PlusPlus>, seed: Option<u64>) -> &mut Xosh
 impl System<'_> {
     /// Tells what is wrong with shared state.
     fn warn(&mut self) {
-        for warning in self.shared.as_mut().map(Shared::take_warnings).unwrap_or_default() {
+        for warning in self.shared.as_mut().map(Participant::take_warnings).unwrap_or_default() {
             self.report.tell(&Event::SharedState(&warning));
         }
     }
@@ -92,7 +106,7 @@ impl System<'_> {
             KeySource::Fresh => fresh()?,
             KeySource::Given(key) => key.clone(),
             KeySource::File(path) => {
-                let (key, age) = key::obtain(path, &fresh()?).map_err(|why| key_error(&why))?;
+                let (key, age) = key::obtain(path, &fresh()?).map_err(key_error)?;
                 if let Some(age) = age {
                     self.report.tell(&Event::KeyReused { path, age });
                 }
@@ -105,7 +119,7 @@ impl System<'_> {
     /// The run has succeeded: the next is another request.
     pub(crate) fn forget_key(&mut self) {
         if let (KeySource::File(path), Some(key)) = (&self.invocation.key, &self.key)
-            && let Err(why) = key::remove(path, key)
+            && let Err(why) = key::remove(path, key, end_is_pending)
         {
             self.report.tell(&Event::KeyLeft { why: &why });
         }
@@ -186,7 +200,7 @@ impl Host for System<'_> {
     }
 
     fn breaker_is_closed(&mut self) -> bool {
-        self.shared.as_ref().is_none_or(Shared::is_closed)
+        self.shared.as_ref().is_none_or(Participant::is_closed)
     }
 
     fn admit(&mut self, left: Duration) -> Option<Refusal> {
@@ -200,11 +214,15 @@ impl Host for System<'_> {
         refusal
     }
 
-    fn settle(&mut self, shown: &Shown, retry: bool, left: Duration) -> Settlement {
-        let through = self.invocation.policy.admission.wait.then_some(left);
+    fn settle(&mut self, observation: &Observation, retry: bool, left: Duration) -> Settlement {
+        let intent = match (retry, self.invocation.policy.admission.wait) {
+            (false, _) => Intent::Stop,
+            (true, false) => Intent::Retry,
+            (true, true) => Intent::RetryWithin(left),
+        };
         let Some(shared) = &mut self.shared else { return Settlement::Go };
         // No attempt of this run depends on it any more, so the report may take its time past the deadline.
-        let settled = shared.settle(shown, retry, through, (left / 2).max(REPORT));
+        let settled = shared.settle(observation, intent, (left / 2).max(REPORT));
         self.warn();
         settled
     }

@@ -55,7 +55,7 @@ use crate::report::Report;
 use crate::report::event::Event;
 use crate::report::format::printable;
 use crate::report::subject::{Names, Subject};
-use crate::state::shared::Shared;
+use crate::state::participant::Participant;
 use crate::streams::headers::HeadersFile;
 use crate::streams::messages::Messages;
 use crate::streams::plan::can_hold;
@@ -172,7 +172,7 @@ pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
 /// Does what was asked for instead of running a command.
 fn carry_out(task: &Action) -> u8 {
     process::signal::survive_writes();
-    match manage::carry_out(task) {
+    match manage::carry_out(task, host::SURROUNDINGS) {
         Ok((text, aside)) => {
             let mut messages = Messages::default();
             for line in aside {
@@ -205,7 +205,7 @@ fn attempts(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
     let policy = &invocation.policy;
     if let KeySource::File(path) = &invocation.key {
         // What is wrong with it is said before anything is waited for.
-        let _ = state::key::read(path).map_err(|why| host::key_error(&why))?;
+        let _ = state::key::read(path).map_err(host::key_error)?;
     }
     if invocation.hold && !can_hold() {
         return Err(Error::usage(
@@ -230,9 +230,10 @@ fn attempts(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
     if let Some(why) = invocation.http_unheard {
         report.tell(&Event::HttpUnseen { why });
     }
-    let shared = Shared::new(
+    let shared = Participant::new(
         sharing.breaker.as_ref().zip(policy.admission.breaker),
         sharing.budget.as_ref().zip(policy.admission.budget),
+        host::SURROUNDINGS,
     );
     let between = Between { wanted, headers, stdin: invocation.stdin, hold: invocation.hold };
     let (finish, mut report) = match Supervisor::new(between, mask) {

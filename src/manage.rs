@@ -5,35 +5,39 @@ use std::time::Duration;
 use crate::cli::action::Action;
 use crate::clock::local_in;
 use crate::error::Error;
+use crate::error::one_line;
+use crate::policy::admission::record::Record;
 use crate::report::format::duration;
 use crate::report::status::{Row, Seen, json, table};
-use crate::state::place::{Place, listed};
-use crate::state::record::Record;
+use crate::state::file::place::{Place, listed};
+use crate::state::file::store::FileStore;
+use crate::state::record::Snapshot;
 use crate::state::stamp::Stamp;
-use crate::state::store::{Store, Trouble};
+use crate::state::store::{Store as _, StoreError};
+use crate::state::surroundings::Surroundings;
 
 /// Does it, and returns what to say: for stdout, and for stderr.
 ///
 /// # Errors
 /// Where a record cannot be used, or is not there.
-pub(crate) fn carry_out(task: &Action) -> Result<(String, Vec<String>), Error> {
+pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(String, Vec<String>), Error> {
     match task {
         Action::Status { place: Some(place), json: as_json, .. } => {
-            let (row, aside) = match row(place) {
+            let (row, aside) = match row(place, surroundings) {
                 Some(row) => (row, Vec::new()),
                 None => (unused(place), vec![format!("retry: {}", missing(place))]),
             };
-            if let Err(trouble) = &row.seen {
-                return Err(unusable(trouble));
+            if let Err(error) = &row.seen {
+                return Err(unusable(error.clone()));
             }
             Ok((if *as_json { json(&row) } else { table(&[row]) }, aside))
         }
         Action::Status { place: None, directory, json: as_json } => {
-            let places = listed(directory).map_err(|trouble| unusable(&trouble))?;
+            let places = listed(directory).map_err(unusable)?;
             // One may have gone meanwhile.
-            let rows: Vec<Row> = places.iter().filter_map(row).collect();
+            let rows: Vec<Row> = places.iter().filter_map(|place| row(place, surroundings)).collect();
             let troubles = rows.iter().filter_map(|row| row.seen.as_ref().err());
-            let aside = troubles.map(|trouble| format!("retry: {trouble}")).collect();
+            let aside = troubles.map(|trouble| format!("retry: {}", one_line(trouble))).collect();
             let text = match (*as_json, rows.is_empty()) {
                 (true, _) => json(&rows),
                 (false, true) => format!("no breaker and no budget in {}\n", directory.display()),
@@ -42,8 +46,8 @@ pub(crate) fn carry_out(task: &Action) -> Result<(String, Vec<String>), Error> {
             Ok((text, aside))
         }
         Action::Reset(place) => {
-            let mut store = Store::new(place.path.clone(), place.directory.clone());
-            if matches!(store.read(&Stamp::now()), Ok(None)) {
+            let mut store = FileStore::new(place, surroundings);
+            if matches!(store.read(), Ok(None)) {
                 return Ok((format!("breaker {} is closed; {}\n", place.name, missing(place)), Vec::new()));
             }
             let before = store.transact(Duration::MAX, |record, access| {
@@ -51,19 +55,19 @@ pub(crate) fn carry_out(task: &Action) -> Result<(String, Vec<String>), Error> {
                 record.breaker.reset(access.now);
                 Ok(open_for)
             });
-            let was = match before.map_err(|trouble| unusable(&trouble))? {
+            let was = match before.map_err(unusable)? {
                 None => "it was already closed".to_owned(),
                 Some(time) => format!("it was open for {}", duration(time)),
             };
             Ok((format!("breaker {} is closed; {was}\n", place.name), aside(&mut store)))
         }
         Action::Trip(place, time) => {
-            let mut store = Store::new(place.path.clone(), place.directory.clone());
+            let mut store = FileStore::new(place, surroundings);
             let tripped = store.transact(Duration::MAX, |record, access| {
                 record.breaker.trip(access.now, *time);
                 Ok(())
             });
-            tripped.map_err(|trouble| unusable(&trouble))?;
+            tripped.map_err(unusable)?;
             let (name, until) = (&place.name, local_in(*time));
             let text =
                 format!("breaker {name} is open until {until} ({}); then one run probes\n", duration(*time));
@@ -73,20 +77,19 @@ pub(crate) fn carry_out(task: &Action) -> Result<(String, Vec<String>), Error> {
 }
 
 /// What a place holds now; none where there is nothing.
-fn row(place: &Place) -> Option<Row> {
-    let store = Store::new(place.path.clone(), place.directory.clone());
-    let now = Stamp::now();
-    let seen = match store.read(&now) {
+fn row(place: &Place, surroundings: Surroundings) -> Option<Row> {
+    let store = FileStore::new(place, surroundings);
+    let seen = match store.read() {
         Ok(None) => return None,
-        Ok(Some(record)) => {
-            Ok(Seen { lives: store.lives(record.breaker.generation), record, now: now.moment() })
+        Ok(Some(Snapshot { record, now, .. })) => {
+            Ok(Seen { lives: store.lease_is_held(record.breaker.generation), record, now })
         }
-        Err(trouble) => Err(trouble),
+        Err(error) => Err(error),
     };
     Some(Row { place: place.clone(), seen })
 }
 
-fn aside(store: &mut Store) -> Vec<String> {
+fn aside(store: &mut FileStore) -> Vec<String> {
     let path = store.take_set_aside();
     path.map(|path| format!("retry: a damaged file was set aside as {}", path.display()))
         .into_iter()
@@ -103,16 +106,16 @@ fn missing(place: &Place) -> String {
     format!("{} does not exist yet", place.path.display())
 }
 
-fn unusable(trouble: &Trouble) -> Error {
-    let hint = match trouble {
-        Trouble::Newer { .. } => Some("use the newer retry, or remove the file".to_owned()),
-        Trouble::Foreign { .. } => Some("a name that begins with /, ./ or ../ is a file's path".to_owned()),
-        Trouble::System { .. }
-        | Trouble::NoFile { .. }
-        | Trouble::NoLock { .. }
-        | Trouble::Corrupt { .. }
-        | Trouble::Locked { .. }
-        | Trouble::Interrupted => None,
+fn unusable(error: StoreError) -> Error {
+    let hint = match &error {
+        StoreError::Newer { .. } => Some("use the newer retry, or remove the file"),
+        StoreError::NotARecord { .. } => Some("a name that begins with /, ./ or ../ is a file's path"),
+        StoreError::System { .. }
+        | StoreError::NotAFile { .. }
+        | StoreError::NotALock { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Locked { .. }
+        | StoreError::Interrupted => None,
     };
-    Error::State { cause: trouble.to_string(), hint }
+    Error::State { cause: Box::new(error), hint }
 }

@@ -10,8 +10,8 @@ pub(crate) use host::{Checked, Host, Randomness};
 
 use crate::error::Error;
 use crate::policy::Policy;
-use crate::policy::admission::Settlement;
-use crate::policy::admission::breaker::{Refusal, Shown};
+use crate::policy::admission::breaker::{Observation, Refusal};
+use crate::policy::admission::record::Settlement;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::finish::{Exhausted, Finish, Wait};
 use crate::policy::outcome::{Attempt, By};
@@ -190,7 +190,7 @@ impl<'a, H: Host> Run<'a, H> {
         let attempt = self.check_and_attempt();
         if attempt.is_err() {
             // Another run may probe the breaker instead.
-            let _ = self.host.settle(&Shown::Nothing, false, self.left());
+            let _ = self.host.settle(&Observation::Nothing, false, self.left());
         }
         attempt
     }
@@ -260,11 +260,11 @@ impl<'a, H: Host> Run<'a, H> {
     /// Reports an attempt to the runs that share its breaker, and asks them for the next one.
     fn agree(&mut self, judged: &Judged, next: Step) -> Step {
         let left = self.left();
-        let shown = self.policy.observe(judged, |attempt| self.host.describe(attempt));
+        let observation = self.policy.observe(judged, |attempt| self.host.describe(attempt));
         let retry = matches!(next, Step::Again(_));
-        let settlement = self.host.settle(&shown, retry, left);
-        if let (Settlement::Open(refusal) | Settlement::Wait(refusal), Shown::Failure { .. }, false) =
-            (&settlement, &shown, retry)
+        let settlement = self.host.settle(&observation, retry, left);
+        if let (Settlement::Open(refusal) | Settlement::Wait(refusal), Observation::Failure { .. }, false) =
+            (&settlement, &observation, retry)
         {
             self.host.tell(&Event::Opened { refusal });
         }

@@ -10,7 +10,7 @@ use super::directory::state_directory;
 use super::label;
 use super::values::name;
 use crate::error::Error;
-use crate::state::place::Place;
+use crate::state::file::place::Place;
 
 /// An action instead of running a command.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::args::Args;
 use super::values::{self, ValueError};
 use crate::error::Error;
-use crate::state::place::{self, VARIABLE, variable};
+use crate::state::file::place::{self, VARIABLE, variable};
 
 /// The directory of shared state.
 ///

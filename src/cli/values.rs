@@ -18,8 +18,6 @@ mod size;
 mod text;
 mod trip;
 
-use std::fmt;
-
 pub(crate) use budget::{Budget, budget};
 pub(crate) use choice::{BackoffName, JitterName, StdinName};
 pub(crate) use condition::condition;
@@ -38,7 +36,8 @@ pub(crate) use trip::trip;
 use crate::error::Quote;
 
 /// A text that is not a value of its option.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
 pub(crate) struct ValueError {
     pub(crate) cause: String,
     pub(crate) hint: String,
@@ -51,11 +50,3 @@ impl ValueError {
         Self { cause: cause.into(), hint: hint.into(), quote: None }
     }
 }
-
-impl fmt::Display for ValueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.cause)
-    }
-}
-
-impl std::error::Error for ValueError {}

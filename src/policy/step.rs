@@ -11,8 +11,8 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::Policy;
-use super::admission::Settlement;
-use super::admission::breaker::{Refusal, Shown};
+use super::admission::breaker::{Observation, Refusal};
+use super::admission::record::Settlement;
 use super::delay::schedule::{Next, Progress};
 use super::finish::{Exhausted, Finish};
 use super::outcome::{Attempt, By, Cut, Limit, Outcome};
@@ -90,34 +90,36 @@ impl Policy {
     }
 
     /// What an attempt shows of the service. `describe` puts a failure into words for other runs.
-    pub(crate) fn observe(&self, judged: &Judged, describe: impl FnOnce(&Attempt) -> String) -> Shown {
+    pub(crate) fn observe(&self, judged: &Judged, describe: impl FnOnce(&Attempt) -> String) -> Observation {
         let Judged { attempt, verdict } = judged;
-        let failure =
-            || Shown::Failure { what: describe(attempt), asked: attempt.asked.map(|asked| asked.wait) };
+        let failure = || Observation::Failure {
+            description: describe(attempt),
+            asked: attempt.asked.map(|asked| asked.wait),
+        };
         let worked = attempt.outcome == Outcome::Exited(0) && matches!(verdict, Verdict::Success(_));
         let healthy = attempt.by == By::Command
             && self.schedule.healthy_after.is_some_and(|healthy| attempt.ran >= healthy);
         match (&attempt.outcome, verdict) {
             // The user ended it.
-            _ if attempt.interrupted.is_some() && !worked => Shown::Nothing,
-            (Outcome::NotStarted(_), _) => Shown::Nothing,
+            _ if attempt.interrupted.is_some() && !worked => Observation::Nothing,
+            (Outcome::NotStarted(_), _) => Observation::Nothing,
             // --check decided, and nobody asked the service.
-            (_, Verdict::Success(Rule::Done)) => Shown::Nothing,
-            (_, Verdict::Success(_)) => Shown::Success,
+            (_, Verdict::Success(Rule::Done)) => Observation::Nothing,
+            (_, Verdict::Success(_)) => Observation::Success,
             // The service works. Whether --until holds is another question.
-            (_, Verdict::Retryable(Rule::NotYet)) => Shown::Success,
+            (_, Verdict::Retryable(Rule::NotYet)) => Observation::Success,
             (Outcome::TimedOut(Cut { limit: Limit::Timeout(_), .. }), _) => failure(),
             // The attempt may not have had enough time. Enough is the timeout, or half of the deadline
             // if there is no timeout.
             (Outcome::TimedOut(Cut { limit: Limit::Deadline(length), .. }), _)
                 if self.limits.timeout.is_some() || attempt.ran < *length / 2 =>
             {
-                Shown::Nothing
+                Observation::Nothing
             }
-            (_, Verdict::Retryable(_)) if healthy => Shown::Success,
-            (Outcome::Exited(0), Verdict::Fatal(Rule::MaybeSent)) => Shown::Success,
+            (_, Verdict::Retryable(_)) if healthy => Observation::Success,
+            (Outcome::Exited(0), Verdict::Fatal(Rule::MaybeSent)) => Observation::Success,
             (_, Verdict::Retryable(_) | Verdict::Fatal(Rule::MaybeSent)) => failure(),
-            (_, Verdict::Fatal(_)) => Shown::Nothing,
+            (_, Verdict::Fatal(_)) => Observation::Nothing,
         }
     }
 }

@@ -343,11 +343,6 @@ impl Process {
     }
 }
 
-/// Whether this process was started by that one, or by one that was. Not through a pid namespace.
-pub(crate) fn is_ancestor(pid: u32) -> bool {
-    ancestors().any(|above| above == pid)
-}
-
 /// The processes above this one, from its parent to the last below pid 1 of its pid namespace.
 pub(crate) fn ancestors() -> impl Iterator<Item = u32> {
     let parent = |pid: i32| {

@@ -9,8 +9,8 @@ use crate::policy::delay::schedule::Progress;
 use crate::policy::finish::Finish;
 use crate::policy::verdict::rule::Judged;
 use crate::process::running::Note;
-use crate::state::key::Unusable;
-use crate::state::shared::Warning;
+use crate::state::key::KeyFileError;
+use crate::state::participant::Warning;
 use crate::streams::hold::HeldBack;
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) enum Event<'a> {
     /// The run uses the idempotency key of an earlier run that failed.
     KeyReused { path: &'a Path, age: Duration },
     /// The idempotency key of a run that succeeded could not be removed.
-    KeyLeft { why: &'a Unusable },
+    KeyLeft { why: &'a KeyFileError },
     /// The next attempt is the probe of the breaker.
     Probe,
     /// The breaker is open, and the run asks it again after `look`. `again`: so did the last event.

@@ -6,17 +6,18 @@ use serde::{Serialize, Serializer};
 
 use super::format::{duration, printable};
 use crate::clock::wall;
-use crate::policy::admission::Moment;
+use crate::error::one_line;
 use crate::policy::admission::breaker::{Cause, HalfOpen, Refusal, State};
-use crate::state::place::Place;
-use crate::state::record::Record;
-use crate::state::store::Trouble;
+use crate::policy::admission::moment::Moment;
+use crate::policy::admission::record::Record;
+use crate::state::file::place::Place;
+use crate::state::store::StoreError;
 
 /// A name, and what was seen of it.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) place: Place,
-    pub(crate) seen: Result<Seen, Trouble>,
+    pub(crate) seen: Result<Seen, StoreError>,
 }
 
 /// A record and the time at which it was read.
@@ -122,11 +123,12 @@ pub(crate) fn json(rows: &(impl Serialize + ?Sized)) -> String {
 /// Whatever stands in a record and in its name, what is shown of it cannot reach into the terminal.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn property(bytes: &[u8]) {
+    use crate::state::record::{Snapshot, decode};
     let mut halves = bytes.splitn(2, |b| *b == 0);
     let (name, record) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
     let name = String::from_utf8_lossy(name).into_owned();
     let now = crate::state::stamp::Stamp { boot_id: "a".into(), boot_ms: 1000, unix_ms: 2000 };
-    let Ok((record, _)) = Record::read(record, &now) else { return };
+    let Ok(Snapshot { record, .. }) = decode(record, &now) else { return };
     for lives in [false, true] {
         let place = Place { name: name.clone(), path: "/p".into(), directory: None };
         let seen = Seen { record: record.clone(), now: now.moment(), lives };
@@ -179,8 +181,8 @@ impl Serialize for Row {
         let (name, path) = (self.place.name.as_str(), self.place.path.to_string_lossy().into_owned());
         let seen = match &self.seen {
             Ok(seen) => seen,
-            Err(trouble) => {
-                return Broken { name, path, state: "unusable", error: trouble.to_string() }
+            Err(error) => {
+                return Broken { name, path, state: "unusable", error: one_line(error) }
                     .serialize(serializer);
             }
         };
@@ -232,7 +234,7 @@ mod tests {
                 "failures": 1, "last": {last}}}}}"#
             );
             let stamp = crate::state::stamp::Stamp { boot_id: "a".into(), boot_ms: 1000, unix_ms: 2000 };
-            assert!(crate::state::record::Record::read(record.as_bytes(), &stamp).is_ok());
+            assert!(crate::state::record::decode(record.as_bytes(), &stamp).is_ok());
             super::property(format!("{name}\0{record}").as_bytes());
         }
     }

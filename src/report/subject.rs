@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 
 use super::format::printable;
 use crate::policy::verdict::classify::Rules;
-use crate::state::place::Place;
+use crate::state::file::place::Place;
+use crate::state::participant::Affected;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,17 +59,17 @@ impl Names {
     }
 
     /// `breaker payments`, `budget payments`, `breaker and budget payments`, `breaker payments and budget mail`.
-    pub(super) fn names(&self, breaker: bool, budget: bool) -> String {
+    pub(super) fn names(&self, affected: Affected) -> String {
         let name = |place: &Option<Place>| {
             place.as_ref().map(|place| printable(&place.name).into_owned()).unwrap_or_default()
         };
-        match (breaker, budget) {
-            (true, true) if self.breaker == self.budget => {
+        match affected {
+            Affected::Both if self.breaker == self.budget => {
                 format!("breaker and budget {}", name(&self.breaker))
             }
-            (true, true) => format!("breaker {} and budget {}", name(&self.breaker), name(&self.budget)),
-            (true, false) => format!("breaker {}", name(&self.breaker)),
-            (false, _) => format!("budget {}", name(&self.budget)),
+            Affected::Both => format!("breaker {} and budget {}", name(&self.breaker), name(&self.budget)),
+            Affected::Breaker => format!("breaker {}", name(&self.breaker)),
+            Affected::Budget => format!("budget {}", name(&self.budget)),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::event::Event;
 use super::format::{printable, readable};
 use super::subject::{Subject, Volume};
 use super::wording::Wording;
-use crate::error::{Error, Quote};
+use crate::error::{Error, Quote, one_line};
 use crate::policy::finish::Finish;
 use crate::policy::outcome::Attempt;
 use crate::streams::messages::Messages;
@@ -100,7 +100,7 @@ fn is_failure(event: &Event<'_>) -> bool {
 
 /// Writes an error: a line for its cause and, if there is a hint, a line for the hint.
 pub(crate) fn write_error(messages: &mut Messages, error: &Error) {
-    messages.say(&format!("retry: {}", printable(&error.to_string())));
+    messages.say(&format!("retry: {}", printable(&one_line(error))));
     if let Some(Quote { text, at }) = error.quote() {
         let before = printable(text.get(..*at).unwrap_or_default()).chars().count();
         messages.say(&format!("retry:   {}", printable(text)));

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::event::Event;
 use super::format::{duration, printable, readable, size};
 use super::subject::{Subject, Volume};
+use crate::error::one_line;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
 use crate::policy::verdict::rule::Judged;
@@ -55,7 +56,7 @@ impl Wording {
             Event::Splay { wait } => (Volume::Verbose, self.splay(*wait)),
             Event::KeyReused { path, age } => (Volume::Normal, key_reused(path, *age)),
             Event::KeyLeft { why } => {
-                let why = why.to_string();
+                let why = one_line(*why);
                 (Volume::Quiet, format!("{}; the next run will use the same key", printable(&why)))
             }
             Event::Probe => {
@@ -74,7 +75,7 @@ impl Wording {
             Event::SharedState(warning) => (Volume::Quiet, self.warning(warning)),
             Event::Process(note) => process(note),
             Event::HeldBack { number, output } => (Volume::Normal, self.held_back(*number, output)),
-            Event::NotPassed { error } => (Volume::Quiet, printable(&error.to_string()).into_owned()),
+            Event::NotPassed { error } => (Volume::Quiet, printable(&one_line(*error)).into_owned()),
             Event::Finish(end) => self.finish(end)?,
         })
     }

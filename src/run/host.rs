@@ -5,8 +5,8 @@ use std::time::Duration;
 use rand::Rng;
 
 use crate::error::Error;
-use crate::policy::admission::Settlement;
-use crate::policy::admission::breaker::{Refusal, Shown};
+use crate::policy::admission::breaker::{Observation, Refusal};
+use crate::policy::admission::record::Settlement;
 use crate::policy::outcome::Attempt;
 use crate::policy::signal::Signal;
 use crate::report::event::Event;
@@ -68,7 +68,7 @@ pub(crate) trait Host {
 
     /// Reports what an attempt has shown, `left` before the deadline. Takes a token from the budget if
     /// a retry is wanted.
-    fn settle(&mut self, shown: &Shown, retry: bool, left: Duration) -> Settlement;
+    fn settle(&mut self, observation: &Observation, retry: bool, left: Duration) -> Settlement;
 
     fn tell(&mut self, event: &Event<'_>);
 

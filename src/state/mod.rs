@@ -1,14 +1,17 @@
-//! What runs on a machine share: the records of breakers and budgets, and how a run uses them; and the
-//! idempotency [`key`] that a failed run leaves to the next.
+//! Everything that runs on a machine share.
 //!
-//! [`Store::transact`](store::Store::transact) is the only door to a record, so that another store could
-//! hold it; [`record`] is what stands in a file, [`place`] where that is, [`lock`] who may change it; [`shared`] is a run's own part in it.
+//! A [`record`] holds the breaker and the budget of one name. A [`store`] keeps it and is the only
+//! door to it, so that another kind of store can come; [`file`] is the one that there is. A
+//! [`participant`] is one run: it asks the record before each attempt and reports after it.
+//! [`stamp`] makes times comparable across reboots. [`surroundings`] are the facts about processes
+//! and signals that the floor above hands in.
+//!
+//! [`key`] is apart from these: the idempotency key that a failed run leaves to the next one.
 
-mod files;
+pub(crate) mod file;
 pub(crate) mod key;
-mod lock;
-pub(crate) mod place;
+pub(crate) mod participant;
 pub(crate) mod record;
-pub(crate) mod shared;
 pub(crate) mod stamp;
 pub(crate) mod store;
+pub(crate) mod surroundings;

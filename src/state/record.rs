@@ -1,116 +1,86 @@
-//! What is kept of one name between runs, and how it stands in a file: JSON with a version.
+//! A record as it stands in a file: JSON with a version.
 //!
-//! Times are milliseconds since the boot that `clock` names; `clock` is when the file was written.
+//! Times are milliseconds since the boot that `clock` names; `clock` is the moment of writing.
+//! [`decode`] turns them into times of the present boot.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::stamp::Stamp;
-use crate::policy::admission::Moment;
 use crate::policy::admission::breaker::{Breaker, Cause, Closed, HalfOpen, Lease, Open, State};
 use crate::policy::admission::budget::Bucket;
+use crate::policy::admission::moment::{Moment, millis};
+use crate::policy::admission::record::Record;
 
 /// The version that this program writes, and the newest that it reads.
 const VERSION: u64 = 1;
 
-/// What is kept of one name.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Record {
-    pub(crate) breaker: Breaker,
-    /// None before the first run with a budget.
-    pub(crate) budget: Option<Bucket>,
+/// A record as it was at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) record: Record,
+    pub(crate) now: Moment,
+    /// Decoding has changed times, because of a reboot or because a clock was set back. The changed
+    /// times must be written, or the next reader would move the old ones again from a later moment.
+    pub(crate) moved: bool,
+}
+
+impl Snapshot {
+    /// The record of a name that no run has used.
+    pub(crate) fn empty(now: Moment) -> Self {
+        Self { record: Record::default(), now, moved: false }
+    }
 }
 
 /// Why bytes are no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// Not what this or an older program writes.
+    /// Neither this program nor an older one writes such bytes.
     Corrupt,
-    /// A newer program's, which will want it again.
+    /// A newer program wrote them, in this version of the format, and will want them again.
     Newer(u64),
 }
 
-#[derive(Serialize, Deserialize)]
-struct Version {
-    version: u64,
+/// Reads the bytes of a file. Turns its times into those of the present boot, none of them ahead of
+/// `now`.
+///
+/// # Errors
+/// If the bytes are not a record that this program knows.
+pub(crate) fn decode(bytes: &[u8], now: &Stamp) -> Result<Snapshot, Unreadable> {
+    let VersionJson { version } = serde_json::from_slice(bytes).map_err(|_| Unreadable::Corrupt)?;
+    if version > VERSION {
+        return Err(Unreadable::Newer(version));
+    }
+    let json: RecordJson = serde_json::from_slice(bytes).map_err(|_| Unreadable::Corrupt)?;
+    if version == 0 {
+        return Err(Unreadable::Corrupt);
+    }
+    let shift = now.shift_from(&json.clock);
+    let mut record = Record::from(json);
+    record.shift(shift);
+    let shifted = record.clone();
+    record.not_after(now.moment());
+    let moved = shift != 0 || record != shifted;
+    Ok(Snapshot { record, now: now.moment(), moved })
 }
 
-#[derive(Serialize, Deserialize)]
-struct File {
-    version: u64,
-    clock: Stamp,
-    breaker: BreakerFile,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    budget: Option<BudgetFile>,
+/// The bytes of a record's file, written at `now`.
+pub(crate) fn encode(record: &Record, now: Stamp) -> Vec<u8> {
+    let json = RecordJson {
+        version: VERSION,
+        clock: now,
+        breaker: BreakerJson::from(&record.breaker),
+        budget: record.budget.map(BudgetJson::from),
+    };
+    // serde_json fails only if a key is not a string or a value refuses to be written.
+    let mut bytes = serde_json::to_vec_pretty(&json).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
 }
 
-#[derive(Serialize, Deserialize)]
-struct BreakerFile {
-    generation: u64,
-    #[serde(flatten)]
-    state: StateFile,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-enum StateFile {
-    Closed {
-        since_ms: Option<i64>,
-        failures: u32,
-        last: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        not_before_ms: Option<i64>,
-    },
-    Open(OpenFile),
-    HalfOpen {
-        #[serde(flatten)]
-        open: OpenFile,
-        probe: ProbeFile,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-struct OpenFile {
-    first_ms: i64,
-    since_ms: i64,
-    length_ms: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    cooldown_ms: Option<u64>,
-    cause: CauseFile,
-    probes: u32,
-    failures: u32,
-    last: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum CauseFile {
-    Failures,
-    Tripped,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ProbeFile {
-    pid: u32,
-    since_ms: i64,
-    length_ms: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct BudgetFile {
-    /// Billionths of a token.
-    billionths: u64,
-    at_ms: i64,
-    /// Tokens.
-    size: u64,
-    /// So many tokens come back in such a time.
-    returns: u32,
-    returns_in_ms: u64,
-}
-
-/// Whether bytes may once have been a record, of whatever version: empty or all NUL, as after a power failure,
-/// or with a record's beginning, as far as they go.
+/// Whether bytes may once have been a record of any version. They may if they are empty or all NUL,
+/// as after a power failure, or if they begin as a record begins, as far as they go.
 pub(crate) fn looks_like_one(bytes: &[u8]) -> bool {
     const BEGINNING: [&[u8]; 2] = [br#"{"version":"#, br#","clock":{"#];
     let mut text =
@@ -131,118 +101,122 @@ pub(crate) fn looks_like_one(bytes: &[u8]) -> bool {
     true
 }
 
-/// In milliseconds, as many as they count.
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+/// The part of a file that every version has.
+#[derive(Serialize, Deserialize)]
+struct VersionJson {
+    version: u64,
 }
 
-impl Record {
-    /// Reads a file's bytes, with its times turned into those of the present boot, none of them ahead of now;
-    /// and whether any had to be changed for that.
-    ///
-    /// # Errors
-    /// Where they are no record that this program knows.
-    pub(crate) fn read(bytes: &[u8], now: &Stamp) -> Result<(Self, bool), Unreadable> {
-        let Version { version } = serde_json::from_slice(bytes).map_err(|_| Unreadable::Corrupt)?;
-        if version > VERSION {
-            return Err(Unreadable::Newer(version));
-        }
-        let file: File = serde_json::from_slice(bytes).map_err(|_| Unreadable::Corrupt)?;
-        if version == 0 {
-            return Err(Unreadable::Corrupt);
-        }
-        let shift = now.shift_from(&file.clock);
-        let moment = |millis: i64| Moment(millis.saturating_add(shift));
-        let mut record = Self {
-            breaker: Breaker { generation: file.breaker.generation, state: file.breaker.state.state(moment) },
-            budget: file.budget.map(|budget| Bucket {
-                billionths: budget.billionths,
-                at: moment(budget.at_ms),
-                size: budget.size,
-                returns: (budget.returns, Duration::from_millis(budget.returns_in_ms)),
-            }),
-        };
-        let before = record.clone();
-        record.breaker.not_after(now.moment());
-        if let Some(bucket) = &mut record.budget {
-            bucket.not_after(now.moment());
-        }
-        let moved = shift != 0 || record != before;
-        Ok((record, moved))
-    }
+#[derive(Serialize, Deserialize)]
+struct RecordJson {
+    version: u64,
+    clock: Stamp,
+    breaker: BreakerJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<BudgetJson>,
+}
 
-    /// The bytes of its file.
-    pub(crate) fn write(&self, now: Stamp) -> Vec<u8> {
-        let file = File {
-            version: VERSION,
-            clock: now,
-            breaker: BreakerFile {
-                generation: self.breaker.generation,
-                state: StateFile::of(&self.breaker.state),
-            },
-            budget: self.budget.map(|bucket| BudgetFile {
-                billionths: bucket.billionths,
-                at_ms: bucket.at.0,
-                size: bucket.size,
-                returns: bucket.returns.0,
-                returns_in_ms: millis(bucket.returns.1),
-            }),
-        };
-        // Numbers and text only: it does not fail.
-        let mut bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes
+#[derive(Serialize, Deserialize)]
+struct BreakerJson {
+    generation: u64,
+    #[serde(flatten)]
+    state: StateJson,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+enum StateJson {
+    Closed {
+        since_ms: Option<i64>,
+        failures: u32,
+        last: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before_ms: Option<i64>,
+    },
+    Open(OpenJson),
+    HalfOpen {
+        #[serde(flatten)]
+        open: OpenJson,
+        probe: LeaseJson,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct OpenJson {
+    first_ms: i64,
+    since_ms: i64,
+    length_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cooldown_ms: Option<u64>,
+    cause: CauseJson,
+    probes: u32,
+    failures: u32,
+    last: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum CauseJson {
+    Failures,
+    Tripped,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LeaseJson {
+    pid: u32,
+    since_ms: i64,
+    length_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BudgetJson {
+    /// Billionths of a token.
+    billionths: u64,
+    at_ms: i64,
+    /// Tokens.
+    size: u64,
+    /// This many tokens come back in `returns_in_ms`.
+    returns: u32,
+    returns_in_ms: u64,
+}
+
+impl From<RecordJson> for Record {
+    fn from(json: RecordJson) -> Self {
+        Self { breaker: json.breaker.into(), budget: json.budget.map(Bucket::from) }
     }
 }
 
-impl StateFile {
-    fn state(self, moment: impl Fn(i64) -> Moment) -> State {
-        let opened = |open: OpenFile| Open {
-            first: moment(open.first_ms),
-            since: moment(open.since_ms),
-            length: Duration::from_millis(open.length_ms),
-            cooldown: open.cooldown_ms.map(Duration::from_millis),
-            cause: match open.cause {
-                CauseFile::Failures => Cause::Failures,
-                CauseFile::Tripped => Cause::Tripped,
-            },
-            probes: open.probes,
-            failures: open.failures,
-            last: open.last,
-        };
-        match self {
-            Self::Closed { since_ms, failures, last, not_before_ms } => State::Closed(Closed {
-                since: since_ms.map(&moment),
+impl From<BreakerJson> for Breaker {
+    fn from(json: BreakerJson) -> Self {
+        Self { generation: json.generation, state: json.state.into() }
+    }
+}
+
+impl From<&Breaker> for BreakerJson {
+    fn from(breaker: &Breaker) -> Self {
+        Self { generation: breaker.generation, state: StateJson::from(&breaker.state) }
+    }
+}
+
+impl From<StateJson> for State {
+    fn from(json: StateJson) -> Self {
+        match json {
+            StateJson::Closed { since_ms, failures, last, not_before_ms } => Self::Closed(Closed {
+                since: since_ms.map(Moment),
                 failures,
                 last,
-                not_before: not_before_ms.map(&moment),
+                not_before: not_before_ms.map(Moment),
             }),
-            Self::Open(open) => State::Open(opened(open)),
-            Self::HalfOpen { open, probe } => State::HalfOpen(HalfOpen {
-                open: opened(open),
-                lease: Lease {
-                    owner: probe.pid,
-                    since: moment(probe.since_ms),
-                    length: Duration::from_millis(probe.length_ms),
-                },
-            }),
+            StateJson::Open(open) => Self::Open(open.into()),
+            StateJson::HalfOpen { open, probe } => {
+                Self::HalfOpen(HalfOpen { open: open.into(), lease: probe.into() })
+            }
         }
     }
+}
 
-    fn of(state: &State) -> Self {
-        let opened = |open: &Open| OpenFile {
-            first_ms: open.first.0,
-            since_ms: open.since.0,
-            length_ms: millis(open.length),
-            cooldown_ms: open.cooldown.map(millis),
-            cause: match open.cause {
-                Cause::Failures => CauseFile::Failures,
-                Cause::Tripped => CauseFile::Tripped,
-            },
-            probes: open.probes,
-            failures: open.failures,
-            last: open.last.clone(),
-        };
+impl From<&State> for StateJson {
+    fn from(state: &State) -> Self {
         match state {
             State::Closed(closed) => Self::Closed {
                 since_ms: closed.since.map(|since| since.0),
@@ -250,26 +224,91 @@ impl StateFile {
                 last: closed.last.clone(),
                 not_before_ms: closed.not_before.map(|until| until.0),
             },
-            State::Open(open) => Self::Open(opened(open)),
-            State::HalfOpen(half) => Self::HalfOpen {
-                open: opened(&half.open),
-                probe: ProbeFile {
-                    pid: half.lease.owner,
-                    since_ms: half.lease.since.0,
-                    length_ms: millis(half.lease.length),
-                },
-            },
+            State::Open(open) => Self::Open(open.into()),
+            State::HalfOpen(half) => Self::HalfOpen { open: (&half.open).into(), probe: half.lease.into() },
         }
     }
 }
 
-/// Whatever stands in a file, it is read or refused, and what is read is written as it was.
+impl From<OpenJson> for Open {
+    fn from(json: OpenJson) -> Self {
+        Self {
+            first: Moment(json.first_ms),
+            since: Moment(json.since_ms),
+            length: Duration::from_millis(json.length_ms),
+            cooldown: json.cooldown_ms.map(Duration::from_millis),
+            cause: match json.cause {
+                CauseJson::Failures => Cause::Failures,
+                CauseJson::Tripped => Cause::Tripped,
+            },
+            probes: json.probes,
+            failures: json.failures,
+            last: json.last,
+        }
+    }
+}
+
+impl From<&Open> for OpenJson {
+    fn from(open: &Open) -> Self {
+        Self {
+            first_ms: open.first.0,
+            since_ms: open.since.0,
+            length_ms: millis(open.length),
+            cooldown_ms: open.cooldown.map(millis),
+            cause: match open.cause {
+                Cause::Failures => CauseJson::Failures,
+                Cause::Tripped => CauseJson::Tripped,
+            },
+            probes: open.probes,
+            failures: open.failures,
+            last: open.last.clone(),
+        }
+    }
+}
+
+impl From<LeaseJson> for Lease {
+    fn from(json: LeaseJson) -> Self {
+        Self { owner: json.pid, since: Moment(json.since_ms), length: Duration::from_millis(json.length_ms) }
+    }
+}
+
+impl From<Lease> for LeaseJson {
+    fn from(lease: Lease) -> Self {
+        Self { pid: lease.owner, since_ms: lease.since.0, length_ms: millis(lease.length) }
+    }
+}
+
+impl From<BudgetJson> for Bucket {
+    fn from(json: BudgetJson) -> Self {
+        Self {
+            billionths: json.billionths,
+            at: Moment(json.at_ms),
+            size: json.size,
+            returns: (json.returns, Duration::from_millis(json.returns_in_ms)),
+        }
+    }
+}
+
+impl From<Bucket> for BudgetJson {
+    fn from(bucket: Bucket) -> Self {
+        let (returns, returns_in) = bucket.returns;
+        Self {
+            billionths: bucket.billionths,
+            at_ms: bucket.at.0,
+            size: bucket.size,
+            returns,
+            returns_in_ms: millis(returns_in),
+        }
+    }
+}
+
+/// Any bytes are decoded or refused, and what is decoded reads the same after it was encoded.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn property(bytes: &[u8]) {
     let now = Stamp { boot_id: "a".into(), boot_ms: 1000, unix_ms: 2000 };
-    if let Ok((record, _)) = Record::read(bytes, &now) {
-        let written = record.write(now.clone());
-        assert_eq!(Record::read(&written, &now), Ok((record, false)));
+    if let Ok(Snapshot { record, .. }) = decode(bytes, &now) {
+        let written = encode(&record, now.clone());
+        assert_eq!(decode(&written, &now), Ok(Snapshot { record, now: now.moment(), moved: false }));
     }
 }
 
@@ -281,6 +320,10 @@ mod tests {
 
     fn now() -> Stamp {
         Stamp { boot_id: "a".into(), boot_ms: 500_000, unix_ms: 2_000_000 }
+    }
+
+    fn as_written(record: Record) -> Snapshot {
+        Snapshot { record, now: now().moment(), moved: false }
     }
 
     fn open() -> Open {
@@ -328,19 +371,14 @@ mod tests {
     #[test]
     fn a_record_reads_back_as_it_was() {
         for record in records() {
-            let bytes = record.write(now());
-            assert_eq!(
-                Record::read(&bytes, &now()),
-                Ok((record, false)),
-                "{}",
-                String::from_utf8_lossy(&bytes)
-            );
+            let bytes = encode(&record, now());
+            assert_eq!(decode(&bytes, &now()), Ok(as_written(record)), "{}", String::from_utf8_lossy(&bytes));
         }
     }
 
     #[test]
     fn a_torn_record_is_told_from_something_else() {
-        let whole = records().remove(4).write(now());
+        let whole = encode(&records().remove(4), now());
         for end in 0..whole.len() {
             assert!(looks_like_one(&whole[..end]), "{end}");
         }
@@ -386,21 +424,21 @@ mod tests {
                 returns: (1, Duration::from_secs(30)),
             }),
         };
-        assert_eq!(Record::read(text.as_bytes(), &now()), Ok((expected, false)));
+        assert_eq!(decode(text.as_bytes(), &now()), Ok(as_written(expected)));
     }
 
     #[test]
     fn what_is_torn_empty_or_newer_is_told_apart() {
-        let whole = records().remove(4).write(now());
+        let whole = encode(&records().remove(4), now());
         for end in 0..whole.len() - 2 {
-            assert_eq!(Record::read(&whole[..end], &now()), Err(Unreadable::Corrupt), "{end}");
+            assert_eq!(decode(&whole[..end], &now()), Err(Unreadable::Corrupt), "{end}");
         }
         let newer = br#"{"version": 2, "clock": "quite different"}"#;
-        assert_eq!(Record::read(newer, &now()), Err(Unreadable::Newer(2)));
+        assert_eq!(decode(newer, &now()), Err(Unreadable::Newer(2)));
         for wrong in
             ["null", "[]", "{}", r#"{"version": 0}"#, r#"{"version": -1}"#, r#"{"version": 1}"#, "\0\0\0"]
         {
-            assert_eq!(Record::read(wrong.as_bytes(), &now()), Err(Unreadable::Corrupt), "{wrong}");
+            assert_eq!(decode(wrong.as_bytes(), &now()), Err(Unreadable::Corrupt), "{wrong}");
         }
     }
 
@@ -409,7 +447,7 @@ mod tests {
         let record = Record { breaker: Breaker { generation: 1, state: State::Open(open()) }, budget: None };
         // It was written when it opened.
         let written = Stamp { boot_id: "a".into(), boot_ms: 400_000, unix_ms: 1_900_000 };
-        let bytes = record.write(written);
+        let bytes = encode(&record, written);
         let year = 365 * 86_400_000;
         for (boot_id, boot_ms, unix_ms, left) in [
             ("a", 410_000, 1_910_000, Some(110)),
@@ -425,7 +463,7 @@ mod tests {
             ("", 3000, 1_910_000, Some(110)),
         ] {
             let now = Stamp { boot_id: boot_id.into(), boot_ms, unix_ms };
-            let (read, moved) = Record::read(&bytes, &now).unwrap();
+            let Snapshot { record: read, moved, .. } = decode(&bytes, &now).unwrap();
             assert_eq!(moved, boot_id != "a" || boot_ms < 400_000, "{now:?}");
             let refusal = read.breaker.refusal(now.moment(), |_, _| false);
             assert_eq!(refusal.map(|refusal| refusal.left.as_secs()), left, "{now:?}");
@@ -436,7 +474,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_file_is_read_or_refused(which in 0usize..5, at in 0usize..400, with in prop::collection::vec(any::<u8>(), 0..6), cut in 0usize..6) {
-            let mut bytes = records()[which].write(now());
+            let mut bytes = encode(&records()[which], now());
             let from = at.min(bytes.len());
             let to = (from + cut).min(bytes.len());
             bytes.splice(from..to, with);
@@ -447,8 +485,8 @@ mod tests {
         fn any_numbers_are_borne(first in any::<i64>(), since in any::<i64>(), length in any::<u64>(), shift in any::<i64>()) {
             let open = Open { first: Moment(first), since: Moment(since), length: Duration::from_millis(length), ..open() };
             let record = Record { breaker: Breaker { generation: u64::MAX, state: State::Open(open) }, budget: None };
-            let bytes = record.write(Stamp { boot_id: "z".into(), boot_ms: shift, unix_ms: first });
-            let (mut record, _) = Record::read(&bytes, &now()).unwrap();
+            let bytes = encode(&record, Stamp { boot_id: "z".into(), boot_ms: shift, unix_ms: first });
+            let Snapshot { mut record, .. } = decode(&bytes, &now()).unwrap();
             let moment = now().moment();
             if let Some(refusal) = record.breaker.refusal(moment, |_, _| true) {
                 prop_assert!(refusal.left <= Duration::from_millis(length));

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::policy::admission::Moment;
+use crate::policy::admission::moment::Moment;
 
 /// One moment by several clocks, as it stands in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

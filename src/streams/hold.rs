@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::sink::Sink;
 use super::spool::{NotKept, Spool};
+use crate::error::errno;
 
 /// How much of a failed attempt's is shown, in bytes.
 const SHOWN: usize = 64 * 1024;
@@ -122,7 +123,7 @@ impl Hold {
             self.part.resize(PART, 0);
             let length = match self.spool.read_at(passed, &mut self.part) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+                Err(error) => return Err(errno(&error)),
                 // It is not as long as it was.
                 Ok(0) => return Err(Errno::EIO),
                 Ok(length) => length,

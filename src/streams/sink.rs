@@ -23,6 +23,7 @@ use super::descriptor::lift;
 use super::line::Line;
 use super::splice::Splice;
 use super::standard::Standard as _;
+use crate::error::errno;
 use crate::policy::stream::Stream;
 
 /// What a pipe takes whole once poll(2) has said that there is room (PIPE_BUF, pipe(7)).
@@ -79,9 +80,7 @@ impl Sink {
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         let fd = self.stream.fd();
         let written = match self.way() {
-            Way::Own(file) => {
-                file.write(bytes).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
-            }
+            Way::Own(file) => file.write(bytes).map_err(|error| errno(&error)),
             Way::Direct => write(fd, bytes),
             Way::Socket => send(fd.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
             Way::Spliced(splice) => match splice.write(fd, bytes) {

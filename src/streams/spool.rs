@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use super::descriptor::above_standard;
+use crate::error::errno;
 
 /// How much is kept in memory, in bytes.
 const IN_MEMORY: usize = 1024 * 1024;
@@ -99,7 +100,7 @@ impl Spool {
 }
 
 fn not_kept(error: &io::Error) -> NotKept {
-    NotKept { directory: directory(), errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw) }
+    NotKept { directory: directory(), errno: errno(error) }
 }
 
 #[cfg(test)]

@@ -7,10 +7,9 @@ use crate::cli::defaults;
 use crate::cli::directory::state_directory;
 use crate::error::Error;
 use crate::policy::Limits;
-use crate::policy::admission::Admission;
 use crate::policy::admission::breaker::Settings;
-use crate::state::place::Place;
-use crate::state::shared::lease;
+use crate::policy::admission::{Admission, probe_lease};
+use crate::state::file::place::Place;
 
 /// The places of the records that a run shares with other runs.
 #[derive(Debug, Default)]
@@ -88,7 +87,7 @@ pub(crate) fn sharing(
                 // A check has the timeout of an attempt for itself.
                 let times = if args.repeats.check.is_some() { 2 } else { 1 };
                 let timeout = limits.timeout.map(|timeout| timeout.saturating_mul(times));
-                lease(timeout, limits.kill_after.saturating_mul(times))
+                probe_lease(timeout, limits.kill_after.saturating_mul(times))
             },
         }),
         wait: args.shared.breaker_wait,

@@ -84,7 +84,7 @@ fn the_lease_of_a_probe_has_time_for_a_check_too() {
 fn a_budget_has_the_name_of_the_breaker_or_its_own() {
     let names = |line| {
         let sharing = resolved(line).unwrap().sharing;
-        let name = |place: Option<crate::state::place::Place>| place.map(|place| place.name);
+        let name = |place: Option<crate::state::file::place::Place>| place.map(|place| place.name);
         (name(sharing.breaker), name(sharing.budget))
     };
     assert_eq!(names("--breaker a --budget 20% true"), (Some("a".into()), Some("a".into())));

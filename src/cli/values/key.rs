@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 use super::ValueError;
-use crate::state::key::wrong_with;
+use crate::state::key::check;
 
 /// Where the idempotency key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub(crate) fn key(text: OsString) -> Result<KeySource, ValueError> {
         };
     }
     let text = text.into_string().map_err(|_| ValueError::new("the key is not UTF-8", hint))?;
-    match wrong_with(&text) {
-        Some(why) => Err(ValueError::new(format!("the key {why}"), hint)),
-        None => Ok(KeySource::Given(text)),
+    match check(&text) {
+        Err(why) => Err(ValueError::new(format!("the key {why}"), hint)),
+        Ok(()) => Ok(KeySource::Given(text)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Names of breakers and budgets.
 
 use super::ValueError;
-use crate::state::place::is_path;
+use crate::state::file::place::is_path;
 
 /// Longest name, in bytes. The names of a record's files are longer.
 const LONGEST: usize = 100;

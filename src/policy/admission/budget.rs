@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::Moment;
+use super::moment::Moment;
 
 /// A token, in the unit of the count.
 const TOKEN: u64 = 1_000_000_000;
@@ -129,7 +129,12 @@ impl Bucket {
         level.min(self.size.saturating_mul(TOKEN)) as f64 / TOKEN as f64
     }
 
-    /// Takes back what lies ahead of `now`: the clock was set back.
+    /// Moves its time into the count of another boot, which is `millis` ahead.
+    pub(crate) fn shift(&mut self, millis: i64) {
+        self.at = self.at.shifted(millis);
+    }
+
+    /// Moves a time that lies ahead of `now` back to `now`. It lies ahead if the clock was set back.
     pub(crate) fn not_after(&mut self, now: Moment) {
         self.at = self.at.min(now);
     }

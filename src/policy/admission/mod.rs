@@ -5,6 +5,8 @@
 
 pub(crate) mod breaker;
 pub(crate) mod budget;
+pub(crate) mod moment;
+pub(crate) mod record;
 
 use std::time::Duration;
 
@@ -23,18 +25,12 @@ pub(crate) struct Admission {
     pub(crate) budget: Option<budget::Rate>,
 }
 
-/// What a report had for an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Settlement {
-    /// The retry that was asked for may be made, as far as is known now.
-    Go,
-    /// The breaker is open now, and ends the run.
-    Open(breaker::Refusal),
-    /// The breaker is open now, and will be waited for: then the retry may be made.
-    Wait(breaker::Refusal),
-    /// The budget has no token for a retry.
-    Spent(budget::Spent),
+/// The lease of a probe: the longest time that its attempt can take, and a while for the report.
+pub(crate) fn probe_lease(timeout: Option<Duration>, kill_after: Duration) -> Duration {
+    const FOR_THE_REPORT: Duration = Duration::from_secs(5);
+    const WITHOUT_TIMEOUT: Duration = Duration::from_mins(5);
+    timeout
+        .map_or(WITHOUT_TIMEOUT, |timeout| timeout.saturating_add(kill_after).saturating_add(FOR_THE_REPORT))
 }
 
 /// Between two looks at an open breaker, at least.
@@ -80,27 +76,6 @@ impl Admission {
         let to = to.min(left.saturating_sub(TICK));
         (from <= to).then(|| uniform(from, to, rng))
     }
-}
-
-/// A moment in milliseconds since boot, suspended time included; what was before is negative.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(pub(crate) i64);
-
-impl Moment {
-    /// So much later.
-    pub(crate) fn plus(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(millis(time)))
-    }
-
-    /// The time from `earlier` to this; 0 if that is later.
-    pub(crate) fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
-    }
-}
-
-/// In milliseconds; what is longer than they count is as long as they count.
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -152,9 +152,9 @@ fn only_the_service_s_own_failures_count_against_it() {
         let attempt = Attempt { ran, interrupted, ..Attempt::ended(outcome.clone()) };
         let judged = Judged { verdict: policy.rules.classify(&attempt), attempt };
         let got = match policy.observe(&judged, |_| String::new()) {
-            Shown::Failure { .. } => "failure",
-            Shown::Success => "success",
-            Shown::Nothing => "nothing",
+            Observation::Failure { .. } => "failure",
+            Observation::Success => "success",
+            Observation::Nothing => "nothing",
         };
         assert_eq!(got, counts, "{outcome:?} {interrupted:?} {ran:?}");
     }

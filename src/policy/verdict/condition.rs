@@ -35,37 +35,28 @@ enum Term {
     Text(Text),
 }
 
-/// A term that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a term cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConditionError {
-    /// Nothing between two commas, or nothing at all.
+    /// There is nothing between two commas, or nothing at all.
+    #[error("a term is empty")]
     Empty,
-    /// A number that is no exit status.
+    #[error("{0:?} is not an exit status (0 to 255)")]
     Status(String),
-    /// A range whose end is below its start.
+    /// The end of a range is below its start.
+    #[error("the range {0:?} runs backwards")]
     Backwards(String),
-    /// Not an HTTP status, a class of them or a range.
+    /// Neither an HTTP status, nor a class of them, nor a range.
+    #[error("{0:?} is not an HTTP status")]
     Http(String),
-    /// A regex within a list: its commas could not be told from the list's.
+    /// Commas of a regex could not be told from those of the list.
+    #[error("the regex {0:?} cannot be part of a list")]
     TextInList(String),
-    /// A regex that cannot be used.
+    #[error(transparent)]
     Pattern(PatternError),
-    /// Neither a status nor a word that is known.
+    /// Neither a status nor a known word.
+    #[error("{0:?} is not a condition")]
     Unknown(String),
-}
-
-impl fmt::Display for ConditionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("a term is empty"),
-            Self::Status(term) => write!(f, "{term:?} is not an exit status (0 to 255)"),
-            Self::Backwards(term) => write!(f, "the range {term:?} runs backwards"),
-            Self::Http(term) => write!(f, "{term:?} is not an HTTP status"),
-            Self::TextInList(term) => write!(f, "the regex {term:?} cannot be part of a list"),
-            Self::Pattern(error) => error.fmt(f),
-            Self::Unknown(term) => write!(f, "{term:?} is not a condition"),
-        }
-    }
 }
 
 impl ConditionError {

@@ -168,18 +168,13 @@ fn within_a_line(hir: &Hir) -> Hir {
 }
 
 /// A pattern that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
 pub(crate) struct PatternError {
     cause: String,
     pub(crate) pattern: String,
     /// Where in the pattern, in bytes, if at one place.
     pub(crate) at: Option<usize>,
-}
-
-impl fmt::Display for PatternError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.cause)
-    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::Wording;
 use crate::clock::local_ago;
+use crate::error::one_line;
 use crate::policy::admission::breaker::{Cause, Known, Refusal};
 use crate::report::format::{count, duration, printable, shell_word, shortened};
-use crate::state::place::Place;
-use crate::state::shared::{Warning, Wrong};
+use crate::state::file::place::Place;
+use crate::state::participant::{Problem, Warning};
 
 impl Wording {
     /// A line for each record of shared state: where it is.
@@ -21,16 +22,16 @@ impl Wording {
     }
 
     pub(super) fn warning(&self, warning: &Warning) -> String {
-        let names = self.subject.shared.names(warning.breaker, warning.budget);
-        match &warning.what {
-            Wrong::Unusable(trouble) => {
-                format!("continuing without {names}: {}", printable(&trouble.to_string()))
+        let names = self.subject.shared.names(warning.affected);
+        match &warning.problem {
+            Problem::Unusable(error) => {
+                format!("continuing without {names}: {}", printable(&one_line(error)))
             }
-            Wrong::Unanswered(trouble) => format!(
+            Problem::Unanswered(error) => format!(
                 "{names} was open and cannot be used now, so the command is not run: {}",
-                printable(&trouble.to_string())
+                printable(&one_line(error))
             ),
-            Wrong::SetAside(path) => {
+            Problem::SetAside(path) => {
                 let path = path.to_string_lossy();
                 format!("{names}: a damaged file was set aside as {}", printable(&path))
             }

@@ -16,7 +16,7 @@ use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::profile::Profile;
 use crate::report::event::RunEnd;
 use crate::report::subject::{Names, Written};
-use crate::state::place::Place;
+use crate::state::file::place::Place;
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

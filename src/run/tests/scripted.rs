@@ -102,12 +102,12 @@ impl Host for Scripted {
         if self.refusals.is_empty() { None } else { self.refusals.remove(0) }
     }
 
-    fn settle(&mut self, shown: &Shown, retry: bool, _: Duration) -> Settlement {
-        self.log.push(match (shown, retry) {
-            (Shown::Failure { what, .. }, true) => format!("{what}, asks for a retry"),
-            (Shown::Failure { what, .. }, false) => what.clone(),
-            (Shown::Success, _) => "works".to_owned(),
-            (Shown::Nothing, _) => "shows nothing".to_owned(),
+    fn settle(&mut self, observation: &Observation, retry: bool, _: Duration) -> Settlement {
+        self.log.push(match (observation, retry) {
+            (Observation::Failure { description, .. }, true) => format!("{description}, asks for a retry"),
+            (Observation::Failure { description, .. }, false) => description.clone(),
+            (Observation::Success, _) => "works".to_owned(),
+            (Observation::Nothing, _) => "shows nothing".to_owned(),
         });
         if self.settlements.is_empty() { Settlement::Go } else { self.settlements.remove(0) }
     }

@@ -1,6 +1,6 @@
-//! Files and directories for their owner alone, also where root makes them for another.
+//! Files and directories that only their owner can use. If root makes them for another user, they
+//! belong to that user.
 
-use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -9,18 +9,19 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, mkdirat, stat};
 use nix::unistd::{Gid, Uid, fchown, geteuid};
 
-/// Only its owner may read and write it.
-pub(super) const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+/// Only its owner may read and write the file.
+pub(in crate::state) const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
-/// What is opened is itself a file, no link; waits for nobody; and is not the command's.
-pub(super) const SAFE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+/// Opens no link, waits for no pipe or device, and leaves the file to retry alone, not to the
+/// command.
+pub(in crate::state) const SAFE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
 
 /// A user and a group.
-pub(super) type Owner = (Uid, Gid);
+pub(in crate::state) type Owner = (Uid, Gid);
 
-/// Whose a file or directory is, for root, who makes files for others: in the present directory where there
-/// is no path.
-pub(super) fn owner_of(path: Option<&Path>) -> Option<Owner> {
+/// The owner of a file or directory, for root, who makes files for others. None for other users.
+/// Without a path, the owner of the present directory.
+pub(in crate::state) fn owner_of(path: Option<&Path>) -> Option<Owner> {
     if !geteuid().is_root() {
         return None;
     }
@@ -30,20 +31,21 @@ pub(super) fn owner_of(path: Option<&Path>) -> Option<Owner> {
 }
 
 /// Makes a new file private, whatever the umask, and gives it to its owner.
-pub(super) fn belongs_to(file: impl AsFd, owner: Option<Owner>) {
-    // Where either fails the next run says that it cannot use the file.
+pub(in crate::state) fn belongs_to(file: impl AsFd, owner: Option<Owner>) {
+    // If one of these fails, the next run says that it cannot use the file.
     let _ = fchmod(&file, PRIVATE);
     if let Some((user, group)) = owner.filter(|(user, _)| !user.is_root()) {
         let _ = fchown(file, Some(user), Some(group));
     }
 }
 
-/// Makes a directory and those above it that are missing, for their owner alone: who has the one above. Each is
-/// made and opened below the one before, so that nobody can put a link between.
+/// Makes a directory and all that are missing above it. Each belongs to the owner of the one above,
+/// and only the owner can use it. Each is made and opened below the one before, so that nobody can
+/// put a link between.
 ///
 /// # Errors
-/// Where one cannot be made.
-pub(super) fn make_directory(path: &Path) -> nix::Result<()> {
+/// If one cannot be made.
+pub(in crate::state) fn make_directory(path: &Path) -> nix::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
     let Some(first) = missing.last().and_then(|first| first.parent()) else { return Ok(()) };
     let first = if first.as_os_str().is_empty() { Path::new(".") } else { first };
@@ -57,7 +59,7 @@ pub(super) fn make_directory(path: &Path) -> nix::Result<()> {
         }
         let root = geteuid().is_root();
         if made.is_ok() && !root {
-            // A strict umask may have left it unusable, and only to oneself.
+            // A strict umask may have made it unusable even for its owner.
             let _ = fchmodat(&above, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink);
         }
         let kind = if root { OFlag::O_RDONLY } else { OFlag::O_PATH };
@@ -74,10 +76,7 @@ pub(super) fn make_directory(path: &Path) -> nix::Result<()> {
     Ok(())
 }
 
-pub(super) fn is_file(stat: &FileStat) -> bool {
+/// Whether it is a regular file.
+pub(in crate::state) fn is_file(stat: &FileStat) -> bool {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
-}
-
-pub(super) fn errno(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf, absolute};
 
 use nix::unistd::getuid;
 
-use super::files::errno;
-use super::store::Trouble;
+use crate::error::errno;
+use crate::state::store::StoreError;
 
 /// How the file of a name ends.
 const ENDING: &str = ".json";
@@ -102,18 +102,18 @@ fn home_in(passwd: &[u8], user: u32) -> Option<PathBuf> {
 ///
 /// # Errors
 /// Where it cannot be read.
-pub(crate) fn listed(directory: &Path) -> Result<Vec<Place>, Trouble> {
-    let trouble = |error: io::Error| {
+pub(crate) fn listed(directory: &Path) -> Result<Vec<Place>, StoreError> {
+    let failed = |error: io::Error| {
         let path = directory.to_owned();
-        Trouble::System { doing: "read", path, errno: errno(&error) }
+        StoreError::System { doing: "read", path, errno: errno(&error) }
     };
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(trouble)?,
+        entries => entries.map_err(failed)?,
     };
     let mut places = Vec::new();
     for entry in entries {
-        let name = entry.map_err(trouble)?.file_name();
+        let name = entry.map_err(failed)?.file_name();
         if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(ENDING)) {
             places.push(Place::new(name, directory));
         }

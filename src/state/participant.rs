@@ -1,0 +1,424 @@
+//! One run's part in the records that it shares: it asks before each attempt, and reports after it.
+//!
+//! Each of the two is one short transaction on a record, or two if the breaker and the budget have
+//! different names. If nothing has to change, a look without a lock is enough: the breaker is closed
+//! and all is well, or it is open.
+//!
+//! If a record cannot be used, the run goes on without it, and keeps the other one. There is one
+//! exception. A run that has seen its breaker open, whether it waits or probes, treats a missing
+//! answer as a refusal. Otherwise a record that is locked or damaged for a moment would send all
+//! waiting runs to a service that is down.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::file::place::Place;
+use super::file::store::FileStore;
+use super::record::Snapshot;
+use super::store::{Store, StoreError, Transaction};
+use super::surroundings::Surroundings;
+use crate::policy::admission::breaker::{
+    Admitted, Breaker, Known, Observation, Open, Pass, Refusal, Settings, State,
+};
+use crate::policy::admission::budget::Rate;
+use crate::policy::admission::record::{Applicant, Intent, Preview, Record, Report, Settlement};
+
+/// A run that may not make an attempt without an answer waits this long for the lock, as far as its
+/// deadline allows.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A run, with the records of its breaker and its budget.
+#[derive(Debug)]
+pub(crate) struct Participant<S = FileStore> {
+    breaker: Option<BreakerRecord<S>>,
+    /// The budget, if the breaker's record does not hold it.
+    budget: Option<BudgetRecord<S>>,
+    /// The pass of the attempt that runs.
+    pass: Option<Pass>,
+    /// The first attempt has been admitted.
+    begun: bool,
+    /// The opening of the breaker, as this run last saw it. None if the breaker was closed then, or
+    /// if this run has never seen it.
+    seen: Option<Open>,
+    /// The run has been warned of [`Problem::Unanswered`].
+    warned_unanswered: bool,
+    /// Warnings that the user has not been told yet.
+    warnings: Vec<Warning>,
+}
+
+/// The record of the breaker, which may hold the budget too.
+#[derive(Debug)]
+struct BreakerRecord<S> {
+    store: S,
+    settings: Settings,
+    budget: Option<Rate>,
+}
+
+/// The record of a budget alone.
+#[derive(Debug)]
+struct BudgetRecord<S> {
+    store: S,
+    rate: Rate,
+}
+
+/// Something that the user must know about a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Warning {
+    pub(crate) affected: Affected,
+    pub(crate) problem: Problem,
+}
+
+/// The part of shared state that a warning is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Affected {
+    Breaker,
+    Budget,
+    Both,
+}
+
+/// A problem with a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// It cannot be used, and the run goes on without it.
+    Unusable(StoreError),
+    /// It cannot be used now. The breaker was open when this run last saw it, so the run treats it
+    /// as open.
+    Unanswered(StoreError),
+    /// It was damaged. The file is here now, and a new record was begun.
+    SetAside(PathBuf),
+}
+
+impl Affected {
+    fn with(self, other: Self) -> Self {
+        if self == other { self } else { Self::Both }
+    }
+}
+
+impl Participant {
+    /// A run that shares the records in these files. None if it shares nothing.
+    pub(crate) fn new(
+        breaker: Option<(&Place, Settings)>,
+        budget: Option<(&Place, Rate)>,
+        surroundings: Surroundings,
+    ) -> Option<Self> {
+        let in_one_file =
+            breaker.zip(budget).is_some_and(|((breaker, _), (budget, _))| breaker.path == budget.path);
+        let store = |place| FileStore::new(place, surroundings);
+        Self::with(
+            breaker.map(|(place, settings)| BreakerRecord {
+                store: store(place),
+                settings,
+                budget: budget.filter(|_| in_one_file).map(|(_, rate)| rate),
+            }),
+            budget.filter(|_| !in_one_file).map(|(place, rate)| BudgetRecord { store: store(place), rate }),
+        )
+    }
+}
+
+impl<S: Store> Participant<S> {
+    fn with(breaker: Option<BreakerRecord<S>>, budget: Option<BudgetRecord<S>>) -> Option<Self> {
+        if breaker.is_none() && budget.is_none() {
+            return None;
+        }
+        Some(Self {
+            breaker,
+            budget,
+            pass: None,
+            begun: false,
+            seen: None,
+            warned_unanswered: false,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Asks for an attempt, `left` before the deadline. The first attempt of a run pays a deposit
+    /// into the budget. Returns the refusal, if there is one.
+    pub(crate) fn admit(&mut self, left: Duration) -> Option<Refusal> {
+        match self.ask_breaker(left) {
+            Some(Answer { admitted: Admitted::No(refusal), opening }) => {
+                self.seen = opening;
+                return Some(refusal);
+            }
+            Some(Answer { admitted: Admitted::Yes(pass), opening }) => {
+                (self.pass, self.seen) = (Some(pass), opening);
+            }
+            None => {}
+        }
+        if !self.begun {
+            self.pay_deposit(left / 2);
+        }
+        self.begun = true;
+        None
+    }
+
+    /// The breaker's answer. None if there is no breaker, or none that can be used.
+    fn ask_breaker(&mut self, left: Duration) -> Option<Answer> {
+        let first = !self.begun;
+        let seen = self.seen.clone();
+        let BreakerRecord { store, settings, budget } = self.breaker.as_mut()?;
+        let deposit = budget.filter(|_| first);
+        let applicant = Applicant { pid: std::process::id(), lease: settings.lease, deposit };
+        // The transaction must leave time for an attempt.
+        let patience = left / 2;
+        let answer = match preview(store, deposit) {
+            (Preview::Final(admitted), opening) => {
+                // A run must learn before its first attempt that it cannot write its report later.
+                let check = first && matches!(admitted, Admitted::Yes(_));
+                let checked = if check { store.check_writable() } else { Ok(()) };
+                checked.map(|()| Answer { admitted, opening })
+            }
+            (Preview::DepositOnly, _) => admit(store, patience, &applicant, seen.as_ref()),
+            (Preview::Undecided, _) => {
+                // Without the answer there is no attempt that would need the time.
+                let patience = patience.max(left.min(ANSWER_PATIENCE));
+                admit(store, patience, &applicant, seen.as_ref())
+            }
+        };
+        match answer {
+            Ok(answer) => self.keep_breaker(Ok(answer)),
+            Err(error) => match self.refusal_without_answer(&error, None) {
+                Some(Refused { refusal, opening }) => {
+                    Some(Answer { admitted: Admitted::No(refusal), opening })
+                }
+                None => self.keep_breaker(Err(error)),
+            },
+        }
+    }
+
+    /// Pays the deposit of the first attempt into a budget with a record of its own.
+    fn pay_deposit(&mut self, patience: Duration) {
+        let Some(BudgetRecord { store, rate }) = &mut self.budget else { return };
+        let is_full = |seen: Snapshot| seen.record.is_full(*rate, seen.now);
+        let paid = if store.look().is_ok_and(is_full) {
+            store.check_writable()
+        } else {
+            store.transact(patience, |record, transaction| {
+                record.deposit(*rate, transaction.now);
+                Ok(())
+            })
+        };
+        self.keep_budget(paid);
+    }
+
+    /// A refusal in place of the answer that `error` has prevented, if the breaker is open by all
+    /// that this run knows. `probe` is the report of this run's own probe, if it has just ended.
+    fn refusal_without_answer(
+        &mut self,
+        error: &StoreError,
+        probe: Option<(Pass, &Observation)>,
+    ) -> Option<Refused> {
+        let BreakerRecord { store, settings, budget } =
+            self.breaker.as_mut().filter(|_| *error != StoreError::Interrupted)?;
+        let (mut breaker, now, known) = match (store.look(), &self.seen) {
+            (Ok(seen), _) => (seen.record.breaker, seen.now, Known::Now),
+            (Err(_), Some(opening)) => {
+                let (mut breaker, now) = (Breaker::default(), store.now());
+                breaker.restore(opening, probe.map(|(pass, _)| pass.generation), now);
+                (breaker, now, Known::Earlier)
+            }
+            (Err(_), None) => return None,
+        };
+        if let Some((pass, observation)) = probe {
+            breaker.record(pass, observation, now, settings);
+        }
+        let lives = |generation, owner| store.holder_lives(generation, owner).unwrap_or(true);
+        let refusal = match (breaker.refusal(now, lives), &self.seen) {
+            (Some(refusal), _) => Refusal { known, ..refusal },
+            // A probe is due, but this run cannot get the lease.
+            (None, Some(opening)) if breaker.opening().is_some() => opening.unanswered(now),
+            (None, _) => return None,
+        };
+        let opening = breaker.opening().cloned();
+        // This run may have taken a lease that it could not write down. Nobody must wait for that.
+        store.close();
+        if !self.warned_unanswered && self.seen.is_some() {
+            self.warned_unanswered = true;
+            let affected = if budget.is_some() { Affected::Both } else { Affected::Breaker };
+            self.warnings.push(Warning { affected, problem: Problem::Unanswered(error.clone()) });
+        }
+        Some(Refused { refusal, opening })
+    }
+
+    /// Whether the admitted attempt is the breaker's probe.
+    pub(crate) fn probes(&self) -> bool {
+        self.pass.is_some_and(|pass| pass.probe)
+    }
+
+    /// Reports an attempt, and takes a token from the budget if the run intends to retry. Waits at
+    /// most `patience` for each record.
+    pub(crate) fn settle(
+        &mut self,
+        observation: &Observation,
+        intent: Intent,
+        patience: Duration,
+    ) -> Settlement {
+        let answer = match self.report_to_breaker(observation, intent, patience) {
+            None => Settlement::Go,
+            Some(settled @ (Settlement::Go | Settlement::Wait(_))) => settled,
+            Some(settled @ (Settlement::Open(_) | Settlement::Spent(_))) => return settled,
+        };
+        if let Some(BudgetRecord { store, rate }) = self.budget.as_mut().filter(|_| intent.is_retry()) {
+            let withdrawn =
+                store.transact(patience, |record, transaction| Ok(record.withdraw(*rate, transaction.now)));
+            if let Some(Err(spent)) = self.keep_budget(withdrawn) {
+                return Settlement::Spent(spent);
+            }
+        }
+        answer
+    }
+
+    /// Reports an attempt to the breaker, and to the budget in the same record. None if there is no
+    /// breaker, or none that can be used, or nothing to report.
+    fn report_to_breaker(
+        &mut self,
+        observation: &Observation,
+        intent: Intent,
+        patience: Duration,
+    ) -> Option<Settlement> {
+        let seen = self.seen.clone();
+        let BreakerRecord { store, settings, budget } = self.breaker.as_mut()?;
+        let pass = self.pass.take()?;
+        let budget = budget.filter(|_| intent.is_retry());
+        let is_known = |seen: Snapshot| seen.record.holds_already(pass, observation);
+        if budget.is_none() && store.look().is_ok_and(is_known) {
+            return None;
+        }
+        let report = Report { pass, observation, settings, intent, budget };
+        let settled = store.transact(patience, |record, transaction| {
+            if let Some(opening) = seen.filter(|_| transaction.was_damaged && pass.probe) {
+                record.restore(&opening, Some(pass.generation), transaction.now);
+            }
+            let lives = |generation, owner| transaction.leases.holder_lives(generation, owner);
+            let settled = record.settle(&report, transaction.now, lives);
+            Ok((settled, record.breaker.opening().cloned()))
+        });
+        if pass.probe {
+            store.release_lease(pass.generation);
+        }
+        let (settled, opening) = match settled {
+            Ok(settled) => self.keep_breaker(Ok(settled))?,
+            Err(error) => {
+                match self.refusal_without_answer(&error, pass.probe.then_some((pass, observation))) {
+                    None => return self.keep_breaker(Err(error)),
+                    Some(Refused { refusal, opening }) if intent.waits_for(&refusal) => {
+                        (Settlement::Wait(refusal), opening)
+                    }
+                    Some(Refused { refusal, opening }) => (Settlement::Open(refusal), opening),
+                }
+            }
+        };
+        self.seen = opening;
+        Some(settled)
+    }
+
+    /// Whether the breaker is closed now, or there is none. If a look cannot tell, it counts as not
+    /// closed; the next transaction will say why.
+    pub(crate) fn is_closed(&self) -> bool {
+        let closed = |seen: Snapshot| matches!(seen.record.breaker.state, State::Closed(_));
+        self.breaker.as_ref().is_none_or(|breaker| breaker.store.look().is_ok_and(closed))
+    }
+
+    /// The warnings since the last call.
+    pub(crate) fn take_warnings(&mut self) -> Vec<Warning> {
+        let mut warnings = std::mem::take(&mut self.warnings);
+        // Two records in a directory that cannot be used are one problem.
+        warnings.dedup_by(|later, first| {
+            let same = later.problem == first.problem;
+            if same {
+                first.affected = first.affected.with(later.affected);
+            }
+            same
+        });
+        warnings
+    }
+
+    /// Passes on the result of a transaction on the breaker's record. If it failed, gives the record
+    /// up, and the budget in it.
+    fn keep_breaker<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
+        let breaker = self.breaker.as_mut()?;
+        let affected = if breaker.budget.is_some() { Affected::Both } else { Affected::Breaker };
+        let set_aside = breaker.store.take_set_aside();
+        let kept = self.warn_of(result, set_aside, affected);
+        if kept.is_none() {
+            (self.breaker, self.pass) = (None, None);
+        }
+        kept
+    }
+
+    /// Passes on the result of a transaction on the budget's own record. If it failed, gives the
+    /// record up.
+    fn keep_budget<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
+        let set_aside = self.budget.as_mut()?.store.take_set_aside();
+        let kept = self.warn_of(result, set_aside, Affected::Budget);
+        if kept.is_none() {
+            self.budget = None;
+        }
+        kept
+    }
+
+    /// Notes the warnings of a transaction. The run itself reports a signal that ends it.
+    fn warn_of<T>(
+        &mut self,
+        result: Result<T, StoreError>,
+        set_aside: Option<PathBuf>,
+        affected: Affected,
+    ) -> Option<T> {
+        let warning = |problem| Warning { affected, problem };
+        self.warnings.extend(set_aside.map(|path| warning(Problem::SetAside(path))));
+        match result {
+            Ok(value) => return Some(value),
+            Err(StoreError::Interrupted) => {}
+            Err(error) => self.warnings.push(warning(Problem::Unusable(error))),
+        }
+        None
+    }
+}
+
+/// A record's answer to a run that asks for an attempt.
+struct Answer {
+    admitted: Admitted,
+    /// The opening of the breaker, unless it is closed.
+    opening: Option<Open>,
+}
+
+/// A refusal in place of an answer that could not be had.
+struct Refused {
+    refusal: Refusal,
+    opening: Option<Open>,
+}
+
+/// The answer as far as a look without a lock tells, and the opening of the breaker.
+fn preview(store: &impl Store, deposit: Option<Rate>) -> (Preview, Option<Open>) {
+    let Ok(Snapshot { record, now, moved }) = store.look() else { return (Preview::Undecided, None) };
+    let opening = record.breaker.opening().cloned();
+    match record.preview(deposit, now, |generation, owner| store.holder_lives(generation, owner)) {
+        // The moved times must be written.
+        Preview::Final(Admitted::No(_)) if moved => (Preview::Undecided, opening),
+        preview => (preview, opening),
+    }
+}
+
+/// Asks for an attempt in a transaction. `seen` is the opening that this run has seen.
+fn admit(
+    store: &mut impl Store,
+    patience: Duration,
+    applicant: &Applicant,
+    seen: Option<&Open>,
+) -> Result<Answer, StoreError> {
+    store.transact(patience, |record: &mut Record, transaction: &Transaction<'_>| {
+        // The record was damaged, and this run knows what was in it. If somebody has removed the
+        // record instead, that closes the breaker, like a reset.
+        if let Some(opening) = seen.filter(|_| transaction.was_damaged) {
+            record.restore(opening, None, transaction.now);
+        }
+        let lives = |generation, owner| transaction.leases.holder_lives(generation, owner);
+        let admitted = record.admit(applicant, transaction.now, lives);
+        if let Admitted::Yes(Pass { generation, probe: true }) = admitted {
+            transaction.leases.hold(generation)?;
+        }
+        Ok(Answer { admitted, opening: record.breaker.opening().cloned() })
+    })
+}
+
+#[cfg(test)]
+mod tests;
