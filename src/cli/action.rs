@@ -1,4 +1,5 @@
-//! Options that take the place of a COMMAND: `--breaker-status`, `--breaker-reset`, `--breaker-trip`.
+//! Options that take the place of a COMMAND: `--breaker-status`, `--breaker-reset`,
+//! `--breaker-trip`.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -76,8 +77,8 @@ impl ActionOption {
     }
 }
 
-/// Checks that an option that asks for an action has neither a command nor a useless option beside it.
-/// `given` are the names of all options that the user gave.
+/// Checks that an option that asks for an action has neither a command nor a useless option beside
+/// it. `given` are the names of all options that the user gave.
 ///
 /// # Errors
 /// The first contradiction.

@@ -1,9 +1,9 @@
 //! The one definition of the command line, with a file for each heading of the help.
 //!
-//! Help, man page, completions and the README's table are made from it (see [`super::reference`]). To
-//! define all options takes longer than everything else that retry does for a command that succeeds.
-//! So [`Args::plain`] reads words without options, and [`Args::brief`] defines only the headings that
-//! the given options belong to.
+//! Help, man page, completions and the README's table are made from it (see [`super::reference`]).
+//! To define all options takes longer than everything else that retry does for a command that
+//! succeeds. So [`Args::plain`] reads words without options, and [`Args::brief`] defines only the
+//! headings that the given options belong to.
 
 mod attempts;
 mod delays;
@@ -107,8 +107,8 @@ fn base() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
-        // An option overrides an earlier one, as in curl and the coreutils: an alias may have given the
-        // earlier one.
+        // An option overrides an earlier one, as in curl and the coreutils: an alias may have given
+        // the earlier one.
         .args_override_self(true)
 }
 
@@ -134,7 +134,8 @@ where
 }
 
 impl Args {
-    /// Reads words without options. They need no definition. None if there is an option, or no command.
+    /// Reads words without options. They need no definition. None if there is an option, or no
+    /// command.
     pub(crate) fn plain(words: &[OsString]) -> Option<Self> {
         let command = match words.split_first() {
             Some((first, rest)) if first == "--" => rest,
@@ -144,8 +145,9 @@ impl Args {
         (!command.is_empty()).then(|| Self { command: command.to_vec(), ..Self::default() })
     }
 
-    /// Reads words whose options belong to the first headings, and defines only these. None if the whole
-    /// definition has to decide: an option or a value is wrong, or an option takes the place of a command.
+    /// Reads words whose options belong to the first headings, and defines only these. None if the
+    /// whole definition has to decide: an option or a value is wrong, or an option takes the place
+    /// of a command.
     pub(crate) fn brief(words: &[OsString]) -> Option<(Self, Scan)> {
         let mut definition = (OUTPUT.define)(base());
         let mut defined = 0;
@@ -189,8 +191,8 @@ impl Args {
     }
 }
 
-/// Leaves a definition to the end of the process. To free its pieces would take a tenth of the time that
-/// parsing takes.
+/// Leaves a definition to the end of the process. To free its pieces would take a tenth of the time
+/// that parsing takes.
 pub(crate) fn leak(definition: Command) {
     std::mem::forget(definition);
 }

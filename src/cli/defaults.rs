@@ -81,7 +81,8 @@ pub(crate) struct DefaultText {
     pub(crate) full: String,
 }
 
-/// The text for an option, by its long name. None if the option has no default, or its name says it.
+/// The text for an option, by its long name. None if the option has no default, or its name says
+/// it.
 pub(crate) fn text(option: &str) -> Option<DefaultText> {
     let default: &dyn fmt::Display = match option {
         "max" => &MAX_ATTEMPTS,

@@ -1,8 +1,9 @@
-//! Whether an error may repeat a value, which may be the password of another tool.
+//! Decides whether an error may repeat a value. The value may be a password for another tool.
 //!
-//! `retry -pSECRET mysql` and `retry -u admin:SECRET curl` give retry the options of mysql(1) and curl(1). An
-//! error goes to logs and mails, so it repeats a value only if the value looks like what retry's own option
-//! takes: numbers with units, the words of conditions, and short words in lower case.
+//! `retry -pSECRET mysql` and `retry -u admin:SECRET curl` give retry the options of mysql(1) and
+//! curl(1). Errors go to logs and mails, so an error repeats a value only if it looks like a value
+//! of retry's own option: numbers with units, the words of conditions, and short words in lower
+//! case.
 
 use super::hints;
 use crate::policy::verdict::profile::Profile;
@@ -11,16 +12,16 @@ use crate::report::format::shortened_to;
 /// The most characters of a value that an error repeats.
 pub(crate) const LONGEST: usize = 60;
 
-/// The longest plain word that may stand for a value.
+/// The longest plain word that an error repeats.
 const WORD: usize = 12;
 
-/// The same for `--profile`: `-p` is the password of mysql(1).
+/// The longest plain word for `--profile`, because `-p` is the password of mysql(1).
 const PROFILE_WORD: usize = 8;
 
 /// The longest text that is too short for a secret.
 const SHORT: usize = 3;
 
-/// What may stand before a `:`, `=`, `~` or `/` in a condition, besides numbers.
+/// Words before a `:`, `=`, `~` or `/` in a condition. Numbers are allowed there too.
 const HEADS: [&str; 12] = [
     "http",
     "http-status",
@@ -36,12 +37,13 @@ const HEADS: [&str; 12] = [
     "not",
 ];
 
-/// What an error repeats of the value of this option: the value, in quotes if it could be overlooked, or nothing.
+/// The value of an option as an error repeats it, in quotes if it could be overlooked. None if the
+/// value may be a secret.
 pub(crate) fn shown(option: &str, value: &str) -> Option<String> {
     let harmless = match option {
         "--idempotency-key" | "--check" | "--label" => value.trim().is_empty(),
         "--profile" => profile(value),
-        // A name is the user's own, and stands in messages and in file names. A URL may hold a password.
+        // The user chose the name, and messages and file names show it. A URL may hold a password.
         "--breaker" | "--breaker-status" | "--breaker-reset" | "--breaker-trip" | "--budget" | "--state"
         | "--headers" => !value.contains("://"),
         "--signal" => plain(value) || value.chars().all(|c| c.is_ascii_uppercase() || c == ' '),
@@ -75,7 +77,8 @@ fn plain(value: &str) -> bool {
     value.split(',').all(term_like)
 }
 
-/// `stdout~REGEX` and its misspellings. What a user looks for in the output of a command is no password.
+/// Whether a text is `stdout~REGEX`, or nearly. A user does not look for a password in a command's
+/// output.
 fn is_pattern(text: &str) -> bool {
     let lower = text.trim_start().to_ascii_lowercase();
     let stream = ["stdout", "stderr", "output", "stdin"].into_iter().find(|stream| lower.starts_with(stream));

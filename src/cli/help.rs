@@ -119,8 +119,8 @@ fn paragraph(option: &OptionEntry) -> String {
     text
 }
 
-/// Breaks text into lines of at most [`WIDTH`] columns, each ended by a newline. A line never begins
-/// with a word that begins with a dash, because the line would look like an option.
+/// Breaks text into lines of at most [`WIDTH`] columns, each ended by a newline. A line never
+/// begins with a word that begins with a dash, because the line would look like an option.
 fn wrapped(text: &str, indent: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut line: Vec<&str> = Vec::new();

@@ -1,7 +1,7 @@
-//! Hints for what was probably meant: the options of other tools, misspelled names, shell lines in place of
-//! a command.
+//! Hints that say what the user probably meant: options of other tools, misspelled names, shell
+//! lines in place of a command.
 //!
-//! A hint about a command never repeats a word of it: the word may hold a secret.
+//! A hint about a command never repeats a word of the command, because the word may hold a secret.
 
 pub(crate) mod condition;
 mod elsewhere;
@@ -15,8 +15,7 @@ use crate::policy::verdict::profile::{Profile, TABLE};
 pub(crate) const SEE: &str =
     "retry --help lists the options; put -- before the command if its name begins with -";
 
-/// What was probably meant by an unknown option. `ours` are the long names, with their dashes, and the
-/// letters of the short ones.
+/// The hint for an unknown option, typed with its dashes.
 pub(crate) fn unknown_option(name: &str, ours: &Names) -> Option<String> {
     let Some(long) = name.strip_prefix("--") else {
         if let Some(hint) = elsewhere::short(name) {
@@ -48,7 +47,7 @@ pub(crate) fn unknown_option(name: &str, ours: &Names) -> Option<String> {
 /// The names of retry's own options.
 #[derive(Debug)]
 pub(crate) struct Names {
-    /// Without their dashes.
+    /// Without dashes.
     pub(crate) long: Vec<String>,
     pub(crate) short: String,
 }
@@ -63,8 +62,7 @@ impl Names {
     }
 }
 
-/// A long option that was typed with one dash, as Go programs have it: `-timeout`, `-attempts=3`. What to write
-/// instead.
+/// The hint for a long option with one dash, as Go programs take it: `-timeout`, `-attempts=3`.
 pub(crate) fn one_dash(word: &str, ours: &Names) -> Option<String> {
     let name = word.strip_prefix('-').filter(|name| !name.starts_with('-'))?;
     let name = name.split('=').next().unwrap_or_default();
@@ -78,7 +76,8 @@ pub(crate) fn one_dash(word: &str, ours: &Names) -> Option<String> {
     }
 }
 
-/// The candidate that differs least, if it differs by at most a third of its letters, and by three at most.
+/// The candidate that differs least from the text, unless more than a third of the text's letters
+/// differ, or more than three.
 pub(crate) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_ascii_lowercase();
     let distance = |candidate: &&str| strsim::osa_distance(&text, &candidate.to_ascii_lowercase());
@@ -87,7 +86,8 @@ pub(crate) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>)
     (text.len() > 1 && distance(&near) <= most).then_some(near)
 }
 
-/// The profile that was probably meant: the row that knows a program of this name, or one with a similar name.
+/// The profile that the user probably meant: the row for a program of this name, or a row with a
+/// similar name.
 pub(crate) fn nearest_profile(value: &str) -> Option<&'static str> {
     let value = value.to_ascii_lowercase();
     let known = Profile::for_program(&value).map(|row| row.name);
@@ -122,7 +122,7 @@ const ENDLESS: [&str; 12] = [
     "off",
 ];
 
-/// What to write for a limit or a delay that is not wanted.
+/// The hint for a user who wants no limit or no delay.
 pub(crate) fn without_limit(option: &str, value: &str) -> Option<&'static str> {
     let value = value.trim().to_ascii_lowercase();
     let endless = ENDLESS.contains(&value.as_str()) || matches!(value.as_str(), "-1" | "always" | "\u{221e}");
@@ -134,7 +134,7 @@ pub(crate) fn without_limit(option: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-/// A number whose fraction stands behind a comma, with a point: `5.5s` for `5,5s`. None for a list.
+/// A number with a point instead of a comma: `5.5s` for `5,5s`. None for a list.
 pub(crate) fn with_point(text: &str) -> Option<String> {
     let (whole, rest) = text.split_once(',')?;
     let digits = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
@@ -142,7 +142,7 @@ pub(crate) fn with_point(text: &str) -> Option<String> {
     (one && !whole.is_empty()).then(|| format!("{whole}.{rest}"))
 }
 
-/// What to write for a time with colons: `5s or 5m` for `00:05`, `1h 2m 3s` for `1:02:03`.
+/// A time with units instead of colons: `5s or 5m` for `00:05`, `1h 2m 3s` for `1:02:03`.
 pub(crate) fn with_units(text: &str) -> Option<String> {
     let parts: Vec<u32> = text.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     let write = |units: &[&str]| {
@@ -170,7 +170,8 @@ const UNITS: [(&str, &[&str]); 8] = [
     ("w", &["w", "wk", "wks", "week", "weeks"]),
 ];
 
-/// The hint for `--timeout 5 minutes`: the command is a unit, and the value before it a bare number.
+/// The hint for `--timeout 5 minutes`: the command is a unit, and the value before it is a bare
+/// number.
 pub(crate) fn split_duration(option: &str, number: &str, command: &OsStr) -> Option<String> {
     let bare = number.bytes().all(|b| b.is_ascii_digit() || b == b'.') && !number.is_empty();
     let word = command.to_str().filter(|_| bare)?.to_ascii_lowercase();
@@ -185,7 +186,7 @@ pub(crate) fn not_found(command: &[impl AsRef<OsStr>]) -> Option<&'static str> {
     if word.is_empty() {
         return Some("the name of the command is empty: is a variable unset?");
     }
-    // For a path or a mistyped option the message says enough.
+    // The message says enough about a path or a mistyped option.
     let bare = !word.starts_with(b"-") && !word.contains(&b'/');
     if is_assignment(word) && (!arguments.is_empty() || !has_shell_syntax(word)) {
         return Some("to set a variable for the command: retry -- env NAME=VALUE COMMAND");
@@ -196,7 +197,7 @@ pub(crate) fn not_found(command: &[impl AsRef<OsStr>]) -> Option<&'static str> {
     bare.then_some("a shell function, alias or builtin needs its shell: retry -- bash -c '...'")
 }
 
-/// `NAME=...`, with a name that a shell takes (POSIX, XBD 3.216).
+/// Whether a word is `NAME=...` with a name that a shell accepts (POSIX, XBD 3.216).
 fn is_assignment(word: &[u8]) -> bool {
     let name = word.split(|b| *b == b'=').next().filter(|name| name.len() < word.len());
     name.is_some_and(|name| {
@@ -255,7 +256,7 @@ mod tests {
             ("--message --name", "--label"),
             ("--on_retry_command", "--check"),
             ("--preserve-status", "the command's own"),
-            // Written in another way, begun, or with a slip.
+            // Another spelling, the beginning of a name, or a typing error.
             ("--retry_on --retryOn --retries-on --retryon", "--retry-on"),
             ("--time --timout --time-out --TIMEOUT", "--timeout"),
             ("--jiter --jittr", "--jitter"),

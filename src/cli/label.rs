@@ -1,45 +1,45 @@
 //! The name of the command in messages.
 //!
-//! A command line may hold a secret in any of its words: `'mysql -pSECRET db'` in quotes by mistake,
-//! `PGPASSWORD=SECRET` without env, a URL with a password where the command is missing. So a word is
-//! printed only if it looks like the name of a program. Every character that could separate a name
-//! from something else makes it another thing.
+//! Any word of a command line may hold a secret: `'mysql -pSECRET db'` in quotes by mistake,
+//! `PGPASSWORD=SECRET` without env, a URL with a password if the command is missing. So retry
+//! prints a word only if it looks like the name of a program, and a name has no character that
+//! separates it from something else.
 
 use crate::policy::verdict::program::{base_name, look_through};
 
-/// The name of a command whose word is not fit to print.
+/// The name of a command whose word is not safe to print.
 const UNNAMED: &str = "command";
 
 /// Longest name of a program, in characters. A longer word is more likely a key or a token.
 const LONGEST_NAME: usize = 100;
 
-/// Longest path that is printed, in characters.
+/// Longest path that messages show, in characters.
 const LONGEST_PATH: usize = 200;
 
-/// The label of a command line: the base name of the program that it runs, behind wrappers such as
-/// sudo and env. Where a wrapper's options are unknown, the wrapper gives its name.
+/// The label of a command line: the base name of the program that it runs, after wrappers such as
+/// sudo and env. If the options of a wrapper are unknown, the label is the wrapper's name.
 pub(crate) fn label<'a>(words: &[&'a [u8]]) -> &'a str {
     let programs = look_through(words);
     let at = programs.program.or_else(|| programs.wrappers.last().copied());
     at.and_then(|at| name(words.get(at)?)).unwrap_or(UNNAMED)
 }
 
-/// The base name of a word, if it is fit to print.
+/// The base name of a word, if it is safe to print.
 fn name(word: &[u8]) -> Option<&str> {
     let word = plain(word)?.trim_end_matches('/');
     let name = std::str::from_utf8(base_name(word.as_bytes())).ok()?;
-    // `-pSECRET` is an option with its value. `-n` has no room for one.
+    // `-pSECRET` is an option with its value. `-n` has no value.
     let option = name.starts_with('-') && name.len() > 2;
     (!name.is_empty() && !option && name.chars().count() <= LONGEST_NAME).then_some(name)
 }
 
-/// A command's word as it was typed, if it is fit to print.
+/// A command's word as the user typed it, if it is safe to print.
 pub(crate) fn typed(word: &[u8]) -> Option<&str> {
     name(word)?;
     plain(word).filter(|word| word.chars().count() <= LONGEST_PATH)
 }
 
-/// A word that has nothing but the characters of names and paths.
+/// A word with only characters of names and paths.
 fn plain(word: &[u8]) -> Option<&str> {
     let word = std::str::from_utf8(word).ok()?;
     let fits = |c: char| c.is_alphanumeric() || "-_.+/".contains(c);
@@ -74,7 +74,7 @@ mod tests {
             ("timeout 5 /usr/bin/rsync a b", "rsync"),
             ("nice -n 5 nohup curl", "curl"),
             ("env -i A=b ./x", "x"),
-            // Whom sudo runs there is not known.
+            // The program that sudo runs here is unknown.
             ("timeout 5 /usr/bin/sudo --unheard-of curl", "sudo"),
             ("env", "env"),
         ] {
@@ -124,10 +124,12 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands behind a character that names do not have, it does not get into a label.
+        /// The text after a character that names do not have never gets into a label.
         #[test]
-        fn nothing_behind_a_separator_is_printed(
-            head in "[a-z/]{0,9}", separator in "[\\x00-*,:-@\\[-^`{-\\x7f\\s\u{9b}\u{a0}\u{202e}]", path in "/?[a-z/]{0,9}",
+        fn nothing_after_a_separator_is_printed(
+            head in "[a-z/]{0,9}",
+            separator in "[\\x00-*,:-@\\[-^`{-\\x7f\\s\u{9b}\u{a0}\u{202e}]",
+            path in "/?[a-z/]{0,9}",
         ) {
             let word = format!("{head}{separator}{path}SECRET");
             for words in [vec![word.as_str()], vec!["sudo", "-n", &word], vec!["env", "A=b", &word, "x"]] {
@@ -140,7 +142,8 @@ mod tests {
         fn no_bytes_panic(words: Vec<Vec<u8>>) {
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let label = label(&words);
-            prop_assert!(!label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || "-_.+".contains(c)));
+            let fits = |c: char| c.is_alphanumeric() || "-_.+".contains(c);
+            prop_assert!(!label.is_empty() && label.chars().all(fits));
         }
     }
 }

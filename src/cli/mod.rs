@@ -1,8 +1,10 @@
-//! The command line: its words become [`args::Args`] ([`scan`], [`parse`], [`values`]), and these become
-//! a policy and an invocation ([`resolve`], [`label`]) or an action on shared state ([`action`]).
+//! The command line: its words become [`args::Args`] ([`scan`], [`parse`], [`values`]), and these
+//! become a policy and an invocation ([`resolve`], [`label`]) or an action on shared state
+//! ([`action`]).
 //!
-//! [`usage_error`] explains words that cannot be read, [`echo`] decides how much of a word an error repeats,
-//! and [`hints`] says what was probably meant. [`help`] and [`mod@reference`] describe the options from their one definition.
+//! [`usage_error`] explains words that cannot be read, [`echo`] decides how much of a word an error
+//! repeats, and [`hints`] says what was probably meant. [`help`] and [`mod@reference`] describe the
+//! options from their one definition.
 
 pub(crate) mod action;
 pub(crate) mod args;

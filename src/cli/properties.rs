@@ -1,5 +1,5 @@
-//! What must hold of anything that is typed: checked on random words by the tests, and on those that a fuzzer
-//! finds (`fuzz/`).
+//! Properties of all words that a user may type. The tests check them on random words, and the
+//! fuzzers (`fuzz/`) on words that they find.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -14,14 +14,14 @@ use super::values::{
 use crate::error::Error;
 use crate::report::format::printable;
 
-/// What is refused has a cause and a hint.
+/// Checks that a refusal has a cause and a hint.
 fn refused<T>(result: Result<T, ValueError>) {
     if let Err(error) = result {
         assert!(!error.cause.is_empty() && !error.hint.is_empty());
     }
 }
 
-/// A value is read, or refused with a cause and a hint.
+/// Checks that each kind of value is read, or refused with a cause and a hint.
 pub(crate) fn values(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     refused(positive_duration(text));
@@ -42,7 +42,7 @@ pub(crate) fn values(bytes: &[u8]) {
     refused(file(text.into()));
     refused(state_directory(text.into()));
     match duration(text) {
-        // A number of seconds is one of milliseconds with that unit.
+        // The same duration in milliseconds.
         Ok(time) if text.bytes().all(|b| b.is_ascii_digit()) && text.len() < 10 => {
             assert_eq!(duration(&format!("{text}000ms")).ok(), Some(time));
         }
@@ -56,8 +56,8 @@ pub(crate) fn values(bytes: &[u8]) {
     }
 }
 
-/// A command line, its words apart by NUL, is understood, or refused in lines that can be printed; and it means
-/// the same to the whole definition of the options as to a part of it.
+/// Checks that a command line, with NUL between its words, is accepted or refused with a printable
+/// error, and that a part of the definition reads it as the whole definition does.
 pub(crate) fn options(bytes: &[u8]) {
     let words: Vec<OsString> =
         bytes.split(|b| *b == 0).map(|word| OsString::from_vec(word.to_vec())).collect();
@@ -101,9 +101,10 @@ mod tests {
                     "-[a-zA-Z]{1,2}",
                     "[0-9]{1,3}(ms|s|%|/s|KiB)?",
                     prop::sample::select(vec![
-                        "--max", "--delay", "--jitter", "--stdin", "--stdin-limit", "--hold", "--check", "--breaker",
-                        "--budget", "--deadline", "--breaker-wait", "--until", "--profile", "--expand",
-                        "--idempotency-key", "--breaker-status", "--json", "null", "x", "none", "{key}", "--", "",
+                        "--max", "--delay", "--jitter", "--stdin", "--stdin-limit", "--hold", "--check",
+                        "--breaker", "--budget", "--deadline", "--breaker-wait", "--until", "--profile",
+                        "--expand", "--idempotency-key", "--breaker-status", "--json", "null", "x", "none",
+                        "{key}", "--", "",
                     ]).prop_map(str::to_owned),
                 ],
                 0..6,
@@ -112,11 +113,13 @@ mod tests {
             super::options(words.join("\0").as_bytes());
         }
 
-        /// Words that are mostly right, so that parts of the definition are enough for them.
+        /// Most of these words are valid, so that a part of the definition is enough for them.
         #[test]
         fn a_part_of_the_definition_reads_what_the_whole_reads(
             options in prop::collection::vec(prop::sample::select(RIGHT.to_vec()), 0..5),
-            end in prop::sample::select(vec!["curl", "-- curl -n 3", "-- -x", "curl --max", "5 minutes", "--", "", "- -v"]),
+            end in prop::sample::select(vec![
+                "curl", "-- curl -n 3", "-- -x", "curl --max", "5 minutes", "--", "", "- -v",
+            ]),
         ) {
             let line = [options.as_slice(), &[end]].concat().join(" ");
             let words: Vec<&str> = line.split_whitespace().collect();

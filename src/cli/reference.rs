@@ -15,7 +15,7 @@ pub const EXIT_STATUSES: [(&str, &str); 7] = TABLE;
 /// One option.
 #[derive(Debug)]
 pub struct OptionEntry {
-    /// The heading in the help under which the option stands.
+    /// The heading above the option in the help.
     pub heading: String,
     /// Its one-letter name, without the dash.
     pub short: Option<char>,
@@ -25,9 +25,9 @@ pub struct OptionEntry {
     pub value: ValueForm,
     /// The only values that it accepts, if there are few.
     pub choices: Vec<Choice>,
-    /// What it does: sentences without the last full stop.
+    /// A description in sentences, without the last full stop.
     pub meaning: String,
-    /// What holds if the option is not given.
+    /// The value or behaviour without the option.
     pub default: Option<String>,
     /// The text for `-h` and completions: a phrase with the default in it.
     pub brief: String,
@@ -120,7 +120,7 @@ pub fn options(definition: &Command) -> Vec<OptionEntry> {
     definition.get_arguments().filter(|arg| !arg.is_hide_set()).map(OptionEntry::new).collect()
 }
 
-/// What `retry` knows about the failures of one program.
+/// The knowledge of `retry` about the failures of one program.
 #[derive(Debug)]
 pub struct ProfileEntry {
     /// The name for `--profile`.

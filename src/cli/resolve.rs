@@ -149,7 +149,8 @@ fn not_found_hint(args: &Args) -> Option<Cow<'static, str>> {
     split.or_else(|| hints::not_found(&args.command).map(Cow::Borrowed))
 }
 
-/// Why `http:` conditions cannot match. None if there are none, or if the command shows its HTTP status.
+/// Why `http:` conditions cannot match. None if there are none, or if the command shows its HTTP
+/// status.
 fn http_unheard(args: &Args) -> Option<&'static str> {
     let mut conditions = args
         .verdict

@@ -70,8 +70,8 @@ pub(crate) fn read(definition: &Command, words: &[OsString]) -> Scan {
     Scan::Unknown
 }
 
-/// Whether the definition has every option before the command. A value that begins with a dash may be an
-/// option that the definition lacks.
+/// Whether the definition has every option before the command. A value that begins with a dash may
+/// be an option that the definition lacks.
 pub(crate) fn knows(definition: &Command, words: &[OsString]) -> bool {
     let Scan::Command { at, .. } = read(definition, words) else { return false };
     let read = words.get(..at).unwrap_or_default();

@@ -25,8 +25,8 @@ pub(crate) fn no_command(definition: &Command, words: &[OsString]) -> Error {
     suggest_two_dashes(error, definition, words)
 }
 
-/// Replaces the hint if a long option has one dash only. `-timeout 5` is read as `-t imeout`, so the error is
-/// about something that the user did not mean.
+/// Replaces the hint if a long option has one dash only. `-timeout 5` is read as `-t imeout`, so
+/// the error is about something that the user did not mean.
 fn suggest_two_dashes(error: Error, definition: &Command, words: &[OsString]) -> Error {
     let names = Names::new(definition);
     // Words after the command's name belong to the command.
@@ -49,8 +49,8 @@ fn cause(error: &clap::Error, names: &Names) -> Error {
         _ => None,
     };
     let option = text(ContextKind::InvalidArg).unwrap_or_default();
-    // The name alone of `--delay <DURATION[,DURATION]...>`. After the name of an unknown option there may be
-    // a secret: `--password:SECRET`.
+    // The name alone of `--delay <DURATION[,DURATION]...>`. After the name of an unknown option
+    // there may be a secret: `--password:SECRET`.
     let bare = |text: &str| {
         text.split(|c: char| !c.is_alphanumeric() && !"-_".contains(c)).next().unwrap_or_default().to_owned()
     };
@@ -119,8 +119,8 @@ fn not_among(name: &str, value: &str, error: &clap::Error) -> Error {
     Error::usage(format!("{about}: no such {what}"), hint)
 }
 
-/// The option with its value and the hint. If the value may be a secret, the option alone, and a hint that
-/// also says why the value may be there.
+/// The option with its value and the hint. If the value may be a secret, the option alone, and a
+/// hint that also says why the value may be there.
 fn about(name: &str, value: &str, hint: &str) -> (String, String) {
     match echo::shown(name, value) {
         Some(value) => (format!("{name} {value}"), hint.to_owned()),
@@ -131,7 +131,8 @@ fn about(name: &str, value: &str, hint: &str) -> (String, String) {
     }
 }
 
-/// Options whose letters other tools use too: `-p` for a password, `-u` for a user, `-d` for data, `-x` for a proxy.
+/// Options whose letters other tools use too: `-p` for a password, `-u` for a user, `-d` for data,
+/// `-x` for a proxy.
 const MISTAKEN: [&str; 7] =
     ["--profile", "--until", "--delay", "--fatal-on", "--retry-on", "--max", "--jitter"];
 

@@ -1,7 +1,7 @@
 //! The values of options, with a file for each kind of value.
 //!
-//! A [`ValueError`] names the fault and the form that the option takes. The name of the option and, if
-//! it is harmless, the text are added in [`super::usage_error`].
+//! A [`ValueError`] names the fault and the form that the option takes. The name of the option and,
+//! if it is harmless, the text are added in [`super::usage_error`].
 
 mod budget;
 mod choice;

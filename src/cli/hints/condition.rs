@@ -1,4 +1,4 @@
-//! Hints for a condition that cannot be read: what its author probably meant.
+//! Hints for a condition that cannot be read: the condition that the user probably meant.
 
 use super::nearest;
 use crate::policy::verdict::condition::Condition;
@@ -6,13 +6,13 @@ use crate::policy::verdict::condition::Condition;
 /// The words of the grammar.
 const WORDS: [&str; 6] = ["signal", "timeout", "success", "failure", "any", "transient"];
 
-/// Signals that end commands, for a slip in a name.
+/// Signals that end commands, to find misspelled names.
 const SIGNALS: [&str; 12] = [
     "SIGTERM", "SIGKILL", "SIGINT", "SIGHUP", "SIGQUIT", "SIGSEGV", "SIGABRT", "SIGPIPE", "SIGALRM",
     "SIGBUS", "SIGUSR1", "SIGUSR2",
 ];
 
-/// Other words for the same.
+/// Other words for the words of the grammar.
 const SYNONYMS: [(&[&str], &str); 6] = [
     (
         &[
@@ -46,7 +46,7 @@ const SYNONYMS: [(&[&str], &str); 6] = [
     ),
 ];
 
-/// What to write instead of a term, if that can be told.
+/// The term that the user probably meant, if there is one.
 pub(crate) fn meant(term: &str) -> Option<String> {
     let term = term.trim();
     let lower = term.to_ascii_lowercase();
@@ -56,11 +56,12 @@ pub(crate) fn meant(term: &str) -> Option<String> {
         .or_else(|| synonym(&lower))
         .or_else(|| misspelled_signal(term))
         .or_else(|| nearest(&lower, WORDS.into_iter()).map(ToOwned::to_owned))?;
-    // What is proposed can be read.
+    // A hint never proposes a term that cannot be read.
     Condition::parse(&found).is_ok().then_some(found)
 }
 
-/// `503`, `5xx`, `500-599`, `http 503`, `http=5XX`, `HTTP/503`: a status that no process can exit with.
+/// `503`, `5xx`, `500-599`, `http 503`, `http=5XX`, `HTTP/503`: a status that no process can exit
+/// with.
 fn http(lower: &str) -> Option<String> {
     let named = lower.strip_prefix("http");
     let status = named.unwrap_or(lower).trim_start_matches([':', '=', '/', '~', '-', '_', ' ']);
@@ -124,8 +125,8 @@ fn status(lower: &str) -> Option<String> {
     }
 }
 
-/// The two conditions that were probably meant by one pattern with a comma: `stdout~x` and `7` by `stdout~x,7`.
-/// `condition` is a pattern that can be read.
+/// The two conditions that the user probably meant by one pattern with a comma: `stdout~x` and `7`
+/// for `stdout~x,7`. `condition` is a pattern that can be read.
 pub(crate) fn two_in_one(condition: &str) -> Option<(&str, &str)> {
     let is_condition = |text: &str| !text.is_empty() && Condition::parse(text).is_ok();
     let commas = condition.match_indices(',').map(|(at, _)| (&condition[..at], condition[at + 1..].trim()));

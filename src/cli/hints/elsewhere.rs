@@ -1,8 +1,9 @@
-//! The options of other tools, and what the same thing is called here.
+//! The options of other tools, and their names in retry.
 //!
-//! Sources: Debian's retry (minfrin), kadwanev/retry, joshdk/retry, nick-fields/retry, recur, attempt, retry-cli,
-//! retry-cmd, ctry, curl(1), wget(1), timeout(1), parallel(1), rclone, pytest-rerunfailures, Ansible, tenacity,
-//! the backoff libraries of Go, Java and .NET, systemd.service(5) and Kubernetes.
+//! Sources: Debian's retry (minfrin), kadwanev/retry, joshdk/retry, nick-fields/retry, recur,
+//! attempt, retry-cli, retry-cmd, ctry, curl(1), wget(1), timeout(1), parallel(1), rclone,
+//! pytest-rerunfailures, Ansible, tenacity, the backoff libraries of Go, Java and .NET,
+//! systemd.service(5) and Kubernetes.
 
 const RETRIES: &str = "-n or --max sets the number of attempts, the first included: 3 retries are --max 4";
 const ATTEMPTS: &str = "-n or --max sets the number of attempts, the first included";
@@ -49,8 +50,8 @@ const SUCCESSES: &str =
     "retry ends at the first success; --until sets another condition for it, such as -u stdout~ready";
 const BUDGET: &str = "--budget limits retries over all runs that share a name";
 
-/// Long options without dashes, underscores and capitals: `max-attempts`, `max_attempts` and `maxAttempts`
-/// are `maxattempts`.
+/// Long options without dashes, underscores and capitals: `max-attempts`, `max_attempts` and
+/// `maxAttempts` are `maxattempts`.
 #[rustfmt::skip]
 const LONG: &[(&[&str], &str)] = &[
     (&[
@@ -212,7 +213,7 @@ const LONG: &[(&[&str], &str)] = &[
     ], SUCCESSES),
 ];
 
-/// Short options, as typed.
+/// Short options with their dash.
 const SHORT: &[(&str, &str)] = &[
     ("-t", "the number of attempts is -n or --max, the limit of one attempt is --timeout"),
     (
@@ -247,18 +248,18 @@ const SHORT: &[(&str, &str)] = &[
     ("-?", "retry -h lists the main options, retry --help all of them"),
 ];
 
-/// What a long option of another tool is called here; `name` is [`plain`].
+/// The hint for a long option of another tool, by its [`plain`] name.
 pub(super) fn long(name: &str) -> Option<&'static str> {
     LONG.iter().find(|(names, _)| names.contains(&name)).map(|(_, hint)| *hint)
 }
 
-/// The same for a name that is one slip away from one in the table.
+/// The hint for a name that differs by one letter from a name in the table.
 pub(super) fn nearly_long(name: &str) -> Option<&'static str> {
     let near = |known: &&str| known.len() >= 6 && strsim::osa_distance(name, known) <= 1;
     LONG.iter().find(|(names, _)| names.iter().any(near)).map(|(_, hint)| *hint)
 }
 
-/// What a short option of another tool is called here.
+/// The hint for a short option of another tool.
 pub(super) fn short(name: &str) -> Option<&'static str> {
     if name.len() == 2 && name.ends_with(|c: char| c.is_ascii_digit()) {
         return Some(ATTEMPTS);
@@ -266,7 +267,7 @@ pub(super) fn short(name: &str) -> Option<&'static str> {
     SHORT.iter().find(|(known, _)| *known == name).map(|(_, hint)| *hint)
 }
 
-/// A long option's name as the table has it.
+/// The name of a long option as it is written in the table.
 pub(super) fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_' | '.')).flat_map(char::to_lowercase).collect()
 }
@@ -303,7 +304,7 @@ mod tests {
     fn a_hint_names_only_options_that_exist() {
         let ours = ours();
         for hint in LONG.iter().map(|(_, hint)| hint).chain(SHORT.iter().map(|(_, hint)| hint)) {
-            // What stands behind `retry --` is a command.
+            // A command follows `retry --`.
             let own = hint.replace("retry -- sh -c", "").replace("retry -- curl -f", "");
             for word in own.split([' ', ',', ';', ':', '(', ')']).filter(|word| word.starts_with('-')) {
                 assert!(word == "--" || word == "-qq" || ours.contains(word), "{word} in {hint}");

@@ -1,22 +1,22 @@
-//! `http:` conditions that can never match, as the command does not show an HTTP status.
+//! `http:` conditions that can never match, because the command does not show an HTTP status.
 
 use crate::policy::verdict::profile::Stdout;
 
 /// A program that shows the HTTP status of a failure only with certain options.
 struct Silent {
     programs: &'static [&'static str],
-    /// The options that silence it; none: it is silent by default.
+    /// The options that silence the program. Empty if it is silent by default.
     silenced: &'static [&'static str],
-    /// The options with which it shows the status.
+    /// The options with which the program shows the status.
     shows: &'static [&'static str],
-    /// The letters of its options that take a value.
+    /// The letters of the program's options that take a value.
     valued: &'static str,
     hint: &'static str,
 }
 
 const SILENT: [Silent; 3] = [
-    // curl(1): without -f a response of any status is a success, and nothing prints the status. What -K reads
-    // may hold any option.
+    // curl(1): without -f, curl takes a response of any status for a success and does not print the
+    // status. The file of -K may hold any option.
     Silent {
         programs: &["curl"],
         silenced: &[],
@@ -43,7 +43,7 @@ const SILENT: [Silent; 3] = [
         valued: "AbCcDdEeFHhKmoPQrTtUuwXxYyz",
         hint: "curl shows no HTTP status without -f",
     },
-    // wget(1): -q turns off the line with the status; what -e and --config bring may be anything.
+    // wget(1): -q turns off the line with the status. -e and --config may set any option.
     Silent {
         programs: &["wget"],
         silenced: &["-q", "--quiet"],
@@ -97,7 +97,7 @@ mod tests {
             ("curl -w %{http_code} URL", false),
             ("curl -sSv URL", false),
             ("curl -K file", false),
-            // A value, not an option.
+            // The next word is a value, not an option.
             ("curl -o -f URL", true),
             ("wget -q URL", true),
             ("wget -qO- URL", true),

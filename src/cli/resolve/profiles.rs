@@ -40,8 +40,8 @@ pub(super) fn profiles(args: &Args) -> Result<Profiles, Error> {
     let program = look_through(&words).program;
     let arguments = words.get(program.unwrap_or(0) + 1..).unwrap_or_default();
     let named = names.iter().any(|name| !matches!(*name, "auto" | "none"));
-    // A wrapper may run any program, so the wrapper's row does not tell whether the program needs the
-    // terminal.
+    // A wrapper may run any program, so the wrapper's row does not tell whether the program needs
+    // the terminal.
     let known = program.and_then(|at| row_of(&words, at)).is_some();
     let needs_terminal = !known || rows.iter().any(|row| row.terminal.is_needed(arguments));
     Ok(Profiles {

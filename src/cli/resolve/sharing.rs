@@ -18,8 +18,8 @@ pub(crate) struct Sharing {
     pub(crate) budget: Option<Place>,
 }
 
-/// Checks that each option of shared state has the options that it needs. `--deadline 0` is a deadline that
-/// was given, but not a limit.
+/// Checks that each option of shared state has the options that it needs. `--deadline 0` is a
+/// deadline that was given, but not a limit.
 ///
 /// # Errors
 /// The first option that lacks another one.

@@ -41,10 +41,9 @@ pub(crate) fn condition(text: &str) -> Result<Condition, ValueError> {
                 "the syntax is that of Rust's regex crate; \\ before a punctuation character makes it literal"
                     .to_owned()
             }
-            (ConditionError::Status(_), None) => {
-                "an exit status is 0 to 255, as in 5-255; for an HTTP status write http:503, http:5xx or http:500-504"
-                    .to_owned()
-            }
+            (ConditionError::Status(_), None) => "an exit status is 0 to 255, as in 5-255; \
+                 for an HTTP status write http:503, http:5xx or http:500-504"
+                .to_owned(),
             (ConditionError::Empty | ConditionError::Unknown(_), None) => FORM.to_owned(),
         };
         let quote = match &error {

@@ -41,7 +41,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
     })
 }
 
-/// The hint for a duration that [`duration`] refuses for its unit. None if something else is wrong with it.
+/// The hint for a duration that [`duration`] refuses for its unit. None if something else is wrong
+/// with it.
 pub(crate) fn unit_hint(text: &str) -> Option<String> {
     let text = text.trim();
     uneven_unit(text).or_else(|| case_hint(text))
@@ -65,8 +66,8 @@ fn form_hint(text: &str) -> String {
     point.or_else(units).or_else(list).unwrap_or_else(|| FORM.to_owned())
 }
 
-/// The hint for a duration with a unit that humantime takes for a month or a year. Months and years have
-/// no fixed length, and `5M` usually means minutes.
+/// The hint for a duration with a unit that humantime takes for a month or a year. Months and years
+/// have no fixed length, and `5M` usually means minutes.
 fn uneven_unit(text: &str) -> Option<String> {
     let units = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|unit| !unit.is_empty());
     let uneven = units.clone().find(|unit| {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::ValueError;
 use crate::state::key::check;
 
-/// Where the idempotency key comes from.
+/// The source of the idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeySource {
     /// Every run makes a new key.

@@ -4,8 +4,8 @@ use super::ValueError;
 use crate::cli::hints;
 use crate::policy::decimal::Decimal;
 
-/// Reads a size in bytes: `4096`, `64KiB`, `1.5G`. K, M, G and T are powers of 1024; KB, MB, GB and TB are
-/// powers of 1000, as in dd(1).
+/// Reads a size in bytes: `4096`, `64KiB`, `1.5G`. K, M, G and T are powers of 1024; KB, MB, GB and
+/// TB are powers of 1000, as in dd(1).
 pub(crate) fn size(text: &str) -> Result<u64, ValueError> {
     let text = text.trim();
     let error = |cause: &str| {

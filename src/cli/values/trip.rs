@@ -9,7 +9,8 @@ use crate::cli::{defaults, echo};
 pub(crate) fn trip(text: &str) -> Result<(String, Duration), ValueError> {
     match text.rsplit_once('=') {
         Some((named, time)) => {
-            // A text that begins like a number is a mistyped duration. Any other text may belong to the name.
+            // A text that begins like a number is a mistyped duration. Any other text may belong to
+            // the name.
             let numeric =
                 time.trim_start_matches([' ', '-', '+', '.']).starts_with(|c: char| c.is_ascii_digit());
             let time = positive_duration(time).map_err(|error| match numeric {
