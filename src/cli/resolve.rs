@@ -79,13 +79,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
     args.attempts.timeout = args.attempts.timeout.filter(|time| !time.length.is_zero());
     args.attempts.deadline = args.attempts.deadline.filter(|time| !time.length.is_zero());
     let profiles = profiles(&args)?;
-    let key_in_arguments = args.command.iter().skip(1).any(|word| has_key(word.as_bytes()));
-    if args.repeats.idempotency_key.is_some() && !args.repeats.expand && key_in_arguments {
-        return Err(Error::usage(
-            "--idempotency-key is given, but {key} in an argument is not replaced without --expand",
-            "add --expand, so that retry replaces {key}",
-        ));
-    }
+    check_key(&args)?;
     let stdin = stdin(&args)?;
     let limits = limits(&args);
     let (admission, sharing) = sharing(&args, &limits, &environment)?;
@@ -119,12 +113,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         typed: label::typed(program.as_bytes()).filter(|typed| *typed != label).map(ToOwned::to_owned),
         written,
         label,
-        volume: match (args.output.quiet, args.output.verbose) {
-            (0, false) => Volume::Normal,
-            (0, true) => Volume::Verbose,
-            (1, _) => Volume::Quiet,
-            (2.., _) => Volume::Silent,
-        },
+        volume: volume(&args),
         seed: args.delays.seed,
         reach: profiles.reach,
         stdin,
@@ -142,6 +131,28 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         environment,
         policy,
     })
+}
+
+/// # Errors
+/// A key that the command would not get, because its token stays in an argument.
+fn check_key(args: &Args) -> Result<(), Error> {
+    let key_in_arguments = args.command.iter().skip(1).any(|word| has_key(word.as_bytes()));
+    match args.repeats.idempotency_key.is_some() && !args.repeats.expand && key_in_arguments {
+        true => Err(Error::usage(
+            "--idempotency-key is given, but {key} in an argument is not replaced without --expand",
+            "add --expand, so that retry replaces {key}",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn volume(args: &Args) -> Volume {
+    match (args.output.quiet, args.output.verbose) {
+        (0, false) => Volume::Normal,
+        (0, true) => Volume::Verbose,
+        (1, _) => Volume::Quiet,
+        (2.., _) => Volume::Silent,
+    }
 }
 
 fn not_found_hint(args: &Args) -> Option<Cow<'static, str>> {
