@@ -39,8 +39,8 @@ pub(crate) fn since_1970() -> Duration {
 /// The boot of this machine, as this process sees it.
 #[derive(Debug)]
 pub(crate) struct Boot {
-    /// The boot's name (random(4), /proc/sys/kernel/random/boot_id). Empty if nobody can read it, or
-    /// if the time since boot cannot be compared with that of other processes.
+    /// The boot's name (random(4), /proc/sys/kernel/random/boot_id). Empty if nobody can read it,
+    /// or if the time since boot cannot be compared with that of other processes.
     pub(crate) id: String,
     /// Milliseconds that the time namespace of this process adds to the time since boot.
     offset_ms: i64,
@@ -141,8 +141,8 @@ fn date(parts: &libc::tm) -> String {
 fn broken_down(time: Duration) -> Option<libc::tm> {
     let seconds = libc::time_t::try_from(time.as_secs()).ok()?;
     let mut parts = std::mem::MaybeUninit::<libc::tm>::uninit();
-    // SAFETY: both pointers are to values on this stack. localtime_r(3) fills the result in unless it
-    // returns null. It reads the environment, and no part of retry changes the environment.
+    // SAFETY: both pointers are to values on this stack. localtime_r(3) fills the result in unless
+    // it returns null. It reads the environment, and no part of retry changes the environment.
     let filled = unsafe { libc::localtime_r(&raw const seconds, parts.as_mut_ptr()) };
     // SAFETY: the pointer is not null, so localtime_r(3) has filled the result in.
     (!filled.is_null()).then(|| unsafe { parts.assume_init() })

@@ -1,5 +1,5 @@
-//! The errors of retry itself, by cause. Each is one line, with the causes behind it, and some have a
-//! line of advice. The exit status is 125 for all of them.
+//! The errors of retry itself, by cause. Each is one line, with the causes behind it, and some have
+//! a line of advice. The exit status is 125 for all of them.
 
 use std::io;
 use std::path::PathBuf;

@@ -10,9 +10,10 @@
 //! between the look and the removal. A run that dies there leaves only its lock, which the kernel
 //! frees.
 //!
-//! retry sends the first line of the file to a server, and removes the file after a success. Another
-//! user may have put a file there to make that happen. So retry refuses a symbolic link, a file of
-//! another user, and a file with a second name (hard link) in a directory that others can write.
+//! retry sends the first line of the file to a server, and removes the file after a success.
+//! Another user may have put a file there to make that happen. So retry refuses a symbolic link, a
+//! file of another user, and a file with a second name (hard link) in a directory that others can
+//! write.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -175,15 +176,16 @@ pub(crate) fn read(path: &Path) -> Result<Option<Kept>, KeyFileError> {
 /// Checks that this user can remove the file. If it stayed after a success, the next request would
 /// go out with the same key, and the server would take it for a repeat.
 fn check_removable(path: &Path) -> Result<(), KeyFileError> {
-    /// In such a directory only the owner of the file or of the directory may remove it (unlink(2)).
+    /// In such a directory only the owner of the file or of the directory may remove it
+    /// (unlink(2)).
     const STICKY: u32 = 0o1000;
     let unremovable = |errno| Err(KeyFileError::Unremovable { path: path.to_owned(), errno });
     let directory = directory_of(path);
     if let Err(errno) = access(directory, AccessFlags::W_OK | AccessFlags::X_OK) {
         return unremovable(errno);
     }
-    // Nobody may remove an immutable file, not even root (ioctl_iflags(2)). A lack of write permission
-    // for the file itself (EACCES) does not matter.
+    // Nobody may remove an immutable file, not even root (ioctl_iflags(2)). A lack of write
+    // permission for the file itself (EACCES) does not matter.
     if access(path, AccessFlags::W_OK) == Err(Errno::EPERM) {
         return unremovable(Errno::EPERM);
     }
@@ -345,7 +347,8 @@ fn make(path: &Path, key: &str) -> io::Result<()> {
     };
     let mut options = fs::OpenOptions::new();
     options.write(true).mode(0o600);
-    // The new file has no name yet, so nothing is left of it if retry is killed (open(2), O_TMPFILE).
+    // The new file has no name yet, so nothing is left of it if retry is killed (open(2),
+    // O_TMPFILE).
     match options.clone().custom_flags(libc::O_TMPFILE).open(directory) {
         Ok(mut file) => {
             fill(&mut file)?;
@@ -382,8 +385,8 @@ fn make(path: &Path, key: &str) -> io::Result<()> {
 pub(crate) fn remove(path: &Path, key: &str, end_is_pending: fn() -> bool) -> Result<(), KeyFileError> {
     let end = now().saturating_add(LOCK_PATIENCE);
     loop {
-        // Open it anew each time: the last holder of the lock may have removed the file, and a failed
-        // run may have left another.
+        // Open it anew each time: the last holder of the lock may have removed the file, and a
+        // failed run may have left another.
         let Some(file) = open(path, Access::Lock)? else { return Ok(()) };
         if content(path, &file)? != key {
             return Ok(());

@@ -1,8 +1,8 @@
 //! One run's part in the records that it shares: it asks before each attempt, and reports after it.
 //!
 //! Each of the two is one short transaction on a record, or two if the breaker and the budget have
-//! different names. If nothing has to change, a look without a lock is enough: the breaker is closed
-//! and all is well, or it is open.
+//! different names. If nothing has to change, a look without a lock is enough: the breaker is
+//! closed and all is well, or it is open.
 //!
 //! If a record cannot be used, the run goes on without it, and keeps the other one. There is one
 //! exception. A run that has seen its breaker open, whether it waits or probes, treats a missing
@@ -332,8 +332,8 @@ impl<S: Store> Participant<S> {
         warnings
     }
 
-    /// Passes on the result of a transaction on the breaker's record. If it failed, gives the record
-    /// up, and the budget in it.
+    /// Passes on the result of a transaction on the breaker's record. If it failed, gives the
+    /// record up, and the budget in it.
     fn keep_breaker<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
         let breaker = self.breaker.as_mut()?;
         let affected = if breaker.budget.is_some() { Affected::Both } else { Affected::Breaker };

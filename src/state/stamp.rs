@@ -1,7 +1,7 @@
 //! The moment at which a record was written, by every clock that its readers may need.
 //!
-//! Within one boot the time since boot decides. After a reboot only the wall clock can tell how long
-//! ago the record was written, and the wall clock jumps.
+//! Within one boot the time since boot decides. After a reboot only the wall clock can tell how
+//! long ago the record was written, and the wall clock jumps.
 
 use serde::{Deserialize, Serialize};
 

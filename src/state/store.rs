@@ -72,8 +72,8 @@ pub(crate) trait Leases: fmt::Debug {
     /// If another process has it, or the system refuses it.
     fn hold(&self, generation: u64) -> Result<(), StoreError>;
 
-    /// Whether `owner`, the holder of this generation's lease, still lives. Not if `owner` waits for
-    /// this very process to end: then this process may probe in its place.
+    /// Whether `owner`, the holder of this generation's lease, still lives. Not if `owner` waits
+    /// for this very process to end: then this process may probe in its place.
     fn holder_lives(&self, generation: u64, owner: u32) -> bool;
 }
 

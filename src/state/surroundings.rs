@@ -14,7 +14,8 @@ pub(crate) type WaitingCall<'a> = dyn FnMut() -> nix::Result<bool> + 'a;
 pub(crate) struct Surroundings {
     /// Whether a signal that ends the run has arrived, and the run has not taken it yet.
     pub(crate) end_is_pending: fn() -> bool,
-    /// Whether the process of this id is stopped. If that is unknown, the process counts as stopped.
+    /// Whether the process of this id is stopped. If that is unknown, the process counts as
+    /// stopped.
     pub(crate) is_stopped: fn(i32) -> bool,
     /// The process ids of this process's parent, of its parent, and so on.
     pub(crate) ancestors: fn() -> Vec<u32>,

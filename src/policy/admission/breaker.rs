@@ -1,13 +1,13 @@
-//! The circuit breaker: after some failures in a row no run makes an attempt for a while. Then one run
-//! probes, and the outcome of its probe opens or closes the breaker for all.
+//! The circuit breaker: after some failures in a row no run makes an attempt for a while. Then one
+//! run probes, and the outcome of its probe opens or closes the breaker for all.
 //!
-//! A breaker is [`Closed`], [`Open`] or [`HalfOpen`]. Each state answers the same questions: whether
-//! it refuses an attempt, which state follows a report, and what is left of its times if the clock
-//! was set back.
+//! A breaker is [`Closed`], [`Open`] or [`HalfOpen`]. Each state answers the same questions:
+//! whether it refuses an attempt, which state follows a report, and what is left of its times if
+//! the clock was set back.
 //!
 //! Every change of state begins a new generation. Its number was never used since boot, even if the
-//! record was lost meanwhile. A report carries the generation that admitted its attempt. A report of
-//! an older generation says nothing about the present, and changes nothing.
+//! record was lost meanwhile. A report carries the generation that admitted its attempt. A report
+//! of an older generation says nothing about the present, and changes nothing.
 //!
 //! The right to probe is a lease. It ends when its holder dies or when its time is over, so no
 //! breaker can stay half-open for ever.
@@ -30,7 +30,8 @@ use super::moment::Moment;
 /// The cooldown doubles at most this often: it becomes up to 16 times as long.
 const MOST_DOUBLINGS: u32 = 4;
 
-/// A server that asks for a longer wait keeps the breaker open for this long. The server may be wrong.
+/// A server that asks for a longer wait keeps the breaker open for this long. The server may be
+/// wrong.
 const LONGEST_ASKED: Duration = Duration::from_hours(24);
 
 /// The options of a run for its breaker.
@@ -149,9 +150,9 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Whether the run with this process id, `owner`, may make an attempt now. After the cooldown one
-    /// run may, as a probe, under a lease of this length. `holder_lives` gets the generation of a
-    /// lease and the process id of its holder.
+    /// Whether the run with this process id, `owner`, may make an attempt now. After the cooldown
+    /// one run may, as a probe, under a lease of this length. `holder_lives` gets the generation of
+    /// a lease and the process id of its holder.
     pub(crate) fn admit(
         &mut self,
         now: Moment,
@@ -194,8 +195,8 @@ impl Breaker {
         self.state.opening()
     }
 
-    /// The breaker in place of a record that was lost while a probe runs. Only the lease of the probe
-    /// is known. The report of the probe counts as it would have with the lost record.
+    /// The breaker in place of a record that was lost while a probe runs. Only the lease of the
+    /// probe is known. The report of the probe counts as it would have with the lost record.
     pub(crate) fn probed(generation: u64, owner: u32, now: Moment, length: Duration) -> Self {
         let open = Open::new(Cause::Failures, now, Duration::ZERO);
         let lease = Lease { owner, since: now, length };
@@ -234,8 +235,8 @@ impl Breaker {
         self.enter(State::Open(open), now);
     }
 
-    /// Moves times that lie ahead of `now` back to `now`. They lie ahead if the clock was set back. An
-    /// open breaker stays open from `now` for its own length, and no longer.
+    /// Moves times that lie ahead of `now` back to `now`. They lie ahead if the clock was set back.
+    /// An open breaker stays open from `now` for its own length, and no longer.
     pub(crate) fn not_after(&mut self, now: Moment) {
         self.state.not_after(now);
     }

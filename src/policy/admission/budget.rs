@@ -1,31 +1,32 @@
-//! The retry budget: a bucket of tokens that all runs under one name share. A retry takes one; where there is
-//! none, the failure stands. First attempts are never held up.
+//! The retry budget: a bucket of tokens that all runs of one name share. A retry takes a token. If
+//! there is none, the run does not retry. First attempts never wait for a token.
 //!
-//! A share of the load (`20%`) is the shape for a service: each first attempt puts in a part of a token, so
-//! that retries add so much to the load and no more, however long the outage. Little comes back by itself, so
-//! that a job that runs once a night has its retries too.
+//! A share of the load (`20%`) suits a service: each first attempt deposits a part of a token. So
+//! retries add this share to the load and no more, however long the outage. A few tokens come back
+//! with time, so that a job that runs once a night has its retries too.
 //!
-//! Tokens are counted in billionths, in integers: what is rounded off is never granted.
+//! The bucket counts billionths of a token, as integers, and rounds down. So it never grants more
+//! than it may.
 
 use std::time::Duration;
 
 use super::moment::Moment;
 
-/// A token, in the unit of the count.
+/// One token, in billionths.
 const TOKEN: u64 = 1_000_000_000;
 
-/// Most tokens that a share keeps.
-const SHARE_KEEPS: u64 = 10;
+/// The most tokens in the bucket of a share.
+const SHARE_SIZE: u64 = 10;
 
-/// In this time a share gets one token back by itself.
+/// One token comes back to a share in this time.
 const SHARE_RETURNS: Duration = Duration::from_secs(30);
 
-/// How many retries there may be.
+/// The allowance of retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rate {
-    /// So many in a period, and at most so many at once.
+    /// At most `count` in each period, and at most `count` at once.
     Times { count: u32, period: Duration },
-    /// A part of the first attempts, in billionths of a retry for each.
+    /// A share of the first attempts: each deposits this many billionths of a token.
     Share { billionths: u64 },
 }
 
@@ -36,28 +37,28 @@ pub(crate) struct Spent {
     pub(crate) next: Duration,
 }
 
-/// A bucket as it is kept.
+/// A bucket as it is kept between runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bucket {
-    /// What was in it at a moment, in billionths of a token.
+    /// The content at the moment `at`, in billionths of a token.
     pub(crate) billionths: u64,
     pub(crate) at: Moment,
-    /// What it holds, in tokens.
+    /// The most that it holds, in tokens.
     pub(crate) size: u64,
-    /// So many tokens come back in such a time.
+    /// This many tokens come back in this time.
     pub(crate) returns: (u32, Duration),
 }
 
 impl Rate {
-    /// What a bucket of this rate holds, in tokens.
+    /// The most that a bucket of this rate holds, in tokens.
     fn size(self) -> u64 {
         match self {
             Self::Times { count, .. } => u64::from(count),
-            Self::Share { .. } => SHARE_KEEPS,
+            Self::Share { .. } => SHARE_SIZE,
         }
     }
 
-    /// What comes back by itself: so many tokens in such a time.
+    /// This many tokens come back in this time.
     fn returns(self) -> (u32, Duration) {
         match self {
             Self::Times { count, period } => (count, period),
@@ -65,13 +66,13 @@ impl Rate {
         }
     }
 
-    /// A bucket of this rate with so much in it.
+    /// A bucket of this rate with this content.
     fn holding(self, billionths: u64, now: Moment) -> Bucket {
         Bucket { billionths, at: now, size: self.size(), returns: self.returns() }
     }
 }
 
-/// What comes back in this time, in billionths of a token.
+/// The content that comes back in `time`, in billionths of a token.
 fn returned((count, period): (u32, Duration), time: Duration) -> u64 {
     let tokens = u128::from(count) * u128::from(TOKEN);
     let returned = time.as_millis().saturating_mul(tokens) / period.as_millis().max(1);
@@ -84,7 +85,7 @@ impl Bucket {
         rate.holding(rate.size() * TOKEN, now)
     }
 
-    /// A first attempt was admitted. A bucket that stays full is left as it was.
+    /// Takes the deposit of a first attempt. A full bucket does not change.
     pub(crate) fn deposit(&mut self, rate: Rate, now: Moment) {
         let Rate::Share { billionths } = rate else { return };
         let (level, full) = (self.level(rate, now), rate.size() * TOKEN);
@@ -117,12 +118,12 @@ impl Bucket {
         self.at.plus(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
     }
 
-    /// What is in it, in billionths of a token.
+    /// The content now, in billionths of a token.
     fn level(&self, rate: Rate, now: Moment) -> u64 {
         self.billionths.saturating_add(returned(rate.returns(), now.since(self.at))).min(rate.size() * TOKEN)
     }
 
-    /// What is in it by the rate of the run that used it last, in tokens.
+    /// The content now by the rate of the run that used it last, in tokens.
     #[expect(clippy::cast_precision_loss, reason = "for people, who see one digit behind the point")]
     pub(crate) fn tokens(&self, now: Moment) -> f64 {
         let level = self.billionths.saturating_add(returned(self.returns, now.since(self.at)));
@@ -134,7 +135,8 @@ impl Bucket {
         self.at = self.at.shifted(millis);
     }
 
-    /// Moves a time that lies ahead of `now` back to `now`. It lies ahead if the clock was set back.
+    /// Moves a time that lies ahead of `now` back to `now`. It lies ahead if the clock was set
+    /// back.
     pub(crate) fn not_after(&mut self, now: Moment) {
         self.at = self.at.min(now);
     }
@@ -242,7 +244,8 @@ mod tests {
     }
 
     proptest! {
-        /// In every window the withdrawals are no more than the size, what came back, and what was put in.
+        /// In every window the withdrawals are no more than the size, what came back, and what was
+        /// put in.
         #[test]
         fn no_window_has_more_than_it_may(
             rate in rate(),
@@ -262,7 +265,8 @@ mod tests {
                     };
                     log.push((now, 0, worth));
                 } else if let Err(Spent { next }) = bucket.withdraw(rate, at(now)) {
-                    // Refused only if there is less than a token, and until the moment that it names.
+                    // Refused only if there is less than a token, and until the moment that it
+                    // names.
                     prop_assert!(bucket.level(rate, at(now)) < TOKEN);
                     let then = at(now).plus(next);
                     prop_assert!(next > Duration::ZERO);

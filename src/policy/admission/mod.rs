@@ -1,7 +1,8 @@
-//! May an attempt be made at all? What all runs that share a name know of a service: a [`breaker`], which
-//! keeps them from a service that is down, and a [`budget`], which keeps retries a small part of the load.
+//! Whether an attempt may be made at all, by the common knowledge of all runs of one name.
 //!
-//! Both are values that are kept between runs (by `state`), changed by what happened and when.
+//! The [`breaker`] keeps runs away from a service that is down. The [`budget`] keeps retries a
+//! small part of the load. A [`record`] holds both. These are values: what happened, and when,
+//! changes them. Something else keeps them between runs.
 
 pub(crate) mod breaker;
 pub(crate) mod budget;
@@ -14,12 +15,12 @@ use rand::Rng;
 
 use super::delay::jitter::uniform;
 
-/// What the run was told of shared state.
+/// The options of a run for shared state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Admission {
     /// `--breaker`
     pub(crate) breaker: Option<breaker::Settings>,
-    /// `--breaker-wait`: an open breaker is waited for.
+    /// `--breaker-wait`: the run waits for an open breaker.
     pub(crate) wait: bool,
     /// `--budget`
     pub(crate) budget: Option<budget::Rate>,
@@ -33,33 +34,34 @@ pub(crate) fn probe_lease(timeout: Option<Duration>, kill_after: Duration) -> Du
         .map_or(WITHOUT_TIMEOUT, |timeout| timeout.saturating_add(kill_after).saturating_add(FOR_THE_REPORT))
 }
 
-/// Between two looks at an open breaker, at least.
-const LEAST: Duration = Duration::from_millis(50);
+/// The shortest wait between two looks at an open breaker.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 
-/// What a wait ends before the deadline, at least.
-const TICK: Duration = Duration::from_millis(1);
+/// A wait ends at least this long before the deadline.
+const BEFORE_DEADLINE: Duration = Duration::from_millis(1);
 
 impl Admission {
-    /// Whether there is anything that the run shares.
+    /// Whether the run shares anything with other runs.
     pub(crate) fn is_shared(&self) -> bool {
         self.breaker.is_some() || self.budget.is_some()
     }
 
-    /// How long one of those who wait stays behind the first.
+    /// The time that this run stays behind the first of the runs that wait for a breaker.
     pub(crate) fn spread(&self, refusal: &breaker::Refusal, rng: &mut impl Rng) -> Duration {
         uniform(Duration::ZERO, self.width(refusal), rng)
     }
 
-    /// The time over which the looks of all who wait are spread: half the cooldown of the breaker. All must use
-    /// the same, so this run's own setting counts only if the record names none.
+    /// The time over which all waiting runs spread their looks: half the cooldown of the breaker.
+    /// All must use the same cooldown, so the setting of this run counts only if the record names
+    /// none.
     fn width(&self, refusal: &breaker::Refusal) -> Duration {
         let own = || self.breaker.map(|settings| settings.cooldown);
         refusal.cooldown.or_else(own).unwrap_or_default() / 2
     }
 
-    /// How long to wait until the next look at a breaker that is open, `left` before the deadline. None if this
-    /// run does not wait for the breaker, or not for so long. Those who wait come back spread over half a
-    /// cooldown of the breaker, not all at once.
+    /// The wait until the next look at an open breaker, `left` before the deadline. None if this
+    /// run does not wait for the breaker, or not for this long. Waiting runs come back spread over
+    /// half a cooldown of the breaker, not all at once.
     #[must_use]
     pub(crate) fn next_look(
         &self,
@@ -70,10 +72,10 @@ impl Admission {
         if !self.wait {
             return None;
         }
-        // A probe that runs may be over at any time.
+        // A probe that runs may end at any moment.
         let due = if refusal.prober.is_some() { Duration::ZERO } else { refusal.left };
-        let (from, to) = (due.max(LEAST), due.max(LEAST).saturating_add(self.width(refusal)));
-        let to = to.min(left.saturating_sub(TICK));
+        let from = due.max(SHORTEST_WAIT);
+        let to = from.saturating_add(self.width(refusal)).min(left.saturating_sub(BEFORE_DEADLINE));
         (from <= to).then(|| uniform(from, to, rng))
     }
 }
@@ -104,7 +106,7 @@ mod tests {
         }
     }
 
-    /// A waiter whose own cooldown is not that of the breaker.
+    /// A waiting run whose own cooldown differs from that of the breaker.
     fn admission(wait: bool) -> Admission {
         let cooldown = Duration::from_mins(10);
         let failures = NonZeroU32::new(5).unwrap();
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_wants_to_waits() {
+    fn a_run_waits_only_if_it_was_asked_to_and_has_the_time() {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
         assert_eq!(admission(false).next_look(&refusal(1, None), Duration::MAX, &mut rng), None);
         let long = refusal(60, None);
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_come_back_spread_over_half_a_cooldown() {
+    fn waiting_runs_come_back_spread_over_half_a_cooldown() {
         let (admission, refusal) = (admission(true), refusal(20, None));
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
         let look = |rng: &mut _| admission.next_look(&refusal, Duration::from_secs(100), rng).unwrap();
@@ -151,9 +153,10 @@ mod tests {
     }
 
     proptest! {
-        /// Not before the probe is due, within half the breaker's cooldown of that, before the deadline.
+        /// A look comes when the probe is due, at most half the cooldown later, and before the
+        /// deadline.
         #[test]
-        fn who_waits_looks_in_time(
+        fn a_waiting_run_looks_in_time(
             left in 0u64..100,
             deadline in 1u64..200,
             cooldown in 0u64..100,
@@ -167,8 +170,8 @@ mod tests {
             let due = if probing { Duration::ZERO } else { refusal.left };
             match admission(true).next_look(&refusal, deadline, &mut rng) {
                 Some(look) => {
-                    prop_assert!(look >= due && look >= LEAST && look < deadline);
-                    prop_assert!(look <= due.max(LEAST) + cooldown / 2);
+                    prop_assert!(look >= due && look >= SHORTEST_WAIT && look < deadline);
+                    prop_assert!(look <= due.max(SHORTEST_WAIT) + cooldown / 2);
                 }
                 None => prop_assert!(due >= deadline),
             }

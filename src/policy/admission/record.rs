@@ -110,8 +110,8 @@ impl Record {
         admitted
     }
 
-    /// The answer that [`admit`](Self::admit) would give, if it would change nothing. `holder_lives`
-    /// returns None if it cannot tell.
+    /// The answer that [`admit`](Self::admit) would give, if it would change nothing.
+    /// `holder_lives` returns None if it cannot tell.
     pub(crate) fn preview(
         &self,
         deposit: Option<Rate>,
@@ -135,7 +135,8 @@ impl Record {
         }
     }
 
-    /// Counts a report, and answers whether the run may retry. A retry takes a token from the budget.
+    /// Counts a report, and answers whether the run may retry. A retry takes a token from the
+    /// budget.
     pub(crate) fn settle(
         &mut self,
         report: &Report<'_>,

@@ -1,8 +1,8 @@
 //! The lock beside a record: a file whose bytes are locked (open file description locks, fcntl(2)).
 //!
 //! A run that changes the record locks the first byte for about a millisecond. It never keeps that
-//! lock while a command runs or while retry waits. It signs the file, so that other runs see whether
-//! the lock goes from hand to hand or one holder does not let go.
+//! lock while a command runs or while retry waits. It signs the file, so that other runs see
+//! whether the lock goes from hand to hand or one holder does not let go.
 //!
 //! The other bytes are the leases of probes. A run that probes locks the byte of its generation for
 //! as long as it lives, and the kernel frees the byte when it dies.
@@ -195,8 +195,8 @@ impl Lock {
         self.is_held(generation) && !(is_ancestor() && self.is_open_in(owner))
     }
 
-    /// The newest generation whose lease another process holds. None if there is no lease, or if the
-    /// system does not tell.
+    /// The newest generation whose lease another process holds. None if there is no lease, or if
+    /// the system does not tell.
     pub(super) fn newest_lease(&self) -> Option<u64> {
         let (mut newest, mut from) = (None, FIRST_LEASE);
         // Each answer is a lock somewhere in the rest of the file, not always the first.

@@ -1,7 +1,7 @@
 //! Records as files in a directory.
 //!
-//! [`place`] finds the file of a name. [`store`] reads and replaces it, under the [`lock`] beside it.
-//! [`private`] makes files that only their owner can use.
+//! [`place`] finds the file of a name. [`store`] reads and replaces it, under the [`lock`] beside
+//! it. [`private`] makes files that only their owner can use.
 
 mod lock;
 pub(crate) mod place;

@@ -1,4 +1,4 @@
-//! Where records are: a directory of them, and a name's file in it.
+//! The files of records: one directory for all, and a file in it for each name.
 
 use std::ffi::CString;
 use std::fs;
@@ -11,23 +11,23 @@ use nix::unistd::getuid;
 use crate::error::errno;
 use crate::state::store::StoreError;
 
-/// How the file of a name ends.
+/// The ending of a record's file.
 const ENDING: &str = ".json";
 
 /// The variable that names the directory of records.
 pub(crate) const VARIABLE: &str = "RETRY_STATE";
 
-/// A name, and the file that it stands for.
+/// A name, and the file of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
-    /// retry's own directory, where the name is in it: it may be made. None where the name is a path.
+    /// retry's own directory, which retry may make. None if the name is a path.
     pub(crate) directory: Option<PathBuf>,
 }
 
 impl Place {
-    /// The file of a name in this directory; of a name that is a path, that file.
+    /// The file of a name in this directory. A name that is a path is that file itself.
     pub(crate) fn new(name: &str, directory: &Path) -> Self {
         if is_path(name) {
             let path = absolute(name).unwrap_or_else(|_| name.into());
@@ -41,19 +41,20 @@ impl Place {
     }
 }
 
-/// Whether a name is a file's path: `/x`, `./x`, `../x`.
+/// Whether a name is the path of a file: `/x`, `./x`, `../x`.
 pub(crate) fn is_path(name: &str) -> bool {
     ["/", "./", "../"].iter().any(|begin| name.starts_with(begin))
 }
 
-/// The directory of records: `given` by the user, or `retry` in XDG_STATE_HOME, or below the home directory,
-/// which is HOME's or the password database's (XDG Base Directory Specification). A user without one has `/`.
+/// The directory of records: the one that the user gave, or `retry` in XDG_STATE_HOME, or one below
+/// the home directory (XDG Base Directory Specification). The home directory is that of HOME, or
+/// else that of the password database, or else `/`.
 pub(crate) fn directory(given: Option<&Path>, environment: &[CString]) -> PathBuf {
     let variable = |name| variable(name, environment);
     if let Some(given) = given.map(Path::to_owned).or_else(|| variable(VARIABLE)) {
         return absolute(&given).unwrap_or(given);
     }
-    // A relative path there is invalid, the specification says, and to be ignored.
+    // The specification says to ignore a relative path.
     if let Some(state) = variable("XDG_STATE_HOME").filter(|path| path.is_absolute()) {
         return state.join("retry");
     }
@@ -62,7 +63,7 @@ pub(crate) fn directory(given: Option<&Path>, environment: &[CString]) -> PathBu
     home.unwrap_or_else(|| "/".into()).join(".local/state/retry")
 }
 
-/// The path in a variable. None if the variable is not set or empty.
+/// The path in a variable. None if the variable is not set, or is empty.
 pub(crate) fn variable(name: &str, environment: &[CString]) -> Option<PathBuf> {
     let mut values = environment.iter().filter_map(|entry| {
         let value = entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
@@ -73,9 +74,9 @@ pub(crate) fn variable(name: &str, environment: &[CString]) -> Option<PathBuf> {
 
 /// The home directory of a user in the password database.
 ///
-/// /etc/passwd comes first. Only a dynamic build asks the C library for the users of other databases, such as
-/// LDAP: getpwuid(3) loads a shared library for each (nsswitch.conf(5)), and a static program that loads one
-/// of another glibc version may crash.
+/// /etc/passwd comes first. Only a dynamic build asks the C library for the users of other
+/// databases, such as LDAP. getpwuid(3) loads a shared library for each of them (nsswitch.conf(5)),
+/// and a static program that loads a library of another glibc version may crash.
 fn home_of(user: u32) -> Option<PathBuf> {
     let local = fs::read("/etc/passwd").ok().and_then(|text| home_in(&text, user));
     #[cfg(not(target_feature = "crt-static"))]
@@ -94,14 +95,14 @@ fn home_in(passwd: &[u8], user: u32) -> Option<PathBuf> {
         let home = fields.nth(2)?;
         (id == user).then(|| PathBuf::from(std::ffi::OsStr::from_bytes(home)))
     });
-    // The first entry of a user, as getpwuid(3) has it.
+    // getpwuid(3) returns the first entry of a user, too.
     homes.into_iter().next().filter(|home| home.is_absolute())
 }
 
-/// All records in a directory, by name. None where there is no such directory.
+/// All records in a directory, by name. If there is no such directory, there are no records.
 ///
 /// # Errors
-/// Where it cannot be read.
+/// If it cannot be read.
 pub(crate) fn listed(directory: &Path) -> Result<Vec<Place>, StoreError> {
     let failed = |error: io::Error| {
         let path = directory.to_owned();
@@ -142,7 +143,7 @@ mod tests {
             found(None, &["HOME=/h", "XDG_STATE_HOME=x", "RETRY_STATE="]),
             Path::new("/h/.local/state/retry")
         );
-        // The first of a doubled name, as getenv(3) has it.
+        // getenv(3) returns the first value of a name that is there twice, too.
         assert_eq!(found(None, &["RETRY_STATE=/a", "RETRY_STATE=/b"]), Path::new("/a"));
         assert!(found(Some("s"), &[]).is_absolute());
         assert!(found(None, &[]).ends_with(".local/state/retry"));

@@ -1,8 +1,8 @@
 //! A record in a file of its own.
 //!
-//! `NAME.json` is replaced as a whole, under a [`lock`](super::lock): the new file is written beside
-//! the old one and renamed. So a reader needs no lock. Nothing is synced to the disk: after a power
-//! failure a file may be empty, and the next run sets it aside as damaged.
+//! `NAME.json` is replaced as a whole, under a [`lock`](super::lock): the new file is written
+//! beside the old one and renamed. So a reader needs no lock. Nothing is synced to the disk: after
+//! a power failure a file may be empty, and the next run sets it aside as damaged.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -96,8 +96,8 @@ impl FileStore {
         }
     }
 
-    /// Asks the lock file something, without a lock. Makes no file. None if there is no lock file, or
-    /// none that can be used.
+    /// Asks the lock file something, without a lock. Makes no file. None if there is no lock file,
+    /// or none that can be used.
     fn ask_lock<T>(&self, ask: impl FnOnce(&Lock) -> T) -> Option<T> {
         if let Some(lock) = &self.lock {
             return Some(ask(lock));
@@ -109,9 +109,9 @@ impl FileStore {
     /// Checks that files can be made in the directory. If retry's own is missing, it will be made.
     fn check_directory(&self) -> Result<(), StoreError> {
         let directory = self.path.parent().unwrap_or(&self.path);
-        // With the last part it is an error if a file is in the directory's place. access(2) asks for
-        // the real user, who is the effective one here too. To ask for the effective one, glibc makes
-        // six calls of one.
+        // With the last part it is an error if a file is in the directory's place. access(2) asks
+        // for the real user, who is the effective one here too. To ask for the effective one, glibc
+        // makes six calls of one.
         match access(&directory.join("."), AccessFlags::W_OK | AccessFlags::X_OK) {
             Ok(()) => Ok(()),
             Err(Errno::ENOENT) if self.directory.is_some() => Ok(()),
@@ -122,8 +122,8 @@ impl FileStore {
     }
 
     /// Checks that the file system has room for a new record: a block, an inode, and a name of its
-    /// length. A change writes a new file before it gives up the old one, so an existing record does
-    /// not help.
+    /// length. A change writes a new file before it gives up the old one, so an existing record
+    /// does not help.
     fn check_room(&self) -> Result<(), StoreError> {
         let full = |errno| Err(self.system("write", NEW, errno));
         // Not every file system answers. Then the write itself decides.
@@ -132,8 +132,8 @@ impl FileStore {
             true => (room.blocks_free(), room.files_free()),
             false => (room.blocks_available(), room.files_available()),
         };
-        // A total of 0 means that the file system has no limit, or does not count: btrfs makes inodes
-        // as it goes.
+        // A total of 0 means that the file system has no limit, or does not count: btrfs makes
+        // inodes as it goes.
         if (room.blocks() > 0 && blocks == 0) || (room.files() > 0 && inodes == 0) {
             return full(Errno::ENOSPC);
         }
@@ -251,7 +251,8 @@ impl FileStore {
         Err(StoreError::Locked { path, by: None })
     }
 
-    /// Opens the lock file. Makes it if it is missing, and its directory too if that is retry's own.
+    /// Opens the lock file. Makes it if it is missing, and its directory too if that is retry's
+    /// own.
     fn open_lock(&self) -> Result<Lock, StoreError> {
         let path = self.beside(LOCK);
         let opened = Lock::open(&path, self.surroundings).map_err(|why| why.at(path.clone()))?;
@@ -326,8 +327,8 @@ impl Store for FileStore {
         self.lock = None;
     }
 
-    /// This run may write the directory, it can open the lock file, and the file system has room for
-    /// another file. Makes a directory and a lock file that are missing.
+    /// This run may write the directory, it can open the lock file, and the file system has room
+    /// for another file. Makes a directory and a lock file that are missing.
     fn check_writable(&mut self) -> Result<(), StoreError> {
         if self.lock.is_none() {
             self.check_directory()?;
@@ -371,3 +372,6 @@ impl Leases for LeasesInLock<'_> {
         self.lock.holder_lives(generation, owner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,8 @@ pub(crate) struct HalfOpen {
 /// The right to probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lease {
-    /// The process id of the retry that has it, or 0 if that is unknown. It is for people: it may be an
-    /// id of another container.
+    /// The process id of the retry that has it, or 0 if that is unknown. It is for people: it may
+    /// be an id of another container.
     pub(crate) owner: u32,
     pub(crate) since: Moment,
     pub(crate) length: Duration,

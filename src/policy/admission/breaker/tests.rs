@@ -338,8 +338,9 @@ impl History {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
-    /// Against a naive history: nothing is admitted while it is open, there is one live probe at most,
-    /// it closes only by a success or a reset, late reports change nothing, and it never sticks.
+    /// Against a naive history: nothing is admitted while it is open, there is one live probe at
+    /// most, it closes only by a success or a reset, late reports change nothing, and it never
+    /// sticks.
     #[test]
     fn any_history_keeps_the_promises(steps in prop::collection::vec(step(), 1..80)) {
         let (mut breaker, mut history, mut now) = (Breaker::default(), History::default(), at(100_000));

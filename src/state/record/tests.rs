@@ -1,0 +1,183 @@
+//! The format of a record, and bytes that are none.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn now() -> Stamp {
+    Stamp { boot_id: "a".into(), boot_ms: 500_000, unix_ms: 2_000_000 }
+}
+
+fn as_written(record: Record) -> Snapshot {
+    Snapshot { record, now: now().moment(), moved: false }
+}
+
+fn open() -> Open {
+    Open {
+        first: Moment(100_000),
+        since: Moment(400_000),
+        length: Duration::from_mins(2),
+        cooldown: Some(Duration::from_secs(30)),
+        cause: Cause::Failures,
+        probes: 2,
+        failures: 7,
+        last: Some("exited 7".into()),
+    }
+}
+
+fn records() -> Vec<Record> {
+    let lease = Lease { owner: 17, since: Moment(450_000), length: Duration::from_mins(5) };
+    let closed = Closed {
+        since: Some(Moment(-5)),
+        failures: 2,
+        last: Some("killed by \"TERM\"".into()),
+        not_before: Some(Moment(600_000)),
+    };
+    let tripped = Open { cooldown: None, cause: Cause::Tripped, last: None, ..open() };
+    let states = [
+        State::Closed(Closed::default()),
+        State::Closed(closed),
+        State::Open(open()),
+        State::Open(tripped),
+        State::HalfOpen(HalfOpen { open: open(), lease }),
+    ];
+    let budget = Some(Bucket {
+        billionths: 7_400_000_000,
+        at: Moment(400_000),
+        size: 10,
+        returns: (1, Duration::from_secs(30)),
+    });
+    let records = states.into_iter().zip(0..).map(|(state, generation)| Record {
+        breaker: Breaker { generation, state },
+        budget: budget.filter(|_| generation % 2 == 0),
+    });
+    records.collect()
+}
+
+#[test]
+fn a_record_reads_back_as_it_was() {
+    for record in records() {
+        let bytes = encode(&record, now());
+        assert_eq!(decode(&bytes, &now()), Ok(as_written(record)), "{}", String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
+fn a_torn_record_is_told_from_something_else() {
+    let whole = encode(&records().remove(4), now());
+    for end in 0..whole.len() {
+        assert!(looks_like_one(&whole[..end]), "{end}");
+    }
+    assert!(looks_like_one(&[0; 999]));
+    for other in [
+        &b"#!/bin/sh\n"[..],
+        b"{\"a\": 1}",
+        b"{\"version\": \"1.0.0\"}",
+        b"{\"version\": 2, \"a\": 1}",
+        b"x",
+        b"\0x",
+        b"[1]",
+        b"\n",
+        b"  <html>",
+    ] {
+        assert!(!looks_like_one(other), "{other:?}");
+    }
+}
+
+#[test]
+fn the_format_of_version_1_stays_readable() {
+    let text = r#"{
+      "version": 1,
+      "clock": { "boot_id": "a", "boot_ms": 450000, "unix_ms": 1950000 },
+      "breaker": {
+        "generation": 9, "state": "half-open",
+        "first_ms": 100000, "since_ms": 400000, "length_ms": 120000, "cause": "failures",
+        "probes": 2, "failures": 7, "last": "exited 7",
+        "probe": { "pid": 17, "since_ms": 450000, "length_ms": 300000 }
+      },
+      "budget": { "billionths": 7400000000, "at_ms": 400000, "size": 10, "returns": 1, "returns_in_ms": 30000 }
+    }"#;
+    let lease = Lease { owner: 17, since: Moment(450_000), length: Duration::from_mins(5) };
+    // An older record has no cooldown.
+    let open = Open { cooldown: None, ..open() };
+    let state = State::HalfOpen(HalfOpen { open, lease });
+    let expected = Record {
+        breaker: Breaker { generation: 9, state },
+        budget: Some(Bucket {
+            billionths: 7_400_000_000,
+            at: Moment(400_000),
+            size: 10,
+            returns: (1, Duration::from_secs(30)),
+        }),
+    };
+    assert_eq!(decode(text.as_bytes(), &now()), Ok(as_written(expected)));
+}
+
+#[test]
+fn what_is_torn_empty_or_newer_is_told_apart() {
+    let whole = encode(&records().remove(4), now());
+    for end in 0..whole.len() - 2 {
+        assert_eq!(decode(&whole[..end], &now()), Err(Unreadable::Corrupt), "{end}");
+    }
+    let newer = br#"{"version": 2, "clock": "quite different"}"#;
+    assert_eq!(decode(newer, &now()), Err(Unreadable::Newer(2)));
+    for wrong in
+        ["null", "[]", "{}", r#"{"version": 0}"#, r#"{"version": -1}"#, r#"{"version": 1}"#, "\0\0\0"]
+    {
+        assert_eq!(decode(wrong.as_bytes(), &now()), Err(Unreadable::Corrupt), "{wrong}");
+    }
+}
+
+#[test]
+fn after_a_reboot_and_a_jump_it_is_open_for_no_longer_than_its_length() {
+    let record = Record { breaker: Breaker { generation: 1, state: State::Open(open()) }, budget: None };
+    // The record was written when the breaker opened.
+    let written = Stamp { boot_id: "a".into(), boot_ms: 400_000, unix_ms: 1_900_000 };
+    let bytes = encode(&record, written);
+    let year = 365 * 86_400_000;
+    for (boot_id, boot_ms, unix_ms, left) in [
+        ("a", 410_000, 1_910_000, Some(110)),
+        ("a", 410_000, 1_910_000 + 30 * year, Some(110)),
+        ("a", 410_000, 0, Some(110)),
+        ("b", 3000, 1_910_000, Some(110)),
+        ("b", 3000, 1_910_000 - 3_600_000, Some(120)),
+        ("b", 3000, 1_910_000 - 30 * year, Some(120)),
+        // The breaker is not closed: the next attempt is a probe.
+        ("b", 3000, 1_910_000 + 3_600_000, None),
+        ("b", 3000, 1_910_000 + 30 * year, None),
+        ("a", 5, 1_910_000, Some(120)),
+        ("", 3000, 1_910_000, Some(110)),
+    ] {
+        let now = Stamp { boot_id: boot_id.into(), boot_ms, unix_ms };
+        let Snapshot { record: read, moved, .. } = decode(&bytes, &now).unwrap();
+        assert_eq!(moved, boot_id != "a" || boot_ms < 400_000, "{now:?}");
+        let refusal = read.breaker.refusal(now.moment(), |_, _| false);
+        assert_eq!(refusal.map(|refusal| refusal.left.as_secs()), left, "{now:?}");
+        assert!(matches!(read.breaker.state, State::Open(_)), "{now:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_file_is_read_or_refused(which in 0usize..5, at in 0usize..400, with in prop::collection::vec(any::<u8>(), 0..6), cut in 0usize..6) {
+        let mut bytes = encode(&records()[which], now());
+        let from = at.min(bytes.len());
+        let to = (from + cut).min(bytes.len());
+        bytes.splice(from..to, with);
+        property(&bytes);
+    }
+
+    #[test]
+    fn any_numbers_are_borne(first in any::<i64>(), since in any::<i64>(), length in any::<u64>(), shift in any::<i64>()) {
+        let open = Open { first: Moment(first), since: Moment(since), length: Duration::from_millis(length), ..open() };
+        let record = Record { breaker: Breaker { generation: u64::MAX, state: State::Open(open) }, budget: None };
+        let bytes = encode(&record, Stamp { boot_id: "z".into(), boot_ms: shift, unix_ms: first });
+        let Snapshot { mut record, .. } = decode(&bytes, &now()).unwrap();
+        let moment = now().moment();
+        if let Some(refusal) = record.breaker.refusal(moment, |_, _| true) {
+            prop_assert!(refusal.left <= Duration::from_millis(length));
+        }
+        let _ = record.breaker.admit(moment, Duration::MAX, 1, |_, _| true);
+        property(&bytes);
+    }
+}
