@@ -1,21 +1,20 @@
-//! `--expand`: tokens in the command's arguments, replaced by what they stand for.
+//! `--expand`: replaces tokens in the arguments of the command.
 
-/// What the tokens stand for in one attempt.
+/// The values of the tokens in one attempt.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tokens<'a> {
     /// `{key}`
     pub(crate) key: &'a str,
     /// `{attempt}`
     pub(crate) attempt: u32,
-    /// `{max}`; nothing where there is no limit.
+    /// `{max}`. It is empty if there is no limit.
     pub(crate) max: Option<std::num::NonZeroU32>,
 }
 
-/// The token for the key.
 pub(crate) const KEY: &[u8] = b"{key}";
 
-/// An argument with exactly the tokens `{key}`, `{attempt}` and `{max}` replaced, all other bytes as they are,
-/// and what a token stands for not looked at again.
+/// Replaces the tokens `{key}`, `{attempt}` and `{max}`, and nothing else. Tokens in a value are not
+/// replaced again.
 #[must_use]
 pub(crate) fn expanded(argument: &[u8], tokens: Tokens<'_>) -> Vec<u8> {
     let known = [
@@ -37,7 +36,7 @@ pub(crate) fn expanded(argument: &[u8], tokens: Tokens<'_>) -> Vec<u8> {
     out
 }
 
-/// Whether an argument has the token of the key.
+/// Whether an argument contains `{key}`.
 pub(crate) fn has_key(argument: &[u8]) -> bool {
     argument.windows(KEY.len()).any(|window| window == KEY)
 }

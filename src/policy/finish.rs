@@ -1,4 +1,4 @@
-//! How a run ends.
+//! The end of a run.
 
 use std::time::Duration;
 
@@ -11,66 +11,76 @@ use super::verdict::http::Asked;
 use super::verdict::rule::{Judged, Rule};
 use crate::policy::outcome::{Outcome, Unkept};
 
-/// Why a run ended without success although its last failure was retryable.
+/// Why a run gave up although its last failure was retryable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Exhausted {
-    /// All attempts were made.
     Attempts,
-    /// The deadline ended the last attempt or has passed.
+    /// The deadline ended the last attempt, or passed after it.
     Deadline(Duration),
-    /// The next delay would end past the deadline.
+    /// The next delay would end after the deadline.
     DelayPastDeadline(Duration),
-    /// The server asks for more than `--max-retry-after`.
-    AskedTooMuch { asked: Asked, most: Duration },
-    /// What the server asks for would end past the deadline.
-    AskedPastDeadline { asked: Asked, deadline: Duration },
-    /// The breaker is open; with a deadline it was waited for, and that comes first.
-    BreakerOpen { refusal: Refusal, deadline: Option<Duration> },
-    /// The budget has no token for a retry.
+    /// The server asks for a longer wait than `--max-retry-after`.
+    AskedTooMuch {
+        asked: Asked,
+        most: Duration,
+    },
+    /// The wait that the server asks for would end after the deadline.
+    AskedPastDeadline {
+        asked: Asked,
+        deadline: Duration,
+    },
+    /// The breaker is open. With a `deadline`, the run would wait for the breaker, but not for so long.
+    BreakerOpen {
+        refusal: Refusal,
+        deadline: Option<Duration>,
+    },
+    /// The budget has no token left.
     BudgetSpent(Spent),
     /// Another attempt could not read the same input.
     InputUnkept(Unkept),
-    /// The system refused something that another attempt needs.
-    Unprepared { what: &'static str, errno: Errno },
+    /// The system refused a resource that another attempt needs.
+    Unprepared {
+        what: &'static str,
+        errno: Errno,
+    },
 }
 
-/// What a run waits for while no attempt runs.
+/// The purpose of a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// The end of the random wait before the first attempt (`--splay`).
+    /// The random wait before the first attempt.
     Splay,
-    /// The end of the delay after an attempt.
+    /// The delay after an attempt.
     Delay,
-    /// An open breaker, which refused in this way when the wait ended.
+    /// The wait for an open breaker, with its last answer.
     Breaker(Refusal),
-    /// Nothing: the next attempt was about to begin.
+    /// No wait: the next attempt was about to begin.
     Nothing,
 }
 
-/// How a run ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Finish {
     /// An attempt succeeded.
     Succeeded { outcome: Outcome, rule: Rule },
-    /// It was retryable, but there is no further attempt.
+    /// The last failure was retryable, but no attempt follows.
     GaveUp { outcome: Outcome, rule: Rule, why: Exhausted },
-    /// The last failure cannot succeed later.
+    /// The last failure was fatal.
     NotRetried { outcome: Outcome, rule: Rule },
-    /// INT, TERM, HUP or QUIT came while an attempt ran.
+    /// INT, TERM, HUP or QUIT arrived during an attempt.
     InterruptedAttempt { signal: Signal, outcome: Outcome, rule: Rule },
-    /// INT, TERM, HUP or QUIT came while the held output of a success was passed on, or (PIPE) nobody reads it.
+    /// A signal arrived while retry passed on the output of a success. PIPE: nobody reads the output.
     InterruptedOutput { signal: Signal },
-    /// INT, TERM, HUP or QUIT came while no attempt ran.
+    /// INT, TERM, HUP or QUIT arrived between two attempts.
     InterruptedWait { signal: Signal, wait: Wait },
-    /// The breaker was open before there was an attempt; with a deadline it was waited for, and that comes first.
+    /// The breaker was open before the first attempt. `deadline` is as in [`Exhausted::BreakerOpen`].
     NotRun { refusal: Refusal, deadline: Option<Duration> },
-    /// The deadline passed before there was an attempt: retry was stopped in its first wait.
+    /// The deadline passed before the first attempt, for example because retry was stopped.
     NeverStarted { deadline: Duration },
 }
 
 impl Judged {
-    /// The end of a run that had this attempt as its last.
+    /// The end of a run after this attempt.
     pub(crate) fn gave_up(&self, why: Exhausted) -> Finish {
         Finish::GaveUp { outcome: self.attempt.outcome.clone(), rule: self.rule().clone(), why }
     }

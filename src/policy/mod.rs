@@ -1,8 +1,9 @@
-//! The decisions of `retry`, and nothing else: pure functions of values, the time and a random source.
+//! The decisions: pure functions of values, the time and a random source.
 //!
-//! Three wings, one question each: [`verdict`] (again or not?), [`delay`] (when?) and [`admission`] (at all?).
-//! [`expand`] is what `--expand` makes of an argument. Nothing here reads a clock, a file, a process, the environment, or prints; `now` and the random source are arguments, so
-//! that every decision can be tested as a value.
+//! [`verdict`] decides whether a failure is retried, [`delay`] decides when, and [`admission`] asks the
+//! breaker and the budget. [`step`] puts the three together. [`expand`] replaces the tokens of
+//! `--expand`. Nothing here reads a clock, a file, a process or the environment, and nothing prints. The
+//! time and the random source are arguments, so that tests can check every decision as a value.
 #![forbid(unsafe_code)]
 
 pub(crate) mod admission;
@@ -23,27 +24,27 @@ use crate::policy::verdict::classify::Rules;
 use admission::Admission;
 use delay::schedule::Schedule;
 
-/// All that was decided before the first attempt: whole and validated.
+/// Everything that the options decide before the first attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
-    /// Which outcome means what.
+    /// The meaning of outcomes.
     pub(crate) rules: Rules,
-    /// How many attempts, and when.
+    /// The number of attempts, and the delays.
     pub(crate) schedule: Schedule,
-    /// Whether, as far as other runs have a say.
+    /// The breaker and the budget.
     pub(crate) admission: Admission,
-    /// How one attempt is ended.
+    /// The limit of one attempt.
     pub(crate) limits: Limits,
 }
 
-/// The limit of one attempt and how it is ended there.
+/// The time limit of one attempt, and how retry ends an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Longest time that one attempt may run, time stopped not counted.
+    /// The time limit of one attempt. Time in which the attempt is stopped does not count.
     pub(crate) timeout: Option<Duration>,
-    /// What ends it.
+    /// The first signal that ends the attempt.
     pub(crate) signal: Signal,
-    /// From that signal to KILL; zero kills at once.
+    /// The time from that signal to KILL. If it is zero, KILL is the first signal.
     pub(crate) kill_after: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! How an attempt ended, and what else a verdict needs to know about it.
+//! The outcome of an attempt, and everything else that the verdict depends on.
 
 use std::time::Duration;
 
@@ -11,18 +11,17 @@ use super::verdict::http::Asked;
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It exited with this status.
     Exited(u8),
-    /// A signal killed it that retry did not send at a limit.
+    /// A signal killed the command, and retry did not send it at a limit.
     Signaled(Signal),
-    /// It ran into a limit and was ended.
+    /// The attempt reached a limit, and retry ended it.
     TimedOut(Cut),
-    /// It could not be started.
+    /// The command could not start.
     NotStarted(NotStarted),
 }
 
 impl Outcome {
-    /// Its exit status as a shell and timeout(1) would write it.
+    /// The exit status that a shell or timeout(1) would report.
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Exited(status) => *status,
@@ -32,68 +31,66 @@ impl Outcome {
         }
     }
 
-    /// Whether it is anything but exit 0.
+    /// Any outcome but exit 0 is a failure.
     pub(crate) fn is_failure(&self) -> bool {
         *self != Self::Exited(0)
     }
 }
 
-/// An attempt that was ended at a limit.
+/// The end of an attempt at a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cut {
-    /// The limit that it ran into.
     pub(crate) limit: Limit,
-    /// The signal that ended it: `--signal`, or KILL where that was not enough.
+    /// The signal that ended the attempt: `--signal`, or KILL if that was not enough.
     pub(crate) ended_by: Signal,
-    /// What of it still lives.
+    /// The processes of the attempt that are still alive.
     pub(crate) left: Vec<Survivor>,
 }
 
-/// Which limit ended an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// `--timeout`, the time of one attempt.
+    /// `--timeout`
     Timeout(Duration),
-    /// `--deadline`, the time of the whole run.
+    /// `--deadline`
     Deadline(Duration),
 }
 
-/// A process of an ended attempt that could not be killed.
+/// A process of an attempt that retry could not kill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Survivor {
-    /// Its pid, where that is known.
+    /// The pid, if it is known.
     pub(crate) pid: Option<i32>,
     pub(crate) why: Alive,
 }
 
-/// Why a process outlived KILL.
+/// Why a process survived KILL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Alive {
-    /// It belongs to another user: EPERM from kill(2).
+    /// The process belongs to another user: kill(2) fails with EPERM.
     Foreign,
-    /// It still lives 5 s after KILL.
+    /// The process is still alive five seconds after KILL.
     Unkillable,
-    /// Something lives below retry that /proc does not show.
+    /// retry has a living descendant, but /proc does not show it.
     Unseen,
 }
 
-/// Why a command could not be started.
+/// Why a command could not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotStarted {
-    /// No such command: 127.
+    /// There is no such command: status 127.
     NotFound,
-    /// A directory has this name: 126.
+    /// The command is a directory: status 126.
     Directory,
-    /// The script was found, but not the interpreter in its first line: 126.
+    /// The interpreter in the first line of the script was not found: status 126.
     NoInterpreter,
-    /// The command was found, but execve(2) failed: 126.
+    /// The command was found, but execve(2) failed: status 126.
     CannotRun(Errno),
-    /// clone(2) failed: 126 if that may pass, else 125.
+    /// clone(2) failed: status 126 if the cause may pass, else 125.
     NoProcess(Errno),
 }
 
-/// Errors of clone(2) and execve(2) that may be gone a moment later: a resource is exhausted, the file is
-/// being written, or a file system is away. ETIMEDOUT is a network file system that does not answer.
+/// Errors of clone(2) and execve(2) that may pass: a resource is exhausted, a process has the file open
+/// for writing, or a file system does not answer (ETIMEDOUT: a network file system).
 const PASSING: [Errno; 9] = [
     Errno::EAGAIN,
     Errno::ENOMEM,
@@ -106,14 +103,14 @@ const PASSING: [Errno; 9] = [
     Errno::ETIMEDOUT,
 ];
 
-/// Whether another start may work although this one failed with `errno`.
+/// Whether a later start may succeed although this one failed with `errno`.
 pub(crate) fn may_pass(errno: Errno) -> bool {
     PASSING.contains(&errno)
 }
 
 impl NotStarted {
-    /// The exit status: 126 and 127 as POSIX defines them for env(1), and 125 if the cause is neither the
-    /// command nor a lack of resources.
+    /// The exit status: 126 and 127 as POSIX defines them for env(1), and 125 if neither the command nor a
+    /// lack of resources is the cause.
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::NotFound => 127,
@@ -123,7 +120,7 @@ impl NotStarted {
         }
     }
 
-    /// Whether the cause lies with the file that the command names, so that its path is worth telling.
+    /// Whether the cause is the file of the command. Messages then name its path.
     pub(crate) fn is_about_the_file(&self) -> bool {
         match self {
             Self::NotFound | Self::Directory | Self::NoInterpreter | Self::CannotRun(_) => true,
@@ -131,7 +128,6 @@ impl NotStarted {
         }
     }
 
-    /// Whether a later start may work.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::NotFound | Self::Directory | Self::NoInterpreter => false,
@@ -140,50 +136,48 @@ impl NotStarted {
     }
 }
 
-/// A finished attempt: its outcome and what else a verdict needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attempt {
     pub(crate) outcome: Outcome,
-    /// Whose outcome it is.
+    /// Whether the command or `--check` had this outcome.
     pub(crate) by: By,
-    /// How long it ran, time stopped not counted.
+    /// The time for which the attempt ran. Time in which it was stopped does not count.
     pub(crate) ran: Duration,
-    /// The first of INT, TERM, HUP, QUIT that reached retry meanwhile.
+    /// The first INT, TERM, HUP or QUIT that retry received during the attempt.
     pub(crate) interrupted: Option<Signal>,
-    /// It failed, and what reads retry's stdout has gone.
+    /// The attempt failed, and the reader of retry's stdout is gone.
     pub(crate) reader_gone: bool,
-    /// What its watched streams have shown.
+    /// The evidence in the watched streams.
     pub(crate) evidence: Evidence,
-    /// How long the server asks to wait, counted from the attempt's end.
+    /// The wait that the server asks for, counted from the end of the attempt.
     pub(crate) asked: Option<Asked>,
-    /// Another attempt could not read the same input.
+    /// The reason why another attempt could not read the same input.
     pub(crate) unkept: Option<Unkept>,
 }
 
-/// What an attempt came to: the command, or not so far.
+/// Who had the outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
     Command,
-    /// `--check`, which says that it is done, or cannot tell.
+    /// `--check`, and the command did not run.
     Check,
 }
 
-/// Why the input of an attempt could not be kept for the next.
+/// Why retry could not keep the input for another attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unkept {
-    /// It is longer than `--stdin-limit`, in bytes.
+    /// The input is longer than `--stdin-limit`, in bytes.
     TooLong { limit: u64 },
-    /// The file that was to hold it cannot be made or written, in this directory and for this reason; the `hint`
-    /// is that another directory may do.
+    /// The spool file in this directory cannot be created or written. `hint`: another directory may work.
     NoRoom { directory: String, why: String, hint: bool },
-    /// It could not be read to its end, or not by retry.
+    /// retry could not read the input to its end.
     Broken { why: String },
-    /// The command has it without retry in between, as retry had no descriptor left for a pipe.
+    /// retry had no descriptor left for a pipe, so the command read the input directly.
     HandedOver { why: String },
 }
 
 impl Attempt {
-    /// An attempt that took no time, was not interrupted, and has shown nothing.
+    /// An attempt that took no time and left no evidence.
     pub(crate) fn ended(outcome: Outcome) -> Self {
         Self {
             outcome,

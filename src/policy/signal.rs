@@ -1,12 +1,12 @@
-//! Signals by number and name.
+//! Signals, by number and by name.
 
 use std::fmt;
 
-/// A signal by its number on this system, real-time signals included.
+/// A signal number of this system. Real-time signals are included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Signal(i32);
 
-/// The first real-time signal that glibc gives to programs, and the last (signal(7)).
+/// The real-time signals that glibc leaves to programs (signal(7)).
 const REALTIME: std::ops::RangeInclusive<i32> = 34..=64;
 
 impl Signal {
@@ -16,17 +16,17 @@ impl Signal {
     pub(crate) const PIPE: Self = Self(13);
     pub(crate) const TERM: Self = Self(15);
 
-    /// The signal with this number, if there is one: 1 to 31, and the real-time signals 34 to 64.
+    /// Valid numbers are 1 to 31 and 34 to 64.
     pub(crate) fn new(number: i32) -> Option<Self> {
         ((1..=31).contains(&number) || REALTIME.contains(&number)).then_some(Self(number))
     }
 
-    /// A signal as the kernel reported it.
+    /// A signal that the kernel reported.
     pub(crate) fn reported(number: i32) -> Self {
         Self(number)
     }
 
-    /// Reads `TERM`, `SIGTERM`, `15`, `RTMIN+1`, `RTMAX-1`, in any case.
+    /// Reads `TERM`, `SIGTERM`, `15`, `RTMIN+1` or `RTMAX-1`. Case does not matter.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.bytes().all(|b| b.is_ascii_digit()) {
             return Self::new(text.parse().ok()?);
@@ -51,12 +51,11 @@ impl Signal {
         (1..=31).map(Self).find(|s| s.name() == Some(name))
     }
 
-    /// Its number on this system.
     pub(crate) fn number(self) -> i32 {
         self.0
     }
 
-    /// Its exit status as shells and timeout(1) write it: 128 + number.
+    /// The exit status that shells and timeout(1) report: 128 + number.
     pub(crate) fn status(self) -> u8 {
         u8::try_from(128 + self.0).unwrap_or(u8::MAX)
     }

@@ -1,4 +1,4 @@
-//! The rules in their order; the first that matches decides, and the verdict names it.
+//! Applies the rules in order. The first rule that matches decides.
 
 use super::condition::Condition;
 use super::evidence::{Reach, Wanted};
@@ -8,7 +8,7 @@ use crate::policy::outcome::{Attempt, By, Outcome};
 use crate::policy::signal::Signal;
 use crate::policy::verdict::rule::{Rule, Verdict};
 
-/// What the user said of outcomes, and what is known of the command.
+/// The conditions of the user, and the profiles of the command.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
     /// `--fatal-on`
@@ -19,18 +19,18 @@ pub(crate) struct Rules {
     pub(crate) until: Option<Condition>,
     /// `--retry-on`
     pub(crate) retry_on: Vec<Condition>,
-    /// The rows of the profile table that apply, in order.
+    /// The profiles that apply, in order.
     pub(crate) profiles: Vec<&'static Profile>,
-    /// They were named by the user, and judge exit 0 too.
+    /// The user named the profiles, so they also judge exit 0.
     pub(crate) named: bool,
-    /// `--not-idempotent`: what may have had its effect is not retried.
+    /// `--not-idempotent`: a failure is retried only if nothing was sent.
     pub(crate) not_idempotent: bool,
-    /// `--headers` was given: HTTP statuses count, whatever the program.
+    /// `--headers`: HTTP statuses count, whatever the program.
     pub(crate) headers: bool,
 }
 
 impl Rules {
-    /// The verdict on a finished attempt. Total: every outcome gets one.
+    /// The verdict on a finished attempt.
     pub(crate) fn classify(&self, attempt: &Attempt) -> Verdict {
         let outcome = &attempt.outcome;
         if let Outcome::TimedOut(cut) = outcome
@@ -49,8 +49,8 @@ impl Rules {
         let first = |conditions: &[Condition]| {
             conditions.iter().find(|c| c.matches(attempt, transient)).map(ToString::to_string)
         };
-        // `failure` and `any` do not name a start that failed: with `--until` or `--success-on` it would be
-        // success. But who names every failure to have it retried, or not, means this one too.
+        // `failure` and `any` do not match a command that could not start, because with `--until` or
+        // `--success-on` that would be a success. In `--retry-on` and `--fatal-on` they do.
         let passing = matches!(outcome, Outcome::NotStarted(failure) if failure.may_pass());
         let every = |conditions: &[Condition]| {
             conditions.iter().find(|c| passing && c.names_every_failure()).map(ToString::to_string)
@@ -73,7 +73,7 @@ impl Rules {
         self.behind_conditions(attempt)
     }
 
-    /// What the streams have to be watched for; the rows look where `reach` says.
+    /// What to look for in the output. `reach` says where the profiles look.
     pub(crate) fn wanted(&self, reach: Reach) -> Wanted {
         let conditions =
             || self.fatal_on.iter().chain(&self.success_on).chain(&self.until).chain(&self.retry_on);
@@ -83,12 +83,12 @@ impl Rules {
                 texts.push(text.clone());
             }
         }
-        // The file tells all that `http:` asks for.
+        // With `--headers` the file answers the `http:` conditions.
         let http = !self.headers && conditions().any(super::condition::Condition::asks_http);
         Wanted::new(texts, self.profiles.clone(), http, reach)
     }
 
-    /// What is known of why the attempt ended as it did, in a few words: for a message.
+    /// A few words about the cause of a failure, for messages.
     pub(crate) fn reason(&self, attempt: &Attempt) -> Option<&'static str> {
         let Outcome::Exited(status) = attempt.outcome else { return None };
         if attempt.by == By::Check {
@@ -97,21 +97,20 @@ impl Rules {
         let line = Self::line(attempt, status).map(|(_, _, pattern)| pattern.words());
         line.or_else(|| {
             let listed: Vec<_> = self.profiles.iter().filter_map(|row| row.status(status)).collect();
-            // Behind sudo the status may be sudo's own: then no row knows the cause.
+            // With several profiles (`sudo curl`) the status may be that of either program.
             let unclear = listed.len() > 1 && self.is_ambiguous(status);
             listed.first().filter(|_| !unclear).map(|(_, reason)| *reason)
         })
-        // A reason that says no more than the status does.
+        // This reason says no more than the status.
         .filter(|reason| *reason != "error")
     }
 
-    /// Whether a row says that this status has several causes.
+    /// Whether a profile says that this status has several causes.
     fn is_ambiguous(&self, status: u8) -> bool {
         self.profiles.iter().filter_map(|row| row.status(status)).any(|(class, _)| class == Class::Ambiguous)
     }
 
-    /// The rules behind the user's conditions: profile, then defaults; and no repeat of what may have had its
-    /// effect, where that is not wanted.
+    /// The rules after the conditions of the user: profiles, then defaults, then `--not-idempotent`.
     fn behind_conditions(&self, attempt: &Attempt) -> Verdict {
         match self.known(attempt) {
             Verdict::Retryable(rule) if self.not_idempotent && !Self::is_unsent(attempt, &rule) => {
@@ -121,13 +120,13 @@ impl Rules {
         }
     }
 
-    /// Whether what a rule says proves that the request was not carried out: the server refused it, or there
-    /// was no connection and no other response.
+    /// Whether a rule proves that the request had no effect: the server refused it, or there was neither a
+    /// connection nor an earlier response.
     fn is_unsent(attempt: &Attempt, rule: &Rule) -> bool {
         let status = |status: u16| status == 429 || (status == 503 && attempt.asked.is_some());
         let answered = attempt.evidence.response.status().is_some();
         match rule {
-            // Nothing ran that could have sent it.
+            // The command did not run.
             Rule::StartMayPass => true,
             Rule::Http { status: answer, .. } => status(*answer),
             Rule::Line { pattern, .. } => !answered && pattern.unsent,
@@ -179,7 +178,7 @@ impl Rules {
         }
     }
 
-    /// What the profile says: HTTP status, then lines, then exit status.
+    /// The profiles decide by HTTP status first, then by lines, then by exit status.
     fn profile(&self, attempt: &Attempt, status: u8) -> Option<(Class, Rule)> {
         let response = &attempt.evidence.response;
         let row = self.profiles.iter().copied().find(|row| row.reads_http());
@@ -191,8 +190,8 @@ impl Rules {
         if let Some((row, class, pattern)) = Self::line(attempt, status) {
             return Some((class, Rule::Line { row, pattern }));
         }
-        // A status that another row calls ambiguous may be that program's own (`sudo curl`), so the status
-        // alone proves nothing.
+        // If another profile calls this status ambiguous, it may be the status of that program (`sudo curl`).
+        // The status alone then does not prove that the failure is fatal.
         let ambiguous = self.is_ambiguous(status);
         let decides = |class: &Class| match class {
             Class::Retryable => true,
@@ -205,8 +204,8 @@ impl Rules {
         })
     }
 
-    /// What settles a status: a fatal line if there is one, else a retryable one; of several of one class the
-    /// first of the table.
+    /// The pattern that settles a status: the first fatal pattern of the table that matched, or else the
+    /// first retryable one.
     fn line(attempt: &Attempt, status: u8) -> Option<(&'static Profile, Class, &'static Pattern)> {
         let settles = |pattern: &Pattern| {
             pattern.statuses.is_empty() || pattern.statuses.iter().any(|range| range.contains(&status))

@@ -1,7 +1,8 @@
-//! The grammar of conditions, and what one matches.
+//! Conditions: `22`, `5-7,28`, `TERM`, `http:5xx`, `stderr~REGEX`.
 //!
-//! A condition is a comma-separated list, and matches an attempt when one of its terms does; or it is one
-//! regular expression for the lines of a stream.
+//! A condition is either a comma-separated list of terms, and matches if one of its terms matches, or a
+//! single regular expression for the lines of a stream. A list cannot contain a regular expression,
+//! because a comma may be part of the expression.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -11,7 +12,6 @@ use crate::policy::outcome::{Attempt, Outcome};
 use crate::policy::signal::Signal;
 use crate::policy::stream::Streams;
 
-/// One list of terms, as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Condition {
     text: String,
@@ -20,7 +20,7 @@ pub(crate) struct Condition {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Term {
-    /// Exit statuses; above 128 also death by the signal 128 less.
+    /// Exit statuses. Status 128+N also matches a command that signal N killed.
     Status(RangeInclusive<u8>),
     Signal(Signal),
     AnySignal,
@@ -29,9 +29,9 @@ enum Term {
     Failure,
     Any,
     Transient,
-    /// `http:503`, `http:5xx`, `http:500-504`: the status of the last HTTP response.
+    /// `http:503`, `http:5xx`, `http:500-504`: statuses of the last HTTP response.
     Http(RangeInclusive<u16>),
-    /// `stdout~REGEX` and its like: a line matches.
+    /// `stdout~REGEX`, `stderr~REGEX`, `output~REGEX`: a line of the stream matches.
     Text(Text),
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum ConditionError {
 }
 
 impl ConditionError {
-    /// The term that the error repeats.
+    /// The term that the message repeats.
     pub(crate) fn term(&self) -> Option<&str> {
         match self {
             Self::Status(term)
@@ -74,11 +74,8 @@ impl ConditionError {
 }
 
 impl Condition {
-    /// Reads `22`, `5-7,28`, `TERM`, `signal,timeout`, `http:5xx`, `failure` and the like, or one
-    /// `stdout~REGEX`, `stderr~REGEX`, `output~REGEX`.
-    ///
     /// # Errors
-    /// The first term that cannot be read.
+    /// If a term cannot be read. The error is about the first such term.
     pub(crate) fn parse(text: &str) -> Result<Self, ConditionError> {
         if let Some((streams, pattern)) = text_term(text.trim_start()) {
             let text_term = Text::new(streams, pattern).map_err(ConditionError::Pattern)?;
@@ -88,29 +85,28 @@ impl Condition {
         Ok(Self { text: text.to_owned(), terms })
     }
 
-    /// Whether a term matches. `transient` tells what the rules behind the conditions say: it is asked
-    /// only where the word is used.
+    /// Whether a term matches. `transient` says what the rules after the conditions decide. It is called
+    /// only if the condition contains the word `transient`.
     pub(crate) fn matches(&self, attempt: &Attempt, transient: impl Fn() -> bool) -> bool {
         self.terms.iter().any(|term| term.matches(attempt, &transient))
     }
 
-    /// The pattern, where the condition is one.
+    /// The pattern, if the condition is a regular expression.
     pub(crate) fn text(&self) -> Option<&Text> {
         self.terms.iter().find_map(|term| if let Term::Text(text) = term { Some(text) } else { None })
     }
 
-    /// Whether it names every failure there is, by `failure` or `any`.
+    /// Whether the condition contains `failure` or `any`.
     pub(crate) fn names_every_failure(&self) -> bool {
         self.terms.iter().any(|term| matches!(term, Term::Failure | Term::Any))
     }
 
-    /// Whether it asks for an HTTP status.
     pub(crate) fn asks_http(&self) -> bool {
         self.terms.iter().any(|term| matches!(term, Term::Http(_)))
     }
 }
 
-/// Stream and pattern of `stdout~REGEX` and its like.
+/// Splits `stdout~REGEX` into its stream and its pattern.
 fn text_term(text: &str) -> Option<(Streams, &str)> {
     let (stream, pattern) = text.split_once('~')?;
     let streams = match stream.to_ascii_lowercase().as_str() {
@@ -122,7 +118,7 @@ fn text_term(text: &str) -> Option<(Streams, &str)> {
     Some((streams, pattern))
 }
 
-/// The statuses of `503`, `5xx`, `500-504`.
+/// Reads `503`, `5xx` or `500-504`.
 fn http_statuses(text: &str) -> Option<RangeInclusive<u16>> {
     let status = |text: &str| {
         let digits = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
@@ -184,7 +180,7 @@ impl Term {
             "failure" => Self::Failure,
             "any" => Self::Any,
             "transient" => Self::Transient,
-            // A leading minus is a negative number, not a name.
+            // A word that begins with a minus is a negative number, not the name of a signal.
             _ => Signal::parse(text)
                 .map(Self::Signal)
                 .ok_or_else(|| ConditionError::Unknown(text.to_owned()))?,
@@ -203,7 +199,7 @@ impl Term {
             Self::AnySignal => matches!(outcome, Outcome::Signaled(_)),
             Self::Timeout => matches!(outcome, Outcome::TimedOut(_)),
             Self::Success => !outcome.is_failure(),
-            // What could not start is neither: only its status names it.
+            // A command that could not start is not a failure in this sense. Its status still matches.
             Self::Failure => outcome.is_failure() && !matches!(outcome, Outcome::NotStarted(_)),
             Self::Any => !matches!(outcome, Outcome::NotStarted(_)),
             Self::Transient => transient(),

@@ -1,7 +1,8 @@
-//! What a watched attempt has shown: which patterns its lines matched, and what an HTTP server answered.
+//! The evidence in the output of an attempt: which patterns its lines matched, and what an HTTP server
+//! answered.
 //!
-//! [`Wanted`] says beforehand which streams are worth watching; a [`Scanner`] reads one attempt's bytes as
-//! they pass and ends as [`Evidence`], which the rules then judge.
+//! [`Wanted`] says before the first attempt which streams retry has to watch. A [`Scanner`] reads the
+//! bytes of one attempt while they pass, and returns the [`Evidence`] that the rules judge.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -15,46 +16,45 @@ use super::text::{Syntax, Text, compile};
 use super::window::{Piece, Window};
 use crate::policy::stream::{PerStream, Stream, Streams};
 
-/// What the rules ask of the streams; whole before the first attempt.
+/// What the rules look for in the output. It is the same for all attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
-    /// The user's patterns, each once.
+    /// The patterns of the user, without duplicates.
     texts: Vec<Text>,
-    /// The rows whose lines count.
+    /// The profiles whose patterns count.
     rows: Vec<&'static Profile>,
-    /// Whether status lines and header fields are read.
+    /// Whether the scanner reads HTTP status lines and header fields.
     http: bool,
-    /// Whether `HTTP 503` is a status line on stdout too: the user asked for HTTP.
+    /// Whether a bare `HTTP 503` is a status line. This holds if the user asked for HTTP.
     bare: bool,
-    /// Where the rows reach.
+    /// Where the patterns of the profiles look.
     pub(crate) reach: Reach,
     pub(crate) needs: PerStream<Need>,
     lines: OnceLock<Option<Lines>>,
 }
 
-/// Who needs a stream to be watched.
+/// Who needs retry to watch a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Nobody.
     #[default]
     None,
-    /// A profile, which can do without.
+    /// A profile. Without the stream it knows less.
     Profile,
-    /// A condition of the user's.
+    /// A condition. Without the stream retry cannot judge.
     Condition,
 }
 
-/// Where the rows of the profile look, for the command at hand.
+/// Where the patterns of a profile look, for the command of this run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Reach {
-    /// In stdout too: the command writes something telling there.
+    /// In stdout too, because this command writes its errors or headers there.
     pub(crate) stdout: bool,
-    /// In a terminal too: the command starts no pager there that would read keys from it.
+    /// In a terminal too, because this command starts no program there that reads keys.
     pub(crate) terminal: bool,
 }
 
 impl Wanted {
-    /// `http` asks for the lines of HTTP on both streams; the rows ask for stderr, and for what `reach` says.
+    /// `http` asks for HTTP on both streams. Profiles ask for stderr, and for more if `reach` allows it.
     pub(crate) fn new(texts: Vec<Text>, rows: Vec<&'static Profile>, http: bool, reach: Reach) -> Self {
         let asks = |stream: Stream| texts.iter().any(|text| text.streams.contains(stream));
         let rows: Vec<_> = rows.into_iter().filter(|row| row.http || !row.patterns.is_empty()).collect();
@@ -77,25 +77,25 @@ impl Wanted {
         }
     }
 
-    /// How many steps a byte may cost at worst, as far as the user's patterns are concerned.
+    /// The number of steps that the patterns of the user take for each byte in the worst case.
     fn steps(&self) -> usize {
         self.texts.iter().map(Text::states).sum()
     }
 
-    /// What the lines are matched with, compiled at the first byte.
+    /// The compiled patterns. They are compiled at the first byte, because most commands print nothing.
     fn lines(&self) -> Option<&Lines> {
         self.lines.get_or_init(|| Lines::new(&self.rows, self.http)).as_ref()
     }
 }
 
-/// The patterns of the rows and of HTTP, as one.
+/// The patterns of all profiles and of HTTP, compiled into one.
 #[derive(Debug)]
 struct Lines {
-    /// Finds a line that matches one of them.
+    /// Finds the next line that matches any pattern.
     any: Regex,
-    /// Tells which of the rows' patterns a line matches; none where they have none.
+    /// Finds out which patterns of the profiles a line matches.
     each: Option<Regex>,
-    /// Of each pattern in `each`; with its own regex, for the group in it, once that was needed.
+    /// The patterns in the order of `each`.
     patterns: Vec<(&'static Profile, &'static Pattern)>,
     alone: Vec<OnceLock<Option<Regex>>>,
 }
@@ -105,13 +105,13 @@ impl Lines {
         let patterns: Vec<_> =
             rows.iter().flat_map(|row| row.patterns.iter().map(move |pattern| (*row, pattern))).collect();
         let mut sources: Vec<&str> = patterns.iter().map(|(_, pattern)| pattern.regex).collect();
-        // Those of the table are known to compile: a test has each.
+        // All patterns of the table compile: a test compiles each.
         let each = if sources.is_empty() {
             None
         } else {
             Some(compile(&sources, Syntax::Bytes, MatchKind::All).ok()?)
         };
-        // To find a line takes less than to tell what it says.
+        // A simpler pattern is enough to find the line.
         for (source, (_, pattern)) in sources.iter_mut().zip(&patterns) {
             *source = pattern.found_by.unwrap_or(source);
         }
@@ -127,7 +127,7 @@ impl Lines {
         Some(Self { any: any?, each, patterns, alone })
     }
 
-    /// The HTTP status in the first group of a pattern that has matched this line.
+    /// The HTTP status in the first group of a pattern that matched this line.
     fn status_in(&self, pattern: usize, line: &[u8]) -> Option<u16> {
         let (_, source) = self.patterns.get(pattern)?;
         let compiled = || compile(&[source.regex], Syntax::Bytes, MatchKind::LeftmostFirst).ok();
@@ -139,7 +139,7 @@ impl Lines {
     }
 }
 
-/// Reads what passes on the watched streams of one attempt.
+/// Reads the watched streams of one attempt.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     wanted: Arc<Wanted>,
@@ -147,10 +147,9 @@ pub(crate) struct Scanner {
     found: Found,
 }
 
-/// What has been found so far.
 #[derive(Debug)]
 struct Found {
-    /// Of each of the user's patterns.
+    /// For each pattern of the user: whether a line matched.
     texts: Vec<bool>,
     lines: Vec<(&'static Profile, &'static Pattern)>,
     http: Reader,
@@ -166,7 +165,8 @@ impl Scanner {
         Self { wanted, windows: PerStream::default(), found }
     }
 
-    /// Takes the next bytes of a stream. Bytes that may come from both streams use the window of stderr.
+    /// Takes the next bytes of a stream. If both streams share a descriptor, their bytes go through the
+    /// window of stderr.
     pub(crate) fn push(&mut self, carries: Streams, bytes: &[u8]) {
         let window = match carries {
             Streams::Stdout => &mut self.windows.stdout,
@@ -175,27 +175,27 @@ impl Scanner {
         window.push(bytes, |piece| self.found.search(&self.wanted, carries, &piece));
     }
 
-    /// How many steps a byte may cost at worst, as far as the user's patterns are concerned.
+    /// See [`Wanted::steps`].
     pub(crate) fn steps(&self) -> usize {
         self.wanted.steps()
     }
 
-    /// The streams have ended: searches the rest of them. `merged` tells that stderr carried both.
+    /// Searches the rest of the streams after their end. `merged`: stderr carried both streams.
     pub(crate) fn end(&mut self, merged: bool) {
         let carries = if merged { Streams::Both } else { Streams::Stderr };
         self.windows.stdout.finish(|piece| self.found.search(&self.wanted, Streams::Stdout, &piece));
         self.windows.stderr.finish(|piece| self.found.search(&self.wanted, carries, &piece));
     }
 
-    /// The evidence, once the streams have ended, for who need not be quick. `headers` is what the command wrote to the file of
-    /// `--headers`; `merged` tells that stderr carried both.
+    /// The evidence of streams that have ended. It may take a while. `headers` is the content of the
+    /// `--headers` file. `merged`: stderr carried both streams.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn finish(mut self, merged: bool, headers: &[u8]) -> Evidence {
         self.end(merged);
         self.evidence(headers)
     }
 
-    /// The evidence of what was searched, and of what the command wrote to the file of `--headers`.
+    /// The evidence of the searched streams and of the `--headers` file.
     pub(crate) fn evidence(mut self, headers: &[u8]) -> Evidence {
         for line in headers.split(|b| *b == b'\n') {
             self.found.http.line(LineSource::HeadersFile, line);
@@ -222,7 +222,7 @@ impl Found {
         }
     }
 
-    /// Line by line where a header block is open, else from one telling line to the next.
+    /// Reads every line of an open header block. Otherwise it skips to the next line that matches.
     fn search_lines(&mut self, wanted: &Wanted, source: LineSource, piece: &Piece<'_>) {
         let Some(lines) = wanted.lines() else { return };
         let Range { mut start, end } = piece.span;
@@ -261,13 +261,13 @@ impl Found {
     }
 }
 
-/// Where the line of a hit begins, not before `from`.
+/// The start of the line with a match, or `from` if that is later.
 fn line_start(bytes: &[u8], from: usize, hit: usize) -> usize {
-    // A hit of no length at the end of a line belongs to that line.
+    // An empty match at the end of a line belongs to that line.
     memchr::memrchr(b'\n', &bytes[from..hit]).map_or(from, |at| from + at + 1)
 }
 
-/// What an attempt has shown.
+/// The evidence in the output of an attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Evidence {
     texts: Vec<Text>,
@@ -276,7 +276,7 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
-    /// That an HTTP response had this status, and nothing else.
+    /// Evidence of an HTTP response with this status.
     #[cfg(test)]
     pub(crate) fn of_status(status: u16) -> Self {
         let mut http = Reader::default();
@@ -289,7 +289,7 @@ impl Evidence {
         self.texts.contains(text)
     }
 
-    /// The lines of the table that were seen, in order.
+    /// The patterns of profiles that matched, in the order of the table.
     pub(crate) fn lines(&self) -> &[(&'static Profile, &'static Pattern)] {
         &self.lines
     }

@@ -1,6 +1,9 @@
-//! Again or not? An [outcome](super::outcome) is judged by [`classify`] with the user's [`condition`]s and what a
-//! [`profile`] knows of the command; where the exit status does not tell enough, by the [`evidence`] of its
-//! output: lines out of a [`window`] that match a [`text`] pattern or are of [`http`].
+//! Decides whether a failure is retried.
+//!
+//! [`classify`] judges an [outcome](super::outcome) by the [`condition`]s of the user and by the
+//! [`profile`] of the command. If the exit status does not say enough, the [`evidence`] in the output
+//! decides: lines that match a [`text`] pattern, and responses of a server ([`http`]). [`window`] cuts
+//! the output into lines.
 
 pub(crate) mod classify;
 pub(crate) mod condition;

@@ -7,49 +7,49 @@ use crate::policy::signal::Signal;
 /// The rule that decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// Processes of the attempt are still alive: a next attempt would run beside them.
+    /// Processes of the attempt are still alive, and the next attempt would run beside them.
     LeftAlive,
-    /// `--check` says that there is nothing to do.
+    /// `--check` says that the work is done.
     Done,
-    /// `--check` says that there is, and a signal allows no attempt.
+    /// `--check` says that the work is not done, but a signal ends the run.
     NotDone,
-    /// `--check` cannot tell whether there is.
+    /// `--check` failed.
     CannotTell,
-    /// `--fatal-on`, with the condition as written.
+    /// `--fatal-on` with this condition.
     FatalOn(String),
-    /// `--success-on`, with the condition as written.
+    /// `--success-on` with this condition.
     SuccessOn(String),
-    /// `--until`, with the condition as written.
+    /// `--until` with this condition.
     Until(String),
-    /// `--retry-on`, with the condition as written.
+    /// `--retry-on` with this condition.
     RetryOn(String),
-    /// `--retry-on` was given and does not name this failure.
+    /// `--retry-on` is given, and does not match.
     NotInRetryOn,
-    /// A row of the profile table, by exit status.
+    /// A profile, by the exit status.
     Profile { row: &'static Profile, reason: &'static str },
-    /// A row of the profile table, by a line of the output that matched the pattern.
+    /// A profile, by a line of the output that matched the pattern.
     Line { row: &'static Profile, pattern: &'static Pattern },
-    /// The status of the last HTTP response. Without a row, `--headers` showed it.
+    /// The status of the last HTTP response. Without a row, it comes from the `--headers` file.
     Http { status: u16, row: Option<&'static Profile> },
     /// Exit 0.
     ExitZero,
-    /// Exit 0, while `--until` waits for something else.
+    /// Exit 0, but `--until` waits for something else.
     NotYet,
-    /// The command could not be started, or says by 126 or 127 that another could not.
+    /// The command could not start, or its status 126 or 127 says the same of another command.
     CannotRun,
-    /// The command could not be started, for a cause that may pass.
+    /// The command could not start, for a reason that may pass.
     StartMayPass,
-    /// Killed by INT, QUIT or PIPE: somebody wants it to end.
+    /// INT, QUIT or PIPE killed the command, which counts as a request to stop.
     Stopped(Signal),
-    /// It failed, and nobody reads its output any more.
+    /// The command failed, and nobody reads its output any more.
     ReaderGone,
-    /// It would be retried, but may have had its effect (`--not-idempotent`).
+    /// The failure is retryable, but the command may have taken effect (`--not-idempotent`).
     MaybeSent,
     /// Any other failure.
     AnyFailure,
 }
 
-/// What an outcome means, with the rule that decided.
+/// The meaning of an outcome, and the rule that decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Verdict {

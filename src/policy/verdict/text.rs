@@ -1,9 +1,8 @@
-//! Regular expressions over lines: Rust's syntax over bytes, in linear time.
+//! Regular expressions over lines, in the syntax of Rust's regex crate, over bytes.
 //!
-//! A stream is searched in pieces of many lines, so a pattern is changed before it is compiled: whatever
-//! would match a line break cannot, and `^`, `$`, `\A`, `\z` hold at the ends of a line. A match then lies
-//! within one line, whatever the piece holds. A line ends with LF, CR LF, or CR alone, as a progress bar
-//! has it.
+//! A search covers a piece of the stream with many lines. Each pattern is therefore changed before it
+//! is compiled: no part of it can match a line break, and `^`, `$`, `\A` and `\z` match at the ends of
+//! a line. A match then lies within one line. A line ends with LF, CR LF, or CR alone (progress bars).
 
 use std::fmt;
 use std::ops::Range;
@@ -17,16 +16,16 @@ use regex_syntax::{Parser, ParserBuilder};
 
 use crate::policy::stream::Streams;
 
-/// Most memory that a compiled pattern may take, in bytes; more is an error.
+/// The largest size of a compiled pattern, in bytes. A larger pattern is an error.
 const LARGEST: usize = 10 << 20;
 
-/// Memory for the states of a search, in bytes.
+/// The size of the cache for a search, in bytes.
 const CACHE: usize = 512 << 10;
 
-/// About how much memory one state of a compiled pattern takes, in bytes. It is a guess: see [`Text::states`].
+/// The approximate size of one state of a compiled pattern, in bytes. See [`Text::states`].
 const STATE: usize = 64;
 
-/// A user's pattern for the lines of a stream: `stdout~REGEX`, `stderr~REGEX` or `output~REGEX`.
+/// A pattern of the user for the lines of a stream.
 #[derive(Clone)]
 pub(crate) struct Text {
     pub(crate) streams: Streams,
@@ -35,21 +34,19 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// Compiles a pattern.
-    ///
     /// # Errors
-    /// Where it is no regular expression, too large, or about line breaks.
+    /// If the pattern is not a regular expression, is too large, or can match only line breaks.
     pub(crate) fn new(streams: Streams, source: &str) -> Result<Self, PatternError> {
         let regex = compile(&[source], Syntax::Unicode, MatchKind::LeftmostFirst)?;
         Ok(Self { streams, source: source.to_owned(), regex })
     }
 
-    /// About how many states the pattern has: at worst a search visits each of them for each byte.
+    /// An estimate of the number of states. In the worst case a search visits all of them for each byte.
     pub(crate) fn states(&self) -> usize {
         self.regex.memory_usage() / STATE
     }
 
-    /// Whether a line of a piece, of which `span` is to be searched, matches.
+    /// Whether a line in the span of a piece matches.
     pub(crate) fn is_match(&self, piece: &[u8], span: Range<usize>) -> bool {
         self.regex.is_match(Input::new(piece).span(span).earliest(true))
     }
@@ -69,18 +66,18 @@ impl fmt::Debug for Text {
     }
 }
 
-/// What `.`, `\w` and their like stand for.
+/// Whether `.`, `\w` and the like match characters or bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Syntax {
     Unicode,
     Bytes,
 }
 
-/// Compiles patterns into one, changed as the module's page says. To learn which of them match a line, not
-/// just that one does, `kind` must be [`MatchKind::All`].
+/// Compiles patterns into one. With [`MatchKind::All`] a search finds all patterns that match a line,
+/// not only the first.
 ///
 /// # Errors
-/// The first pattern that cannot be compiled.
+/// If a pattern cannot be compiled. The error is about the first such pattern.
 pub(crate) fn compile(patterns: &[&str], syntax: Syntax, kind: MatchKind) -> Result<Regex, PatternError> {
     let hirs = patterns.iter().map(|pattern| parse(pattern, syntax)).collect::<Result<Vec<_>, _>>()?;
     let config = Config::new()
@@ -121,7 +118,7 @@ fn parse(pattern: &str, syntax: Syntax) -> Result<Hir, PatternError> {
     }
 }
 
-/// The same pattern, but that it matches within one line only: no part of it matches a line break.
+/// Changes a pattern so that it matches only within one line.
 fn within_a_line(hir: &Hir) -> Hir {
     let is_break = |b: &u8| matches!(b, b'\n' | b'\r');
     match hir.kind() {
@@ -173,7 +170,7 @@ fn within_a_line(hir: &Hir) -> Hir {
 pub(crate) struct PatternError {
     cause: String,
     pub(crate) pattern: String,
-    /// Where in the pattern, in bytes, if at one place.
+    /// The place of the fault in the pattern, in bytes.
     pub(crate) at: Option<usize>,
 }
 

@@ -1,42 +1,42 @@
-//! The line window: cuts the bytes of a stream into pieces that can be searched, in bounded memory.
+//! Cuts a stream into pieces for the search, in bounded memory.
 //!
-//! A piece is some whole lines, wherever a line fits into the window. Of a longer one the pieces overlap,
-//! so that what is shorter than the overlap is found wherever it stands. Escape sequences of terminals
-//! (ECMA-48) are taken out: a colour within a word hides nothing.
+//! A piece holds whole lines if they fit into the window. The pieces of a longer line overlap, so that
+//! every match that is shorter than the overlap is found. The window drops terminal escape sequences
+//! (ECMA-48), because a colour change may split a word.
 
 use std::ops::Range;
 
-/// Longest line that is seen whole, in bytes.
+/// The longest line that is searched whole, in bytes.
 pub(crate) const WINDOW: usize = 64 * 1024;
 
-/// How much of a longer line is searched again with what follows, in bytes.
+/// The overlap between two pieces of a longer line, in bytes.
 const OVERLAP: usize = 16 * 1024;
 
-/// Part of a stream: `span` is to be searched; what stands around it tells only whether a line begins or
-/// ends there.
+/// A part of a stream. Only `span` is searched. The bytes around it show whether a line begins or ends
+/// there.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Piece<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) span: Range<usize>,
 }
 
-/// What of a stream has not been searched yet.
+/// The part of a stream that has not been searched yet.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     buffer: Vec<u8>,
-    /// Where in the buffer the search goes on: 0, or 1 behind a byte of the line that is under way.
+    /// The start of the next search: 0, or 1 if the buffer begins with the last byte of a longer line.
     start: usize,
     escape: Escape,
 }
 
 impl Window {
-    /// Takes the next bytes of the stream, and hands out what can be searched.
+    /// Takes the next bytes of the stream, and passes complete pieces to `search`.
     pub(crate) fn push(&mut self, bytes: &[u8], mut search: impl FnMut(Piece<'_>)) {
-        // Never more than the window and one part of this size are kept.
+        // The buffer never holds more than the window and one part of this size.
         for part in bytes.chunks(WINDOW) {
             self.escape.strip(part, &mut self.buffer);
             if let Some(end) = self.last_line_end() {
-                // Behind the last line break no line begins yet.
+                // The bytes after the last line break may be the start of a line.
                 search(Piece { bytes: &self.buffer[..end], span: self.start..end - 1 });
                 self.buffer.drain(..end);
                 self.start = 0;
@@ -44,14 +44,14 @@ impl Window {
             if self.buffer.len() > WINDOW
                 && let Some(end) = memchr::memrchr(b'\r', &self.buffer[self.start..self.buffer.len() - 1])
             {
-                // Rather at a CR, which ends a line too, than within one.
+                // A CR also ends a line, so it is a better place for the cut than the middle of a line.
                 let end = self.start + end;
                 search(Piece { bytes: &self.buffer[..=end], span: self.start..end });
                 self.buffer.drain(..=end);
                 self.start = 0;
             }
             if self.buffer.len() > WINDOW {
-                // The last byte tells whether the line ends here.
+                // The last byte shows whether the line ends here.
                 let end = self.buffer.len() - 1;
                 search(Piece { bytes: &self.buffer, span: self.start..end });
                 self.buffer.drain(..end - OVERLAP - 1);
@@ -60,7 +60,7 @@ impl Window {
         }
     }
 
-    /// Hands out the rest: the stream has ended, or counts as such.
+    /// Passes on the rest, after the end of the stream.
     pub(crate) fn finish(&mut self, mut search: impl FnMut(Piece<'_>)) {
         if self.buffer.len() > self.start {
             let end = self.buffer.len() - usize::from(self.buffer.ends_with(b"\r"));
@@ -69,31 +69,30 @@ impl Window {
         *self = Self::default();
     }
 
-    /// Behind the last line that is whole. A CR alone ends no line here: what stands between two of them is
-    /// one of many looks of the same line.
+    /// The end of the last whole line. A CR alone does not count here: a progress bar prints many versions
+    /// of the same line.
     fn last_line_end(&self) -> Option<usize> {
         memchr::memrchr(b'\n', &self.buffer[self.start..]).map(|end| self.start + end + 1)
     }
 }
 
-/// Where in an escape sequence the stream stands.
+/// The position of the stream in an escape sequence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Escape {
-    /// In none.
     #[default]
     None,
-    /// Behind ESC.
+    /// After ESC.
     Begun,
-    /// In a control sequence, ESC `[` up to a final byte (ECMA-48, 5.4).
+    /// In a control sequence: ESC `[` to a final byte (ECMA-48, 5.4).
     Control,
-    /// In a control string, ESC `]` and its like, up to BEL or ESC `\` (ECMA-48, 5.6).
+    /// In a control string: ESC `]` and the like, to BEL or ESC `\` (ECMA-48, 5.6).
     Text,
-    /// Behind an ESC in a control string.
+    /// After an ESC in a control string.
     TextEnding,
 }
 
 impl Escape {
-    /// Appends `bytes` without escape sequences. A line break ends a sequence that was left open.
+    /// Appends `bytes` without escape sequences. A line break also ends a sequence.
     fn strip(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -108,7 +107,7 @@ impl Escape {
             }
             let Some((byte, after)) = rest.split_first() else { break };
             let next = match (*self, byte) {
-                // What breaks a line is no part of a sequence: it is looked at again.
+                // The line break is not part of the sequence, so the loop looks at it again.
                 (_, b'\n' | b'\r') => {
                     *self = Self::None;
                     continue;
