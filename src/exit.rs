@@ -1,29 +1,27 @@
-//! How a run's end becomes retry's own: a status, or death by the same signal.
+//! The exit status of retry, or its death by the same signal as the command.
 
 use crate::policy::finish::Finish;
 use crate::policy::outcome::Outcome;
 use crate::policy::signal::Signal;
 use crate::policy::verdict::rule::Rule;
 
-/// What retry's parent gets to see.
+/// The end of retry, as its parent sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// An exit status.
     Status(u8),
-    /// Death by a signal.
     Signal(Signal),
 }
 
-/// The breaker was open and nothing was run: EX_TEMPFAIL (sysexits.h).
+/// The breaker was open, and nothing was run: EX_TEMPFAIL (sysexits.h).
 const REFUSED: u8 = 75;
 
-/// A limit was reached.
+/// The run reached a limit.
 const TIMED_OUT: u8 = 124;
 
 /// retry itself failed.
 pub(crate) const FAILED: u8 = 125;
 
-/// The statuses that are retry's own words, for the man page and `--help`.
+/// The exit statuses, for the man page and `--help`.
 pub(crate) const TABLE: [(&str, &str); 7] = [
     ("0", "the command succeeded, or `--until` was met"),
     ("N", "the command's own status, from the last attempt; 1 if that was 0"),
@@ -35,7 +33,7 @@ pub(crate) const TABLE: [(&str, &str); 7] = [
 ];
 
 impl Exit {
-    /// The end of a run as spec'd for commands that wrap others: see the table above.
+    /// The exit status for the end of a run. See [`TABLE`].
     pub(crate) fn of(finish: &Finish) -> Self {
         let failed = |outcome: &Outcome| match outcome.status() {
             0 => Self::Status(1),
@@ -46,7 +44,7 @@ impl Exit {
             Finish::Succeeded { outcome, .. } => Self::Status(outcome.status()),
             Finish::GaveUp { outcome, .. } | Finish::NotRetried { outcome, .. } => failed(outcome),
             Finish::InterruptedAttempt { outcome: Outcome::Signaled(signal), .. } => Self::Signal(*signal),
-            // The status of a check that has an answer is not the command's.
+            // The status of `--check` is not the status of the command.
             Finish::InterruptedAttempt { signal, rule: Rule::NotDone, .. } => Self::Signal(*signal),
             Finish::InterruptedAttempt { outcome, .. } => failed(outcome),
             Finish::InterruptedWait { signal, .. } | Finish::InterruptedOutput { signal } => {

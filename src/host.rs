@@ -1,4 +1,4 @@
-//! The real world behind the loop: nothing but wiring.
+//! The real world behind the loop: the processes, the shared state and the terminal of this machine.
 
 use std::borrow::Cow;
 use std::ffi::CString;
@@ -30,23 +30,22 @@ use crate::state::surroundings::Surroundings;
 use crate::streams::alarm::interrupted;
 use crate::streams::descriptor::lift;
 
-/// The processes, clock and terminal of this machine.
 #[derive(Debug)]
 pub(crate) struct System<'a> {
     pub(crate) supervisor: Supervisor,
     pub(crate) invocation: &'a Invocation,
     pub(crate) report: Report,
-    /// What is shared with other runs; none where nothing is, or it cannot be used.
+    /// The state that is shared with other runs. None if nothing is shared.
     pub(crate) shared: Option<Participant>,
-    /// Made when the first delay is drawn: a run that succeeds at once asks for no randomness.
+    /// The random source of delays. A run that succeeds at once never creates it.
     pub(crate) random: Option<Xoshiro256PlusPlus>,
-    /// That of looks at a breaker.
+    /// The random source of looks at a breaker.
     pub(crate) dice: Option<Xoshiro256PlusPlus>,
-    /// The idempotency key, once there was an attempt.
+    /// The idempotency key, after the first attempt.
     pub(crate) key: Option<String>,
 }
 
-/// How long the report of an attempt may take at least, also past the deadline.
+/// The minimum time for the report of an attempt to other runs, even after the deadline.
 const REPORT: Duration = Duration::from_secs(1);
 
 const NO_RANDOMNESS: Error = Error::System { what: "cannot get random numbers", errno: Errno::EIO };
@@ -60,19 +59,19 @@ pub(crate) const SURROUNDINGS: Surroundings = Surroundings {
     lift,
 };
 
-/// A key file that cannot be used, with what to do about it.
+/// The error for a key file that cannot be used.
 pub(crate) fn key_error(error: key::KeyFileError) -> Error {
     Error::State { hint: error.hint(), cause: error.into() }
 }
 
-/// A seed for delays if the system has no randomness: runs of a crowd differ in their moment and their process id.
-/// An attempt has been made by then, and giving up would hide how it ended.
+/// A seed for delays if the system has no randomness. Runs at the same moment differ in their process
+/// ids. retry does not give up, because that would hide how the attempt ended.
 fn seed_by_clock() -> u64 {
     let moment = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
     moment ^ (u64::from(std::process::id()) << 32)
 }
 
-/// A random source, made when first asked for; without a seed the system's randomness is one.
+/// Creates a random source at its first use. Without a seed the system seeds it.
 fn source(made: &mut Option<Xoshiro256PlusPlus>, seed: Option<u64>) -> &mut Xoshiro256PlusPlus {
     let random = match (made.take(), seed) {
         (Some(random), _) => random,
@@ -85,14 +84,14 @@ fn source(made: &mut Option<Xoshiro256PlusPlus>, seed: Option<u64>) -> &mut Xosh
 }
 
 impl System<'_> {
-    /// Tells what is wrong with shared state.
+    /// Tells about damaged or unusable shared state.
     fn warn(&mut self) {
         for warning in self.shared.as_mut().map(Participant::take_warnings).unwrap_or_default() {
             self.report.tell(&Event::SharedState(&warning));
         }
     }
 
-    /// The key of this run: taken at the first attempt, as before it no request can have been sent.
+    /// The key of this run. It is read at the first attempt, because no request can be sent before.
     fn key(&mut self) -> Result<String, Error> {
         if let Some(key) = &self.key {
             return Ok(key.clone());
@@ -116,7 +115,7 @@ impl System<'_> {
         Ok(self.key.insert(key).clone())
     }
 
-    /// The run has succeeded: the next is another request.
+    /// Removes the key file after a success, because the next run is another request.
     pub(crate) fn forget_key(&mut self) {
         if let (KeySource::File(path), Some(key)) = (&self.invocation.key, &self.key)
             && let Err(why) = key::remove(path, key, end_is_pending)
@@ -125,7 +124,6 @@ impl System<'_> {
         }
     }
 
-    /// The limits of an attempt.
     fn bounds(&self, number: u32, deadline: Option<Duration>) -> Bounds {
         let policy = &self.invocation.policy;
         Bounds {
@@ -136,7 +134,7 @@ impl System<'_> {
         }
     }
 
-    /// retry's environment with the variables of this attempt.
+    /// The environment of retry, with the variables of this attempt.
     fn environment(&self, number: u32, last: Option<u8>, key: &str) -> Vec<CString> {
         let max = self.invocation.policy.schedule.max_attempts;
         let own = [
@@ -221,7 +219,7 @@ impl Host for System<'_> {
             (true, true) => Intent::RetryWithin(left),
         };
         let Some(shared) = &mut self.shared else { return Settlement::Go };
-        // No attempt of this run depends on it any more, so the report may take its time past the deadline.
+        // The report may end after the deadline, because this run makes no attempt after it.
         let settled = shared.settle(observation, intent, (left / 2).max(REPORT));
         self.warn();
         settled

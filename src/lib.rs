@@ -1,22 +1,23 @@
-//! `retry` runs a command until it succeeds. The command line is the interface; this library is only what
-//! the binary is made of, and promises nothing to other programs.
+//! `retry` runs a command until it succeeds. The command line is the interface. This library is the
+//! inside of the binary, and not an interface for other programs.
 //!
-//! The way of the data:
+//! The flow of a run:
 //!
 //! ```text
 //! argv ──cli──▶ Args ──resolve──▶ Policy + Invocation
 //! run: loop {
-//!     Refusal ◀ admit              decide   by the breaker, in one transaction
-//!     Outcome ◀ attempt            effect   Exited | Signaled | TimedOut | NotStarted
-//!     Verdict ◀ classify           decide   Success | Retryable | Fatal, with the rule
-//!     Next    ◀ schedule           decide   Stop | Wait
-//!     Next    ◀ settle             decide   by breaker and budget, in one transaction
-//!     Pause   ◀ wait               effect   elapsed, or a signal
+//!     wait                effect     until the delay is over, or a signal arrives
+//!     admit               effect     asks the breaker, in one transaction
+//!     attempt             effect     ──▶ Attempt: Exited | Signaled | TimedOut | NotStarted, evidence
+//!     classify            decision   ──▶ Verdict: Success | Retryable | Fatal, with the rule
+//!     next                decision   ──▶ Step: Again | Await | Over
+//!     settle              effect     asks breaker and budget, in one transaction; may change the step
 //! } ──▶ Finish ──exit──▶ exit status, or death by the same signal
 //! ```
 //!
-//! Three floors; an import points down: `run`, `host` and this file over `cli`, `report` and `exit` over
-//! `process`, `streams` and `state` (effects) over `policy` (decisions, pure). `tests/architecture.rs` holds that.
+//! Imports point down, from this file and `run`, `host` and `manage` to `cli`, `report` and `exit`, then
+//! to `process`, `streams` and `state` (effects), then to `policy` (pure decisions). `error` and `clock`
+//! are used everywhere. `tests/architecture.rs` checks this.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("retry runs on Linux only so far: it needs signalfd, timerfd, a child subreaper and /proc");
@@ -64,70 +65,59 @@ use crate::streams::standard::Standard as _;
 #[doc(hidden)]
 pub use crate::cli::reference;
 
-/// What the fuzzers in `fuzz/` call.
+/// The entry points of the fuzzers in `fuzz/`.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz {
     use crate::policy::verdict::properties;
 
-    /// See the property.
     pub fn condition(bytes: &[u8]) {
         properties::condition(bytes);
     }
 
-    /// See the property.
     pub fn key(bytes: &[u8]) {
         crate::state::key::property(bytes);
     }
 
-    /// See the property.
     pub fn options(bytes: &[u8]) {
         crate::cli::properties::options(bytes);
     }
 
-    /// See the property.
     pub fn values(bytes: &[u8]) {
         crate::cli::properties::values(bytes);
     }
 
-    /// See the property.
     pub fn response(bytes: &[u8]) {
         properties::response(bytes);
     }
 
-    /// See the property.
     pub fn record(bytes: &[u8]) {
         crate::state::record::property(bytes);
     }
 
-    /// See the property.
     pub fn evidence(bytes: &[u8]) {
         properties::evidence(bytes);
     }
 
-    /// See the property.
     pub fn words(bytes: &[u8]) {
         properties::words(bytes);
     }
 
-    /// See the property.
     pub fn stat(bytes: &[u8]) {
         crate::process::descendants::property(bytes);
     }
 
-    /// See the properties.
     pub fn shown(bytes: &[u8]) {
         crate::report::format::property(bytes);
         crate::report::status::property(bytes);
     }
 
-    /// See the property.
     pub fn window(bytes: &[u8]) {
         properties::window(bytes);
     }
 }
 
-/// The whole program, as C's `main` calls it.
+/// The whole program. C's `main` calls it.
 ///
 /// # Safety
 /// `argv` must be null or point to `argc` valid C strings, as the C library hands it to `main`.
@@ -139,13 +129,13 @@ pub unsafe fn start(argc: c_int, argv: *const *const c_char) -> c_int {
         Messages::default().say(&line);
         process::entry::leave(FAILED);
     }));
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises this.
     let args = unsafe { process::entry::arguments(argc, argv) };
     c_int::from(run(&args, process::entry::environment()))
 }
 
-/// Runs with these arguments (the program's name not among them) and environment, and returns the exit
-/// status; dies by a signal where the command did and retry was asked to end.
+/// Runs with these arguments, without the name of the program, and returns the exit status. If the
+/// command died by a signal and somebody asked retry to end, retry dies by that signal.
 pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
     let mask = process::signal::hold_notices();
     let invocation = match parse(args) {
@@ -169,7 +159,7 @@ pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
     }
 }
 
-/// Does what was asked for instead of running a command.
+/// Carries out an action instead of running a command.
 fn carry_out(task: &Action) -> u8 {
     process::signal::survive_writes();
     match manage::carry_out(task, host::SURROUNDINGS) {
@@ -188,7 +178,7 @@ fn carry_out(task: &Action) -> u8 {
     }
 }
 
-/// Says why nothing was run.
+/// Prints an error, and returns the status of a failed retry.
 fn complain(error: &Error) -> Exit {
     process::signal::survive_writes();
     let mut messages = Messages::default();
@@ -197,14 +187,14 @@ fn complain(error: &Error) -> Exit {
     Exit::Status(FAILED)
 }
 
-/// Runs the attempts of an invocation to their end.
+/// Runs a command until the end of the run.
 ///
 /// # Errors
-/// Where nothing could be run.
+/// If no attempt can be made.
 fn attempts(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
     let policy = &invocation.policy;
     if let KeySource::File(path) = &invocation.key {
-        // What is wrong with it is said before anything is waited for.
+        // A key file that cannot be used is an error before the first wait.
         let _ = state::key::read(path).map_err(host::key_error)?;
     }
     if invocation.hold && !can_hold() {
@@ -265,7 +255,7 @@ fn attempts(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// If the run ended because the command was not found.
+/// Whether the run ended because the command was not found.
 fn is_not_found(finish: &Finish) -> bool {
     matches!(
         finish,
@@ -274,7 +264,7 @@ fn is_not_found(finish: &Finish) -> bool {
     )
 }
 
-/// Writes an answer (help, version, the state of breakers) to stdout, and waits for as long as its reader takes.
+/// Writes a text to stdout, and waits for a slow reader.
 fn print(text: &str) -> u8 {
     let stdout = Stream::Stdout.fd();
     let mut rest = text.as_bytes();
@@ -283,12 +273,12 @@ fn print(text: &str) -> u8 {
         match nix::unistd::write(stdout, rest) {
             Ok(written) => rest = &rest[written..],
             Err(Errno::EINTR) => {}
-            // The description is shared with other processes, and one of them made it non-blocking.
+            // Another process that shares the file description has made it non-blocking.
             Err(Errno::EAGAIN) => {
-                // If poll(2) fails, the next write says why there is no progress.
+                // If poll(2) fails, the next write reports the cause.
                 let _ = poll(&mut [PollFd::new(stdout, PollFlags::POLLOUT)], PollTimeout::NONE);
             }
-            // `retry --help | head -1` with SIGPIPE ignored: who stops reading has seen enough.
+            // `retry --help | head -1` with SIGPIPE ignored: the reader has seen enough.
             Err(Errno::EPIPE) => return 0,
             Err(errno) => {
                 complain(&Error::System { what: "cannot write to stdout", errno });

@@ -1,4 +1,4 @@
-//! What is done instead of running a command: breakers and budgets shown, closed, held open.
+//! Actions instead of a command: show, close and trip breakers.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::state::stamp::Stamp;
 use crate::state::store::{Store as _, StoreError};
 use crate::state::surroundings::Surroundings;
 
-/// Does it, and returns what to say: for stdout, and for stderr.
+/// Carries out an action, and returns the text for stdout and the lines for stderr.
 ///
 /// # Errors
 /// Where a record cannot be used, or is not there.
@@ -34,7 +34,7 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(St
         }
         Action::Status { place: None, directory, json: as_json } => {
             let places = listed(directory).map_err(unusable)?;
-            // One may have gone meanwhile.
+            // A record may have been removed meanwhile.
             let rows: Vec<Row> = places.iter().filter_map(|place| row(place, surroundings)).collect();
             let troubles = rows.iter().filter_map(|row| row.seen.as_ref().err());
             let aside = troubles.map(|trouble| format!("retry: {}", one_line(trouble))).collect();
@@ -76,7 +76,7 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(St
     }
 }
 
-/// What a place holds now; none where there is nothing.
+/// The record in a place, if there is one.
 fn row(place: &Place, surroundings: Surroundings) -> Option<Row> {
     let store = FileStore::new(place, surroundings);
     let seen = match store.read() {
@@ -96,7 +96,7 @@ fn aside(store: &mut FileStore) -> Vec<String> {
         .collect()
 }
 
-/// A name that no run has had anything to write under.
+/// The error for a name without a record.
 fn unused(place: &Place) -> Row {
     let seen = Seen { record: Record::default(), now: Stamp::now().moment(), lives: false };
     Row { place: place.clone(), seen: Ok(seen) }

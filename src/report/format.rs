@@ -1,9 +1,9 @@
-//! Small words: times, counts, and text from outside made fit to print.
+//! Formats times, sizes, counts, and text from outside, which must not control the terminal.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// A time as a person says it: `50ms`, `0.8s`, `12.4s`, `2m 5s`, `3h 20m`.
+/// Formats a time: `50ms`, `0.8s`, `12.4s`, `2m 5s`, `3h 20m`.
 pub(crate) fn duration(time: Duration) -> String {
     let millis = time.as_millis();
     if millis < 100 {
@@ -27,12 +27,12 @@ fn pair(large: u128, large_unit: &str, small: u128, small_unit: &str) -> String 
     }
 }
 
-/// A number of bytes as a person says it: `17 bytes`, `4KiB`, `1.5MiB`.
+/// Formats a number of bytes: `17 bytes`, `4KiB`, `1.5MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let unit = UNITS.iter().zip(1..).take_while(|(_, power)| bytes >> (10 * power) > 0).last();
     let Some((name, power)) = unit else { return count(bytes, "byte") };
-    // In tenths, rounded down.
+    // Tenths, rounded down.
     let tenths = (u128::from(bytes) * 10) >> (10 * power);
     match tenths % 10 {
         0 => format!("{}{name}", tenths / 10),
@@ -40,7 +40,7 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// The same where it says all, else the number itself: what was typed, or something like it.
+/// Formats a number of bytes without rounding, close to what the user typed.
 pub(crate) fn size_in_full(bytes: u64) -> String {
     let whole = |power: &u32| bytes >> (10 * power) > 0 && bytes.trailing_zeros() >= 10 * power;
     match (1..=4).rev().find(whole) {
@@ -54,10 +54,11 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Bytes of a command's output as text fit to print, or none where they are binary: they hold a NUL, or a tenth
-/// of them is no UTF-8. Control characters are escaped but those of lines and tabs, and colours (ECMA-48, SGR).
+/// The output of a command as printable text. None if the output is binary: it contains a NUL, or a
+/// tenth of it is not UTF-8. Control characters are escaped, except line breaks, tabs and colours
+/// (ECMA-48, SGR).
 pub(crate) fn readable(bytes: &[u8]) -> Option<String> {
-    // The beginning may be cut within a character, which is up to four bytes long; and so may the end.
+    // Both ends may be cut within a character, which has up to four bytes.
     let starts = bytes.iter().take(3).take_while(|b| (0x80..0xc0).contains(*b)).count();
     let text = String::from_utf8_lossy(bytes.get(starts..).unwrap_or_default());
     let strange = text.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count();
@@ -83,15 +84,15 @@ pub(crate) fn readable(bytes: &[u8]) -> Option<String> {
     Some(readable)
 }
 
-/// Longest text from outside within a line, in characters.
+/// The longest text from outside in a line, in characters.
 const LONGEST: usize = 200;
 
-/// Text that leaves room for the rest of a line.
+/// Shortens a text so that the rest of the line has room.
 pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
     shortened_to(text, LONGEST)
 }
 
-/// The first `longest` characters of a text, with dots for the rest.
+/// Cuts a text after `longest` characters, and adds dots.
 pub(crate) fn shortened_to(text: &str, longest: usize) -> Cow<'_, str> {
     match text.char_indices().nth(longest) {
         Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
@@ -99,7 +100,7 @@ pub(crate) fn shortened_to(text: &str, longest: usize) -> Cow<'_, str> {
     }
 }
 
-/// Text as a word of a shell: as it is, or in quotes.
+/// Quotes a text for a shell, if that is necessary.
 pub(crate) fn shell_word(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_alphanumeric() || "-_./=+:,@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -108,9 +109,9 @@ pub(crate) fn shell_word(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")))
 }
 
-/// Text with its control characters escaped, so that it cannot reach into the terminal.
+/// Escapes control characters, so that the text cannot control the terminal.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    // U+202A.. and U+2066..: what turns the direction of the line around.
+    // U+202A.. and U+2066.. change the direction of the text.
     let odd = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(odd) {
         return Cow::Borrowed(text);

@@ -1,4 +1,4 @@
-//! `--breaker-status`: a table for people, JSON for programs.
+//! The output of `--breaker-status`: a table for people, and JSON for programs.
 
 use std::time::SystemTime;
 
@@ -13,19 +13,19 @@ use crate::policy::admission::record::Record;
 use crate::state::file::place::Place;
 use crate::state::store::StoreError;
 
-/// A name, and what was seen of it.
+/// A name, and its record or the reason why the record cannot be read.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) place: Place,
     pub(crate) seen: Result<Seen, StoreError>,
 }
 
-/// A record and the time at which it was read.
+/// A record, and the time of the look at it.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) record: Record,
     pub(crate) now: Moment,
-    /// Who has the lease of a probe lives.
+    /// Whether the run that probes is alive.
     pub(crate) lives: bool,
 }
 
@@ -59,12 +59,12 @@ impl Seen {
         }
     }
 
-    /// What an attempt would be told now.
+    /// The answer that an attempt would get now.
     fn refusal(&self) -> Option<Refusal> {
         self.record.breaker.refusal(self.now, |_, _| self.lives)
     }
 
-    /// What is in the budget and what it holds, in tokens.
+    /// The tokens in the budget, and its capacity.
     fn budget(&self) -> Option<(f64, u64)> {
         self.record.budget.map(|bucket| (bucket.tokens(self.now), bucket.size))
     }
@@ -80,7 +80,7 @@ impl Seen {
     }
 }
 
-/// The rows below a heading, in columns.
+/// The table.
 pub(crate) fn table(rows: &[Row]) -> String {
     let none = || "-".to_owned();
     let mut cells =
@@ -112,9 +112,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
     text
 }
 
-/// One row, or all in a list.
+/// JSON for one row, or for a list of rows.
 pub(crate) fn json(rows: &(impl Serialize + ?Sized)) -> String {
-    // Numbers and text only: it does not fail.
+    // Numbers and texts always serialize.
     let mut text = serde_json::to_string_pretty(rows).unwrap_or_default();
     text.push('\n');
     text
@@ -145,19 +145,19 @@ struct Whole<'a> {
     name: &'a str,
     path: String,
     state: &'static str,
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
     last: Option<&'a str>,
-    /// UTC (RFC 3339).
+    /// A time in UTC (RFC 3339).
     since: Option<String>,
-    /// Until the next probe; 0: the next run probes.
+    /// The time until the next probe. 0: the next run probes.
     next_probe_seconds: Option<f64>,
-    /// The pid of the run that probes, if it is known, and how long it may at most.
+    /// The pid of the run that probes, if it is known, and the rest of its lease.
     prober: Option<u32>,
     probe_left_seconds: Option<f64>,
     /// Probes that failed since it opened.
     failed_probes: u32,
-    /// Why it opened: `failures` or `tripped`.
+    /// The cause: `failures` or `tripped`.
     cause: Option<&'static str>,
     budget: Option<Budget>,
 }
@@ -187,7 +187,7 @@ impl Serialize for Row {
             }
         };
         let refusal = seen.refusal();
-        // What lies before 1970 has no such form.
+        // Times before 1970 have no such form.
         let ago = |since: Moment| {
             wall().checked_sub(seen.now.since(since)).filter(|time| *time >= SystemTime::UNIX_EPOCH)
         };

@@ -7,25 +7,25 @@ use crate::policy::verdict::classify::Rules;
 use crate::state::file::place::Place;
 use crate::state::participant::Affected;
 
-/// How much is said.
+/// The amount of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Volume {
     /// `-qq`: nothing.
     Silent,
-    /// `-q`: the last line of a run that failed, and what is wrong with shared state.
+    /// `-q`: the last line of a run that failed, and warnings about shared state.
     Quiet,
-    /// A line for every failure, and how it ended.
+    /// A line for every failure, and a last line.
     Normal,
-    /// `-v`: also which rule decided, and what was signalled.
+    /// `-v`: also the rules that decided, and the signals that retry sent.
     Verbose,
 }
 
 /// The run in the words of the user.
 #[derive(Debug, Default)]
 pub(crate) struct Subject {
-    /// The command's name in messages.
+    /// The name of the command in messages.
     pub(crate) label: String,
-    /// The command as it was typed, if it is fit to print and the label does not tell it.
+    /// The command as the user typed it, if it is safe to print and differs from the label.
     pub(crate) typed: Option<String>,
     pub(crate) max_attempts: Option<NonZeroU32>,
     pub(crate) rules: Rules,
@@ -35,7 +35,7 @@ pub(crate) struct Subject {
     pub(crate) doubt: Option<String>,
 }
 
-/// Durations of options as the user wrote them.
+/// Durations as the user wrote them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Written {
     pub(crate) deadline: Option<String>,
@@ -45,7 +45,7 @@ pub(crate) struct Written {
     pub(crate) splay: Option<String>,
 }
 
-/// What is shared with other runs, by name.
+/// The names of the breaker and the budget.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     pub(crate) breaker: Option<Place>,

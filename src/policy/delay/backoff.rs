@@ -1,19 +1,19 @@
-//! The base delay of a retry: how it grows, under the cap. All arithmetic saturates.
+//! The base delay of a retry, and how it grows up to the cap. All arithmetic saturates.
 
 use std::time::Duration;
 
 /// How the delay grows.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Growth {
-    /// `delay · factorⁿ`; the factor is finite and at least 1.
+    /// `delay · factorⁿ`. The factor is finite and at least 1.
     Exponential { delay: Duration, factor: f64 },
     /// `delay · (n + 1)`
     Linear { delay: Duration },
-    /// `delay · F(n + 1)`: 1, 1, 2, 3, 5 ...
+    /// `delay · F(n + 1)` with the Fibonacci numbers 1, 1, 2, 3, 5 ...
     Fibonacci { delay: Duration },
     /// `delay`
     Constant { delay: Duration },
-    /// Entry n of a list that is not empty; the last entry repeats.
+    /// Entry n of a list that is not empty. The last entry repeats.
     List { first: Duration, rest: Vec<Duration> },
 }
 
@@ -29,7 +29,7 @@ impl Growth {
         }
     }
 
-    /// The base delay before retry `n` (from 0), not above `cap`.
+    /// The base delay before retry `n`, which counts from 0. It is not above `cap`.
     #[must_use]
     pub(crate) fn base(&self, n: u32, cap: Duration) -> Duration {
         let base = match self {
@@ -46,14 +46,14 @@ impl Growth {
     }
 }
 
-/// `delay · factorⁿ`, saturating. Zero stays zero: without the first line 0 · ∞ would be NaN.
+/// `delay · factorⁿ`. Zero stays zero: 0 · ∞ would be NaN.
 fn exponential(delay: Duration, factor: f64, n: u32) -> Duration {
     if delay.is_zero() {
         return Duration::ZERO;
     }
-    // Not powf(): a whole exponent needs no libm, one library less to load.
+    // powf() would load libm. A whole exponent does not need it.
     let multiple = factor.powi(i32::try_from(n).unwrap_or(i32::MAX));
-    // Whole multiples, the usual case, stay exact to the nanosecond.
+    // Whole multiples are the usual case, and stay exact to the nanosecond.
     if multiple.fract() == 0.0 && multiple < 1e15 {
         #[expect(
             clippy::cast_possible_truncation,
@@ -65,12 +65,11 @@ fn exponential(delay: Duration, factor: f64, n: u32) -> Duration {
     Duration::try_from_secs_f64(delay.as_secs_f64() * multiple).unwrap_or(Duration::MAX)
 }
 
-/// `delay · times`, saturating.
 fn times(delay: Duration, times: u128) -> Duration {
     from_nanos(delay.as_nanos().saturating_mul(times))
 }
 
-/// F(n + 1), saturating: 1, 1, 2, 3, 5 ...
+/// The Fibonacci number F(n + 1): 1, 1, 2, 3, 5 ...
 fn fibonacci(n: u32) -> u128 {
     let (mut this, mut next) = (1u128, 1u128);
     for _ in 0..n {
@@ -82,7 +81,6 @@ fn fibonacci(n: u32) -> u128 {
     this
 }
 
-/// A duration of so many nanoseconds, saturating.
 pub(super) fn from_nanos(nanos: u128) -> Duration {
     const SECOND: u128 = 1_000_000_000;
     match u64::try_from(nanos / SECOND) {

@@ -1,7 +1,7 @@
-//! The spread of a delay: many clients that failed together must not come back together.
+//! Randomizes delays, so that clients that failed together do not come back together.
 //!
-//! Every draw stays under the cap. Full jitter makes the fewest calls of all that were simulated
-//! (the table is a test below); decorrelated ends about as soon but calls more.
+//! Every draw stays under the cap. In the simulation (see the test), full jitter makes the fewest calls.
+//! Decorrelated jitter ends about as soon, but makes more calls.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use rand::{Rng, RngExt as _};
 
 use super::backoff::from_nanos;
 
-/// How a base delay is spread. `U(a, b)` is uniform, both ends included.
+/// How to randomize a base delay `e`. `U(a, b)` is uniform, and includes both ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Jitter {
     /// `U(0, e)`
     Full,
     /// `e/2 + U(0, e/2)`
     Equal,
-    /// `U(delay, min(cap, 3 · previous))`, whatever the growth
+    /// `U(delay, min(cap, 3 · previous))`, for every kind of growth
     Decorrelated,
     /// `e' + U(0, e')` with `e' = min(cap/2, base)`
     Additive,
@@ -24,16 +24,16 @@ pub(crate) enum Jitter {
     None,
 }
 
-/// What a draw depends on, all in time.
+/// The arguments of a draw.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spread {
-    /// The base delay of this retry, already under the cap: `e`.
+    /// `e`, the base delay of this retry. It is not above the cap.
     pub(crate) base: Duration,
     /// The first delay.
     pub(crate) first: Duration,
-    /// The delay before this one; the first delay at the start.
+    /// The previous delay. At the start it is the first delay.
     pub(crate) previous: Duration,
-    /// No draw is longer.
+    /// The upper bound of every draw.
     pub(crate) cap: Duration,
 }
 
@@ -62,9 +62,9 @@ impl Jitter {
     }
 }
 
-/// A uniform draw from `low` to `high`, both included; `low` is not above `high`.
+/// A uniform draw from `low` to `high`, both included. `low` is not above `high`.
 pub(in crate::policy) fn uniform(low: Duration, high: Duration, rng: &mut impl Rng) -> Duration {
-    // 64 bits where they do, for the 584 years that nobody waits beyond: one draw instead of two.
+    // 64 bits are enough for 584 years, and need one draw instead of two.
     let (low, high) = (low.as_nanos(), high.as_nanos());
     match (u64::try_from(low), u64::try_from(high)) {
         (Ok(low), Ok(high)) => from_nanos(u128::from(rng.random_range(low..=high))),

@@ -1,5 +1,5 @@
-//! When? [`backoff`] gives the base delay of a retry, [`jitter`] spreads it under the cap, and
-//! [`schedule`] fits it into attempts and deadline.
+//! Decides when the next attempt begins: [`backoff`] computes the base delay, [`jitter`] randomizes it,
+//! and [`schedule`] fits it into the number of attempts and the deadline.
 
 pub(crate) mod backoff;
 pub(crate) mod jitter;

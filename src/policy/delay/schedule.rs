@@ -1,4 +1,4 @@
-//! Attempts, deadline and delay together: what follows a retryable failure.
+//! The schedule of a run: the number of attempts, the deadline and the delays.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,91 +10,87 @@ use super::jitter::{Jitter, Spread, uniform};
 use crate::policy::finish::Exhausted;
 use crate::policy::verdict::http::Asked;
 
-/// How many attempts, and when.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    /// Attempts in all, the first included; none: no limit.
+    /// The maximum number of attempts, including the first. None: no limit.
     pub(crate) max_attempts: Option<NonZeroU32>,
-    /// Limit for the whole run, waits included.
+    /// The time limit for the whole run, including waits.
     pub(crate) deadline: Option<Duration>,
-    /// An attempt that ran this long starts attempts and backoff anew.
+    /// An attempt that ran this long resets attempts and backoff.
     pub(crate) healthy_after: Option<Duration>,
-    /// How the delay grows.
     pub(crate) growth: Growth,
-    /// How it is spread.
     pub(crate) jitter: Jitter,
-    /// No delay is longer.
+    /// The upper bound of every delay.
     pub(crate) cap: Duration,
-    /// No delay is shorter, whatever the jitter draws; not above the cap.
+    /// The lower bound of every delay. It is not above the cap.
     pub(crate) floor: Duration,
-    /// Longest random wait before the first attempt.
+    /// The longest random wait before the first attempt.
     pub(crate) splay: Duration,
-    /// A server that asks for a longer wait is not waited for.
+    /// The run gives up if a server asks for a longer wait.
     pub(crate) max_retry_after: Duration,
 }
 
-/// What a server asked for is spread by at least this.
+/// The minimum spread of a wait that a server asked for.
 const ASKED_SPREAD: Duration = Duration::from_secs(1);
 
-/// What a wait ends before the deadline, at least.
+/// The minimum time between the end of a wait and the deadline.
 const TICK: Duration = Duration::from_nanos(1);
 
-/// Where a run stands in its schedule.
+/// The position of a run in its schedule.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
-    /// Attempts finished since the start, or since the last healthy one, that one included.
+    /// Finished attempts since the start, or since the last healthy attempt, which counts.
     attempts: u32,
-    /// The number that the last finished attempt had while it ran.
+    /// The number of the last finished attempt while it ran.
     number: u32,
-    /// Attempts finished in all.
+    /// All finished attempts.
     in_all: u64,
-    /// The last delay; the first delay at the start.
+    /// The previous delay. At the start it is the first delay.
     previous: Duration,
-    /// How long the longest attempt of the run took.
+    /// The time of the longest attempt.
     longest: Duration,
 }
 
 impl Progress {
-    /// The number of the attempt that comes next, from 1.
+    /// The number of the next attempt. Numbers begin at 1.
     pub(crate) fn next_attempt(&self) -> u32 {
         self.attempts.saturating_add(1)
     }
 
-    /// The number under which the last finished attempt counts, from 1.
+    /// The number of the last finished attempt in the current series.
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// The number that the last finished attempt had while it ran, as its `RETRY_ATTEMPT` said. A
-    /// healthy attempt counts as the first of a new series afterwards, and keeps its number.
+    /// The number of the last finished attempt while it ran (`RETRY_ATTEMPT`). It differs from
+    /// [`attempts`](Self::attempts) if the attempt was healthy: it then begins a new series.
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
 
-    /// How many attempts have been made in all.
     pub(crate) fn in_all(&self) -> u64 {
         self.in_all
     }
 }
 
-/// What follows a retryable failure.
+/// The decision of the schedule after a retryable failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Next {
-    /// Another attempt after this time.
+    /// Another attempt follows after this delay.
     Wait(Duration),
-    /// No other attempt.
+    /// No attempt follows.
     Stop(Exhausted),
 }
 
 impl Schedule {
-    /// The state before the first attempt.
+    /// The position before the first attempt.
     pub(crate) fn start(&self) -> Progress {
         Progress { attempts: 0, number: 0, in_all: 0, previous: self.growth.first(), longest: Duration::ZERO }
     }
 
-    /// Whether no attempt can follow the one of this number, however it ends. One that proves healthy is the
-    /// first of a new series.
+    /// Whether no attempt can follow attempt `number`, however it ends. A healthy attempt would begin a new
+    /// series.
     #[must_use]
     pub(crate) fn is_last(&self, number: u32) -> bool {
         self.max_attempts.is_some_and(|max| match self.healthy_after {
@@ -103,13 +99,13 @@ impl Schedule {
         })
     }
 
-    /// The wait before the first attempt.
+    /// Draws the wait before the first attempt.
     #[must_use]
     pub(crate) fn draw_splay(&self, rng: &mut impl Rng) -> Duration {
         uniform(Duration::ZERO, self.splay, rng)
     }
 
-    /// Counts a finished attempt. One that ran for `healthy_after` counts as the first of a new series.
+    /// Counts a finished attempt. If it ran for `healthy_after`, it counts as the first of a new series.
     pub(crate) fn count(&self, progress: &mut Progress, ran: Duration) {
         progress.number = progress.next_attempt();
         if self.healthy_after.is_some_and(|healthy| ran >= healthy) {
@@ -121,9 +117,9 @@ impl Schedule {
         progress.longest = progress.longest.max(ran);
     }
 
-    /// What follows when the counted attempt's failure is retryable, `elapsed` into the run; `asked` is what
-    /// the server asks for. It is asked again later than that, never earlier, and spread (RFC 9110 §10.2.3
-    /// has no rule for a crowd).
+    /// Decides after a retryable failure, `elapsed` into the run. `asked` is the wait that the server asks
+    /// for. The next attempt never comes earlier, and is spread over some time after it: RFC 9110 §10.2.3
+    /// has no rule for many clients that are told the same.
     pub(crate) fn next(
         &self,
         progress: &mut Progress,
@@ -165,8 +161,8 @@ impl Schedule {
             }
             None => Next::Wait(room),
             Some(wish) => {
-                // Not earlier than asked, and a crowd not all together: where the attempt has no room, within a
-                // tenth of what is left after the wish.
+                // Not earlier than asked, and not all clients at once. If the attempt does not fit before the
+                // deadline, spread over a tenth of the time between the asked moment and the deadline.
                 let from = least.min(room).max(wish).max(self.floor);
                 let to = room.max(from + left.saturating_sub(from).saturating_sub(TICK) / 10);
                 Next::Wait(if self.jitter == Jitter::None { from.max(room) } else { uniform(from, to, rng) })
@@ -187,8 +183,8 @@ impl Schedule {
     }
 }
 
-/// The longest wait after which an attempt still fits before the deadline, `left` away: twice the time of the
-/// longest attempt stays free, and a tenth of what is left in any case.
+/// The longest wait after which an attempt still fits before the deadline. It leaves twice the time of
+/// the longest attempt free, and at least a tenth of `left`, the time until the deadline.
 fn room(left: Duration, longest: Duration) -> Duration {
     let tenth = left.saturating_sub(left / 10 * 9).max(TICK);
     left.saturating_sub(longest.saturating_mul(2).max(tenth))

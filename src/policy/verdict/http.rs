@@ -1,9 +1,9 @@
-//! What an HTTP response says of a retry: its status, and how long the server asks to wait.
+//! HTTP responses in the output of a program: the status, and the wait that the server asks for.
 //!
-//! It is read from lines that a program wrote: status line and header fields as `curl -i`, `curl -v`,
-//! `wget -S` and scripts show them, from the file of `--headers`, or a status that a program's own message
-//! names. Redirects, `100 Continue` and a proxy's CONNECT give several header blocks: the last wins.
-//! Values are read at once (see [`value`]), so that no line, however long, is kept.
+//! The lines may be a status line and header fields (as `curl -i`, `curl -v`, `wget -S` and scripts
+//! print them, or from the `--headers` file), or a message of the program that names a status.
+//! Redirects, `100 Continue` and a CONNECT to a proxy produce several header blocks. The last one
+//! counts. The reader takes the values out of a line at once (see [`value`]), and keeps no line.
 
 pub(crate) mod value;
 
@@ -14,17 +14,18 @@ use super::profile::Class;
 use crate::policy::stream::{PerStream, Stream};
 use value::{MILLISECOND, Moment, RateLimit, SECOND, is_blank, is_token};
 
-/// A regex over bytes: it matches inside every line that [`Reader::line`] takes outside of a block, so that
-/// a buffer without a match need not be cut into lines while no block is open.
+/// A regular expression over bytes that matches inside every line that matters outside of a header
+/// block. While no block is open, a buffer without a match does not have to be cut into lines.
 ///
-/// Its beginnings are literals, and a search for those runs as fast as memory; `GET / HTTP/1.1` is not one.
+/// It begins with literals, because the search for literals is fast. It does not match
+/// `GET / HTTP/1.1`.
 pub(crate) const CANDIDATE: &str = r"(?-u)HTTP(?:/[0-9](?:\.[0-9])?)? +[1-5][0-9][0-9]|(?i:retry-after)";
 
-/// Where a line came from.
+/// The source of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineSource {
     Stream(Stream),
-    /// The file of `--headers`.
+    /// The `--headers` file.
     HeadersFile,
 }
 
@@ -32,7 +33,7 @@ impl LineSource {
     const STDOUT: Self = Self::Stream(Stream::Stdout);
 }
 
-/// Where a header block is open.
+/// The sources with an open header block.
 #[derive(Debug, Clone, Default)]
 struct OpenBlocks {
     streams: PerStream<bool>,
@@ -55,33 +56,33 @@ impl OpenBlocks {
     }
 }
 
-/// Reads lines in the order in which they came; the last header block wins.
+/// Reads lines in the order of their arrival. The last header block counts.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Reader {
     response: Response,
-    /// The source of the block that made the response, if a block did.
+    /// The source of the header block of the response.
     owner: Option<LineSource>,
     open: OpenBlocks,
-    /// The responses before it, at most [`KEPT`].
+    /// Earlier responses, at most [`KEPT`].
     earlier: VecDeque<Response>,
-    /// What the program itself said last.
+    /// The last status that a message of the program named.
     said: Option<u16>,
-    /// On stdout a status line needs its version: what a program passes on may hold anything.
+    /// Whether `HTTP 503` without a version is a status line on stdout too.
     strict: bool,
-    /// A block has come on stdout: what follows it there is a body.
+    /// A header block has ended on stdout, so the body follows.
     body: bool,
 }
 
-/// How many responses are kept, for a status that the program names later.
+/// The number of earlier responses that are kept, because a message may name one of them later.
 const KEPT: usize = 8;
 
 impl Reader {
-    /// A reader that takes `HTTP 503`, without a version, for a status line on stdout too only if `bare`.
+    /// `bare`: `HTTP 503` without a version is a status line on stdout too.
     pub(crate) fn new(bare: bool) -> Self {
         Self { strict: !bare, ..Self::default() }
     }
 
-    /// Takes a line without its terminator; carriage returns at its end do not count.
+    /// Takes a line without its terminator. Carriage returns at its end do not count.
     pub(crate) fn line(&mut self, source: LineSource, line: &[u8]) {
         let open = self.in_block(source);
         match Line::read(line) {
@@ -90,8 +91,8 @@ impl Reader {
             }
             Line::Status { status, .. } => {
                 if source != LineSource::STDOUT {
-                    // Behind the message on its own stream: a newer response. On stdout it may be older, and
-                    // have waited in the program's buffer.
+                    // After the message, on the same stream: a newer response. On stdout it may be older, because
+                    // programs buffer stdout.
                     self.said = None;
                 }
                 self.replace(Response { status: Some(status), ..Response::default() });
@@ -110,21 +111,21 @@ impl Reader {
         }
     }
 
-    /// Whether a field outside of a block counts. On stdout it is part of a body, unless the user asked for
-    /// HTTP and no block has come there.
+    /// Whether a field outside of a block counts. On stdout it is part of a body, unless the user asked
+    /// for HTTP and there was no block on stdout.
     fn may_stand_alone(&self, source: LineSource, name: &[u8]) -> bool {
         let body = source == LineSource::STDOUT && (self.strict || self.body);
         !body && stands_alone(name)
     }
 
-    /// Whether a header block is open on this source: every line up to the blank one must be given.
+    /// Whether a header block is open on this source. If so, the reader needs every line.
     pub(crate) fn in_block(&self, source: LineSource) -> bool {
         self.open.at(source)
     }
 
-    /// A program's own message named this status: `curl: (22) ... error: 503`, wget's `ERROR 503:`. It is
-    /// the status of the last response that has it, which keeps its fields, or a response of its own, and
-    /// wins over whatever looks like a status line on stdout. Fields that came before any status belong to it.
+    /// Takes the status in a message of the program: `curl: (22) ... error: 503`, wget's `ERROR 503:`.
+    /// The last response with this status then counts, with its fields. If there is none, the status is a
+    /// response of its own. Both outrank status lines on stdout. Fields before any status belong to it.
     pub(crate) fn said(&mut self, status: u16) {
         if !(100..=599).contains(&status) {
             return;
@@ -139,7 +140,7 @@ impl Reader {
         self.response.status = Some(status);
     }
 
-    /// The response that counts so far: the last, or the last with the status that the program named.
+    /// The response that counts so far.
     pub(crate) fn response(&self) -> &Response {
         match self.said {
             Some(said) if self.response.status != Some(said) => {
@@ -152,7 +153,7 @@ impl Reader {
 
     fn replace(&mut self, response: Response) {
         if self.earlier.len() == KEPT {
-            // Not the one that the program named, if there is another.
+            // Drop the response that the program named last.
             let keep =
                 self.earlier.front().is_some_and(|first| first.status.is_some() && first.status == self.said);
             self.earlier.remove(usize::from(keep));
@@ -161,21 +162,20 @@ impl Reader {
     }
 }
 
-/// What a line is.
 enum Line<'a> {
-    /// A status line (RFC 9112 §4), or a script's `HTTP 503`.
+    /// A status line (RFC 9112 §4), or `HTTP 503` from a script.
     Status { status: u16, bare: bool },
-    /// A field's name and value (RFC 9112 §5).
+    /// The name and the value of a field (RFC 9112 §5).
     Field(&'a [u8], &'a [u8]),
-    /// What curl writes between the lines of a block: neither part of it nor its end.
+    /// A line that curl writes between the lines of a block.
     Aside,
-    /// A blank line, or one that is in no block.
+    /// Any other line, such as a blank one.
     End,
 }
 
 impl<'a> Line<'a> {
     fn read(line: &'a [u8]) -> Self {
-        // A terminal turns `\r\n` into `\r\r\n`.
+        // A terminal changes `\r\n` to `\r\r\n`.
         let end = line.iter().rposition(|b| *b != b'\r').map_or(0, |last| last + 1);
         let line = after_meter(&line[..end]);
         let text = if let Some(text) = line.strip_prefix(b"< ") {
@@ -196,8 +196,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The line without curl's progress meter before it. The meter is redrawn after a carriage return and does
-/// not end its line: what follows it is `\r  0     0 ... --:--:--     0< HTTP/1.1 503`.
+/// Removes the progress meter of curl before a line. curl redraws the meter after a carriage return and
+/// does not end the line: `\r  0     0 ... --:--:--     0< HTTP/1.1 503`.
 fn after_meter(line: &[u8]) -> &[u8] {
     let Some(start) = line.iter().rposition(|b| *b == b'\r') else { return line };
     let meter = |b: &u8| b.is_ascii_digit() || b" -.:kMGTPdhms".contains(b);
@@ -207,7 +207,7 @@ fn after_meter(line: &[u8]) -> &[u8] {
     if rest.starts_with(b"<") || is_aside(rest) { rest } else { line }
 }
 
-/// curl's notes, what it sends, and its counts of data: `* `, `> `, `{ [5 bytes data]`, `} [5 bytes data]`.
+/// Notes of curl, request lines and data counts: `* `, `> `, `{ [5 bytes data]`, `} [5 bytes data]`.
 fn is_aside(line: &[u8]) -> bool {
     matches!(line, [b'*' | b'>'] | [b'*' | b'>', b' ', ..] | [b'{' | b'}', b' ', b'[', ..])
 }
@@ -216,7 +216,7 @@ fn after_blanks(line: &[u8]) -> &[u8] {
     &line[line.iter().position(|b| !is_blank(*b)).unwrap_or(line.len())..]
 }
 
-/// The status of `HTTP/1.1 503 Service Unavailable`, `HTTP/2 503`, `HTTP 503`.
+/// Reads `HTTP/1.1 503 Service Unavailable`, `HTTP/2 503` or `HTTP 503`.
 fn status(text: &[u8]) -> Option<u16> {
     let rest = match text.strip_prefix(b"HTTP")? {
         [b'/', b'0'..=b'9', b'.', b'0'..=b'9', rest @ ..] | [b'/', b'0'..=b'9', rest @ ..] => rest,
@@ -234,32 +234,31 @@ fn status(text: &[u8]) -> Option<u16> {
     }
 }
 
-/// The names of `Retry-After` in milliseconds: of OpenAI, Azure and AWS.
+/// Fields of OpenAI, Azure and AWS that give `Retry-After` in milliseconds.
 const IN_MILLISECONDS: [&str; 3] = ["retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after"];
 
 const RETRY_AFTER: &str = "Retry-After";
 
-/// Whether a field counts outside of a block: scripts print it.
+/// Whether a field counts outside of a block. Scripts print such fields alone.
 fn stands_alone(name: &[u8]) -> bool {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     is(RETRY_AFTER) || IN_MILLISECONDS.into_iter().any(is)
 }
 
-/// How long a server asks to wait, and the field that says so.
+/// The wait that a server asks for, and the field that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Asked {
-    /// Never zero.
     pub(crate) wait: Duration,
     pub(crate) field: &'static str,
 }
 
-/// A response: its status and what its fields say of when to come back. Times are since the Unix epoch.
+/// A response, with the fields that matter for a retry. Times count from the Unix epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Response {
     status: Option<u16>,
-    /// `Date` (RFC 9110 §6.6.1): the server's clock.
+    /// `Date` (RFC 9110 §6.6.1): the clock of the server.
     date: Option<Duration>,
-    /// The largest of [`IN_MILLISECONDS`].
+    /// The largest value of the fields in [`IN_MILLISECONDS`].
     retry_after_ms: Option<Asked>,
     /// The latest `Retry-After`.
     retry_after: Latest,
@@ -273,7 +272,7 @@ pub(crate) struct Response {
     x_reset_after: Option<Duration>,
 }
 
-/// The latest of the moments that fields of one name gave.
+/// The latest moment of several fields with the same name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Latest {
     after: Option<Duration>,
@@ -293,13 +292,13 @@ impl Latest {
         self.after.is_some() || self.at.is_some()
     }
 
-    /// How long it is from `now`, which is since the Unix epoch.
+    /// The time from `now` to this moment.
     fn wait(&self, now: Duration) -> Option<Duration> {
         self.after.max(self.at.map(|time| time.saturating_sub(now)))
     }
 }
 
-/// What is left of a quota, and when there is more.
+/// A rate limit: the requests that are left, and when there are more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Quota {
     nothing_left: Option<bool>,
@@ -314,7 +313,7 @@ impl Quota {
 }
 
 impl Response {
-    /// Takes what a field says; the rest of the fields say nothing of a retry.
+    /// Takes a field. Most fields say nothing about a retry.
     fn field(&mut self, name: &[u8], value: &[u8]) {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if is("Date") {
@@ -346,13 +345,13 @@ impl Response {
         }
     }
 
-    /// Its status code, 100 to 599.
+    /// The status code, 100 to 599.
     pub(crate) fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// What the status means for a retry; nothing below 400. RFC 9110 §15.5, §15.6; 425: RFC 8470 §5.2;
-    /// 429, 511: RFC 6585 §4, §6. A 403 with a limit is a rate limit, as GitHub sends it.
+    /// The meaning of the status for a retry: RFC 9110 §15.5 and §15.6, RFC 8470 §5.2 (425), RFC 6585 §4
+    /// and §6 (429, 511). A status below 400 has none. GitHub sends 403 for its rate limit.
     pub(crate) fn class(&self) -> Option<Class> {
         match self.status? {
             408 | 425 | 429 => Some(Class::Retryable),
@@ -363,7 +362,7 @@ impl Response {
         }
     }
 
-    /// Whether it says when to come back or that nothing is left.
+    /// Whether a field says when to come back, or that nothing is left.
     fn has_limit(&self) -> bool {
         self.retry_after.is_some()
             || self.retry_after_ms.is_some()
@@ -371,16 +370,16 @@ impl Response {
             || [&self.plain, &self.x].iter().any(|quota| quota.nothing_left == Some(true))
     }
 
-    /// How long the server asks to wait. Milliseconds outrank `Retry-After` (RFC 9110 §10.2.3), which
-    /// outranks the rate limits. Zero and a past date ask for nothing. A date counts from the response's
-    /// `Date`, so that the two clocks need not agree, or else from `now`, the local wall clock.
+    /// The wait that the server asks for. Fields in milliseconds outrank `Retry-After` (RFC 9110 §10.2.3),
+    /// and that outranks rate limits. Zero and a past date ask for nothing. A date counts from the `Date`
+    /// of the response, so that the two clocks do not have to agree, or else from `now`, the wall clock.
     pub(crate) fn asked(&self, now: SystemTime) -> Option<Asked> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = self.date.unwrap_or(now);
         let retry_after = Some(RETRY_AFTER).zip(self.retry_after.wait(now));
         let retry_after = retry_after.map(|(field, wait)| Asked { wait, field });
-        // A wait of nothing is none. In milliseconds it leaves the word to the field that all servers know;
-        // rate limits are asked only where there is neither (see RFC 9110 §10.2.3 and the RateLimit draft).
+        // Zero milliseconds leave the decision to `Retry-After`. Rate limits count only if there is
+        // neither (RFC 9110 §10.2.3 and the RateLimit draft).
         let some = |asked: &Asked| !asked.wait.is_zero();
         match (self.retry_after_ms.filter(some), retry_after) {
             (Some(asked), _) => Some(asked),
@@ -390,8 +389,8 @@ impl Response {
         }
     }
 
-    /// When a rate limit is lifted. A 403 counts only where nothing is left; 429 and 503 also where the
-    /// fields do not say how much.
+    /// The time until a rate limit ends. A 403 counts only if nothing is left. 429 and 503 also count if
+    /// the fields do not say how much is left.
     fn limited(&self, now: Duration) -> Option<Asked> {
         let unsaid = match self.status? {
             403 => false,

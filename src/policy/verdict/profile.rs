@@ -1,9 +1,9 @@
-//! What is known of some programs' failures.
+//! Profiles: how to interpret the failures of some programs.
 //!
-//! One row a program: its names, the pages that a reader can check it against, what its documented exit
-//! statuses mean for a retry, and lines of its stderr that settle a status that may mean either. A status
-//! that is not listed, or is ambiguous and not settled, is left to the rules after the profile. To add a
-//! program, add a row to the file of its kind, and recorded failures to `tests/recorded/`.
+//! The table has a row for each program: its names, the documentation of its errors, the meaning of its
+//! exit statuses for a retry, and lines of its output that say more than an ambiguous status. If neither
+//! the status nor a line decides, the rules after the profiles do. To add a program, add a row to the
+//! file of its kind, and recorded failures to `tests/recorded/`.
 
 mod cloud;
 mod data;
@@ -17,51 +17,51 @@ use std::ops::RangeInclusive;
 
 use terminal::Terminal;
 
-/// What a status or a line means for a retry.
+/// The meaning of a status or a line for a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// It may well succeed later.
+    /// The command may succeed later.
     Retryable,
-    /// It fails the same way every time.
+    /// The command will fail in the same way again.
     Fatal,
-    /// The status alone does not tell.
+    /// The status alone does not say.
     Ambiguous,
 }
 
 use Class::{Fatal, Retryable};
 
-/// One row: the knowledge of one program.
+/// The row of one program.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Profile {
     /// The name for `--profile`.
     pub(crate) name: &'static str,
-    /// Base names of commands for which `auto` takes this row.
+    /// The base names of commands that use this row by default.
     pub(crate) programs: &'static [&'static str],
-    /// Where the statuses and messages are documented.
+    /// The documentation of the statuses and messages.
     pub(crate) source: &'static str,
-    /// Statuses, their class, and a reason to print: a noun phrase, which reads well in
-    /// `exited 7 (...)` and in `... is fatal`.
+    /// Statuses, their class, and a reason. The reason is a noun phrase, because messages say
+    /// `exited 7 (...)` and `... is fatal`.
     pub(crate) statuses: &'static [(RangeInclusive<u8>, Class, &'static str)],
-    /// Lines of its stderr that tell more than its status. A fatal one outranks a retryable one.
+    /// Lines that say more than the status. A fatal line outranks a retryable line.
     pub(crate) patterns: &'static [Pattern],
-    /// Exit statuses that prove that nothing was sent.
+    /// Exit statuses that prove that the program sent nothing.
     pub(crate) unsent: &'static [u8],
-    /// Whether status lines and header fields in its watched streams are read.
+    /// Whether the program prints HTTP status lines and header fields.
     pub(crate) http: bool,
-    /// Whether its stdout is watched too: for HTTP headers, and for its patterns.
+    /// Whether retry also watches stdout, for HTTP headers and for the patterns.
     pub(crate) stdout: Stdout,
-    /// Whether it may need the terminal for itself.
+    /// Whether the program may need the terminal for itself.
     pub(crate) terminal: Terminal,
 }
 
-/// When a program's stdout tells something.
+/// When the stdout of a program contains evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stdout {
     Never,
     Always,
-    /// When one of these options is among its arguments: `-i` (also inside a bundle, as in `-sSi`),
-    /// `--include`. `valued` are the letters of options that take a value; those of `to_file` tell only
-    /// where their value names stdout.
+    /// If one of these options is among the arguments: `-i` (also in a bundle, as in `-sSi`) or
+    /// `--include`. `valued` has the letters of options with a value. Options in `to_file` count only
+    /// if their value is stdout.
     With {
         options: &'static [&'static str],
         valued: &'static str,
@@ -70,7 +70,7 @@ pub(crate) enum Stdout {
 }
 
 impl Stdout {
-    /// Whether a command of these arguments writes something to stdout that tells.
+    /// Whether a command with these arguments writes evidence to stdout.
     pub(crate) fn is_told_by(self, arguments: &[&[u8]]) -> bool {
         match self {
             Self::Never => false,
@@ -83,7 +83,7 @@ impl Stdout {
                             let (name, value) = halves(word, b'=');
                             (options.iter().find(|option| option.as_bytes() == name), value)
                         }
-                        // `-i`, `-sSi`; what follows a letter that takes a value is that value.
+                        // `-i`, `-sSi`. If a letter takes a value, the rest of the word is that value.
                         [b'-', letters @ ..] => {
                             let end = letters.iter().position(|letter| valued.as_bytes().contains(letter));
                             let last = end.map_or(letters.len(), |end| end + 1);
@@ -113,7 +113,7 @@ impl Stdout {
     }
 }
 
-/// What stands before and, if there is one, behind the first of these bytes.
+/// Splits a word at the first such byte, if it has one.
 fn halves(word: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
     match word.iter().position(|byte| *byte == at) {
         Some(place) => (&word[..place], word.get(place + 1..)),
@@ -121,71 +121,68 @@ fn halves(word: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// A line of a program's stderr and what it means. Of the patterns of one class that match, the first in
-/// the row gives the reason.
+/// A line of output, and its meaning. If several patterns of one class match, the first in the row
+/// gives the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pattern {
-    /// The exit statuses whose class it may settle; none: every failure. An HTTP status counts with any.
+    /// The exit statuses for which the line counts. An empty list stands for every failure. An HTTP
+    /// status counts with every exit status.
     pub(crate) statuses: &'static [RangeInclusive<u8>],
-    /// A regex over one line, colours removed, case as written, bytes and not Unicode: anchored to what
-    /// the program prints around it.
+    /// A regular expression over the bytes of one line, without colours. It is case-sensitive, and
+    /// anchored to the text that the program prints around the message.
     pub(crate) regex: &'static str,
-    /// Matches in every line that `regex` matches, and is faster to search for.
+    /// A faster pattern that matches in every line that `regex` matches.
     pub(crate) found_by: Option<&'static str>,
-    /// It proves that nothing was sent: no connection, no name.
+    /// The line proves that nothing was sent, because there was no connection.
     pub(crate) unsent: bool,
     pub(crate) says: Says,
 }
 
-/// What a line says.
+/// The meaning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Says {
-    /// A class, and a reason to print: a noun phrase, or the code that the line has.
+    /// A class, and a reason: a noun phrase, or the error code in the line.
     Class(Class, &'static str),
-    /// The pattern's first group is an HTTP status.
+    /// The first group of the pattern is an HTTP status.
     HttpStatus,
 }
 
 impl Profile {
-    /// The row of this name.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         TABLE.iter().find(|row| row.name == name)
     }
 
-    /// The row that `auto` takes for a command with this base name.
+    /// The default row for a command with this base name.
     pub(crate) fn for_program(base_name: &str) -> Option<&'static Self> {
         TABLE.iter().find(|row| row.programs.contains(&base_name))
     }
 
-    /// Whether it tells HTTP statuses.
+    /// Whether the output of the program contains HTTP statuses.
     pub(crate) fn reads_http(&self) -> bool {
         self.http || self.patterns.iter().any(|pattern| pattern.says == Says::HttpStatus)
     }
 
-    /// Class and reason of a status, where it is documented.
+    /// The class and the reason of a documented status.
     pub(crate) fn status(&self, status: u8) -> Option<(Class, &'static str)> {
         let row = self.statuses.iter().find(|(range, ..)| range.contains(&status));
         row.map(|(_, class, reason)| (*class, *reason))
     }
 }
 
-/// A line after which it fails the same way every time.
 const fn fatal(regex: &'static str, words: &'static str) -> Pattern {
     Pattern { statuses: &[], regex, found_by: None, unsent: false, says: Says::Class(Fatal, words) }
 }
 
-/// A line after which it may well succeed later.
 const fn retryable(regex: &'static str, words: &'static str) -> Pattern {
     Pattern { statuses: &[], regex, found_by: None, unsent: false, says: Says::Class(Retryable, words) }
 }
 
-/// A line with an HTTP status in its first group.
 const fn http_status(regex: &'static str) -> Pattern {
     Pattern { statuses: &[], regex, found_by: None, unsent: false, says: Says::HttpStatus }
 }
 
 impl Pattern {
-    /// The words for a message. A pattern for an HTTP status has none.
+    /// The reason for messages. A pattern for an HTTP status has none.
     pub(crate) fn words(&self) -> &'static str {
         match self.says {
             Says::Class(_, words) => words,
@@ -193,23 +190,23 @@ impl Pattern {
         }
     }
 
-    /// The same for these exit statuses only.
+    /// The same pattern for these exit statuses only.
     const fn only(self, statuses: &'static [RangeInclusive<u8>]) -> Self {
         Self { statuses, ..self }
     }
 
-    /// The same, and nothing was sent.
+    /// The same pattern, which also proves that nothing was sent.
     const fn unsent(self) -> Self {
         Self { unsent: true, ..self }
     }
 
-    /// The same, found by a pattern that a literal begins.
+    /// The same pattern, with a faster pattern for the search.
     const fn found_by(self, regex: &'static str) -> Self {
         Self { found_by: Some(regex), ..self }
     }
 }
 
-/// The patterns of a row: its own, and those of what it is built on or runs.
+/// The patterns of a row, and those of the libraries and programs that it uses.
 const fn joined<const N: usize>(own: &[Pattern], shared: &[Pattern]) -> [Pattern; N] {
     assert!(N == own.len() + shared.len(), "as many as there are");
     let mut all = [own[0]; N];
@@ -221,7 +218,7 @@ const fn joined<const N: usize>(own: &[Pattern], shared: &[Pattern]) -> [Pattern
     all
 }
 
-/// Every row, in the order in which help and man page list them.
+/// All rows, in the order of the man page.
 pub(crate) const TABLE: &[Profile] = &[
     web::CURL,
     web::WGET,

@@ -1,51 +1,51 @@
-//! Which program a command line runs, looking through the wrappers that start it: `sudo -n timeout 30 curl`
-//! runs curl.
+//! Finds the program that a command line runs behind wrappers: `sudo -n timeout 30 curl` runs curl.
 //!
-//! One row a wrapper: the options with which it still runs the command that follows. Any other option - a
-//! mistyped or abbreviated one, one of another version, one with which it runs a shell or nothing - ends the
-//! look: a program is known or not, never guessed. To know more, add to a row.
+//! The table has a row for each wrapper, with the options after which the wrapper still runs the
+//! command that follows. Any other option ends the search: it may be mistyped, abbreviated or of another
+//! version, or the wrapper may run a shell or nothing. retry does not guess. To support more options,
+//! add them to a row.
 
-/// The program that a command line really runs, and the wrappers around it, as indexes into the words.
+/// The program that a command line runs, and the wrappers around it, as indexes into the words.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Programs {
-    /// The outermost first.
+    /// The outermost wrapper comes first.
     pub(crate) wrappers: Vec<usize>,
-    /// None where a wrapper's words are not understood, or it runs no command.
+    /// None if the words of a wrapper are unknown, or the wrapper runs no command.
     pub(crate) program: Option<usize>,
 }
 
-/// Wrappers in wrappers, at most: no command line needs more.
+/// The largest number of nested wrappers.
 const DEPTH: usize = 32;
 
-/// One row: how a wrapper's words are read up to its command, as getopt(3) does with a leading `+`.
+/// The syntax of the words of a wrapper before its command. The rules are those of getopt(3) with a
+/// leading `+`.
 struct Wrapper {
-    /// Its base name.
+    /// The base name.
     name: &'static str,
     /// Short options without a value: `-nE`.
     flags: &'static [u8],
-    /// Short options with one: `-u root`, `-uroot`.
+    /// Short options with a value: `-u root`, `-uroot`.
     valued: &'static [u8],
     /// Long options without a value.
     long_flags: &'static [&'static str],
-    /// Long options with one: `--user root`, `--user=root`.
+    /// Long options with a value: `--user root`, `--user=root`.
     long_valued: &'static [&'static str],
-    /// Long options with perhaps one: `--preserve-env`, `--preserve-env=PATH`.
+    /// Long options with an optional value: `--preserve-env`, `--preserve-env=PATH`.
     long_optional: &'static [&'static str],
-    /// What else it reads.
     quirk: Quirk,
 }
 
-/// What a wrapper reads besides options.
+/// The words of a wrapper that are not options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Quirk {
     None,
-    /// An operand before the command, after which no option follows: the duration of timeout.
+    /// One operand before the command, and no option after it: the duration of timeout.
     Operand,
-    /// A number before the command, which newer versions leave out for some policies: the priority of chrt.
+    /// A number before the command, which is optional for some policies: the priority of chrt.
     Priority,
-    /// `NAME=value` between the options, but not after `--`; not where the name is empty or a path (sudo).
+    /// `NAME=value` between the options, but not after `--`. The name is neither empty nor a path (sudo).
     Between,
-    /// `-`, then any words with `=` in them, after the options (env).
+    /// `-`, and any words with `=`, after the options (env).
     Behind,
     /// An adjustment in the old form: `-10`, `--5`, `-+5` (nice).
     Number,
@@ -61,7 +61,7 @@ const PLAIN: Wrapper = Wrapper {
     quirk: Quirk::None,
 };
 
-/// Every wrapper that is looked through.
+/// All supported wrappers.
 const TABLE: &[Wrapper] = &[
     // sudo(8). Not: -e edits, -l lists, -v and -K run nothing, -i and -s run a shell, -h is help or a host.
     Wrapper {
@@ -175,7 +175,7 @@ const TABLE: &[Wrapper] = &[
     },
 ];
 
-/// Finds the program that these words run: the first, or behind it what a wrapper runs. Linear.
+/// Finds the program that these words run. The time is linear.
 pub(crate) fn look_through<W: AsRef<[u8]>>(words: &[W]) -> Programs {
     let mut programs = Programs::default();
     let mut at = 0;
@@ -194,13 +194,13 @@ pub(crate) fn look_through<W: AsRef<[u8]>>(words: &[W]) -> Programs {
     programs
 }
 
-/// What is behind the last slash of a command's word.
+/// The part after the last slash.
 pub(crate) fn base_name(word: &[u8]) -> &[u8] {
     word.rsplit(|b| *b == b'/').next().unwrap_or(word)
 }
 
 impl Wrapper {
-    /// Where its command would stand, read from `at`, behind its own name.
+    /// The index of the command of the wrapper. `at` is the index after the name of the wrapper.
     fn command<W: AsRef<[u8]>>(&self, words: &[W], mut at: usize) -> Option<usize> {
         loop {
             let word = words.get(at)?.as_ref();
@@ -239,7 +239,7 @@ impl Wrapper {
         }
     }
 
-    /// How many words a bundle of short options takes, if all of them are known.
+    /// The number of words that a bundle of short options takes, if all of them are known.
     fn short(&self, bundle: &[u8]) -> Option<usize> {
         let end = bundle.iter().position(|b| !self.flags.contains(b));
         let Some(end) = end else { return Some(1) };
@@ -247,7 +247,7 @@ impl Wrapper {
         valued.then_some(if end + 1 == bundle.len() { 2 } else { 1 })
     }
 
-    /// How many words a long option takes, if it is known and written out.
+    /// The number of words that a long option takes, if it is known and not abbreviated.
     fn long(&self, option: &[u8]) -> Option<usize> {
         let equals = option.iter().position(|b| *b == b'=');
         let name = &option[..equals.unwrap_or(option.len())];
@@ -259,14 +259,14 @@ impl Wrapper {
     }
 }
 
-/// What nice takes for an adjustment: a dash, perhaps a sign, digits.
+/// Whether nice reads a word as an adjustment: a dash, perhaps a sign, and digits.
 fn is_number(word: &[u8]) -> bool {
     let Some(signed) = word.strip_prefix(b"-") else { return false };
     let digits = signed.strip_prefix(b"-").or_else(|| signed.strip_prefix(b"+")).unwrap_or(signed);
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// What sudo takes for a variable.
+/// Whether sudo reads a word as a variable.
 fn is_assignment(word: &[u8]) -> bool {
     word.contains(&b'=') && !word.starts_with(b"=") && !word.starts_with(b"/")
 }

@@ -11,15 +11,16 @@ use crate::report::format::{duration, printable, shortened, shortened_to};
 const LONGEST_CONDITION: usize = 80;
 
 impl Wording {
-    /// How an attempt that another follows ended: the reason in brackets and, if `names_rule`, the rule.
+    /// Words for an attempt that another one follows: the outcome, and in brackets the reason and, if
+    /// `names_rule`, the rule.
     pub(super) fn outcome(&self, attempt: &Attempt, rule: &Rule, names_rule: bool) -> String {
         let reason = self.reason(attempt);
-        // What the server said matters more here: the last line names the condition in any case.
+        // The reason matters more here. The last line of the run names the condition.
         let unmet = self.unmet(attempt, rule).filter(|_| reason.is_none());
         self.bracketed(attempt, rule, names_rule, unmet)
     }
 
-    /// How an attempt that none follows ended.
+    /// Words for the last attempt.
     pub(super) fn last_outcome(&self, last: &Judged, names_rule: bool) -> String {
         let (attempt, rule) = (&last.attempt, last.rule());
         let reason = self.reason(attempt);
@@ -35,7 +36,7 @@ impl Wording {
         unmet: Option<String>,
     ) -> String {
         let reason = match rule {
-            // The name of the rule has the reason.
+            // The name of the rule contains the reason.
             Rule::Line { .. } if names_rule => asked(attempt),
             _ => self.reason(attempt),
         };
@@ -46,7 +47,7 @@ impl Wording {
         if known.is_empty() { ending } else { format!("{ending} ({})", known.join("; ")) }
     }
 
-    /// The condition of `--until`, if the rule shows that the command did not meet it.
+    /// Words for the condition of `--until`, if it did not hold.
     pub(super) fn unmet(&self, attempt: &Attempt, rule: &Rule) -> Option<String> {
         let until = self.subject.rules.until.as_ref()?.to_string();
         let asked = match rule {
@@ -77,7 +78,7 @@ impl Wording {
         })
     }
 
-    /// How an attempt, or what was asked before it, ended, in the user's words.
+    /// Words for the outcome.
     pub(super) fn ending(&self, attempt: &Attempt) -> String {
         let ending = in_words(attempt, |limit| self.limit(limit));
         match self.named(attempt) {
@@ -86,7 +87,7 @@ impl Wording {
         }
     }
 
-    /// How an attempt ended and what a server said. Other runs read this, so that it does not name the command.
+    /// Words for the record of a breaker. They do not name the command, because other runs print them.
     pub(in crate::report) fn recorded(&self, attempt: &Attempt) -> String {
         let status = attempt.evidence.response.status().map(|status| format!("HTTP {status}"));
         let said: Vec<String> = status.into_iter().chain(asked(attempt)).collect();
@@ -94,7 +95,6 @@ impl Wording {
         if said.is_empty() { ending } else { format!("{ending}, {}", said.join(", ")) }
     }
 
-    /// A limit as the user wrote it.
     pub(super) fn limit(&self, limit: &Limit) -> String {
         match limit {
             Limit::Timeout(time) => self.subject.written.timeout.clone().unwrap_or_else(|| duration(*time)),
@@ -102,7 +102,7 @@ impl Wording {
         }
     }
 
-    /// The command as it was typed, if its file is why the attempt could not start.
+    /// The command as the user typed it, if the attempt could not start because of its file.
     pub(super) fn named(&self, attempt: &Attempt) -> Option<&str> {
         let typed = self.subject.typed.as_deref()?;
         let named = match &attempt.outcome {
@@ -112,7 +112,7 @@ impl Wording {
         named.then_some(typed)
     }
 
-    /// What is known of why it ended so: `HTTP 503, Retry-After 3s`, `could not connect`.
+    /// The cause of a failure, if it is known: `HTTP 503, Retry-After 3s`, `could not connect`.
     pub(super) fn reason(&self, attempt: &Attempt) -> Option<String> {
         let asked = asked(attempt);
         let response = &attempt.evidence.response;
@@ -128,7 +128,7 @@ impl Wording {
     }
 }
 
-/// How an attempt ended; `words` puts the limit that ended it into words.
+/// Words for an outcome. `words` formats a limit.
 fn in_words(attempt: &Attempt, words: impl FnOnce(&Limit) -> String) -> String {
     let ending = match &attempt.outcome {
         Outcome::Exited(status) => format!("exited {status}"),
@@ -156,8 +156,8 @@ fn in_words(attempt: &Attempt, words: impl FnOnce(&Limit) -> String) -> String {
     }
 }
 
-/// Why a start failed. The system's words for two errors do not say what is exhausted: "try again" (clone(2),
-/// execve(2)) and "file table overflow".
+/// Words for an error of clone(2) or execve(2). The words of the system for two of them, "try again" and
+/// "file table overflow", do not say what is exhausted.
 fn cause(errno: Errno) -> &'static str {
     match errno {
         Errno::EAGAIN => "too many processes",
@@ -166,12 +166,12 @@ fn cause(errno: Errno) -> &'static str {
     }
 }
 
-/// What the server asks for: `Retry-After 3s`.
+/// Words for the wait that the server asks for: `Retry-After 3s`.
 pub(super) fn asked(attempt: &Attempt) -> Option<String> {
     attempt.asked.map(|asked| format!("{} {}", asked.field, duration(asked.wait)))
 }
 
-/// What outlived KILL, with pids.
+/// Words for the processes that survived KILL.
 pub(super) fn left(cut: &Cut) -> String {
     let each: Vec<String> = cut
         .left
@@ -191,7 +191,7 @@ pub(super) fn left(cut: &Cut) -> String {
     each.join(", ")
 }
 
-/// A rule in a word or two.
+/// A short name for a rule.
 pub(super) fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
     match rule {
         Rule::LeftAlive => "processes of the attempt are still alive".to_owned(),

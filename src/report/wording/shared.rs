@@ -12,7 +12,7 @@ use crate::state::file::place::Place;
 use crate::state::participant::{Problem, Warning};
 
 impl Wording {
-    /// A line for each record of shared state: where it is.
+    /// A line with the path of each record of shared state.
     pub(in crate::report) fn places(&self) -> Vec<String> {
         let line = |(what, place): (&str, &Place)| {
             let path = place.path.to_string_lossy();
@@ -38,17 +38,16 @@ impl Wording {
         }
     }
 
-    /// The breaker's name.
     pub(super) fn breaker(&self) -> Cow<'_, str> {
         self.subject.shared.breaker.as_ref().map(|place| printable(&place.name)).unwrap_or_default()
     }
 
-    /// That the breaker is open, since when, why, and for how long.
+    /// Words for an open breaker, with its name.
     pub(super) fn refusal(&self, refusal: &Refusal) -> String {
         format!("breaker {} is {}", self.breaker(), Self::refused(refusal))
     }
 
-    /// Since when a breaker is open, why, and for how long.
+    /// Words for an open breaker: since when it is open, why, and when the next probe comes.
     pub(super) fn refused(refusal: &Refusal) -> String {
         let why = match refusal.cause {
             Cause::Tripped if refusal.failures == 0 => "held open by --breaker-trip".to_owned(),
@@ -70,7 +69,7 @@ impl Wording {
         format!("open since {} ({why}), {next}", local_ago(refusal.age))
     }
 
-    /// The same with what to do about it.
+    /// Words for an open breaker that ended the run, with the command that closes it.
     pub(super) fn open(&self, refusal: &Refusal, deadline: Option<Duration>) -> String {
         let path = self.subject.shared.breaker.as_ref().map(|place| place.path.to_string_lossy());
         let path = path.as_deref().map(shell_word).unwrap_or_default();

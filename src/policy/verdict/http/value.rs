@@ -1,44 +1,43 @@
-//! What the values of header fields say: a number, a date, a moment, the list of `RateLimit`.
+//! The values of header fields: numbers, dates, moments, and the list of `RateLimit`.
 //!
-//! A value that does not say it in full is none: garbage is never half read. A number too big for a
+//! A malformed value counts as absent: no value is read in part. A number that is too large for a
 //! [`Duration`] is [`Duration::MAX`].
 
 use std::time::{Duration, SystemTime};
 
 use crate::policy::decimal::Decimal;
 
-/// The units of numbers.
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// A moment as a field gives it.
+/// A moment in the value of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
-    /// So long after the response.
+    /// A time after the response.
     After(Duration),
-    /// At this time since the Unix epoch.
+    /// A time since the Unix epoch.
     At(Duration),
 }
 
-/// What `RateLimit` says.
+/// The meaning of `RateLimit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateLimit {
-    /// A quota has nothing left (`r=0`).
+    /// Whether a quota has nothing left (`r=0`).
     pub(crate) nothing_left: bool,
-    /// The largest `t` of those quotas.
+    /// The largest `t` of the quotas with nothing left.
     pub(crate) wait: Option<Duration>,
 }
 
-/// `120` or `1.5`, in this unit. RFC 9110 §10.2.3 has digits only; some servers send a fraction.
+/// Reads `120` or `1.5`. RFC 9110 §10.2.3 allows only digits, but some servers send a fraction.
 pub(crate) fn number(text: &[u8], unit: Duration) -> Option<Duration> {
     let number = Decimal::parse(text).filter(|number| number.is_complete())?;
     Some(number.duration(unit).unwrap_or(Duration::MAX))
 }
 
-/// An HTTP-date in any of its three forms (RFC 9110 §5.6.7) and in any case, as time since the Unix epoch.
-/// A leap second counts.
+/// Reads an HTTP-date in one of its three forms (RFC 9110 §5.6.7), as a time since the Unix epoch. Case
+/// does not matter. A leap second counts.
 pub(crate) fn date(text: &[u8]) -> Option<Duration> {
-    // The longest is `Wednesday, 09-Nov-94 08:49:37 GMT`.
+    // The longest date is `Wednesday, 09-Nov-94 08:49:37 GMT`.
     let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= 33)?;
     let mut inside = false;
     let cased = |c: char| {
@@ -58,9 +57,9 @@ pub(crate) fn retry_after(text: &[u8]) -> Option<Moment> {
     number(text, SECOND).map(Moment::After).or_else(|| date(text).map(Moment::At))
 }
 
-/// The value of `X-RateLimit-Reset` and `RateLimit-Reset`, which no standard settles: below 10^8 seconds
-/// from now; from 10^9 seconds and from 10^12 milliseconds since the epoch; between, nothing that a server
-/// would mean.
+/// The value of `X-RateLimit-Reset` and `RateLimit-Reset`. There is no standard. A number below 10^8 is
+/// in seconds from now, a number from 10^9 in seconds since the epoch, and a number from 10^12 in
+/// milliseconds since the epoch. A number between 10^8 and 10^9 makes no sense.
 pub(crate) fn reset(text: &[u8]) -> Option<Moment> {
     let value = number(text, SECOND)?;
     match value.as_secs() {
@@ -71,9 +70,9 @@ pub(crate) fn reset(text: &[u8]) -> Option<Moment> {
     }
 }
 
-/// The value of `RateLimit` (draft-ietf-httpapi-ratelimit-headers): a list of items (RFC 9651 §3.1), each a
-/// quota with the units left, `r`, and perhaps the seconds until there are more, `t`. None if any of it is
-/// malformed.
+/// The value of `RateLimit` (draft-ietf-httpapi-ratelimit-headers): a list of quotas (RFC 9651 §3.1).
+/// The parameter `r` of a quota is the number of units that are left, `t` the seconds until there are
+/// more.
 pub(crate) fn rate_limit(value: &[u8]) -> Option<RateLimit> {
     let mut rest = Rest(value);
     let mut limit = RateLimit { nothing_left: false, wait: None };
@@ -103,7 +102,7 @@ pub(crate) fn rate_limit(value: &[u8]) -> Option<RateLimit> {
     }
 }
 
-/// A bare item, as far as a quota needs it.
+/// A bare item (RFC 9651 §3.3). A quota needs only integers.
 enum Item {
     /// A non-negative integer.
     Count(u64),
@@ -119,7 +118,7 @@ impl Item {
     }
 }
 
-/// What is still to be read of a structured field (RFC 9651 §4.2).
+/// The rest of a structured field (RFC 9651 §4.2).
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -129,7 +128,7 @@ impl<'a> Rest<'a> {
         rest.is_some()
     }
 
-    /// The bytes up to the first that is not such a one.
+    /// Takes bytes while they satisfy the condition.
     fn skip(&mut self, such: impl Fn(u8) -> bool) -> &'a [u8] {
         let end = self.0.iter().position(|b| !such(*b)).unwrap_or(self.0.len());
         let (these, rest) = self.0.split_at(end);
@@ -142,7 +141,7 @@ impl<'a> Rest<'a> {
         key.first().filter(|b| b.is_ascii_lowercase() || **b == b'*').map(|_| key)
     }
 
-    /// The value of a parameter; one without a value is true.
+    /// The value of a parameter. A parameter without a value is true.
     fn parameter(&mut self) -> Option<Item> {
         if self.eat(b'=') { self.item() } else { Some(Item::Other) }
     }
@@ -169,7 +168,7 @@ impl<'a> Rest<'a> {
         well_formed.then_some(Item::Other)
     }
 
-    /// An integer of up to 15 digits, or a decimal.
+    /// An integer of up to 15 digits, or a decimal number.
     fn number(&mut self) -> Option<Item> {
         let negative = self.eat(b'-');
         let whole = self.skip(|b| b.is_ascii_digit());
@@ -185,7 +184,7 @@ impl<'a> Rest<'a> {
         Some(if negative && value > 0 { Item::Other } else { Item::Count(value) })
     }
 
-    /// `"..."`, with `\"` and `\\` inside.
+    /// A string `"..."`, with the escapes `\"` and `\\`.
     fn string(&mut self) -> bool {
         if !self.eat(b'"') {
             return false;
@@ -202,7 +201,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// A byte of a token, such as a field's name (RFC 9110 §5.6.2).
+/// A byte of a token, such as the name of a field (RFC 9110 §5.6.2).
 pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

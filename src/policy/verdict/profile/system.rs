@@ -1,5 +1,5 @@
-//! Programs that run another: their own refusals, which are not the other program's failures; and statuses that
-//! many agree on.
+//! Programs that run another program: their own refusals are not failures of that program. Also exit
+//! statuses that many programs share.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::terminal::Terminal;
@@ -9,7 +9,7 @@ pub(super) const TIMEOUT: Profile = Profile {
     name: "timeout",
     programs: &["timeout"],
     source: "timeout(1), EXIT STATUS",
-    // 137 is KILL, and any other status is the command's own.
+    // 137 is KILL. Any other status belongs to the command.
     statuses: &[
         (124..=124, Retryable, "timeout"),
         (125..=125, Fatal, "failure of timeout itself"),
@@ -23,8 +23,8 @@ pub(super) const TIMEOUT: Profile = Profile {
     terminal: Terminal::FREE,
 };
 
-/// What sudo itself says when it does not run the command. Its status is then 1, whatever that means to the
-/// command. A warning, after which it runs the command all the same, is not here.
+/// Messages of sudo when it does not run the command. The status is then 1, which may mean something
+/// else to the command. Warnings are not here, because sudo runs the command after them.
 const OF_SUDO: &[Pattern] = &[
     refusal(r"^sudo: a terminal is required to ", "missing terminal for the password"),
     refusal(r"^sudo: no tty present and no askpass program specified", "missing tty"),
@@ -57,7 +57,7 @@ const OF_SUDO: &[Pattern] = &[
     refusal(r"^sudo: no valid sudoers sources found", "no valid sudoers sources"),
 ];
 
-/// Where sudo or doas itself speaks.
+/// The prefix of a message of sudo or doas.
 const fn refusal(regex: &'static str, words: &'static str) -> Pattern {
     fatal(regex, words).only(&[1..=1])
 }
@@ -66,7 +66,7 @@ pub(super) const SUDO: Profile = Profile {
     name: "sudo",
     programs: &["sudo"],
     source: "sudo(8), EXIT VALUE and DIAGNOSTICS",
-    // Any other status is the command's own, and 1 may be.
+    // Any other status belongs to the command. 1 may belong to either.
     statuses: &[(1..=1, Ambiguous, "error")],
     patterns: OF_SUDO,
     unsent: &[],

@@ -1,88 +1,88 @@
 //! Which invocations of a program need the terminal for themselves.
 //!
-//! On a terminal, watching replaces stderr by a pseudo-terminal. The keyboard stays where it is: a program that reads
-//! its standard input or /dev/tty notices nothing. A pager does: less(1) opens the terminal of its stderr by name and
-//! waits there for keys that nobody types. So whatever may start a pager, an editor, a shell, or another program
-//! that asks (a hook, a maintainer script) keeps its terminal, and the exit status decides.
+//! On a terminal, retry replaces the stderr of a watched command by a pseudo-terminal. Programs that
+//! read stdin or /dev/tty notice nothing. A pager does: less(1) opens the terminal of its stderr by name
+//! and waits there for keys that nobody types. A command that may start a pager, an editor, a shell, a
+//! hook or a maintainer script therefore keeps its terminal, and only its exit status decides.
 
 use super::Stdout;
 
-/// Whether a program may need the terminal, by its arguments: the first rule that fits decides.
+/// Whether a program may need the terminal, by its arguments. The first matching rule decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terminal {
     rules: &'static [Rule],
-    /// Whether it may need the terminal where no rule fits.
+    /// The answer if no rule matches.
     otherwise: bool,
-    /// Letters of options that take a value.
+    /// The letters of options with a value.
     valued: &'static str,
-    /// Long options whose value is the next word.
+    /// The long options whose value is the next word.
     long_valued: &'static [&'static str],
-    /// Letters of options that ask for a pager if they stand before the first operand.
+    /// The letters of options before the first operand that ask for a pager.
     paging: &'static str,
-    /// The beginning of values, before the first operand, that ask for a pager: `pager.fetch=true`.
+    /// Prefixes of option values before the first operand that ask for a pager: `pager.fetch=true`.
     paging_value: Option<&'static str>,
 }
 
-/// What holds for some arguments.
+/// A rule for some arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rule {
-    /// The subcommand: `fetch`, `image pull`; empty: any.
+    /// The subcommand: `fetch`, `image pull`. An empty one stands for any.
     command: &'static str,
-    /// Least number of operands.
+    /// The smallest number of operands.
     operands: usize,
-    /// Of each group one has to be among the words: an option (`-t`, also inside a bundle, `--tty`), or a word
-    /// as it is. `@prompt` is what a word ends with.
+    /// The words must contain an entry of each group: an option (`-t`, also in a bundle, or `--tty`) or a
+    /// word. `@prompt` matches the end of a word.
     with: &'static [&'static [&'static str]],
     needs: bool,
 }
 
-/// This subcommand leaves the terminal to retry.
+/// With this subcommand the program does not need the terminal.
 pub(super) const fn free(command: &'static str) -> Rule {
     Rule { command, operands: 0, with: &[], needs: false }
 }
 
-/// This subcommand may need the terminal.
+/// With this subcommand the program may need the terminal.
 pub(super) const fn needs(command: &'static str) -> Rule {
     Rule { command, operands: 0, with: &[], needs: true }
 }
 
 impl Rule {
-    /// The same only with one option of each group.
+    /// The same rule, if the words contain an option of each group.
     pub(super) const fn with(self, with: &'static [&'static [&'static str]]) -> Self {
         Self { with, ..self }
     }
 
-    /// The same only with so many operands.
+    /// The same rule, if there are at least this many operands.
     pub(super) const fn operands(self, operands: usize) -> Self {
         Self { operands, ..self }
     }
 }
 
 impl Terminal {
-    /// It reads its standard input or /dev/tty, if anything, and starts nothing that reads keys.
+    /// The program never needs the terminal. It reads at most stdin or /dev/tty.
     pub(super) const FREE: Self =
         Self { rules: &[], otherwise: false, valued: "", long_valued: &[], paging: "", paging_value: None };
 
-    /// It may always need the terminal.
+    /// The program may always need the terminal.
     pub(super) const NEEDED: Self = Self { otherwise: true, ..Self::FREE };
 
-    /// It needs no terminal, but where a rule says so.
+    /// The program needs the terminal only if a rule says so.
     pub(super) const fn free_but(rules: &'static [Rule]) -> Self {
         Self { rules, ..Self::FREE }
     }
 
-    /// It may need the terminal, but where a rule says otherwise.
+    /// The program may need the terminal unless a rule says otherwise.
     pub(super) const fn needed_but(rules: &'static [Rule]) -> Self {
         Self { rules, ..Self::NEEDED }
     }
 
-    /// The same, of a program with these options before its operands.
+    /// The same rules for a program with these options before its operands.
     pub(super) const fn valued(self, valued: &'static str, long_valued: &'static [&'static str]) -> Self {
         Self { valued, long_valued, ..self }
     }
 
-    /// The same, of a program that starts a pager if one of these options, or a value that begins so, stands
-    /// before its first operand.
+    /// The same rules for a program that starts a pager if one of these options or values comes before its
+    /// first operand.
     pub(super) const fn paging(self, letters: &'static str, value: &'static str) -> Self {
         Self { paging: letters, paging_value: Some(value), ..self }
     }
@@ -120,9 +120,9 @@ impl Terminal {
         false
     }
 
-    /// Whether a command of these arguments may need the terminal.
+    /// Whether a command with these arguments may need the terminal.
     pub(crate) fn is_needed(&self, arguments: &[&[u8]]) -> bool {
-        // Help is often a man page in a pager.
+        // Help often opens a man page in a pager.
         if arguments.contains(&b"--help".as_slice()) {
             return *self != Self::FREE;
         }
@@ -140,19 +140,19 @@ impl Terminal {
         self.rules.iter().find(fits).map_or(self.otherwise, |rule| rule.needs)
     }
 
-    /// Whether one of a group of options is among the words.
+    /// Whether the words contain an option of the group.
     fn has(&self, arguments: &[&[u8]], group: &'static [&'static str]) -> bool {
         let end = arguments.iter().position(|word| *word == b"--");
         let arguments = &arguments[..end.unwrap_or(arguments.len())];
         let as_it_is = group.iter().any(|option| match option.as_bytes() {
             end @ [b'@', ..] => arguments.iter().any(|word| word.ends_with(end)),
-            // Short ones are looked for with their values in mind.
+            // A letter may also be part of the value of another option.
             option => option.len() > 2 && arguments.contains(&option),
         });
         as_it_is || Stdout::With { options: group, valued: self.valued, to_file: &[] }.is_told_by(arguments)
     }
 
-    /// What is no option, and no value of one.
+    /// The operands: neither options nor values of options.
     fn operands<'a>(&self, arguments: &[&'a [u8]]) -> Vec<&'a [u8]> {
         let mut operands = Vec::new();
         let mut words = arguments.iter();
