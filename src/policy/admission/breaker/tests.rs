@@ -1,6 +1,7 @@
 //! The breaker against examples, and against a naive history.
 
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 
 use super::*;
 
@@ -328,6 +329,37 @@ impl History {
         self.changed = self.runs.len();
     }
 
+    /// Counts a report of a run that was admitted since the last change of state.
+    fn take(&mut self, pass: Pass, observed: Observation, settings: &Settings, now: Moment) {
+        let open_for = |probes: u32, asked: Option<Duration>| {
+            (settings.cooldown * 2u32.pow(probes.min(4))).max(asked.unwrap_or_default())
+        };
+        match (observed, pass.probe, self.open.clone()) {
+            (Observation::Success, true, _) => self.close(),
+            (Observation::Success, false, _) => (self.failures, self.not_before) = (0, None),
+            (Observation::Failure { description, asked }, true, Some(open)) => {
+                let (probes, failures) = (open.probes + 1, open.failures + 1);
+                let (length, last) = (open_for(probes, asked), Some(description));
+                self.reopen(Opened { since: now, length, probes, failures, last, ..open });
+            }
+            (Observation::Failure { description, asked }, _, _) => {
+                self.failures += 1;
+                self.not_before = self.not_before.max(asked.map(|asked| now.plus(asked)));
+                if self.failures >= settings.failures.get() {
+                    let length = open_for(0, self.not_before.map(|until| until.since(now)));
+                    let (cause, failures) = (Cause::Failures, self.failures);
+                    let last = Some(description);
+                    self.reopen(Opened { first: now, since: now, length, cause, probes: 0, failures, last });
+                }
+            }
+            (Observation::Nothing, true, Some(open)) => {
+                self.open = Some(Opened { since: now, length: Duration::ZERO, ..open });
+                self.changed = self.runs.len();
+            }
+            (Observation::Nothing, _, _) => {}
+        }
+    }
+
     fn reopen(&mut self, open: Opened) {
         self.open = Some(open);
         (self.failures, self.not_before) = (0, None);
@@ -335,126 +367,132 @@ impl History {
     }
 }
 
+/// A breaker, and the history that it must agree with.
+struct Trial {
+    breaker: Breaker,
+    history: History,
+    now: Moment,
+}
+
+impl Trial {
+    fn take(&mut self, step: Step) -> Result<(), TestCaseError> {
+        let now = self.now;
+        match step {
+            Step::Pass(seconds) => self.now = now.plus(secs(seconds)),
+            Step::Back(seconds) => self.set_back(i64::try_from(seconds).unwrap()),
+            Step::Reset => {
+                self.breaker.reset(now);
+                self.history.close();
+            }
+            Step::Trip(seconds) => {
+                self.breaker.trip(now, secs(seconds));
+                let (length, cause) = (secs(seconds), Cause::Tripped);
+                let opened =
+                    Opened { first: now, since: now, length, cause, probes: 0, failures: 0, last: None };
+                self.history.reopen(opened);
+            }
+            Step::Die { back } => {
+                if let Some(run) = self.history.runs.iter_mut().nth_back(back) {
+                    run.alive = false;
+                }
+            }
+            Step::Ask => return self.ask(),
+            Step::Report { back, observed, threshold, cooldown } => {
+                let failures = NonZeroU32::new(threshold).unwrap();
+                let settings = Settings { failures, cooldown: secs(cooldown), lease: secs(20) };
+                return self.report(back, observed, &settings);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_back(&mut self, seconds: i64) {
+        self.now = self.now.shifted(-seconds * 1000);
+        let now = self.now;
+        self.breaker.not_after(now);
+        if let Some(open) = &mut self.history.open {
+            (open.first, open.since) = (open.first.min(now), open.since.min(now));
+        }
+        for run in &mut self.history.runs {
+            run.asked_at = run.asked_at.min(now);
+        }
+    }
+
+    fn ask(&mut self) -> Result<(), TestCaseError> {
+        let (history, now) = (&mut self.history, self.now);
+        let probing = history.probing(now).is_some();
+        let alive = |generation: u64| {
+            let probe = |run: &Run| run.pass.generation == generation && run.pass.probe && run.alive;
+            history.runs.iter().any(probe)
+        };
+        let lives = |generation, owner| owner == 7 && alive(generation);
+        let admitted = self.breaker.admit(now, secs(20), 7, lives);
+        let refuses = |open: &Opened| now < open.since.plus(open.length) || probing;
+        match (admitted, history.open.clone().filter(refuses)) {
+            (Admitted::Yes(pass), None) => {
+                prop_assert_eq!(pass.probe, history.open.is_some());
+                if pass.probe {
+                    let mut older = history.runs.iter().map(|run| run.pass.generation);
+                    prop_assert!(older.all(|generation| generation != pass.generation), "it is new");
+                    history.changed = history.runs.len();
+                    // A probe that was due once is due again, whatever the clock.
+                    history.open.iter_mut().for_each(|open| open.length = Duration::ZERO);
+                }
+                history.runs.push(Run { pass, asked_at: now, alive: true, reported: false });
+            }
+            (Admitted::No(refusal), Some(open)) => {
+                prop_assert_eq!(refusal.prober.is_some(), probing);
+                prop_assert!(refusal.left > Duration::ZERO);
+                prop_assert!(refusal.left <= open.length.max(secs(20)));
+                prop_assert_eq!(refusal.age, now.since(open.first));
+                let told = (refusal.cause, refusal.failures, refusal.last);
+                prop_assert_eq!(told, (open.cause, open.failures, open.last));
+            }
+            (admitted, _) => prop_assert!(false, "{admitted:?} was not expected"),
+        }
+        Ok(())
+    }
+
+    fn report(
+        &mut self,
+        back: usize,
+        observed: Observation,
+        settings: &Settings,
+    ) -> Result<(), TestCaseError> {
+        let Some(index) = self.history.runs.len().checked_sub(back + 1) else { return Ok(()) };
+        let run = &mut self.history.runs[index];
+        if !run.alive || run.reported {
+            return Ok(());
+        }
+        run.reported = true;
+        let (pass, late) = (run.pass, index < self.history.changed);
+        let before = self.breaker.clone();
+        self.breaker.record(pass, &observed, self.now, settings);
+        if late {
+            prop_assert_eq!(&self.breaker, &before);
+        } else {
+            self.history.take(pass, observed, settings, self.now);
+        }
+        Ok(())
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
-    /// Against a naive history: nothing is admitted while it is open, there is one live probe at
-    /// most, it closes only by a success or a reset, late reports change nothing, and it never
-    /// sticks.
+    /// Against a naive history: an open breaker admits nothing, there is at most one live probe, only
+    /// a success or a reset closes the breaker, late reports change nothing, and no state lasts for
+    /// ever.
     #[test]
     fn any_history_keeps_the_promises(steps in prop::collection::vec(step(), 1..80)) {
-        let (mut breaker, mut history, mut now) = (Breaker::default(), History::default(), at(100_000));
+        let (breaker, history) = (Breaker::default(), History::default());
+        let mut trial = Trial { breaker, history, now: at(100_000) };
         for step in steps {
-            match step {
-                Step::Pass(seconds) => now = now.plus(secs(seconds)),
-                Step::Back(seconds) => {
-                    now = Moment(now.0 - i64::try_from(seconds).unwrap() * 1000);
-                    breaker.not_after(now);
-                    if let Some(open) = &mut history.open {
-                        (open.first, open.since) = (open.first.min(now), open.since.min(now));
-                    }
-                    for run in &mut history.runs {
-                        run.asked_at = run.asked_at.min(now);
-                    }
-                }
-                Step::Reset => {
-                    breaker.reset(now);
-                    history.close();
-                }
-                Step::Trip(seconds) => {
-                    breaker.trip(now, secs(seconds));
-                    let (length, cause) = (secs(seconds), Cause::Tripped);
-                    history.reopen(Opened { first: now, since: now, length, cause, probes: 0, failures: 0, last: None });
-                }
-                Step::Die { back } => {
-                    if let Some(run) = history.runs.iter_mut().nth_back(back) {
-                        run.alive = false;
-                    }
-                }
-                Step::Ask => {
-                    let probing = history.probing(now).map(|run| run.pass.generation);
-                    let alive = |generation: u64| {
-                        history.runs.iter().any(|run| run.pass.generation == generation && run.pass.probe && run.alive)
-                    };
-                    let admitted = breaker.admit(now, secs(20), 7, |generation, owner| owner == 7 && alive(generation));
-                    let expected = history.open.clone().filter(|open| {
-                        now < open.since.plus(open.length) || probing.is_some()
-                    });
-                    match (admitted, expected) {
-                        (Admitted::Yes(pass), None) => {
-                            prop_assert_eq!(pass.probe, history.open.is_some());
-                            if pass.probe {
-                                // Never used before.
-                                prop_assert!(history.runs.iter().all(|run| run.pass.generation != pass.generation));
-                                history.changed = history.runs.len();
-                                // Once due, it is so whatever the clock.
-                                history.open.iter_mut().for_each(|open| open.length = Duration::ZERO);
-                            }
-                            history.runs.push(Run { pass, asked_at: now, alive: true, reported: false });
-                        }
-                        (Admitted::No(refusal), Some(open)) => {
-                            prop_assert_eq!(refusal.prober.is_some(), probing.is_some());
-                            prop_assert!(refusal.left > Duration::ZERO);
-                            prop_assert!(refusal.left <= open.length.max(secs(20)));
-                            prop_assert_eq!(refusal.age, now.since(open.first));
-                            prop_assert_eq!(
-                                (refusal.cause, refusal.failures, refusal.last),
-                                (open.cause, open.failures, open.last)
-                            );
-                        }
-                        (admitted, _) => prop_assert!(false, "{admitted:?}, not what was expected"),
-                    }
-                }
-                Step::Report { back, observed, threshold, cooldown } => {
-                    let Some(index) = history.runs.len().checked_sub(back + 1) else { continue };
-                    let run = &mut history.runs[index];
-                    if !run.alive || run.reported {
-                        continue;
-                    }
-                    run.reported = true;
-                    let (pass, late) = (run.pass, index < history.changed);
-                    let before = breaker.clone();
-                    let failures = NonZeroU32::new(threshold).unwrap();
-                    let settings = Settings { failures, cooldown: secs(cooldown), lease: secs(20) };
-                    breaker.record(pass, &observed, now, &settings);
-                    if late {
-                        prop_assert_eq!(&breaker, &before);
-                        continue;
-                    }
-                    let open_for = |probes: u32, asked: Option<Duration>| {
-                        (secs(cooldown) * 2u32.pow(probes.min(4))).max(asked.unwrap_or_default())
-                    };
-                    match (observed, pass.probe, history.open.clone()) {
-                        (Observation::Success, true, _) => history.close(),
-                        (Observation::Success, false, _) => (history.failures, history.not_before) = (0, None),
-                        (Observation::Failure { description, asked }, true, Some(open)) => {
-                            let (probes, failures) = (open.probes + 1, open.failures + 1);
-                            let length = open_for(probes, asked);
-                            history.reopen(Opened { since: now, length, probes, failures, last: Some(description), ..open });
-                        }
-                        (Observation::Failure { description, asked }, _, _) => {
-                            history.failures += 1;
-                            history.not_before = history.not_before.max(asked.map(|asked| now.plus(asked)));
-                            if history.failures >= threshold {
-                                let length = open_for(0, history.not_before.map(|until| until.since(now)));
-                                let (cause, failures) = (Cause::Failures, history.failures);
-                                let last = Some(description);
-                                history.reopen(Opened { first: now, since: now, length, cause, probes: 0, failures, last });
-                            }
-                        }
-                        (Observation::Nothing, true, Some(open)) => {
-                            history.open = Some(Opened { since: now, length: Duration::ZERO, ..open });
-                            history.changed = history.runs.len();
-                        }
-                        (Observation::Nothing, _, _) => {}
-                    }
-                }
-            }
-            let is_closed = matches!(breaker.state, State::Closed(_));
-            prop_assert_eq!(is_closed, history.open.is_none(), "closed only by a success or a reset");
-            // Whatever has happened, it admits again in the end.
-            let later = now.plus(secs(24 * 3600));
-            prop_assert_eq!(breaker.refusal(later, |_, _| true), None);
+            trial.take(step)?;
+            let is_closed = matches!(trial.breaker.state, State::Closed(_));
+            prop_assert_eq!(is_closed, trial.history.open.is_none());
+            let later = trial.now.plus(secs(24 * 3600));
+            prop_assert_eq!(trial.breaker.refusal(later, |_, _| true), None);
         }
     }
 }
