@@ -1,5 +1,6 @@
 //! Replay: every attempt reads the same, and what none has read is there for whoever comes after.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -484,6 +485,36 @@ fn a_command_that_reads_half_and_waits_is_not_asked_without_end() {
     assert!(cpu_time(running.pid()) - ticks < 10, "a tenth of a second of one");
     fs::write(scratch.join("gate"), "\n").unwrap();
     running.wait_bounded().code(0);
+}
+
+#[test]
+fn each_record_reaches_one_of_two_readers() {
+    let (reader, mut writer) = io::pipe().unwrap();
+    let mut shared = File::from(OwnedFd::from(reader.try_clone().unwrap()));
+    let running = retry().args(["-n2", "dd", "bs=5", "status=none"]).stdin(reader).spawn();
+    let records: Vec<String> = (0..60_000).map(|n| format!("{n:04x}")).collect();
+    let text = records.join("\n") + "\n";
+    // Each write puts whole records into the pipe at once (pipe(7), PIPE_BUF).
+    let write =
+        thread::spawn(move || text.as_bytes().chunks(4095).for_each(|part| writer.write_all(part).unwrap()));
+    running.wait_for_stdout("0000\n");
+    let (mut other, mut part) = (Vec::new(), [0; 5]);
+    while let length @ 1.. = shared.read(&mut part).unwrap() {
+        other.extend_from_slice(&part[..length]);
+        if other.len() % 250 == 0 {
+            // The command gets its share on a busy machine too.
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+    write.join().unwrap();
+    let run = running.wait_bounded();
+    run.code(0).silent();
+    let lines =
+        |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().lines().map(str::to_owned).collect();
+    let (command, other): (BTreeSet<String>, BTreeSet<String>) = (lines(&run.stdout), lines(&other));
+    assert!(!command.is_empty() && !other.is_empty(), "both read: {} {}", command.len(), other.len());
+    let missing = records.iter().filter(|record| !command.contains(*record) && !other.contains(*record));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
 #[test]

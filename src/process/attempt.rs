@@ -306,10 +306,7 @@ impl Supervisor {
 
     /// Closes a descriptor that retry can do without for a while. Tells whether there was one.
     fn spare_descriptor(&mut self, voice: &mut impl Voice) -> bool {
-        self.waiter.spare_descriptor()
-            || self.input.spare_descriptor()
-            || self.watch.spare_descriptor()
-            || voice.messages().spare_descriptor()
+        self.waiter.spare_descriptor() || self.watch.spare_descriptor() || voice.messages().spare_descriptor()
     }
 
     /// Runs a command that says whether an attempt is needed: what it reads is nothing, and what it writes to

@@ -10,14 +10,11 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use crate::clock::now;
 use crate::error::{Doing as _, Error};
-use crate::policy::stream::Stream;
 use crate::streams::descriptor::above_standard;
 use crate::streams::messages::Messages;
+use crate::streams::polled::Polled;
 use crate::streams::stdin::Input;
 use crate::streams::watch::Watch;
-
-/// Between two looks whether the matcher has room. It empties in about that time if its patterns are quick.
-const LOOK: Duration = Duration::from_millis(2);
 
 /// Longest single sleep. A timer of more is of no use to anybody and near the kernel's own limit.
 const LONGEST: Duration = Duration::from_hours(8760);
@@ -46,8 +43,8 @@ impl Waiter {
         input: &mut Input,
         until: Option<Duration>,
     ) -> Result<(), Error> {
-        let look = watch.waits_for_matcher().then(|| now().saturating_add(LOOK));
-        let until = until.into_iter().chain(input.wake_at()).chain(look).min();
+        let mut clients: [&mut dyn Polled; 3] = [input, watch, messages];
+        let until = clients.iter().filter_map(|client| client.wake_at()).chain(until).min();
         // Without a descriptor for the timer, poll's own clock serves: it only misses suspended time.
         let timed = until.is_none_or(|until| self.set(until).is_ok());
         let timeout = match until {
@@ -57,17 +54,13 @@ impl Waiter {
         let timer = self.timer.as_ref().filter(|_| until.is_some() && timed);
         let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         fds.extend(timer.map(|timer| PollFd::new(timer.as_fd(), PollFlags::POLLIN)));
-        let watched = watch.interests();
         let first = fds.len();
-        fds.extend(watched.iter().map(|interest| PollFd::new(interest.fd, interest.flags)));
-        let spoken = messages.pending_on().map(|fd| {
-            fds.push(PollFd::new(fd, PollFlags::POLLOUT));
-            fds.len() - 1
-        });
-        let fed = input.interest().map(|(fd, flags, is_the_commands)| {
-            fds.push(PollFd::new(fd, flags));
-            (fds.len() - 1, is_the_commands)
-        });
+        let mut counts = Vec::new();
+        for client in &mut clients {
+            let interests = client.interests();
+            fds.extend(interests.iter().map(|interest| PollFd::new(interest.fd, interest.flags)));
+            counts.push(interests.len());
+        }
         // Rounded up: a wait may end late, not early.
         let timeout = match timeout {
             Duration::MAX => PollTimeout::NONE,
@@ -83,28 +76,12 @@ impl Waiter {
             }
             Err(errno) => return Err(errno).doing("cannot wait"),
         }
-        let lost = |fd: &PollFd<'_>| {
-            let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
-            fd.revents().is_some_and(|r| r.intersects(gone))
-        };
-        let gone: Vec<Stream> = watched
-            .iter()
-            .zip(&fds[first..])
-            .filter_map(|(interest, fd)| interest.sink.filter(|_| lost(fd)))
-            .collect();
-        let spoken =
-            spoken.is_some_and(|i| fds.get(i).and_then(PollFd::revents).is_some_and(|r| !r.is_empty()));
-        let unfed = fed.is_some_and(|(i, is_the_commands)| is_the_commands && fds.get(i).is_some_and(lost));
-        drop(fds);
-        drop(watched);
-        if unfed {
-            input.reader_gone();
-        }
-        for stream in gone {
-            watch.reader_gone(stream);
-        }
-        if spoken {
-            messages.flush();
+        let mut events: Vec<PollFlags> =
+            fds[first..].iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+        for (client, count) in clients.into_iter().zip(counts) {
+            let others = events.split_off(count);
+            client.ready(&events);
+            events = others;
         }
         Ok(())
     }

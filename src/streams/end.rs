@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{pipe2, read};
 
 use super::descriptor::lift;
-use super::source::PART;
+use super::source::PIPE;
 
 /// Our end.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl End {
     /// Takes what the command has not read back, so that a background process cannot read it any more, and
     /// tells how much it was, in bytes.
     pub(crate) fn take_back(self) -> usize {
-        let (mut count, mut part) = (0, vec![0; PART]);
+        let (mut count, mut part) = (0, vec![0; PIPE]);
         let reader = match &self {
             Self::Pipe(ours) => reader(ours.as_fd()).ok(),
             Self::Whole(_) | Self::Socket { .. } => None,

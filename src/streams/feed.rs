@@ -1,13 +1,14 @@
-//! Replay: the command reads from a pipe of its own what retry's standard input, a pipe or a socket, has, and
-//! after a failure the next attempt reads it again.
+//! Replay of a pipe or a socket: each attempt reads the same bytes from a pipe (or socket) of its own.
 //!
-//! What an earlier attempt has read is kept, and comes first. What none has read yet is put into the pipe
-//! without taking it from the input, and taken as the command reads it; so what no attempt reads stays where
-//! it was. New bytes can be put there only once the pipe is empty: the kernel shows a source from its beginning
-//! only. It does not tell when a pipe has become empty, so that is looked at now and then.
+//! The bytes that earlier attempts have read are kept, and come first. The feed then copies the next bytes
+//! of the input into the command's pipe, and takes them from the input only when the command has read them.
+//! So the bytes that no attempt reads stay in the input.
+//!
+//! The feed can copy more only when the command's pipe is empty, because the kernel shows an input from its
+//! beginning only. [`Pace`] decides how often the feed looks at that.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -16,277 +17,242 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
 
 use super::end::{End, unread};
-use super::source::{HALF, PART, Source};
-use super::spool::Spool;
+use super::pace::{LONGEST, Pace, SHORTEST};
+use super::polled::{Interest, Polled, has_gone};
+use super::preview::Preview;
+use super::source::{self, PIPE, Source, WINDOW};
+use super::spool::{NotKept, Spool};
 use crate::policy::outcome::Unkept;
 
-/// Moves before signals and the clock are looked at again.
-const ROUNDS: usize = 16;
-
-/// Least and longest time between two looks at how much the command has read.
-const LOOKS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(100));
+/// How many steps the feed makes before the caller looks at signals and the clock again.
+const STEPS: usize = 16;
 
 /// One input for all attempts.
 #[derive(Debug)]
 pub(crate) struct Feed {
     source: Source,
-    /// What attempts have read.
+    /// The bytes that attempts have read. Bytes behind `position` are for the attempt that runs.
     spool: Spool,
-    /// Most that is kept, in bytes.
-    limit: u64,
-    /// Why it is not kept any more.
-    unkept: Option<Unkept>,
-    /// The attempt that runs may be followed by another.
-    keeps: bool,
-    /// Our end of what it reads, until it has all, or nobody reads it.
-    end: Option<End>,
-    /// How much of what is kept has been put there.
+    /// How many bytes of the spool were put into the command's pipe.
     position: u64,
-    /// How much was put there that the source still has.
+    /// The most bytes to keep.
+    limit: u64,
+    /// Why the bytes are not kept any more.
+    unkept: Option<Unkept>,
+    /// Another attempt may follow the attempt that runs.
+    may_follow: bool,
+    /// Our end of the command's input. None once the command has everything or does not read any more.
+    end: Option<End>,
+    /// The bytes that were copied, and how many of them are in the command's pipe.
+    preview: Preview,
     given: usize,
-    waits: Waits,
-    /// What was kept cannot be read back.
+    /// Bytes that were taken from the input and that the command has yet to get, behind the preview.
+    further: Vec<u8>,
+    wait: Wait,
+    /// The bytes that were kept cannot be read back.
     failed: Option<Errno>,
     part: Vec<u8>,
 }
 
-/// What is waited for.
+/// What the feed waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    /// Room in what the command reads.
+enum Wait {
+    /// Room in the command's pipe.
     Room,
-    /// That the command reads something.
-    Read(Look),
-    /// More from the source.
+    /// The command has bytes to read.
+    Reading(Pace),
+    /// More from the input.
     More,
-    /// The same where the source says that there is something, and gives nothing: for so long, and until then.
+    /// More from an input that reports bytes and gives none. It is asked again after this pause.
     Quiet { pause: Duration, until: Duration },
 }
 
-/// How far the command has read what it was given last.
+/// Whether the feed can do more now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Look {
-    /// How much it was given, in bytes, and when.
-    given: usize,
-    since: Duration,
-    /// How much of that it has not read, and since when it is so much.
-    unread: usize,
-    unread_since: Duration,
-    /// When to look again; not before the pipe tells of room where it is full.
-    again: Option<Duration>,
-}
-
-impl Look {
-    fn new(given: usize, now: Duration) -> Self {
-        Self { given, since: now, unread: given, unread_since: now, again: None }
-    }
-
-    /// At this time so much is unread: when to look again. In half of the time that the rest takes at the
-    /// speed so far; ever less often where nothing moves.
-    fn see(&mut self, unread: usize, now: Duration) {
-        if unread != self.unread {
-            (self.unread, self.unread_since) = (unread, now);
-        }
-        let read = u32::try_from(self.given.saturating_sub(unread)).unwrap_or(u32::MAX);
-        let rest = u32::try_from(unread).unwrap_or(u32::MAX);
-        let half = match read {
-            0 => Duration::ZERO,
-            read => now.saturating_sub(self.since).saturating_mul(rest) / read / 2,
-        };
-        let stands = now.saturating_sub(self.unread_since) / 8;
-        let (least, longest) = LOOKS;
-        self.again = Some(now.saturating_add(half.max(stands).clamp(least, longest)));
-    }
+enum Step {
+    Again,
+    Wait,
 }
 
 impl Feed {
-    /// Input from this source, of which at most `limit` bytes are kept.
+    /// Keeps at most `limit` bytes of this input.
     pub(crate) fn new(source: Source, limit: u64) -> Self {
         Self {
             source,
             spool: Spool::default(),
+            position: 0,
             limit,
             unkept: None,
-            keeps: true,
+            may_follow: true,
             end: None,
-            position: 0,
+            preview: Preview::default(),
             given: 0,
-            waits: Waits::Room,
+            further: Vec::new(),
+            wait: Wait::Room,
             failed: None,
             part: Vec::new(),
         }
     }
 
-    /// Whether no attempt has read anything: then one that no other follows may have the source itself.
+    /// Whether no attempt has read anything. The last attempt may then have the input itself.
     pub(crate) fn is_untouched(&self) -> bool {
         self.spool.length() == 0 && !self.source.reads_ahead() && self.unkept.is_none()
     }
 
-    /// What the next attempt reads; another may follow it where it `keeps`.
+    /// Opens the input of the next attempt.
     ///
     /// # Errors
-    /// When the system has no descriptor left.
-    pub(crate) fn open(&mut self, keeps: bool) -> nix::Result<OwnedFd> {
-        if keeps {
-            self.source.prepare()?;
-        }
-        let (theirs, end) = if self.source.is_socket() {
-            End::socket()?
-        } else {
-            End::pipe(if keeps { HALF } else { PART })?
-        };
-        // The command finds its own as it would have found the shared one.
-        let shared = OFlag::from_bits_retain(fcntl(Source::fd(), FcntlArg::F_GETFL)?);
+    /// If the system has no descriptor left.
+    pub(crate) fn open(&mut self, may_follow: bool) -> nix::Result<OwnedFd> {
+        self.source.prepare()?;
+        let (theirs, end) = if self.source.is_socket() { End::socket()? } else { End::pipe(WINDOW)? };
+        // The command finds its own pipe in the mode in which it would have found the shared one.
+        let shared = OFlag::from_bits_retain(fcntl(source::fd(), FcntlArg::F_GETFL)?);
         if shared.contains(OFlag::O_NONBLOCK) {
             let flags = OFlag::from_bits_retain(fcntl(&theirs, FcntlArg::F_GETFL)?);
             fcntl(&theirs, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         }
         self.end = Some(end);
-        self.keeps = keeps;
-        (self.position, self.given, self.waits) = (0, 0, Waits::Room);
+        self.may_follow = may_follow;
+        (self.position, self.given, self.wait) = (0, 0, Wait::Room);
         Ok(theirs)
     }
 
-    /// The next attempt has the source itself, for want of descriptors: none can follow it.
+    /// The next attempt gets the input itself, because no descriptor is left. No attempt can follow it.
     pub(crate) fn hand_over(&mut self, errno: Errno) {
         self.unkept = Some(Unkept::HandedOver { why: errno.desc().to_owned() });
     }
 
-    /// Closes a descriptor that replay can do without. Tells whether there was one.
-    pub(crate) fn spare_descriptor(&mut self) -> bool {
-        self.source.spare_descriptor()
-    }
-
-    /// What to poll(2) for; whether it is the command's pipe, which loses its reader.
-    pub(crate) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags, bool)> {
-        let to = self.end.as_ref()?.to()?;
-        match self.waits {
-            Waits::Room | Waits::Read(Look { again: None, .. }) => Some((to, PollFlags::POLLOUT, true)),
-            // Without a flag poll still tells that nobody reads it any more.
-            Waits::Read(_) | Waits::Quiet { .. } => Some((to, PollFlags::empty(), true)),
-            Waits::More => Some((Source::fd(), PollFlags::POLLIN, false)),
-        }
-    }
-
-    /// When to look although nothing happens (time since boot).
-    pub(crate) fn wake_at(&self) -> Option<Duration> {
-        self.end.as_ref()?.to()?;
-        match self.waits {
-            Waits::Read(look) => look.again,
-            Waits::Quiet { until, .. } => Some(until),
-            Waits::Room | Waits::More => None,
-        }
-    }
-
     /// Moves what can be moved at this time since boot.
     pub(crate) fn turn(&mut self, now: Duration) {
-        for _ in 0..ROUNDS {
-            if !self.step(now) {
+        for _ in 0..STEPS {
+            if self.step(now) == Step::Wait {
                 return;
             }
         }
     }
 
-    /// Moves something. Tells whether there may be more.
-    fn step(&mut self, now: Duration) -> bool {
-        let Some(to) = self.end.as_ref().and_then(End::to) else { return false };
+    fn step(&mut self, now: Duration) -> Step {
+        if self.end.as_ref().and_then(End::to).is_none() {
+            return Step::Wait;
+        }
         if self.position < self.spool.length() {
-            self.part.resize(PART, 0);
-            let length = match self.spool.read_at(self.position, &mut self.part) {
-                Ok(length) if length > 0 => length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
-                other => {
-                    let errno = other.err().and_then(|error| error.raw_os_error()).map(Errno::from_raw);
-                    self.failed.get_or_insert(errno.unwrap_or(Errno::EIO));
-                    self.end = None;
-                    return false;
-                }
-            };
-            match write(to, self.part.get(..length).unwrap_or_default()) {
-                Ok(written) => self.position += u64::try_from(written).unwrap_or(0),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => {
-                    self.waits = Waits::Room;
-                    return false;
-                }
-                Err(_) => self.end = None,
-            }
-            return true;
+            return self.repeat();
         }
         let unread = self.end.as_ref().map_or(0, End::unread);
         self.settle(unread);
-        if unread > 0 {
-            self.waits = match self.waits {
-                Waits::Read(mut look) => {
-                    look.see(unread, now);
-                    Waits::Read(look)
-                }
-                // The end of what was kept.
-                Waits::Room | Waits::More | Waits::Quiet { .. } => {
-                    let mut look = Look::new(unread, now);
-                    look.see(unread, now);
-                    Waits::Read(look)
-                }
-            };
-            return false;
+        if self.position < self.spool.length() {
+            return Step::Again;
         }
-        let Some(to) = self.end.as_ref().and_then(End::to) else { return false };
-        match self.source.give(to, self.keeps && self.unkept.is_none()) {
-            Ok(0) => {
-                if let Some(end) = self.end.take() {
-                    end.close();
-                }
-                false
+        if unread > 0 {
+            let pace = match self.wait {
+                Wait::Reading(pace) => pace,
+                // The command has the end of what was kept to read.
+                Wait::Room | Wait::More | Wait::Quiet { .. } => Pace::new(unread, now),
+            };
+            self.wait = Wait::Reading(pace.after_look(unread, now));
+            return Step::Wait;
+        }
+        self.give(now)
+    }
+
+    /// Writes bytes that were kept to the command's pipe.
+    fn repeat(&mut self) -> Step {
+        let Some(to) = self.end.as_ref().and_then(End::to) else { return Step::Wait };
+        self.part.resize(PIPE, 0);
+        let length = match self.spool.read_at(self.position, &mut self.part) {
+            Ok(length) if length > 0 => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Step::Again,
+            other => {
+                let errno = other.err().and_then(|error| error.raw_os_error()).map(Errno::from_raw);
+                self.failed.get_or_insert(errno.unwrap_or(Errno::EIO));
+                self.end = None;
+                return Step::Wait;
             }
-            // The pipe may be full: then it tells when that ends.
+        };
+        match write(to, self.part.get(..length).unwrap_or_default()) {
+            Ok(written) => self.position += u64::try_from(written).unwrap_or(0),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                self.wait = Wait::Room;
+                return Step::Wait;
+            }
+            Err(_) => self.end = None,
+        }
+        Step::Again
+    }
+
+    /// Copies the next bytes of the input into the command's pipe, which is empty.
+    fn give(&mut self, now: Duration) -> Step {
+        let Some(to) = self.end.as_ref().and_then(End::to) else { return Step::Wait };
+        // What was read ahead and not read by the command is still to be given.
+        if self.preview.unread().is_empty() || !self.source.reads_ahead() {
+            match self.source.peek() {
+                Ok(next) => self.preview = Preview::new(next),
+                Err(errno) => return self.without_next(errno, now),
+            }
+        }
+        if self.preview.unread().is_empty() {
+            if let Some(end) = self.end.take() {
+                end.close();
+            }
+            return Step::Wait;
+        }
+        match write(to, self.preview.unread()) {
             Ok(given) => {
                 self.given = given;
-                self.waits = Waits::Read(Look::new(given, now));
-                if self.all_is_given()
-                    && let Some(end) = self.end.take()
-                {
-                    self.end = Some(end.whole());
+                if !self.source.reads_ahead() {
+                    self.preview.shorten(given);
                 }
-                false
+                // If the pipe is full, poll(2) reports when it is not.
+                self.wait = Wait::Reading(Pace::new(given, now));
+                if self.all_is_given() {
+                    self.end = self.end.take().map(End::whole);
+                }
+                Step::Wait
             }
+            Err(Errno::EINTR) => Step::Again,
             Err(Errno::EAGAIN) => {
-                self.waits = match self.waits {
-                    _ if !Source::is_ready() => Waits::More,
-                    Waits::Quiet { pause, .. } => {
-                        let pause = (pause * 2).min(LOOKS.1);
-                        Waits::Quiet { pause, until: now.saturating_add(pause) }
-                    }
-                    Waits::Room | Waits::Read(_) | Waits::More => {
-                        Waits::Quiet { pause: LOOKS.0, until: now.saturating_add(LOOKS.0) }
-                    }
-                };
-                false
+                self.wait = Wait::Room;
+                Step::Wait
             }
-            Err(Errno::EINTR) => true,
-            // Nobody reads.
-            Err(Errno::EPIPE) => {
+            // EPIPE: the command does not read any more.
+            Err(_) => {
                 self.end = None;
-                false
-            }
-            Err(errno) => {
-                self.break_off(errno);
-                false
+                Step::Wait
             }
         }
     }
 
-    /// Whether what was given is all that the source will ever have: nobody writes any more.
+    /// The input has given no bytes.
+    fn without_next(&mut self, errno: Errno, now: Duration) -> Step {
+        match errno {
+            Errno::EINTR => return Step::Again,
+            Errno::EAGAIN if source::is_ready() => {
+                let pause = match self.wait {
+                    Wait::Quiet { pause, .. } => (pause * 2).min(LONGEST),
+                    Wait::Room | Wait::Reading(_) | Wait::More => SHORTEST,
+                };
+                self.wait = Wait::Quiet { pause, until: now.saturating_add(pause) };
+            }
+            Errno::EAGAIN => self.wait = Wait::More,
+            errno => self.break_off(errno),
+        }
+        Step::Wait
+    }
+
+    /// Whether the command has been given everything that the input will ever have: nobody writes to it.
     fn all_is_given(&self) -> bool {
         if self.source.is_socket() || self.source.reads_ahead() {
             return false;
         }
-        let mut hung = [PollFd::new(Source::fd(), PollFlags::empty())];
+        let mut hung = [PollFd::new(source::fd(), PollFlags::empty())];
         poll(&mut hung, PollTimeout::ZERO) == Ok(1)
             && hung[0].revents() == Some(PollFlags::POLLHUP)
-            && unread(Source::fd()) == self.given
+            && unread(source::fd()) == self.given
     }
 
-    /// The input cannot be read on: the command finds it broken as well, and no other attempt can have it.
+    /// The input cannot be read on. The command finds it broken too, and no other attempt can have it.
     fn break_off(&mut self, errno: Errno) {
         self.unkept = Some(Unkept::Broken { why: errno.desc().to_owned() });
         self.spool = Spool::default();
@@ -294,94 +260,128 @@ impl Feed {
         self.end = None;
     }
 
-    /// Takes from the source what the command has read of it, all that was given but the last `unread` bytes,
-    /// and keeps it for the next attempt.
+    /// Whether bytes that the command reads are kept for another attempt.
+    fn keeps(&self) -> bool {
+        self.may_follow && self.unkept.is_none()
+    }
+
+    /// The command has read all that it was given except the last `unread` bytes: takes these bytes from the
+    /// input, and keeps them for the next attempt.
     fn settle(&mut self, unread: usize) {
         let read = self.given.saturating_sub(unread);
         if read == 0 {
             return;
         }
         self.given -= read;
-        let taken = self.source.take(read);
-        if self.keeps && self.unkept.is_none() {
-            self.keep(read);
-        } else {
-            let _ = self.source.kept(read);
+        let bytes = self.preview.advance(read).to_vec();
+        let taken = self.source.take(&mut self.preview);
+        if self.keeps() {
+            self.keep(&bytes);
+            self.position = self.spool.length();
         }
-        if let Err(errno) = taken {
-            // It would be given once more.
-            self.break_off(errno);
+        match taken {
+            Ok(further) => self.further.extend(further),
+            // The command would get the bytes once more.
+            Err(errno) => return self.break_off(errno),
+        }
+        if self.given == 0 && !self.further.is_empty() {
+            self.queue_further();
         }
     }
 
-    fn keep(&mut self, count: usize) {
-        let Self { source, spool, limit, unkept, .. } = self;
-        let bytes = source.kept(count);
-        let length = spool.length().saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        *unkept = if length > *limit {
-            Some(Unkept::TooLong { limit: *limit })
-        } else {
-            spool.push(bytes).err().map(|why| Unkept::NoRoom {
-                hint: why.is_of_the_place(),
-                directory: why.directory.to_string_lossy().into_owned(),
-                why: why.errno.desc().to_owned(),
-            })
-        };
-        if unkept.is_some() {
-            // Nobody will read it: no attempt follows.
-            *spool = Spool::default();
+    /// Puts bytes that another reader has made retry take behind what the command was given.
+    fn queue_further(&mut self) {
+        let further = std::mem::take(&mut self.further);
+        if !self.keeps() {
+            // The command has all of the spool, and no attempt reads it again.
+            (self.spool, self.position) = (Spool::default(), 0);
         }
-        self.position = self.spool.length();
+        if let Err(why) = self.spool.push(&further) {
+            if self.keeps() {
+                self.unkept = Some(no_room(&why));
+            }
+            // The bytes fit into the memory of an empty spool.
+            (self.spool, self.position) = (Spool::default(), 0);
+            let _ = self.spool.push(&further);
+        }
+    }
+
+    /// Adds bytes to the spool for the next attempt.
+    fn keep(&mut self, bytes: &[u8]) {
+        let length = self.spool.length().saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.unkept = if length > self.limit {
+            Some(Unkept::TooLong { limit: self.limit })
+        } else {
+            self.spool.push(bytes).err().map(|why| no_room(&why))
+        };
+        if self.unkept.is_some() {
+            // No attempt follows that would read it.
+            self.spool = Spool::default();
+        }
     }
 
     /// Nobody reads the command's pipe any more.
-    pub(crate) fn reader_gone(&mut self) {
+    fn reader_gone(&mut self) {
         if let Some(end) = self.end.take() {
             self.settle(end.unread());
         }
     }
 
-    /// The attempt is over: what it has not read stays with the source. Why no other may follow, if so.
+    /// The attempt is over. The bytes that it has not read stay in the input. Returns why no other attempt
+    /// can follow, if none can.
     ///
     /// # Errors
-    /// Where what was kept could not be read back.
+    /// If the bytes that were kept could not be read back.
     pub(crate) fn attempt_over(&mut self) -> nix::Result<Option<Unkept>> {
         if let Some(end) = self.end.take() {
             self.settle(end.take_back());
         }
         self.given = 0;
+        if !self.source.reads_ahead() {
+            // Only the next attempt can still get what was taken too early.
+            let rest = [self.preview.only_here(), std::mem::take(&mut self.further)].concat();
+            self.preview = Preview::default();
+            if self.keeps() && !rest.is_empty() {
+                self.keep(&rest);
+            }
+        }
         self.failed.take().map_or(Ok(self.unkept.clone()), Err)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn no_room(why: &NotKept) -> Unkept {
+    Unkept::NoRoom {
+        hint: why.is_of_the_place(),
+        directory: why.directory.to_string_lossy().into_owned(),
+        why: why.errno.desc().to_owned(),
+    }
+}
 
-    fn micros(micros: u64) -> Duration {
-        Duration::from_micros(micros)
+impl Polled for Feed {
+    fn interests(&mut self) -> Vec<Interest<'_>> {
+        let Some(to) = self.end.as_ref().and_then(End::to) else { return Vec::new() };
+        let interest = match self.wait {
+            Wait::More => Interest { fd: source::fd(), flags: PollFlags::POLLIN },
+            Wait::Room => Interest { fd: to, flags: PollFlags::POLLOUT },
+            Wait::Reading(pace) if pace.look_at().is_none() => Interest { fd: to, flags: PollFlags::POLLOUT },
+            Wait::Reading(_) | Wait::Quiet { .. } => Interest { fd: to, flags: PollFlags::empty() },
+        };
+        vec![interest]
     }
 
-    #[test]
-    fn looks_are_as_often_as_the_command_is_fast() {
-        let start = micros(1_000_000);
-        let after = |unread, since_start: u64, changed_before: u64| {
-            let mut look = Look::new(64_000, start);
-            let now = start + micros(since_start);
-            look.see(unread, now.saturating_sub(micros(changed_before)));
-            look.see(unread, now);
-            look.again.unwrap().checked_sub(now).unwrap()
-        };
-        // Nothing yet: soon, and less often the longer it stands.
-        assert_eq!(after(64_000, 0, 0), LOOKS.0);
-        assert_eq!(after(64_000, 8000, 0), micros(1000));
-        assert_eq!(after(64_000, 80_000_000, 0), LOOKS.1);
-        // Half of the time that the rest takes at this speed.
-        assert_eq!(after(32_000, 1000, 0), micros(500));
-        assert_eq!(after(48_000, 1000, 0), micros(1500));
-        assert_eq!(after(1, 1000, 0), LOOKS.0);
-        // Most is read, and then it stands.
-        assert_eq!(after(1, 801_000, 800_000), LOOKS.1);
-        assert_eq!(after(1, 9000, 8000), micros(1000));
+    fn ready(&mut self, events: &[PollFlags]) {
+        let is_of_the_command = self.wait != Wait::More;
+        if is_of_the_command && events.iter().any(|events| has_gone(*events)) {
+            self.reader_gone();
+        }
+    }
+
+    fn wake_at(&self) -> Option<Duration> {
+        self.end.as_ref()?.to()?;
+        match self.wait {
+            Wait::Reading(pace) => pace.look_at(),
+            Wait::Quiet { until, .. } => Some(until),
+            Wait::Room | Wait::More => None,
+        }
     }
 }

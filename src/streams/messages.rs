@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::polled::{Interest, Polled};
 use super::sink::{ATOMIC, Sink};
 use crate::policy::stream::Stream;
 
@@ -109,8 +110,8 @@ impl Messages {
         self.unfinished = unfinished;
     }
 
-    /// stderr, where something waits for room on it.
-    pub(crate) fn pending_on(&mut self) -> Option<BorrowedFd<'_>> {
+    /// stderr, if something waits for room on it.
+    fn pending_on(&mut self) -> Option<BorrowedFd<'_>> {
         if self.queue.is_empty() || self.held { None } else { Some(self.sink.fd()) }
     }
 
@@ -171,5 +172,21 @@ impl Messages {
                 return;
             }
         }
+    }
+}
+
+impl Polled for Messages {
+    fn interests(&mut self) -> Vec<Interest<'_>> {
+        self.pending_on().map(|fd| Interest { fd, flags: PollFlags::POLLOUT }).into_iter().collect()
+    }
+
+    fn ready(&mut self, events: &[PollFlags]) {
+        if events.iter().any(|events| !events.is_empty()) {
+            self.flush();
+        }
+    }
+
+    fn wake_at(&self) -> Option<Duration> {
+        None
     }
 }

@@ -1,267 +1,240 @@
-//! Where replayed input comes from: what its next bytes are can be seen before they are taken, so that what
-//! the command does not read stays there for whoever reads after it.
+//! The input that is replayed: retry's own standard input, a pipe or a stream socket.
 //!
-//! This is the seam between what only Linux has (tee(2), and MSG_PEEK on a socket) and reading ahead, which
-//! every system has: there what has been read and not been wanted is lost to others.
+//! retry looks at the next bytes before it takes them. So the bytes that the command does not read stay in
+//! the input, for the process that reads after the command. Linux can do this: tee(2) for a pipe, and
+//! MSG_PEEK for a socket. If tee(2) is missing or forbidden, retry reads ahead, and other processes do not
+//! get the bytes that the command leaves.
 
-use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, SpliceFFlags, splice, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
-use nix::unistd::{pipe2, read, write};
+use nix::unistd::{pipe2, read};
 
 use super::alarm::interrupted;
-use super::descriptor::{above_standard, lift};
+use super::descriptor::lift;
+use super::preview::Preview;
+use super::sink::ATOMIC;
 use super::standard;
 
-/// How much is moved at a time: what a pipe holds (pipe(7)), in bytes.
-pub(crate) const PART: usize = 64 * 1024;
+/// The size of a pipe (pipe(7)), in bytes.
+pub(super) const PIPE: usize = 64 * 1024;
 
-/// How much of a pipe is given at a time where it is kept: its writer fills the other half meanwhile.
-pub(crate) const HALF: usize = PART / 2;
+/// The most that the command is given at a time, in bytes. The writer fills the other half of the pipe
+/// meanwhile.
+pub(super) const WINDOW: usize = PIPE / 2;
 
-/// How long a read may take where poll(2) has said that there is something: another reader may have been faster.
+/// How many bytes are looked at to see whether another reader has taken some.
+const SAMPLE: usize = 4096;
+
+/// The time limit of a read after poll(2) has reported bytes. Another reader may take them first.
 const SOON: Duration = Duration::from_millis(20);
 
-/// The standard input of retry itself, a pipe or a stream socket.
+/// Where the bytes come from.
 #[derive(Debug)]
-pub(crate) struct Source {
-    from: From,
-    /// What was given, or has been read to be given.
-    seen: Vec<u8>,
-    /// How much of that has been taken.
-    taken: usize,
-}
-
-#[derive(Debug)]
-enum From {
-    /// A pipe or FIFO: its pages are shared with the command's, and spliced away once it has read them.
-    Pipe(Pipe),
-    /// A stream socket, and room for what is read from it for good.
-    Socket { part: Vec<u8> },
-    /// Either, where the kernel has no tee(2).
+pub(crate) enum Source {
+    /// A pipe or FIFO. The pipe of retry's own, made when it is needed, is empty between calls.
+    Pipe(Option<OwnPipe>),
+    /// A stream socket.
+    Socket,
+    /// Either, if the kernel has no tee(2).
     Ahead,
 }
 
+/// A pipe by which retry looks at the input's bytes, or takes them, without waiting.
+#[derive(Debug)]
+pub(crate) struct OwnPipe {
+    from: OwnedFd,
+    to: OwnedFd,
+}
+
+/// Whether bytes leave the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Look,
+    Take,
+}
+
+/// The descriptor of the input, which reports by POLLIN that there are bytes.
+pub(super) fn fd() -> BorrowedFd<'static> {
+    standard::input()
+}
+
+/// Whether there are bytes, or the end of the input.
+pub(super) fn is_ready() -> bool {
+    let mut ready = [PollFd::new(fd(), PollFlags::POLLIN)];
+    poll(&mut ready, PollTimeout::ZERO) != Ok(0)
+}
+
 impl Source {
-    fn new(from: From) -> Self {
-        Self { from, seen: Vec::new(), taken: 0 }
-    }
-
-    pub(crate) fn pipe() -> Self {
-        Self::new(From::Pipe(Pipe::default()))
-    }
-
-    pub(crate) fn socket() -> Self {
-        Self::new(From::Socket { part: Vec::new() })
-    }
-
-    /// What tells by POLLIN that there is something to give.
-    pub(crate) fn fd() -> BorrowedFd<'static> {
-        standard::input()
-    }
-
-    /// Whether something has come, or the end.
-    pub(crate) fn is_ready() -> bool {
-        let mut ready = [PollFd::new(Self::fd(), PollFlags::POLLIN)];
-        poll(&mut ready, PollTimeout::ZERO) != Ok(0)
-    }
-
-    /// Makes ready what giving needs where what is given is [kept](Self::kept) too.
+    /// Opens what [`peek`](Self::peek) needs.
     ///
     /// # Errors
-    /// When the system has no descriptor left.
-    pub(crate) fn prepare(&mut self) -> nix::Result<()> {
-        match &mut self.from {
-            From::Pipe(pipe) => pipe.prepare(),
-            From::Socket { .. } | From::Ahead => Ok(()),
-        }
-    }
-
-    /// Closes `/dev/null`, which makes taking bytes cheaper and is opened again when it can be. Tells whether
-    /// it was open.
-    pub(crate) fn spare_descriptor(&mut self) -> bool {
-        match &mut self.from {
-            From::Pipe(pipe) => pipe.void.take().is_some(),
-            From::Socket { .. } | From::Ahead => false,
-        }
-    }
-
-    /// Whether it reads more than the command does.
-    pub(crate) fn reads_ahead(&self) -> bool {
-        matches!(self.from, From::Ahead)
-    }
-
-    /// Whether it is a socket.
-    pub(crate) fn is_socket(&self) -> bool {
-        matches!(self.from, From::Socket { .. })
-    }
-
-    /// Puts the next bytes into what the command reads, which is empty and whose end `to` does not block,
-    /// without taking them; returns how many, 0 at the end of the input. With `keeps` they can be
-    /// [kept](Self::kept).
-    ///
-    /// # Errors
-    /// EAGAIN where there is nothing yet, EPIPE where nobody reads, and what the input itself says.
-    pub(crate) fn give(&mut self, to: BorrowedFd<'_>, keeps: bool) -> nix::Result<usize> {
-        match &mut self.from {
-            From::Pipe(pipe) => {
-                self.taken = 0;
-                match pipe.give(to, keeps.then_some(&mut self.seen)) {
-                    // No such call here (ENOSYS), forbidden (seccomp(2)), or not for this kind of pipe.
-                    Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => {
-                        *self = Self::new(From::Ahead);
-                        self.give(to, keeps)
-                    }
-                    given => given,
-                }
-            }
-            From::Socket { .. } => {
-                self.taken = 0;
-                self.seen.resize(PART, 0);
-                let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-                let seen = recv(Self::fd().as_raw_fd(), &mut self.seen, flags);
-                self.seen.truncate(*seen.as_ref().unwrap_or(&0));
-                if seen? == 0 { Ok(0) } else { write(to, &self.seen) }
-            }
-            From::Ahead => {
-                if self.taken >= self.seen.len() {
-                    self.read_ahead()?;
-                }
-                match self.seen.get(self.taken..) {
-                    None | Some([]) => Ok(0),
-                    Some(rest) => write(to, rest),
-                }
-            }
-        }
-    }
-
-    /// Reads what is there now.
-    fn read_ahead(&mut self) -> nix::Result<()> {
-        (self.taken, self.seen) = (0, Vec::new());
-        if !Self::is_ready() {
-            return Err(Errno::EAGAIN);
-        }
-        let mut part = vec![0; PART];
-        let length = interrupted(SOON, || read(Self::fd(), &mut part))
-            .map_err(|errno| if errno == Errno::EINTR { Errno::EAGAIN } else { errno })?;
-        part.truncate(length);
-        self.seen = part;
-        Ok(())
-    }
-
-    /// Takes the next `count` bytes of what was given last, as the command has read them. Where another process
-    /// has taken some, fewer are there.
-    ///
-    /// # Errors
-    /// What the input says.
-    pub(crate) fn take(&mut self, count: usize) -> nix::Result<()> {
-        match &mut self.from {
-            From::Pipe(pipe) => pipe.take(count),
-            From::Socket { part } => {
-                part.resize(PART, 0);
-                let mut left = count;
-                while left > 0 {
-                    let most = left.min(PART);
-                    let part = part.get_mut(..most).unwrap_or_default();
-                    match recv(Self::fd().as_raw_fd(), part, MsgFlags::MSG_DONTWAIT) {
-                        Ok(0) | Err(Errno::EAGAIN) => break,
-                        Err(Errno::EINTR) => {}
-                        length => left -= length?,
-                    }
-                }
-                Ok(())
-            }
-            From::Ahead => Ok(()),
-        }
-    }
-
-    /// The `count` bytes that were taken last, where they were given to be kept. Asked once after each
-    /// [`take`](Self::take).
-    pub(crate) fn kept(&mut self, count: usize) -> &[u8] {
-        let from = self.taken;
-        self.taken = from.saturating_add(count).min(self.seen.len());
-        self.seen.get(from..self.taken).unwrap_or_default()
-    }
-}
-
-/// The way of a pipe's bytes.
-#[derive(Debug, Default)]
-struct Pipe {
-    /// A pipe of retry's own, empty but within a call: by it bytes are seen without taking them.
-    way: Option<(OwnedFd, OwnedFd)>,
-    /// `/dev/null`, which takes pages without looking at them, where it was needed and is there.
-    void: Option<File>,
-}
-
-impl Pipe {
-    fn prepare(&mut self) -> nix::Result<()> {
-        if self.way.is_none() {
-            let (from, to) = pipe2(OFlag::O_CLOEXEC)?;
-            self.way = Some((lift(from)?, lift(to)?));
+    /// If the system has no descriptor left.
+    pub(super) fn prepare(&mut self) -> nix::Result<()> {
+        if let Self::Pipe(own @ None) = self {
+            *own = Some(OwnPipe::open()?);
         }
         Ok(())
     }
 
-    /// Gives the next bytes, and shows them. They are looked at now, while their writer may not touch them
-    /// (vmsplice(2)): once the command has read them they belong to it again.
-    fn give(&mut self, to: BorrowedFd<'_>, seen: Option<&mut Vec<u8>>) -> nix::Result<usize> {
-        let Some(seen) = seen else { return tee(Source::fd(), to, PART, SpliceFFlags::SPLICE_F_NONBLOCK) };
+    /// Whether retry takes more from the input than the command reads.
+    pub(super) fn reads_ahead(&self) -> bool {
+        matches!(self, Self::Ahead)
+    }
+
+    pub(super) fn is_socket(&self) -> bool {
+        matches!(self, Self::Socket)
+    }
+
+    /// The next bytes of the input, at the end of the input none. Only a source that reads ahead takes them.
+    ///
+    /// More than [`ATOMIC`] bytes end with a line, so that two readers that share the input do not get parts of
+    /// one line.
+    ///
+    /// # Errors
+    /// EAGAIN if there is nothing yet, and the errors of the input.
+    pub(super) fn peek(&mut self) -> nix::Result<Vec<u8>> {
+        if self.reads_ahead() {
+            return read_ahead();
+        }
+        match self.get(Access::Look, WINDOW) {
+            // The call is missing (ENOSYS) or forbidden (seccomp(2)), or the pipe is of another kind.
+            Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) if !self.is_socket() => {
+                *self = Self::Ahead;
+                read_ahead()
+            }
+            Ok(mut bytes) => {
+                bytes.truncate(window_end(&bytes));
+                Ok(bytes)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Takes the bytes that the command has read. Returns the bytes that the command was not given.
+    ///
+    /// # Errors
+    /// The errors of the input.
+    pub(super) fn take(&mut self, preview: &mut Preview) -> nix::Result<Vec<u8>> {
+        let mut further = Vec::new();
+        while !self.reads_ahead() && preview.to_take() > 0 {
+            let next = match self.get(Access::Look, SAMPLE.min(preview.to_take())) {
+                Err(Errno::EAGAIN) => break,
+                next => next?,
+            };
+            preview.align(&next);
+            if next.is_empty() || preview.to_take() == 0 {
+                break;
+            }
+            match self.get(Access::Take, preview.to_take()) {
+                Err(Errno::EAGAIN) => break,
+                taken => further.extend_from_slice(preview.take(&taken?)),
+            }
+        }
+        Ok(further)
+    }
+
+    /// The next bytes, at most so many.
+    fn get(&mut self, access: Access, most: usize) -> nix::Result<Vec<u8>> {
         self.prepare()?;
-        let Some((from, way)) = &self.way else { return Err(Errno::EBADF) };
-        let shown = tee(Source::fd(), way, HALF, SpliceFFlags::SPLICE_F_NONBLOCK)?;
-        if shown == 0 {
-            return Ok(0);
+        loop {
+            let bytes = match self {
+                Self::Pipe(Some(own)) => own.get(access, most),
+                Self::Pipe(None) | Self::Ahead => return Err(Errno::EBADF),
+                Self::Socket => receive(access, most),
+            };
+            // Nothing here waits, so that a signal can interrupt it only at its beginning.
+            if bytes != Err(Errno::EINTR) {
+                return bytes;
+            }
         }
-        // No more than what was shown, also where the command's pipe could hold more.
-        let given = tee(from, to, shown, SpliceFFlags::SPLICE_F_NONBLOCK);
-        seen.resize(shown, 0);
+    }
+}
+
+/// Where the bytes to give end. A program that writes few bytes may expect that they are read at once
+/// (pipe(7), PIPE_BUF). More bytes may be a part of what the program writes, and they end with a line.
+fn window_end(bytes: &[u8]) -> usize {
+    if bytes.len() <= ATOMIC {
+        return bytes.len();
+    }
+    memchr::memrchr(b'\n', bytes).map_or(bytes.len(), |newline| newline + 1)
+}
+
+fn receive(access: Access, most: usize) -> nix::Result<Vec<u8>> {
+    let flags = match access {
+        Access::Look => MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
+        Access::Take => MsgFlags::MSG_DONTWAIT,
+    };
+    let mut bytes = vec![0; most];
+    let length = recv(fd().as_raw_fd(), &mut bytes, flags)?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Takes what is there now.
+fn read_ahead() -> nix::Result<Vec<u8>> {
+    read_soon(PIPE)
+}
+
+/// Reads at most so many bytes, if there are any.
+fn read_soon(most: usize) -> nix::Result<Vec<u8>> {
+    if !is_ready() {
+        return Err(Errno::EAGAIN);
+    }
+    let mut bytes = vec![0; most];
+    let length = interrupted(SOON, || read(fd(), &mut bytes))
+        .map_err(|errno| if errno == Errno::EINTR { Errno::EAGAIN } else { errno })?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+impl OwnPipe {
+    fn open() -> nix::Result<Self> {
+        let (from, to) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok(Self { from: lift(from)?, to: lift(to)? })
+    }
+
+    /// The next bytes of the input, at most so many.
+    fn get(&self, access: Access, most: usize) -> nix::Result<Vec<u8>> {
+        let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
+        let moved = match access {
+            Access::Look => tee(fd(), &self.to, most, flags)?,
+            Access::Take => match splice(fd(), None, &self.to, None, most, flags) {
+                // The call is missing or forbidden. A read takes the bytes too.
+                Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => {
+                    return read_soon(most);
+                }
+                moved => moved?,
+            },
+        };
+        let mut bytes = vec![0; moved];
         let mut filled = 0;
-        while let Some(part) = seen.get_mut(filled..).filter(|part| !part.is_empty()) {
-            match read(from, part) {
+        while filled < moved {
+            match read(&self.from, &mut bytes[filled..]) {
                 Ok(0) => return Err(Errno::EIO),
                 Err(Errno::EINTR) => {}
                 length => filled += length?,
             }
         }
-        seen.truncate(*given.as_ref().unwrap_or(&0));
-        given
+        Ok(bytes)
     }
+}
 
-    fn take(&mut self, count: usize) -> nix::Result<()> {
-        if self.void.is_none() {
-            self.void = above_standard(|| OpenOptions::new().write(true).open("/dev/null")).ok();
-        }
-        let mut part = Vec::new();
-        let mut left = count;
-        while left > 0 {
-            let moved = match &self.void {
-                Some(void) => {
-                    splice(Source::fd(), None, void.as_fd(), None, left, SpliceFFlags::SPLICE_F_NONBLOCK)
-                }
-                None => Err(Errno::ENOSYS),
-            };
-            let moved = match moved {
-                // Not to be had, or forbidden: they are there, and a read takes them as well.
-                Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP)
-                    if Source::is_ready() =>
-                {
-                    part.resize(left.min(PART), 0);
-                    interrupted(SOON, || read(Source::fd(), &mut part))
-                }
-                moved => moved,
-            };
-            match moved {
-                Ok(0) | Err(Errno::EAGAIN) => break,
-                Err(Errno::EINTR) if !Source::is_ready() => break,
-                Err(Errno::EINTR) => {}
-                moved => left -= moved?,
-            }
-        }
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_bytes_end_with_a_line() {
+        let long = "x".repeat(ATOMIC);
+        assert_eq!(window_end(b""), 0);
+        assert_eq!(window_end(b"ab\nc"), 4);
+        assert_eq!(window_end(format!("ab\n{long}").as_bytes()), 3);
+        assert_eq!(window_end(format!("{long}\n").as_bytes()), ATOMIC + 1);
+        assert_eq!(window_end(format!("{long}y").as_bytes()), ATOMIC + 1);
     }
 }

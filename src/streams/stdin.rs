@@ -17,6 +17,7 @@ use nix::unistd::{Whence, lseek};
 
 use super::descriptor::lift;
 use super::feed::Feed;
+use super::polled::{Interest, Polled};
 use super::source::Source;
 use super::standard::{self, Standard as _};
 use crate::error::{Doing as _, Error};
@@ -99,30 +100,9 @@ impl Input {
         }
     }
 
-    /// Closes a descriptor that the input can do without. Tells whether there was one.
-    pub(crate) fn spare_descriptor(&mut self) -> bool {
-        self.feed().is_some_and(Feed::spare_descriptor)
-    }
-
     fn feed(&mut self) -> Option<&mut Feed> {
         match &mut self.kind {
             Some(Kind::Feed(feed)) => Some(feed),
-            Some(Kind::Inherited | Kind::Seekable(_)) | None => None,
-        }
-    }
-
-    /// What to poll(2) for; whether it is the command's pipe, which may lose its reader.
-    pub(crate) fn interest(&self) -> Option<(std::os::fd::BorrowedFd<'_>, PollFlags, bool)> {
-        match &self.kind {
-            Some(Kind::Feed(feed)) => feed.interest(),
-            Some(Kind::Inherited | Kind::Seekable(_)) | None => None,
-        }
-    }
-
-    /// When to move something although nothing happens (time since boot).
-    pub(crate) fn wake_at(&self) -> Option<Duration> {
-        match &self.kind {
-            Some(Kind::Feed(feed)) => feed.wake_at(),
             Some(Kind::Inherited | Kind::Seekable(_)) | None => None,
         }
     }
@@ -131,13 +111,6 @@ impl Input {
     pub(crate) fn turn(&mut self, now: impl FnOnce() -> Duration) {
         if let Some(feed) = self.feed() {
             feed.turn(now());
-        }
-    }
-
-    /// Nobody reads the command's pipe any more.
-    pub(crate) fn reader_gone(&mut self) {
-        if let Some(feed) = self.feed() {
-            feed.reader_gone();
         }
     }
 
@@ -156,6 +129,25 @@ impl Input {
     pub(crate) fn leave(&mut self) {
         if let Some(Kind::Seekable(file)) = &mut self.kind {
             file.leave();
+        }
+    }
+}
+
+impl Polled for Input {
+    fn interests(&mut self) -> Vec<Interest<'_>> {
+        self.feed().map_or_else(Vec::new, Polled::interests)
+    }
+
+    fn ready(&mut self, events: &[PollFlags]) {
+        if let Some(feed) = self.feed() {
+            feed.ready(events);
+        }
+    }
+
+    fn wake_at(&self) -> Option<Duration> {
+        match &self.kind {
+            Some(Kind::Feed(feed)) => feed.wake_at(),
+            Some(Kind::Inherited | Kind::Seekable(_)) | None => None,
         }
     }
 }
@@ -183,9 +175,9 @@ impl Kind {
             },
             // A command may write to it too, or wants its packets (pipe(7), O_DIRECT).
             SFlag::S_IFIFO if flags.intersects(OFlag::O_RDWR | OFlag::O_DIRECT) => Self::Inherited,
-            SFlag::S_IFIFO => Self::Feed(Box::new(Feed::new(Source::pipe(), limit))),
+            SFlag::S_IFIFO => Self::Feed(Box::new(Feed::new(Source::Pipe(None), limit))),
             SFlag::S_IFSOCK if is_one_way_stream(fd) => {
-                Self::Feed(Box::new(Feed::new(Source::socket(), limit)))
+                Self::Feed(Box::new(Feed::new(Source::Socket, limit)))
             }
             _ => Self::Inherited,
         }

@@ -10,7 +10,8 @@
 //! A background process that the command leaves behind may hold its end open. The attempt does not wait for
 //! it; what it writes is passed on for as long as retry runs, and counts for no verdict.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -20,10 +21,12 @@ use super::hold::{HeldBack, Hold};
 use super::matcher::Matcher;
 use super::passage::{Goal, Of, Passage};
 use super::plan::{Planned, identity, plan};
+use super::polled::{Interest, Polled, has_gone};
 use super::pseudoterminal::{set_size, size};
 use super::sink::Sink;
 use super::spool::NotKept;
 use super::standard::Standard as _;
+use crate::clock::now;
 use crate::error::{Doing as _, Error};
 use crate::policy::stream::{PerStream, Stream, Streams};
 use crate::policy::verdict::evidence::Wanted;
@@ -34,6 +37,8 @@ pub(crate) struct Watch {
     plan: Vec<Planned>,
     sinks: PerStream<Sink>,
     sources: Vec<Passage>,
+    /// The descriptors that are polled.
+    polled: Vec<Target>,
     part: Vec<u8>,
     /// What the attempt has written to stdout, where that is held.
     hold: Option<Hold>,
@@ -50,13 +55,47 @@ pub(crate) struct Watch {
 /// The command's ends of what it writes to, and which of its descriptors each becomes.
 pub(crate) type Ends = Vec<(OwnedFd, &'static [i32])>;
 
-/// What to poll(2) for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Interest<'a> {
-    pub(crate) fd: BorrowedFd<'a>,
-    pub(crate) flags: PollFlags,
-    /// It is where bytes go.
-    pub(crate) sink: Option<Stream>,
+/// How often to look whether the matcher has room. It makes room in about this time if its patterns are
+/// quick.
+const MATCHER_PAUSE: Duration = Duration::from_millis(2);
+
+/// A descriptor that is polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// The source at this place in the list.
+    Source(usize),
+    Sink(Stream),
+}
+
+/// The state of one source, as far as it decides what is polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Traffic {
+    to: Stream,
+    /// Bytes of it wait for room in the sink.
+    pending: bool,
+    held: bool,
+    waits_for_matcher: bool,
+}
+
+/// Decides what to poll, and for which events. A source is read only if nothing waits for room in its sink:
+/// bytes keep their order. A sink is polled for room only if bytes wait for it, but always for the loss of
+/// its reader. `holds` tells that held bytes are on their way to stdout.
+fn targets(sources: &[Traffic], holds: bool) -> Vec<(Target, PollFlags)> {
+    let mut full = PerStream { stdout: holds, stderr: false };
+    let mut used = full;
+    let mut targets = Vec::new();
+    for (place, source) in sources.iter().enumerate() {
+        used[source.to] = true;
+        full[source.to] |= source.pending;
+        if (!full[source.to] || source.held) && !source.waits_for_matcher {
+            targets.push((Target::Source(place), PollFlags::POLLIN));
+        }
+    }
+    for stream in [Stream::Stdout, Stream::Stderr].into_iter().filter(|stream| used[*stream]) {
+        let flags = if full[stream] { PollFlags::POLLOUT } else { PollFlags::empty() };
+        targets.push((Target::Sink(stream), flags));
+    }
+    targets
 }
 
 impl Watch {
@@ -70,6 +109,7 @@ impl Watch {
             plan,
             sinks: PerStream::each(Sink::new),
             sources: Vec::new(),
+            polled: Vec::new(),
             part: Vec::new(),
             failed: None,
             lost: None,
@@ -149,37 +189,6 @@ impl Watch {
             Streams::Both => &[1, 2],
         };
         Ok((theirs, targets))
-    }
-
-    /// What to wait for.
-    pub(crate) fn interests(&mut self) -> Vec<Interest<'_>> {
-        let mut all = Vec::new();
-        let left = self.hold.as_ref().is_some_and(|hold| hold.left() > 0);
-        if self.sources.is_empty() && !left {
-            return all;
-        }
-        let mut full = PerStream { stdout: left, stderr: false };
-        let mut used = full;
-        for source in &self.sources {
-            let to = source.planned.to;
-            used[to] = true;
-            full[to] |= !source.pending.is_empty();
-            // What stands behind bytes that wait is not read either.
-            if (!full[to] || source.planned.held) && !source.waits_for_matcher {
-                all.push(Interest { fd: source.fd.as_fd(), flags: PollFlags::POLLIN, sink: None });
-            }
-        }
-        for (stream, sink) in self.sinks.iter_mut().filter(|(stream, _)| used[*stream]) {
-            // Without a flag for what is not wanted, poll still tells that the reader has gone.
-            let flags = if full[stream] { PollFlags::POLLOUT } else { PollFlags::empty() };
-            all.push(Interest { fd: sink.fd(), flags, sink: Some(stream) });
-        }
-        all
-    }
-
-    /// Whether a stream waits for room in the matcher, which wakes nobody.
-    pub(crate) fn waits_for_matcher(&self) -> bool {
-        self.sources.iter().any(|source| source.waits_for_matcher)
     }
 
     /// Moves what can be moved now. What passes of the attempt that runs is shown to `matcher`. Where lines of
@@ -270,7 +279,7 @@ impl Watch {
     }
 
     /// The reader of a stream has gone: so it has for the command.
-    pub(crate) fn reader_gone(&mut self, stream: Stream) {
+    fn reader_gone(&mut self, stream: Stream) {
         if let Some(hold) = self.hold.as_mut().filter(|_| stream == Stream::Stdout) {
             hold.reader_gone();
             // What has been written would have met nobody: that it was is known by this.
@@ -380,7 +389,94 @@ impl Watch {
     }
 }
 
+impl Polled for Watch {
+    fn interests(&mut self) -> Vec<Interest<'_>> {
+        let traffic: Vec<Traffic> = self.sources.iter().map(Traffic::of).collect();
+        let targets = targets(&traffic, self.passes_held());
+        self.polled = targets.iter().map(|(target, _)| *target).collect();
+        let Self { sources, sinks, .. } = self;
+        let mut sinks = PerStream { stdout: Some(&mut sinks.stdout), stderr: Some(&mut sinks.stderr) };
+        let interest = |(target, flags)| {
+            let fd = match target {
+                Target::Source(place) => sources.get(place)?.fd.as_fd(),
+                Target::Sink(stream) => sinks[stream].take()?.fd(),
+            };
+            Some(Interest { fd, flags })
+        };
+        targets.into_iter().filter_map(interest).collect()
+    }
+
+    fn ready(&mut self, events: &[PollFlags]) {
+        for (target, events) in std::mem::take(&mut self.polled).into_iter().zip(events) {
+            match target {
+                Target::Sink(stream) if has_gone(*events) => self.reader_gone(stream),
+                Target::Sink(_) | Target::Source(_) => {}
+            }
+        }
+    }
+
+    fn wake_at(&self) -> Option<Duration> {
+        // A matcher that has room again wakes nobody.
+        let waits = self.sources.iter().any(|source| source.waits_for_matcher);
+        waits.then(|| now().saturating_add(MATCHER_PAUSE))
+    }
+}
+
+impl Traffic {
+    fn of(source: &Passage) -> Self {
+        Self {
+            to: source.planned.to,
+            pending: !source.pending.is_empty(),
+            held: source.planned.held,
+            waits_for_matcher: source.waits_for_matcher,
+        }
+    }
+}
+
 /// That this stream was not read to the end.
 fn unread(stream: Stream) -> Error {
     Error::Unread { stream: stream.name() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Traffic =
+        Traffic { to: Stream::Stdout, pending: false, held: false, waits_for_matcher: false };
+
+    /// The places of the sources that are read, and whether each sink is polled for room.
+    fn polled(sources: &[Traffic], holds: bool) -> (Vec<usize>, Vec<(Stream, bool)>) {
+        let (mut read, mut sinks) = (Vec::new(), Vec::new());
+        for (target, flags) in targets(sources, holds) {
+            match target {
+                Target::Source(place) => {
+                    assert_eq!(flags, PollFlags::POLLIN);
+                    read.push(place);
+                }
+                Target::Sink(stream) => sinks.push((stream, flags == PollFlags::POLLOUT)),
+            }
+        }
+        (read, sinks)
+    }
+
+    #[test]
+    fn a_source_is_read_unless_bytes_wait_before_it() {
+        use Stream::{Stderr, Stdout};
+        let full = Traffic { pending: true, ..IDLE };
+        let stderr = Traffic { to: Stderr, ..IDLE };
+        let held = Traffic { held: true, ..IDLE };
+        let slow = Traffic { waits_for_matcher: true, ..IDLE };
+        assert_eq!(polled(&[], false), (vec![], vec![]));
+        assert_eq!(polled(&[IDLE], false), (vec![0], vec![(Stdout, false)]));
+        assert_eq!(polled(&[full], false), (vec![], vec![(Stdout, true)]));
+        // An earlier attempt's source comes first in the list.
+        assert_eq!(polled(&[full, IDLE, stderr], false), (vec![2], vec![(Stdout, true), (Stderr, false)]));
+        assert_eq!(polled(&[IDLE, full, stderr], false), (vec![0, 2], vec![(Stdout, true), (Stderr, false)]));
+        assert_eq!(polled(&[slow, stderr], false), (vec![1], vec![(Stdout, false), (Stderr, false)]));
+        // Held output that passes fills stdout, and does not keep retry from reading what is to be held.
+        assert_eq!(polled(&[], true), (vec![], vec![(Stdout, true)]));
+        assert_eq!(polled(&[IDLE], true), (vec![], vec![(Stdout, true)]));
+        assert_eq!(polled(&[held, stderr], true), (vec![0, 1], vec![(Stdout, true), (Stderr, false)]));
+    }
 }
