@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         ("success", vec![], "/bin/true"),
         ("success, breaker without failures", healthy.to_vec(), "/bin/true"),
         ("success, budget that is full", full.to_vec(), "/bin/true"),
-        ("success, budget that is not", used.to_vec(), "/bin/true"),
+        ("success, budget that is not full", used.to_vec(), "/bin/true"),
         ("two failures", twice.to_vec(), "/bin/false"),
         ("two failures, breaker", [&twice, &breaker[..]].concat(), "/bin/false"),
         ("two failures, budget of a rate", [&twice, &rate[..]].concat(), "/bin/false"),
@@ -99,7 +99,7 @@ fn main() -> ExitCode {
                 row
             })
             .collect();
-        let head = ["", "ratio to the same without", "added ms", "ms", "ms, the slowest hundredth from"];
+        let head = ["", "ratio to the same without shared state", "added ms", "ms", "ms, 99th percentile"];
         let head = &head[..if at_once > 1 { 5 } else { 4 }];
         table(&format!("{at_once} at once, {count} rounds, median of a round's runs"), head, &rows);
     }

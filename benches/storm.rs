@@ -91,11 +91,11 @@ fn main() {
     let head = [
         "",
         "requests in the outage, per client",
-        "peak in 100 ms after it",
-        "all through, in the least possible",
+        "peak in 100 ms after the outage",
+        "time until all succeeded / least possible time",
         "gave up",
-        "not done after 5 min",
-        "refused after it, per client",
+        "unfinished after 5 min",
+        "refused after the outage, per client",
     ];
     let least = least(clients);
     let title = format!(
@@ -273,7 +273,7 @@ fn plot(all: &[(&str, &str, &Aftermath)]) -> String {
         let x = x(second as f64);
         writeln!(svg, "<text x=\"{x:.1}\" y=\"338\" text-anchor=\"middle\">{second} s</text>").unwrap();
     }
-    svg.push_str("<text x=\"60\" y=\"12\">requests per second (dashed: what the service serves), cut at 60 s and at 700</text>\n");
+    svg.push_str("<text x=\"60\" y=\"12\">requests per second, cut off at 60 s and at 700; dashed: what the service can serve</text>\n");
     for (i, (name, colour, after)) in all.iter().enumerate() {
         let points: Vec<String> = bins(after)
             .iter()

@@ -128,7 +128,13 @@ fn measure(title: &str, all: &[Candidate], count: usize, directory: &Path) {
             ]
         })
         .collect();
-    let head =
-        ["", "time to cat", "to cat | cat", "to cat > file; cat file", "MB/s", "peak MiB of any process"];
+    let head = [
+        "",
+        "time / cat",
+        "time / (cat | cat)",
+        "time / (cat > file; cat file)",
+        "MB/s",
+        "peak MiB of any process",
+    ];
     table(&format!("1 GiB of {title}, {count} rounds"), &head, &rows);
 }
