@@ -1,12 +1,12 @@
 #!/bin/sh
-# Installs the other tools into a directory, each under a name of its own, for the benches:
+# Installs the other tools for the benchmarks into a directory, each under its own name:
 #   benches/peers.sh /tmp/peers && PEERS=/tmp/peers cargo bench
-# What cannot be had is left out, and the benches show it as missing. recur needs Go.
+# If a tool cannot be installed, the benchmarks show it as missing. recur needs Go.
 set -u
 directory=${1:?name a directory}
 mkdir -p "$directory/src" || exit 1
 directory=$(cd "$directory" && pwd)
-# This one as a dynamic executable. An empty RUSTFLAGS takes the place of the flags in .cargo/config.toml.
+# retry itself as a dynamic executable: an empty RUSTFLAGS replaces the flags in .cargo/config.toml.
 (cd "$(dirname "$0")/.." &&
     RUSTFLAGS='' cargo install --quiet --locked --path . --root "$directory/src/dynamic") &&
     install "$directory/src/dynamic/bin/retry" "$directory/retry-dynamic"
