@@ -57,7 +57,7 @@ complete -c retry -n 'not __retry_command' -l seed -d 'Seed of the jitter: the s
 complete -c retry -n 'not __retry_command' -s r -l retry-on -d 'Retry these failures and no others; repeatable' -r -f
 complete -c retry -n 'not __retry_command' -s x -l fatal-on -d 'Never retry these failures; repeatable' -r -f
 complete -c retry -n 'not __retry_command' -s u -l until -d 'Retry until this holds; exit 0 is not enough' -r -f
-complete -c retry -n 'not __retry_command' -l success-on -d 'Count these as success too; repeatable' -r -f
+complete -c retry -n 'not __retry_command' -l success-on -d 'Count these outcomes as success too; repeatable' -r -f
 complete -c retry -n 'not __retry_command' -s p -l profile -d 'How to interpret the failures [default: auto]' -r -f -a "curl\t''
 wget\t''
 http\t''
@@ -91,14 +91,14 @@ complete -c retry -n 'not __retry_command' -l headers -d 'Read HTTP status and h
 complete -c retry -n 'not __retry_command' -l max-retry-after -d 'Give up when a server asks for a longer wait [default: 5m]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker -d 'Share a circuit breaker between all runs that give NAME' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-failures -d 'Failures in a row that open the breaker [default: 5]' -r -f
-complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'How long the breaker stays open before one probe [default: 30s]' -r -f
-complete -c retry -n 'not __retry_command' -l budget -d 'Limit retries over all runs that share NAME, or the breaker\'s name' -r -f
+complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'How long the breaker stays open before one run makes a probe [default: 30s]' -r -f
+complete -c retry -n 'not __retry_command' -l budget -d 'Limit the retries of all runs that share NAME; without NAME, the name of the breaker counts' -r -f
 complete -c retry -n 'not __retry_command' -l state -d 'Directory for shared state [default: $XDG_STATE_HOME/retry]' -r -f -a "(__fish_complete_directories)"
 complete -c retry -n 'not __retry_command' -l breaker-status -d 'Instead of a COMMAND: show all breakers and budgets, or one' -f
 complete -c retry -n 'not __retry_command' -l breaker-reset -d 'Instead of a COMMAND: close a breaker' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-trip -d 'Instead of a COMMAND: hold a breaker open, for 1h or DURATION' -r -f
 complete -c retry -n 'not __retry_command' -l stdin -d 'What every attempt reads from standard input [default: replay]' -r -f -a "replay\t'the same input, from its beginning'
-inherit\t'whatever the attempt before left unread'
+inherit\t'the input that the previous attempt left unread'
 null\t'nothing'"
 complete -c retry -n 'not __retry_command' -l stdin-limit -d 'Maximum input kept for replay, in bytes [default: 1GiB]' -r -f
 complete -c retry -n 'not __retry_command' -l idempotency-key -d 'Key that every attempt finds in RETRY_IDEMPOTENCY_KEY [default: a fresh UUID]' -r -f
@@ -108,7 +108,7 @@ complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the brea
 complete -c retry -n 'not __retry_command' -l json -d 'Print the output of --breaker-status as JSON'
 complete -c retry -n 'not __retry_command' -l hold -d 'Pass on only the stdout of the attempt that succeeds'
 complete -c retry -n 'not __retry_command' -l expand -d 'Replace {key}, {attempt} and {max} in ARGs'
-complete -c retry -n 'not __retry_command' -l not-idempotent -d 'Retry a failure only if it proves that nothing was sent'
+complete -c retry -n 'not __retry_command' -l not-idempotent -d 'Retry only failures that prove that nothing was sent'
 complete -c retry -n 'not __retry_command' -s q -l quiet -d 'Print only the final error; -qq prints nothing'
 complete -c retry -n 'not __retry_command' -s v -l verbose -d 'Also print which rule decided'
 complete -c retry -n 'not __retry_command' -s h -l help -d 'Print these options (-h) or all options (--help)'

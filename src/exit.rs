@@ -22,13 +22,14 @@ const TIMED_OUT: u8 = 124;
 pub(crate) const FAILED: u8 = 125;
 
 /// The exit statuses, for the man page and `--help`.
-pub(crate) const TABLE: [(&str, &str); 7] = [
+pub(crate) const TABLE: [(&str, &str); 8] = [
     ("0", "the command succeeded, or `--until` was met"),
-    ("N", "the command's own status, from the last attempt; 1 if that was 0"),
+    ("N", "the status of the last attempt; 1 if it exited 0 but did not count as success"),
     ("75", "the breaker was open, and nothing was run"),
     ("124", "the last attempt timed out, or the deadline cut it"),
     ("125", "retry itself failed, because of a bad option or an internal error"),
-    ("126, 127", "the command was found but could not run; was not found"),
+    ("126", "the command was found but could not run"),
+    ("127", "the command was not found"),
     ("128+N", "signal N killed the command"),
 ];
 

@@ -10,7 +10,7 @@ use crate::exit::TABLE;
 use crate::policy::verdict::profile::{self, Class, Profile};
 
 /// Exit statuses of `retry` and their meanings, with names to type in backquotes.
-pub const EXIT_STATUSES: [(&str, &str); 7] = TABLE;
+pub const EXIT_STATUSES: [(&str, &str); 8] = TABLE;
 
 /// One option.
 #[derive(Debug)]

@@ -24,9 +24,9 @@ pub(crate) struct SharedArgs {
     #[arg(long, value_name = "N", value_parser = failures)]
     pub(crate) breaker_failures: Option<NonZeroU32>,
 
-    /// How long the breaker stays open before one probe
+    /// How long the breaker stays open before one run makes a probe
     ///
-    /// The time doubles with every failed probe, up to 16 times.
+    /// The time doubles with every failed probe, to at most 16 times DURATION.
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub(crate) breaker_cooldown: Option<Duration>,
 
@@ -34,7 +34,7 @@ pub(crate) struct SharedArgs {
     #[arg(long)]
     pub(crate) breaker_wait: bool,
 
-    /// Limit retries over all runs that share NAME, or the breaker's name
+    /// Limit the retries of all runs that share NAME; without NAME, the name of the breaker counts
     ///
     /// RATE is `10/s`, `100/m`, or `20%` of first attempts.
     #[arg(long, value_name = "[NAME=]RATE", value_parser = budget)]

@@ -12,7 +12,7 @@ pub(crate) struct StreamArgs {
 
     /// Maximum input kept for replay, in bytes
     ///
-    /// A failure after more input than that is not retried.
+    /// retry does not retry an attempt that read more.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) stdin_limit: Option<u64>,
 

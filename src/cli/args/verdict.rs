@@ -27,7 +27,7 @@ pub(crate) struct VerdictArgs {
     #[arg(long_help = "Retry until this condition holds; exit 0 alone is not success")]
     pub(crate) until: Option<Condition>,
 
-    /// Count these as success too; repeatable
+    /// Count these outcomes as success too; repeatable
     #[arg(long, value_name = "CONDITION", value_parser = condition, action = ArgAction::Append)]
     pub(crate) success_on: Vec<Condition>,
 

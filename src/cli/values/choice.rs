@@ -9,7 +9,7 @@ use crate::policy::delay::jitter::Jitter;
 pub(crate) enum StdinName {
     /// the same input, from its beginning
     Replay,
-    /// whatever the attempt before left unread
+    /// the input that the previous attempt left unread
     Inherit,
     /// nothing
     Null,
