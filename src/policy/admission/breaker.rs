@@ -76,7 +76,7 @@ pub(crate) struct Pass {
     pub(crate) probe: bool,
 }
 
-/// What an attempt has shown about the service.
+/// The knowledge that an attempt gives about the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Observation {
     /// The service works.

@@ -283,7 +283,7 @@ mod tests {
                     let put_in: u64 = window.iter().map(|(_, _, into)| into).sum();
                     let time = at(log[to].0).since(at(log[from].0));
                     let most = rate.size() * TOKEN + returned(rate.returns(), time) + put_in;
-                    // What is rounded down each time may be one whole in the end.
+                    // The parts that were rounded off may add up to one billionth.
                     prop_assert!(withdrawn <= most + 1, "{withdrawn} > {most}");
                 }
             }

@@ -112,7 +112,7 @@ fn the_lease_of_one_who_is_dead_or_late_goes_to_the_next() {
     ));
     assert!(matches!(breaker.admit(at(50), secs(20), 3, |_, _| true), Admitted::No(_)));
     let third = pass(&mut breaker, at(51));
-    // What comes late changes nothing.
+    // A late report changes nothing.
     breaker.record(first, &Observation::Success, at(52), &settings());
     assert!(breaker.refusal(at(52), |_, _| true).is_some());
     breaker.record(third, &Observation::Success, at(52), &settings());
@@ -144,7 +144,7 @@ fn it_is_told_since_when_why_and_for_how_long() {
     assert_eq!(known, Known::Now);
     assert_eq!((age, left, failures, last.as_deref()), (secs(41), secs(90), 4, Some("exited 9")));
     assert_eq!((cause, prober, cooldown), (Cause::Failures, None, Some(secs(30))));
-    // What a probe that shows nothing leaves behind is as it was, and the doubling goes on.
+    // A probe that shows nothing changes nothing else, and the doubling goes on.
     let probe = pass(&mut breaker, at(131));
     breaker.record(probe, &Observation::Nothing, at(132), &settings());
     let probe = pass(&mut breaker, at(132));
@@ -240,7 +240,7 @@ fn what_a_server_asked_at_an_earlier_failure_counts() {
     assert_eq!(breaker.refusal(at(0), |_, _| true).unwrap().left, secs(1000));
 }
 
-/// What may happen to a breaker that several runs share.
+/// An event in the life of a breaker that several runs share.
 #[derive(Debug, Clone)]
 enum Step {
     /// A run asks for an attempt.
@@ -291,7 +291,7 @@ struct Run {
     reported: bool,
 }
 
-/// What the history says of an opening.
+/// An opening, by the history.
 #[derive(Clone)]
 struct Opened {
     first: Moment,
@@ -303,7 +303,7 @@ struct Opened {
     last: Option<String>,
 }
 
-/// What the history alone says of now: nothing of the breaker's own.
+/// The present by the history alone, without the breaker.
 #[derive(Default)]
 struct History {
     runs: Vec<Run>,
