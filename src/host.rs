@@ -1,54 +1,142 @@
 //! The real world behind the loop: the processes, the shared state and the terminal of this machine.
 
+mod key;
+mod random;
+
 use std::borrow::Cow;
 use std::ffi::CString;
+use std::sync::Arc;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use rand::rngs::{SysRng, Xoshiro256PlusPlus};
-use rand::{SeedableRng as _, TryRng as _};
+use key::RunKey;
+use random::{Source, Sources};
 
 use crate::cli::resolve::Invocation;
 use crate::cli::values::KeySource;
 use crate::clock;
 use crate::error::Error;
+use crate::exit::{Exit, FAILED};
 use crate::policy::admission::breaker::{Observation, Refusal};
 use crate::policy::admission::record::{Intent, Settlement};
 use crate::policy::expand::{Tokens, expanded};
-use crate::policy::outcome::{Attempt, Outcome};
+use crate::policy::finish::Finish;
+use crate::policy::outcome::{Attempt, NotStarted, Outcome};
 use crate::policy::signal::Signal;
-use crate::process::attempt::Supervisor;
+use crate::process::attempt::{Between, Supervisor};
 use crate::process::descendants::{Process, ancestors};
 use crate::process::running::Bounds;
-use crate::process::signal::end_is_pending;
+use crate::process::signal::{StartMask, end_is_pending};
 use crate::report::Report;
 use crate::report::event::Event;
-use crate::run::{Checked, Host, Randomness};
-use crate::state::key;
+use crate::report::subject::{Names, Subject};
+use crate::run::{self, Checked, Host, Randomness};
 use crate::state::participant::Participant;
 use crate::state::surroundings::Surroundings;
 use crate::streams::alarm::interrupted;
 use crate::streams::descriptor::lift;
+use crate::streams::headers::HeadersFile;
+use crate::streams::plan::can_hold;
+
+/// Runs the command of an invocation until the end of the run.
+///
+/// # Errors
+/// If no attempt can be made.
+pub(crate) fn run(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
+    let policy = &invocation.policy;
+    let key = RunKey::new(&invocation.key)?;
+    if invocation.hold && !can_hold() {
+        return Err(Error::usage(
+            "stdout is a socket with message boundaries, and --hold would lose them",
+            "leave --hold out, or pass the output through a pipe",
+        ));
+    }
+    let between = Between {
+        wanted: Arc::new(policy.rules.wanted(invocation.reach)),
+        headers: invocation.headers.as_deref().map(HeadersFile::new).transpose()?,
+        stdin: invocation.stdin,
+        hold: invocation.hold,
+    };
+    let mut report = report(invocation);
+    let finish = match Supervisor::new(between, mask) {
+        Ok(supervisor) => {
+            let random = Sources::new(invocation.seed);
+            let shared = shared(invocation);
+            let mut host = System { supervisor, invocation, report: &mut report, shared, random, key };
+            let finish = run::run(policy, &mut host);
+            host.leave(&finish);
+            finish
+        }
+        Err(error) => Err(error),
+    };
+    let exit = match finish {
+        Ok(finish) => {
+            if let Some(hint) = invocation.not_found_hint.as_deref().filter(|_| is_not_found(&finish)) {
+                report.tell(&Event::Hint(hint));
+            }
+            Exit::of(&finish)
+        }
+        Err(error) => {
+            report.tell(&Event::Failure(&error));
+            Exit::Status(FAILED)
+        }
+    };
+    report.finish(clock::now);
+    Ok(exit)
+}
+
+/// A report that has told about the start of the run.
+fn report(invocation: &Invocation) -> Report {
+    let subject = Subject {
+        label: invocation.label.clone(),
+        typed: invocation.typed.clone(),
+        max_attempts: invocation.policy.schedule.max_attempts,
+        rules: invocation.policy.rules.clone(),
+        shared: Names {
+            breaker: invocation.sharing.breaker.clone(),
+            budget: invocation.sharing.budget.clone(),
+        },
+        written: invocation.written.clone(),
+        doubt: invocation.two_in_one.clone(),
+    };
+    let mut report = Report::new(subject, invocation.volume);
+    report.tell(&Event::Started);
+    if let Some(why) = invocation.http_unheard {
+        report.tell(&Event::HttpUnseen { why });
+    }
+    report
+}
+
+fn shared(invocation: &Invocation) -> Option<Participant> {
+    let Invocation { sharing, policy, .. } = invocation;
+    Participant::new(
+        sharing.breaker.as_ref().zip(policy.admission.breaker),
+        sharing.budget.as_ref().zip(policy.admission.budget),
+        SURROUNDINGS,
+    )
+}
+
+/// Whether the run ended because the command was not found.
+fn is_not_found(finish: &Finish) -> bool {
+    matches!(
+        finish,
+        Finish::NotRetried { outcome: Outcome::NotStarted(NotStarted::NotFound), .. }
+            | Finish::GaveUp { outcome: Outcome::NotStarted(NotStarted::NotFound), .. }
+    )
+}
 
 #[derive(Debug)]
-pub(crate) struct System<'a> {
-    pub(crate) supervisor: Supervisor,
-    pub(crate) invocation: &'a Invocation,
-    pub(crate) report: Report,
+struct System<'a> {
+    supervisor: Supervisor,
+    invocation: &'a Invocation,
+    report: &'a mut Report,
     /// The state that is shared with other runs. None if nothing is shared.
-    pub(crate) shared: Option<Participant>,
-    /// The random source of delays. A run that succeeds at once never creates it.
-    pub(crate) random: Option<Xoshiro256PlusPlus>,
-    /// The random source of looks at a breaker.
-    pub(crate) dice: Option<Xoshiro256PlusPlus>,
-    /// The idempotency key, after the first attempt.
-    pub(crate) key: Option<String>,
+    shared: Option<Participant>,
+    random: Sources,
+    key: RunKey<'a>,
 }
 
 /// The minimum time for the report of an attempt to other runs, even after the deadline.
 const REPORT: Duration = Duration::from_secs(1);
-
-const NO_RANDOMNESS: Error = Error::System { what: "cannot get random numbers", errno: Errno::EIO };
 
 /// The processes and signals around shared state.
 pub(crate) const SURROUNDINGS: Surroundings = Surroundings {
@@ -59,30 +147,6 @@ pub(crate) const SURROUNDINGS: Surroundings = Surroundings {
     lift,
 };
 
-/// The error for a key file that cannot be used.
-pub(crate) fn key_error(error: key::KeyFileError) -> Error {
-    Error::State { hint: error.hint(), cause: error.into() }
-}
-
-/// A seed for delays if the system has no randomness. Runs at the same moment differ in their process
-/// ids. retry does not give up, because that would hide how the attempt ended.
-fn seed_by_clock() -> u64 {
-    let moment = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
-    moment ^ (u64::from(std::process::id()) << 32)
-}
-
-/// Creates a random source at its first use. Without a seed the system seeds it.
-fn source(made: &mut Option<Xoshiro256PlusPlus>, seed: Option<u64>) -> &mut Xoshiro256PlusPlus {
-    let random = match (made.take(), seed) {
-        (Some(random), _) => random,
-        (None, Some(seed)) => Xoshiro256PlusPlus::seed_from_u64(seed),
-        (None, None) => {
-            Xoshiro256PlusPlus::seed_from_u64(SysRng.try_next_u64().unwrap_or_else(|_| seed_by_clock()))
-        }
-    };
-    made.insert(random)
-}
-
 impl System<'_> {
     /// Tells about damaged or unusable shared state.
     fn warn(&mut self) {
@@ -91,34 +155,19 @@ impl System<'_> {
         }
     }
 
-    /// The key of this run. It is read at the first attempt, because no request can be sent before.
     fn key(&mut self) -> Result<String, Error> {
-        if let Some(key) = &self.key {
-            return Ok(key.clone());
+        let (key, age) = self.key.get()?;
+        if let (Some(age), KeySource::File(path)) = (age, &self.invocation.key) {
+            self.report.tell(&Event::KeyReused { path, age });
         }
-        let fresh = || {
-            let mut bytes = [0; 16];
-            SysRng.try_fill_bytes(&mut bytes).map_err(|_| NO_RANDOMNESS)?;
-            Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
-        };
-        let key = match &self.invocation.key {
-            KeySource::Fresh => fresh()?,
-            KeySource::Given(key) => key.clone(),
-            KeySource::File(path) => {
-                let (key, age) = key::obtain(path, &fresh()?).map_err(key_error)?;
-                if let Some(age) = age {
-                    self.report.tell(&Event::KeyReused { path, age });
-                }
-                key
-            }
-        };
-        Ok(self.key.insert(key).clone())
+        Ok(key)
     }
 
-    /// Removes the key file after a success, because the next run is another request.
-    pub(crate) fn forget_key(&mut self) {
-        if let (KeySource::File(path), Some(key)) = (&self.invocation.key, &self.key)
-            && let Err(why) = key::remove(path, key, end_is_pending)
+    /// Puts the terminal back, and removes the key file after a success.
+    fn leave(mut self, finish: &Result<Finish, Error>) {
+        self.supervisor.leave();
+        if matches!(finish, Ok(Finish::Succeeded { .. }))
+            && let Err(why) = self.key.forget()
         {
             self.report.tell(&Event::KeyLeft { why: &why });
         }
@@ -153,17 +202,14 @@ impl System<'_> {
 }
 
 impl Host for System<'_> {
-    type Random = Xoshiro256PlusPlus;
+    type Random = Source;
 
     fn now(&self) -> Duration {
         clock::now()
     }
 
     fn random(&mut self, purpose: Randomness) -> &mut Self::Random {
-        match purpose {
-            Randomness::Delays => source(&mut self.random, self.invocation.seed),
-            Randomness::BreakerLooks => source(&mut self.dice, None),
-        }
+        self.random.source(purpose)
     }
 
     fn check(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Checked, Error> {
@@ -171,7 +217,7 @@ impl Host for System<'_> {
         let key = self.key()?;
         let environment = self.environment(number, last, &key);
         let bounds = self.bounds(number, deadline);
-        let attempt = self.supervisor.check(check, &environment, bounds, &mut self.report)?;
+        let attempt = self.supervisor.check(check, &environment, bounds, self.report)?;
         Ok(match (&attempt.outcome, attempt.interrupted) {
             (Outcome::Exited(1), None) => Checked::NotDone,
             _ => Checked::Instead(Box::new(attempt)),
@@ -194,7 +240,7 @@ impl Host for System<'_> {
             let tokens = Tokens { key: &key, attempt: number, max };
             command = Cow::Owned(command.with_arguments(|argument| expanded(argument, tokens)));
         }
-        self.supervisor.attempt(&command, &environment, bounds, &mut self.report)
+        self.supervisor.attempt(&command, &environment, bounds, self.report)
     }
 
     fn breaker_is_closed(&mut self) -> bool {
@@ -226,7 +272,7 @@ impl Host for System<'_> {
     }
 
     fn wait_until(&mut self, until: Duration) -> Result<Option<Signal>, Error> {
-        self.supervisor.pause(until, &mut self.report)
+        self.supervisor.pause(until, self.report)
     }
 
     fn release_output(&mut self, number: u32, success: bool) -> Result<(), Error> {
@@ -240,7 +286,7 @@ impl Host for System<'_> {
     }
 
     fn pass_output(&mut self, deadline: Option<Duration>) -> Result<Option<Signal>, Error> {
-        self.supervisor.finish(deadline, &mut self.report)
+        self.supervisor.finish(deadline, self.report)
     }
 
     fn tell(&mut self, event: &Event<'_>) {

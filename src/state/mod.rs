@@ -1,7 +1,7 @@
 //! Everything that runs on a machine share.
 //!
 //! A [`record`] holds the breaker and the budget of one name. A [`store`] keeps it and is the only
-//! door to it, so that another kind of store can come; [`file`] is the one that there is. A
+//! door to it, so that another kind of store can come; [`mod@file`] is the one that there is. A
 //! [`participant`] is one run: it asks the record before each attempt and reports after it.
 //! [`stamp`] makes times comparable across reboots. [`surroundings`] are the facts about processes
 //! and signals that the floor above hands in.
