@@ -194,7 +194,7 @@ fn a_wrong_value_that_may_be_a_secret_is_not_repeated() {
     let run = retry().args(["-u", "admin:SECRET", "curl", "-f", "URL"]).run();
     run.code(125).says(&[
         "retry: --until: not a condition",
-        "retry: hint: options of the command follow the command's name; a condition lists {*}",
+        "retry: hint: options of the command follow the command's name; a condition is a list {*}",
     ]);
     let run = retry().args(["-p", "Curll", "true"]).run();
     run.code(125).says(&["retry: --profile Curll: no such profile", "retry: hint: did you mean curl? {*}"]);

@@ -1,4 +1,4 @@
-//! Messages say why: through the binary, beside the tables in `src/report/tests.rs`.
+//! Messages say why: through the binary, beside the tables in `src/report/wording/tests.rs`.
 
 use nix::sys::signal::Signal;
 

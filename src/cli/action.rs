@@ -102,7 +102,7 @@ pub(crate) fn check_alone(args: &Args, given: &[String]) -> Result<(), Error> {
     if let Some(word) = args.command.first() {
         let hint = match label::typed(word.as_bytes()) {
             Some(word) if action == ActionOption::Status && name(word).is_ok() => {
-                format!("to see one breaker write {option}={word}")
+                format!("to see one breaker, write {option}={word}")
             }
             Some(_) | None => format!("leave the command out: {option} runs nothing"),
         };

@@ -47,7 +47,7 @@ const REFUSED: &str = "leave it out: a refused connection is retried by default"
 const BREAKER: &str = "--breaker shares a circuit breaker between runs";
 const OF_COMMAND: &str = "options of the command follow its name: retry -- curl -f URL; the file for response headers is --headers";
 const SUCCESSES: &str =
-    "retry ends at the first success; --until sets another condition for it, such as -u stdout~ready";
+    "retry ends at the first success; --until sets another condition for success, such as -u stdout~ready";
 const BUDGET: &str = "--budget limits retries over all runs that share a name";
 
 /// Long options without dashes, underscores and capitals: `max-attempts`, `max_attempts` and

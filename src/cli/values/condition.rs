@@ -7,8 +7,8 @@ use crate::policy::verdict::condition::{Condition, ConditionError};
 use crate::policy::verdict::text::PatternError;
 use crate::report::format::shortened_to;
 
-const FORM: &str = "a condition lists exit statuses (22, 5-7), signals (TERM), http:503, or signal, timeout, \
-                         success, failure, any, transient, with commas between; or it is one stdout~REGEX";
+const FORM: &str = "a condition is a list of exit statuses (22, 5-7), signals (TERM), HTTP statuses (http:503) \
+                    and the words signal, timeout, success, failure, any, transient; or it is one stdout~REGEX";
 
 /// Reads a condition. The error is about the first term that cannot be read.
 pub(crate) fn condition(text: &str) -> Result<Condition, ValueError> {

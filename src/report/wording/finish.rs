@@ -192,7 +192,7 @@ impl Wording {
                     Outcome::TimedOut(cut) => left(cut),
                     _ => String::new(),
                 };
-                return format!("{ending}; still alive: {left}: end what is left before you run this again");
+                return format!("{ending}; still alive: {left}; end what is left before you run this again");
             }
             Rule::FatalOn(text) => {
                 format!(
