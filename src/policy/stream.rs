@@ -19,8 +19,8 @@ impl Stream {
     }
 }
 
-/// One output stream or both: the streams that a pattern looks at, or the streams whose bytes a pipe
-/// carries.
+/// One output stream or both: the streams that a pattern looks at, or the streams whose bytes a
+/// pipe carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Streams {
     Stdout,

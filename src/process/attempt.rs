@@ -20,14 +20,16 @@ use crate::clock::{now, wall};
 use crate::error::{Doing as _, Error};
 use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
 use crate::policy::signal::Signal;
-use crate::policy::stream::Stream;
+use crate::policy::stream::{Stream, Streams};
 use crate::policy::verdict::evidence::{Scanner, Wanted};
 use crate::streams::headers::{HeadersFile, Mark};
 use crate::streams::hold::HeldBack;
 use crate::streams::matcher::{Matched, Matcher};
+use crate::streams::plan::Necessity;
+use crate::streams::redirection::{Becomes, Redirection};
 use crate::streams::standard::Standard as _;
 use crate::streams::stdin::{Input, Stdin, null};
-use crate::streams::watch::{Ends, Watch};
+use crate::streams::watch::Watch;
 
 /// How long a reader of watched streams may take nothing, once the run is over.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
@@ -262,11 +264,11 @@ impl Supervisor {
         voice: &mut impl Voice,
     ) -> Result<Attempt, Error> {
         let mark = self.headers.as_ref().map(HeadersFile::mark);
-        let ends = self.open(bounds.last, voice).map_err(Error::before_attempt)?;
+        let redirections = self.open(bounds.last, voice).map_err(Error::before_attempt)?;
         let mut matcher = Matcher::new(Scanner::new(Arc::clone(&self.wanted)), self.watch.merged());
         // What is there is there for the command's first look.
         self.input.turn(now);
-        match self.supervise(command, environment, bounds, ends, Some(&mut matcher), voice)? {
+        match self.supervise(command, environment, bounds, redirections, Some(&mut matcher), voice)? {
             Ok(ended) => self.over(ended, matcher, mark.as_ref(), voice),
             Err(failure) => {
                 self.pass(None, voice);
@@ -282,7 +284,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the system has no descriptor or no pseudo-terminal left.
-    fn open(&mut self, last: bool, voice: &mut impl Voice) -> Result<Ends, Error> {
+    fn open(&mut self, last: bool, voice: &mut impl Voice) -> Result<Vec<Redirection>, Error> {
         loop {
             match self.try_open(last) {
                 Err(Error::System { errno: Errno::EMFILE | Errno::ENFILE, .. })
@@ -297,11 +299,11 @@ impl Supervisor {
 
     /// The same, once. The input comes before the streams that only a profile wants: without a pipe for it no
     /// other attempt can follow.
-    fn try_open(&mut self, last: bool) -> Result<Ends, Error> {
-        let mut ends = self.watch.open(true)?;
-        ends.extend(self.input.open(last)?.map(|end| (end, &[0][..])));
-        ends.extend(self.watch.open(false)?);
-        Ok(ends)
+    fn try_open(&mut self, last: bool) -> Result<Vec<Redirection>, Error> {
+        let mut redirections = self.watch.open(Necessity::Required)?;
+        redirections.extend(self.input.open(last)?.map(|end| Redirection::new(end, Becomes::Stdin)));
+        redirections.extend(self.watch.open(Necessity::Optional)?);
+        Ok(redirections)
     }
 
     /// Closes a descriptor that retry can do without for a while. Tells whether there was one.
@@ -321,14 +323,14 @@ impl Supervisor {
         bounds: Bounds,
         voice: &mut impl Voice,
     ) -> Result<Attempt, Error> {
-        let ends = loop {
+        let redirections = loop {
             match check_ends() {
                 Err(Errno::EMFILE | Errno::ENFILE) if self.spare_descriptor(voice) => {}
-                ends => break ends.doing("cannot open /dev/null").map_err(Error::before_attempt)?,
+                opened => break opened.doing("cannot open /dev/null").map_err(Error::before_attempt)?,
             }
         };
         let (outcome, interrupted, ran) =
-            match self.supervise(command, environment, bounds, ends, None, voice)? {
+            match self.supervise(command, environment, bounds, redirections, None, voice)? {
                 Ok(Ended { outcome, running, ran }) => (outcome, running.interrupted, ran),
                 Err(failure) => (Outcome::NotStarted(failure), None, Duration::ZERO),
             };
@@ -344,7 +346,7 @@ impl Supervisor {
         command: &Command,
         environment: &[CString],
         bounds: Bounds,
-        ends: Ends,
+        redirections: Vec<Redirection>,
         mut matcher: Option<&mut Matcher>,
         voice: &mut impl Voice,
     ) -> Result<Result<Ended, NotStarted>, Error> {
@@ -363,11 +365,11 @@ impl Supervisor {
             signals: &self.signals,
             group: self.group,
             death_signal: bounds.limits.signal,
-            ends: &ends,
+            redirections: &redirections,
         };
         let child = command.start(marked.as_deref().unwrap_or(environment), start);
         // Only what the command holds keeps them open.
-        drop(ends);
+        drop(redirections);
         let child = match child {
             Ok(child) => child,
             Err(failure) => return Ok(Err(failure)),
@@ -495,11 +497,12 @@ impl Supervisor {
 }
 
 /// What a check reads and writes: nothing, and stderr, or nothing where that is closed.
-fn check_ends() -> nix::Result<Ends> {
+fn check_ends() -> nix::Result<Vec<Redirection>> {
     let nothing = null(OFlag::O_RDONLY)?;
     let stderr = match Stream::Stderr.fd().try_clone_to_owned() {
         Ok(stderr) => stderr,
         Err(_) => null(OFlag::O_WRONLY)?,
     };
-    Ok(vec![(nothing, &[0]), (stderr, &[1])])
+    let stdout = Becomes::Output(Streams::Stdout);
+    Ok(vec![Redirection::new(nothing, Becomes::Stdin), Redirection::new(stderr, stdout)])
 }

@@ -22,7 +22,7 @@ use super::terminal::Group;
 use crate::policy::outcome::{NotStarted, Outcome};
 use crate::policy::signal::Signal;
 use crate::streams::descriptor::lift;
-use crate::streams::watch::Ends;
+use crate::streams::redirection::Redirection;
 
 /// Where execvp(3) looks when PATH is not set (confstr(3), _CS_PATH).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -45,8 +45,7 @@ pub(crate) struct Start<'a> {
     pub(crate) group: Group,
     /// What the command is sent when retry dies.
     pub(crate) death_signal: Signal,
-    /// What it gets in place of retry's own stdout and stderr.
-    pub(crate) ends: &'a Ends,
+    pub(crate) redirections: &'a [Redirection],
 }
 
 /// A command that runs.
@@ -108,11 +107,8 @@ impl Command {
         let mut script: Vec<*const c_char> = vec![SHELL.as_ptr(), std::ptr::null()];
         script.extend(arguments.iter().skip(1));
 
-        let redirected: Vec<(i32, i32)> = start
-            .ends
-            .iter()
-            .flat_map(|(end, targets)| targets.iter().map(|target| (end.as_raw_fd(), *target)))
-            .collect();
+        let redirected: Vec<(i32, i32)> =
+            start.redirections.iter().flat_map(Redirection::duplications).collect();
         // The child reads it. It is retry's whatever process the path means there, and whatever /proc shows.
         let status = if start.group == Group::Shared { own_status() } else { None };
         // Shared with the child, which runs in this memory until its execve succeeds.

@@ -1,8 +1,9 @@
 //! A call that may wait for ever, made to end: a timer interrupts it.
 //!
-//! SIGALRM and the timer behind alarm(2) stay untouched. Both survive execve(2), so they may belong to the program
-//! that became retry, or be meant to end retry. The timer here sends SIGURG, and only to the calling thread. SIGURG
-//! is ignored by default (signal(7)), so a stray one does no harm before or after the call.
+//! SIGALRM and the timer behind alarm(2) stay untouched. Both survive execve(2), so they may belong
+//! to the program that became retry, or be meant to end retry. The timer here sends SIGURG, and
+//! only to the calling thread. SIGURG is ignored by default (signal(7)), so a stray one does no
+//! harm before or after the call.
 
 use std::mem::MaybeUninit;
 use std::thread;
@@ -17,10 +18,11 @@ const WITHOUT_TIMER: Duration = Duration::from_millis(10);
 
 extern "C" fn nothing(_: libc::c_int) {}
 
-/// Makes one system call, and interrupts it (EINTR) after this time. The interruption comes again and again, because
-/// the first one may come before the call begins to wait.
+/// Makes one system call, and interrupts it (EINTR) after this time. The interruption comes again
+/// and again, because the first one may come before the call begins to wait.
 ///
-/// If the system has no timer left, the call is not made, and EINTR is returned after a short while.
+/// If the system has no timer left, the call is not made, and EINTR is returned after a short
+/// while.
 ///
 /// # Errors
 /// The errors of the call, EINTR among them.
@@ -56,7 +58,8 @@ impl Timer {
         let period = *nix::sys::time::TimeSpec::from(period).as_ref();
         let times = libc::itimerspec { it_interval: period, it_value: period };
         let mut timer = MaybeUninit::uninit();
-        // SAFETY: an all-zero sigevent is valid, and timer_create(2) fills in the timer unless it fails.
+        // SAFETY: an all-zero sigevent is valid, and timer_create(2) fills in the timer unless it
+        // fails.
         let timer = unsafe {
             let mut event: libc::sigevent = std::mem::zeroed();
             event.sigev_notify = libc::SIGEV_THREAD_ID;

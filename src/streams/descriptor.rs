@@ -1,14 +1,16 @@
-//! Descriptors of retry's own, kept away from the standard streams: a stream that the caller closed must
-//! stay closed for the command, and 0 to 2 are what open(2) hands out first.
+//! Descriptors of retry's own stay above the standard streams.
+//!
+//! open(2) returns the lowest number that is free. If the caller closed a standard stream, that
+//! stream must stay closed for the command.
 
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
-use nix::errno::Errno;
+use crate::error::errno;
 
-/// Opens something whose descriptor is above the standard streams.
+/// Calls `open` until it returns a descriptor above the standard streams.
 ///
 /// # Errors
-/// Where `open` fails.
+/// The errors of `open`.
 pub(crate) fn above_standard<T: AsFd, E>(mut open: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let mut low = Vec::new();
     loop {
@@ -20,14 +22,14 @@ pub(crate) fn above_standard<T: AsFd, E>(mut open: impl FnMut() -> Result<T, E>)
     }
 }
 
-/// The same description under a descriptor above the standard streams, close-on-exec.
+/// Moves a descriptor above the standard streams, close-on-exec.
 ///
 /// # Errors
-/// Where no descriptor is left.
+/// If the system has no descriptor left.
 pub(crate) fn lift(fd: OwnedFd) -> nix::Result<OwnedFd> {
     if fd.as_raw_fd() > 2 {
         return Ok(fd);
     }
     // `try_clone` starts at 3 (fcntl(2), F_DUPFD_CLOEXEC).
-    fd.try_clone().map_err(|error| error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw))
+    fd.try_clone().map_err(|error| errno(&error))
 }

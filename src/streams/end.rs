@@ -1,4 +1,4 @@
-//! Our end of what a replayed command reads: a pipe or, in place of a socket, a socket.
+//! retry's end of the input of a command: a pipe or, in place of a socket, a socket.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
@@ -12,24 +12,28 @@ use nix::unistd::{pipe2, read};
 
 use super::descriptor::lift;
 use super::source::PIPE;
+use crate::error::errno;
 
-/// Our end.
+/// retry's end.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// A pipe's end to write to.
+    /// The end of a pipe to write to.
     Pipe(OwnedFd),
-    /// A pipe's end to read from, kept to see what is left: all was given, and the end of the input with it.
+    /// The end of a pipe to read from. Nobody can write any more, so the command finds the end of
+    /// its input. retry can still see how much is unread.
     Whole(OwnedFd),
-    /// A socket, and the command's, kept to see what is left. In ours one byte waits that nobody reads, so that the
-    /// command, where ours is closed with it, finds a broken connection (ECONNRESET) and no end of its input.
+    /// retry's socket, and the command's, which shows how much is unread. One byte waits in retry's
+    /// socket, and nobody reads it. If retry's socket is closed with this byte, the command finds a
+    /// broken connection (ECONNRESET, unix(7)) and not the end of its input.
     Socket { ours: OwnedFd, theirs: OwnedFd },
 }
 
 impl End {
-    /// A pipe that holds so much, in bytes, where it may be changed: the command's end, and ours.
+    /// Opens a pipe of this size in bytes, if the system allows the size. Returns the command's end
+    /// first.
     ///
     /// # Errors
-    /// When the system has no descriptor left.
+    /// If the system has no descriptor left.
     pub(crate) fn pipe(size: usize) -> nix::Result<(OwnedFd, Self)> {
         let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
         let (theirs, ours) = (lift(theirs)?, lift(ours)?);
@@ -38,10 +42,10 @@ impl End {
         Ok((theirs, Self::Pipe(ours)))
     }
 
-    /// A socket: the command's end, and ours. Nothing can be sent from the command's.
+    /// Opens a pair of sockets on which the command cannot send. Returns the command's end first.
     ///
     /// # Errors
-    /// When the system has no descriptor left.
+    /// If the system has no descriptor left.
     pub(crate) fn socket() -> nix::Result<(OwnedFd, Self)> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
@@ -49,13 +53,11 @@ impl End {
         fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))?;
         send(theirs.as_raw_fd(), b"\0", MsgFlags::empty())?;
         shutdown(ours.as_raw_fd(), Shutdown::Read)?;
-        let kept = theirs
-            .try_clone()
-            .map_err(|error| error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw))?;
+        let kept = theirs.try_clone().map_err(|error| errno(&error))?;
         Ok((theirs, Self::Socket { ours, theirs: kept }))
     }
 
-    /// Where to write, while there is something to be written.
+    /// The descriptor to write to. None if everything has been written.
     pub(crate) fn to(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Pipe(ours) | Self::Socket { ours, .. } => Some(ours.as_fd()),
@@ -63,14 +65,14 @@ impl End {
         }
     }
 
-    /// How much the command has not read, in bytes.
+    /// How many bytes the command has not read.
     pub(crate) fn unread(&self) -> usize {
         match self {
             Self::Pipe(end) | Self::Whole(end) | Self::Socket { theirs: end, .. } => unread(end.as_fd()),
         }
     }
 
-    /// All has been written: the command comes to the end of its input by itself.
+    /// Everything has been written. The command finds the end of its input after it.
     #[must_use]
     pub(crate) fn whole(self) -> Self {
         match self {
@@ -79,15 +81,15 @@ impl End {
         }
     }
 
-    /// Nothing follows: that is the end of the input.
+    /// Ends the input.
     pub(crate) fn close(self) {
         if let Self::Socket { ours, .. } = &self {
             let _ = recv(ours.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT);
         }
     }
 
-    /// Takes what the command has not read back, so that a background process cannot read it any more, and
-    /// tells how much it was, in bytes.
+    /// Takes back the bytes that the command has not read, so that a background process cannot read
+    /// them. Returns how many there were.
     pub(crate) fn take_back(self) -> usize {
         let (mut count, mut part) = (0, vec![0; PIPE]);
         let reader = match &self {
@@ -107,21 +109,21 @@ impl End {
                 Err(_) => break,
             }
         }
-        // Where it cannot be taken back it is counted.
+        // Bytes that cannot be taken back are counted.
         count += self.unread();
         self.close();
         count
     }
 }
 
-/// Another end of a pipe, to read from, which does not block.
+/// Opens the end of a pipe to read from, without blocking, through the end to write to.
 fn reader(pipe: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     lift(open(path.as_str(), flags, Mode::empty())?)
 }
 
-/// How much a pipe or socket holds, in bytes.
+/// How many bytes wait in a pipe or socket.
 pub(crate) fn unread(fd: BorrowedFd<'_>) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int (ioctl_tty(2), pipe(7), unix(7)).

@@ -1,11 +1,12 @@
-//! Replay of a pipe or a socket: each attempt reads the same bytes from a pipe (or socket) of its own.
+//! Replay of a pipe or a socket: each attempt reads the same bytes from a pipe (or socket) of its
+//! own.
 //!
-//! The bytes that earlier attempts have read are kept, and come first. The feed then copies the next bytes
-//! of the input into the command's pipe, and takes them from the input only when the command has read them.
-//! So the bytes that no attempt reads stay in the input.
+//! The bytes that earlier attempts have read are kept, and come first. The feed then copies the
+//! next bytes of the input into the command's pipe, and takes them from the input only when the
+//! command has read them. So the bytes that no attempt reads stay in the input.
 //!
-//! The feed can copy more only when the command's pipe is empty, because the kernel shows an input from its
-//! beginning only. [`Pace`] decides how often the feed looks at that.
+//! The feed can copy more only when the command's pipe is empty, because the kernel shows an input
+//! from its beginning only. [`Pace`] decides how often the feed looks at that.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -22,6 +23,7 @@ use super::polled::{Interest, Polled, has_gone};
 use super::preview::Preview;
 use super::source::{self, PIPE, Source, WINDOW};
 use super::spool::{NotKept, Spool};
+use crate::error::errno;
 use crate::policy::outcome::Unkept;
 
 /// How many steps the feed makes before the caller looks at signals and the clock again.
@@ -41,12 +43,14 @@ pub(crate) struct Feed {
     unkept: Option<Unkept>,
     /// Another attempt may follow the attempt that runs.
     may_follow: bool,
-    /// Our end of the command's input. None once the command has everything or does not read any more.
+    /// Our end of the command's input. None once the command has everything or does not read any
+    /// more.
     end: Option<End>,
     /// The bytes that were copied, and how many of them are in the command's pipe.
     preview: Preview,
     given: usize,
-    /// Bytes that were taken from the input and that the command has yet to get, behind the preview.
+    /// Bytes that were taken from the input and that the command has yet to get, behind the
+    /// preview.
     further: Vec<u8>,
     wait: Wait,
     /// The bytes that were kept cannot be read back.
@@ -118,7 +122,8 @@ impl Feed {
         Ok(theirs)
     }
 
-    /// The next attempt gets the input itself, because no descriptor is left. No attempt can follow it.
+    /// The next attempt gets the input itself, because no descriptor is left. No attempt can follow
+    /// it.
     pub(crate) fn hand_over(&mut self, errno: Errno) {
         self.unkept = Some(Unkept::HandedOver { why: errno.desc().to_owned() });
     }
@@ -164,8 +169,7 @@ impl Feed {
             Ok(length) if length > 0 => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Step::Again,
             other => {
-                let errno = other.err().and_then(|error| error.raw_os_error()).map(Errno::from_raw);
-                self.failed.get_or_insert(errno.unwrap_or(Errno::EIO));
+                self.failed.get_or_insert(other.map_or_else(|error| errno(&error), |_| Errno::EIO));
                 self.end = None;
                 return Step::Wait;
             }
@@ -241,7 +245,8 @@ impl Feed {
         Step::Wait
     }
 
-    /// Whether the command has been given everything that the input will ever have: nobody writes to it.
+    /// Whether the command has been given everything that the input will ever have: nobody writes
+    /// to it.
     fn all_is_given(&self) -> bool {
         if self.source.is_socket() || self.source.reads_ahead() {
             return false;
@@ -252,7 +257,8 @@ impl Feed {
             && unread(source::fd()) == self.given
     }
 
-    /// The input cannot be read on. The command finds it broken too, and no other attempt can have it.
+    /// The input cannot be read on. The command finds it broken too, and no other attempt can have
+    /// it.
     fn break_off(&mut self, errno: Errno) {
         self.unkept = Some(Unkept::Broken { why: errno.desc().to_owned() });
         self.spool = Spool::default();
@@ -265,8 +271,8 @@ impl Feed {
         self.may_follow && self.unkept.is_none()
     }
 
-    /// The command has read all that it was given except the last `unread` bytes: takes these bytes from the
-    /// input, and keeps them for the next attempt.
+    /// The command has read all that it was given except the last `unread` bytes: takes these bytes
+    /// from the input, and keeps them for the next attempt.
     fn settle(&mut self, unread: usize) {
         let read = self.given.saturating_sub(unread);
         if read == 0 {
@@ -327,8 +333,8 @@ impl Feed {
         }
     }
 
-    /// The attempt is over. The bytes that it has not read stay in the input. Returns why no other attempt
-    /// can follow, if none can.
+    /// The attempt is over. The bytes that it has not read stay in the input. Returns why no other
+    /// attempt can follow, if none can.
     ///
     /// # Errors
     /// If the bytes that were kept could not be read back.

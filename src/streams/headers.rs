@@ -1,7 +1,8 @@
-//! The file of `--headers`: what the command has written to it since its attempt began.
+//! The file of `--headers`, and the part of it that the command has written since its attempt
+//! began.
 //!
-//! The command may write the file anew, as `curl -D FILE` does, or append to it. What was there before the
-//! attempt belongs to an earlier one and must not be taken for an answer to this one.
+//! The command may replace the content of the file, as `curl -D FILE` does, or append to it. The
+//! earlier content belongs to an earlier attempt, and must not count as an answer to this one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// How much of the file is read: its end.
+/// How many bytes at the end of the file are read.
 const MOST: u64 = 256 * 1024;
 
 /// A file that the command writes and retry reads.
@@ -19,25 +20,26 @@ pub(crate) struct HeadersFile {
     path: PathBuf,
 }
 
-/// The file as it was when an attempt began; none where it was not there.
+/// The file as it was when an attempt began. None if there was no file.
 #[derive(Debug)]
-pub(crate) struct Mark(Option<Seen>);
+pub(crate) struct Mark(Option<Snapshot>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    /// Device, inode, and time of the last write in seconds and nanoseconds.
+struct Snapshot {
+    /// Device and inode.
     identity: (u64, u64),
+    /// The time of the last write in seconds and nanoseconds.
     written: (i64, i64),
     size: u64,
-    /// All of it, if it is no longer than what is read.
+    /// At most the last [`MOST`] bytes.
     content: Vec<u8>,
 }
 
 impl HeadersFile {
-    /// The file at this path, which need not be there yet.
+    /// The file at this path, which need not exist yet.
     ///
     /// # Errors
-    /// Where something else stands there, or it cannot be read.
+    /// If there is something other than a regular file, or the file cannot be read.
     pub(crate) fn new(path: &Path) -> Result<Self, Error> {
         let file = Self { path: path.to_owned() };
         let hint = "name the file that the command writes the headers to, as in curl -D FILE";
@@ -49,17 +51,19 @@ impl HeadersFile {
         }
     }
 
-    /// Remembers what is there.
+    /// Remembers the content.
     pub(crate) fn mark(&self) -> Mark {
         Mark(self.read().ok().flatten())
     }
 
-    /// What was written since; nothing where the file was not touched or is not there.
+    /// The bytes that were written since the mark. None if the file has not changed or does not
+    /// exist.
     pub(crate) fn since(&self, mark: &Mark) -> Vec<u8> {
         let Ok(Some(mut now)) = self.read() else { return Vec::new() };
         match &mark.0 {
             Some(before) if *before == now => Vec::new(),
-            // Appended to; or written anew with the same beginning, where that was no end of a response.
+            // The command appended to the file. If a response did not end there, it has written a
+            // new file with the same beginning.
             Some(before)
                 if before.identity == now.identity
                     && before.size < now.size
@@ -78,7 +82,7 @@ impl HeadersFile {
         }
     }
 
-    /// None where it is no regular file.
+    /// Returns None if it is no regular file.
     fn open(&self) -> std::io::Result<Option<File>> {
         // Opening a FIFO would wait for a writer.
         let file =
@@ -86,13 +90,13 @@ impl HeadersFile {
         Ok(file.metadata()?.is_file().then_some(file))
     }
 
-    fn read(&self) -> std::io::Result<Option<Seen>> {
+    fn read(&self) -> std::io::Result<Option<Snapshot>> {
         let Some(mut file) = self.open()? else { return Ok(None) };
         let metadata = file.metadata()?;
         let mut content = Vec::new();
         file.seek(SeekFrom::Start(metadata.len().saturating_sub(MOST)))?;
         file.take(MOST).read_to_end(&mut content)?;
-        Ok(Some(Seen {
+        Ok(Some(Snapshot {
             identity: (metadata.dev(), metadata.ino()),
             written: (metadata.mtime(), metadata.mtime_nsec()),
             size: metadata.len(),
@@ -101,8 +105,8 @@ impl HeadersFile {
     }
 }
 
-/// Whether what was there is whole, so that the rest is something new: it ends with a blank line, or with a
-/// line before a status line.
+/// Whether a response ends with the earlier content, so that the rest is new: a blank line ends it,
+/// or a status line follows.
 fn ends_there(before: &[u8], rest: &[u8]) -> bool {
     before.ends_with(b"\n\n")
         || before.ends_with(b"\n\r\n")
@@ -116,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// What is taken for new when a file with the first content gets the second.
+    /// The new part of a file that has this content and then changes.
     fn new_of(before: Option<&str>, change: impl FnOnce(&Path)) -> String {
         let directory =
             std::env::temp_dir().join(format!("retry-headers-{}-{:p}", std::process::id(), &before));

@@ -1,22 +1,22 @@
-//! Whether the last line of a stream is finished, so that a message of retry's own begins on a new one.
+//! Whether the last line of a stream is finished. A message of retry's own begins on a new line.
 
-/// Where a stream stands in its line.
+/// The state of the last line of a stream.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Nothing stands in the line that could be seen.
+    /// The line has no text that can be seen.
     #[default]
     Empty,
-    /// An escape character came last, and the line is empty otherwise.
+    /// An escape character came last. The line is empty otherwise.
     Escape,
-    /// A control sequence has begun (ECMA-48, CSI), and the line is empty otherwise.
+    /// A control sequence has begun (ECMA-48, CSI). The line is empty otherwise.
     Sequence,
-    /// Something stands in the line.
+    /// The line has text.
     Begun,
 }
 
 impl Line {
-    /// Where the stream stands after these bytes. Colours make no line: many programs set them back
-    /// behind the newline.
+    /// The state after these bytes. Colours are no text: many programs reset them after the
+    /// newline.
     #[must_use]
     pub(crate) fn after(self, bytes: &[u8]) -> Self {
         let (mut line, rest) = match memchr::memrchr(b'\n', bytes) {
@@ -25,7 +25,8 @@ impl Line {
         };
         for byte in rest {
             line = match (line, byte) {
-                // Only a newline ends it. All bytes that pass come by here, so the rest is not read.
+                // Only a newline can end it. To read the rest would cost time for all bytes that
+                // pass.
                 (Self::Begun, _) => return Self::Begun,
                 (Self::Empty, b'\r') | (Self::Sequence, 0x40..=0x7e) => Self::Empty,
                 (Self::Empty, 0x1b) => Self::Escape,
@@ -73,7 +74,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes are cut, they come to the same.
+        /// The state does not depend on how the bytes are cut.
         #[test]
         fn the_cuts_do_not_matter(bytes in "[a\n\r\x1b\\[0m;]{0,20}", cut in 0usize..20) {
             let (head, tail) = bytes.as_bytes().split_at(cut.min(bytes.len()));

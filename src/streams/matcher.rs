@@ -1,12 +1,14 @@
-//! Matching the bytes that pass, without holding up signals and limits.
+//! Matching the bytes that pass, without a delay for signals and limits.
 //!
-//! A search cannot be interrupted, and a pattern may make it slow: `a.{2000}c` takes a second for 100 KB. So retry
-//! matches in its main thread only as much as is quick whatever the pattern is. Beyond that a second thread matches. It
-//! has some parts of the output waiting; if they are too many, the stream waits.
+//! A search cannot be interrupted, and a pattern may make it slow: `a.{2000}c` takes a second for
+//! 100 KB. So the main thread matches only as many bytes as are quick with any pattern. A second
+//! thread matches the rest. Parts of the output wait for this thread. If they are too many, retry
+//! reads no more of the stream.
 //!
-//! At the end of an attempt retry waits for the thread as it waits for output: until a limit or a signal comes. Then it
-//! gives the thread up, and what was not matched counts as no match. The thread ends when its search does. It only
-//! computes, with all signals blocked, so it does no harm if it still runs when the next command is started.
+//! At the end of an attempt, retry waits for the thread as it waits for output: until a limit or a
+//! signal comes. Then it gives the thread up, and bytes that were not matched count as no match.
+//! The thread ends when its search ends. It only computes, with all signals blocked, so it does no
+//! harm if it still runs when the next command starts.
 
 use std::mem;
 use std::sync::Arc;
@@ -20,38 +22,41 @@ use nix::sys::signal::SigSet;
 use crate::policy::stream::Streams;
 use crate::policy::verdict::evidence::Scanner;
 
-/// How much of an attempt's output is matched without a thread at most, in bytes.
+/// The most bytes of an attempt that the main thread matches.
 const HERE: usize = 64 * 1024;
 
-/// How many steps of a search are made without a thread at most: some milliseconds of them.
+/// The most steps of a search that the main thread makes. They take some milliseconds.
 const STEPS: usize = 4_000_000;
 
-/// How much memory may wait for the thread, in bytes.
+/// The most bytes of memory that may wait for the thread.
 const MOST: usize = 3 * 1024 * 1024;
 
-/// A shorter part is copied, so that it does not wait in a large buffer, in bytes.
+/// A part with fewer bytes is copied, so that it does not wait in a large buffer.
 const SHORT: usize = 32 * 1024;
 
-/// The memory that a part takes beside its buffer, about, in bytes.
+/// About how many bytes of memory a part takes in addition to its buffer.
 const BESIDE: usize = 256;
 
-/// Empty buffers that are kept, at most.
+/// The most empty buffers that are kept.
 const SPARE: usize = 8;
 
-/// The thread's stack, in bytes: a search does not recurse.
+/// The size of the thread's stack in bytes. A search does not recurse.
 const STACK: usize = 256 * 1024;
 
-/// How long the thread has for what waits, when a limit or a signal has come; and for the search that it makes, once
-/// it has been told to stop. A limit may be late by 100 ms in all.
-const GRACE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(15));
+/// How long the thread may search the parts that wait when a limit or a signal has come. The two
+/// times together make a limit late, by 100 ms at most.
+const GRACE: Duration = Duration::from_millis(25);
 
-/// Reads what one attempt writes.
+/// How long the thread may take to stop after that.
+const STOP_GRACE: Duration = Duration::from_millis(15);
+
+/// Searches the output of one attempt.
 #[derive(Debug)]
 pub(crate) struct Matcher {
     way: Way,
-    /// How many bytes may still be matched without a thread.
+    /// How many bytes the main thread may still match.
     left: usize,
-    /// stderr carries stdout's bytes too.
+    /// One channel carries the bytes of both streams.
     merged: bool,
 }
 
@@ -64,22 +69,22 @@ enum Way {
     Over(Matched),
 }
 
-/// What became of the matching.
+/// The result.
 #[derive(Debug)]
 pub(crate) enum Matched {
-    /// All was matched.
+    /// All bytes were matched.
     Whole(Scanner),
-    /// A limit or a signal came first. Of a search that would not end nothing is known.
+    /// A limit or a signal came first. If a search did not end, nothing is known.
     Partly(Option<Scanner>),
 }
 
-/// The thread, and the parts that go to it and come back to be filled anew.
+/// The thread. Parts go to it, and their buffers come back.
 #[derive(Debug)]
 struct Beside {
-    /// None once the streams have ended.
+    /// None after the streams have ended.
     to: Option<Sender<Part>>,
     back: Receiver<Vec<u8>>,
-    /// The memory of the parts that have not come back, in bytes.
+    /// The bytes of memory of the parts whose buffers have not come back.
     waiting: usize,
     spare: Vec<Vec<u8>>,
     stop: Arc<AtomicBool>,
@@ -87,17 +92,17 @@ struct Beside {
     thread: JoinHandle<()>,
 }
 
-/// The first so many bytes of a buffer.
+/// A buffer, and how many of its bytes count.
 type Part = (Streams, Vec<u8>, usize);
 
 impl Matcher {
-    /// `merged` tells that stderr carries stdout's bytes too.
+    /// `merged` tells that one channel carries the bytes of both streams.
     pub(crate) fn new(scanner: Scanner, merged: bool) -> Self {
         let left = HERE.min(STEPS / scanner.steps().max(1));
         Self { way: Way::Here(scanner), left, merged }
     }
 
-    /// Whether it takes another part.
+    /// Whether the matcher takes another part.
     pub(crate) fn has_room(&mut self) -> bool {
         match &mut self.way {
             Way::Here(_) | Way::Over(_) => true,
@@ -108,7 +113,8 @@ impl Matcher {
         }
     }
 
-    /// Takes the next bytes of a stream: the first `length` of `part`, which may be another buffer afterwards.
+    /// Takes the next bytes of a stream, the first `length` bytes of `part`. It may replace the
+    /// buffer.
     pub(crate) fn push(&mut self, carries: Streams, part: &mut Vec<u8>, length: usize) {
         if length > self.left {
             self.move_aside();
@@ -117,7 +123,7 @@ impl Matcher {
         match &mut self.way {
             Way::Here(scanner) => scanner.push(carries, part.get(..length).unwrap_or_default()),
             Way::Beside(beside) => beside.push(carries, part, length),
-            // What comes now is written by what the command left behind, and counts for no verdict.
+            // Processes that the command left behind write these bytes. They count for no verdict.
             Way::Over(_) => {}
         }
     }
@@ -134,7 +140,7 @@ impl Matcher {
         };
     }
 
-    /// The streams have ended: whether all is matched, at the latest after this time.
+    /// The streams have ended. Waits at most this long, and returns whether all bytes are matched.
     pub(crate) fn is_over_within(&mut self, time: Duration) -> bool {
         let way = mem::replace(&mut self.way, Way::Over(Matched::Partly(None)));
         self.way = match way {
@@ -148,13 +154,14 @@ impl Matcher {
         matches!(self.way, Way::Over(_))
     }
 
-    /// What is known now. A thread that still searches is told to stop, and given up if it does not do so soon.
+    /// Returns what is known now. It tells a thread that still searches to stop, and gives it up if
+    /// it does not stop soon.
     pub(crate) fn finish(mut self) -> Matched {
-        if !self.is_over_within(GRACE.0)
+        if !self.is_over_within(GRACE)
             && let Way::Beside(beside) = &self.way
         {
             beside.stop.store(true, Ordering::Relaxed);
-            self.is_over_within(GRACE.1);
+            self.is_over_within(STOP_GRACE);
         }
         match self.way {
             Way::Over(matched) => matched,
@@ -167,17 +174,17 @@ impl Beside {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The scanner, where there is no room for a thread.
+    /// The scanner, if the system has no room for a thread.
     fn start(scanner: Scanner, merged: bool) -> Result<Self, Box<Scanner>> {
         let (to, parts) = channel::<Part>();
         let (give_back, back) = channel();
         let (tell, result) = channel();
-        // Where there is no thread, its closure is lost, and the scanner must not be in it.
+        // If no thread can start, its closure is lost, so the scanner must not be in it.
         let (hand_over, handed) = channel::<Scanner>();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
-            // Signals are the main thread's.
+            // The main thread handles signals.
             let _ = SigSet::all().thread_block();
             let Ok(mut scanner) = handed.recv() else { return };
             for (carries, part, length) in parts {
@@ -187,7 +194,7 @@ impl Beside {
                 scanner.push(carries, part.get(..length).unwrap_or_default());
                 let _ = give_back.send(part);
             }
-            // Nobody may listen any more.
+            // The main thread may have given up.
             let _ = tell.send(if stopped.load(Ordering::Relaxed) {
                 Matched::Partly(Some(scanner))
             } else {
@@ -227,12 +234,12 @@ impl Beside {
         }
     }
 
-    /// The streams have ended: waits so long for the result.
+    /// The streams have ended. Waits at most this long for the result.
     fn over_within(mut self, time: Duration) -> Way {
         self.to = None;
         match self.result.recv_timeout(time) {
             Ok(matched) => {
-                // It has nothing left to do.
+                // The thread has nothing left to do.
                 let _ = self.thread.join();
                 Way::Over(matched)
             }

@@ -1,5 +1,7 @@
-//! What retry says on stderr, in a way that never stops it: a stderr that is closed, full or never read
-//! costs the lines, not the run. What does not go out at once waits here and goes out when it can.
+//! The lines of retry itself on stderr.
+//!
+//! They never stop the run: if stderr is closed, full or never read, the lines are lost. Lines for
+//! which there is no room now wait here.
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -12,31 +14,43 @@ use super::polled::{Interest, Polled};
 use super::sink::{ATOMIC, Sink};
 use crate::policy::stream::Stream;
 
-/// How much waits until further lines are dropped, in bytes; and as much again of the command's output.
+/// The most bytes of lines that wait. Further lines are dropped. As many bytes of the command's
+/// output may wait too.
 const MOST: usize = 64 * 1024;
 
-/// How long nothing may be taken of the last lines when the run is over, and how long that may last in all.
-const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// When the run is over: how long a reader may take none of the last lines.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// When the run is over: how long it may take to write the last lines.
+const LONGEST_FINISH: Duration = Duration::from_secs(10);
 
 /// The lines that wait, and the way to stderr.
 #[derive(Debug)]
 pub(crate) struct Messages {
     queue: VecDeque<Piece>,
     sink: Sink,
-    /// Bytes of the command's are on their way to stderr, and go first.
+    /// Bytes of the command are on their way to stderr, and go first.
     held: bool,
-    /// The command has left its last line unfinished.
+    /// The last line of the command on stderr is unfinished.
     unfinished: bool,
 }
 
-/// What waits.
+/// Bytes that wait.
 #[derive(Debug)]
 struct Piece {
     bytes: Vec<u8>,
-    /// How much of it has gone out.
+    /// How many of the bytes have been written.
     written: usize,
-    /// It is output of the command's: a line is worth more.
-    shown: bool,
+    kind: PieceKind,
+}
+
+/// Whose bytes they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PieceKind {
+    /// A line of retry's own.
+    Line,
+    /// Output of the command. It is dropped before a line is.
+    Output,
 }
 
 impl Piece {
@@ -52,46 +66,47 @@ impl Default for Messages {
 }
 
 impl Messages {
-    /// Says a line. It ends without a newline; one is added.
+    /// Says a line, and adds a newline.
     pub(crate) fn say(&mut self, line: &str) {
-        if self.waiting(false) + line.len() < MOST {
+        if self.waiting(PieceKind::Line) + line.len() < MOST {
             let bytes = [line.as_bytes(), b"\n"].concat();
-            self.queue.push_back(Piece { bytes, written: 0, shown: false });
+            self.queue.push_back(Piece { bytes, written: 0, kind: PieceKind::Line });
         }
         self.flush();
     }
 
-    /// Shows output of the command's, the last [`MOST`] of it, and ends its last line. Where there is no room for
-    /// it, what was to be shown first is not.
+    /// Shows the last [`MOST`] bytes of the command's output, and ends the last line. If there is
+    /// no room, earlier output is dropped.
     pub(crate) fn show(&mut self, output: &[u8]) {
         let mut bytes = output.get(output.len().saturating_sub(MOST)..).unwrap_or_default().to_vec();
         if !bytes.ends_with(b"\n") {
             bytes.push(b'\n');
         }
-        while self.waiting(true) > 0 && self.waiting(true) + bytes.len() > MOST + 1 {
-            // Not from the middle of a line.
-            match self.queue.iter().position(|piece| piece.shown && piece.written == 0) {
+        while self.waiting(PieceKind::Output) > 0 && self.waiting(PieceKind::Output) + bytes.len() > MOST + 1
+        {
+            // Output that has been written in part is not dropped in the middle of a line.
+            match self.queue.iter().position(|piece| piece.kind == PieceKind::Output && piece.written == 0) {
                 Some(oldest) => drop(self.queue.remove(oldest)),
                 None => break,
             }
         }
-        if self.waiting(true) + bytes.len() <= 2 * MOST + 2 {
-            self.queue.push_back(Piece { bytes, written: 0, shown: true });
+        if self.waiting(PieceKind::Output) + bytes.len() <= 2 * MOST + 2 {
+            self.queue.push_back(Piece { bytes, written: 0, kind: PieceKind::Output });
         }
         self.flush();
     }
 
-    /// How much waits, in bytes: of output or of lines.
-    fn waiting(&self, shown: bool) -> usize {
-        self.queue.iter().filter(|piece| piece.shown == shown).map(|piece| piece.rest().len()).sum()
+    /// How many bytes of this kind wait.
+    fn waiting(&self, kind: PieceKind) -> usize {
+        self.queue.iter().filter(|piece| piece.kind == kind).map(|piece| piece.rest().len()).sum()
     }
 
-    /// Whether something waits.
+    /// Whether bytes wait.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// Holds the lines back behind bytes of the command's that are still on their way to stderr, or no more.
+    /// Holds the lines back while bytes of the command are on their way to stderr.
     pub(crate) fn hold(&mut self, hold: bool) {
         let released = self.held && !hold;
         self.held = hold;
@@ -100,22 +115,23 @@ impl Messages {
         }
     }
 
-    /// Closes a descriptor that messages can do without. Tells whether there was one.
+    /// Closes a descriptor that messages can do without. Returns whether there was one.
     pub(crate) fn spare_descriptor(&mut self) -> bool {
         self.sink.spare_descriptor()
     }
 
-    /// The command has left its last line on stderr `unfinished`, or not: the next line begins on a new one.
+    /// Notes whether the last line of the command on stderr is unfinished. If it is, the next
+    /// message begins with a newline.
     pub(crate) fn continues(&mut self, unfinished: bool) {
         self.unfinished = unfinished;
     }
 
-    /// stderr, if something waits for room on it.
+    /// The descriptor of stderr, if bytes wait for room.
     fn pending_on(&mut self) -> Option<BorrowedFd<'_>> {
         if self.queue.is_empty() || self.held { None } else { Some(self.sink.fd()) }
     }
 
-    /// Passes on what waits, as far as stderr takes it now. Returns whether it took something.
+    /// Writes as much as stderr takes now. Returns whether it took anything.
     pub(crate) fn flush(&mut self) -> bool {
         let mut moved = false;
         while !self.held
@@ -125,12 +141,12 @@ impl Messages {
                 match self.sink.write(b"\n") {
                     Ok(written) => self.unfinished = written == 0,
                     Err(Errno::EAGAIN) => return moved,
-                    // The line itself meets the same.
+                    // The line itself meets the same error.
                     Err(_) => self.unfinished = false,
                 }
                 continue;
             }
-            // Whole lines, so that what the command writes meanwhile does not land inside one.
+            // Whole lines, so that the command does not write in the middle of a line.
             let rest = piece.rest();
             let window = rest.get(..rest.len().min(ATOMIC)).unwrap_or_default();
             let end = window.iter().rposition(|b| *b == b'\n').map_or(window.len(), |i| i + 1);
@@ -153,9 +169,8 @@ impl Messages {
         moved
     }
 
-    /// Passes on what waits when the run is over, as long as it is taken.
+    /// Writes the lines that wait when the run is over, while the reader takes them.
     pub(crate) fn finish(&mut self, now: impl Fn() -> Duration) {
-        let (pause, in_all) = PATIENCE;
         let start = now();
         let mut moved_at = start;
         self.held = false;
@@ -164,7 +179,7 @@ impl Messages {
                 moved_at = now();
             }
             let Some(fd) = self.pending_on() else { return };
-            let end = moved_at.saturating_add(pause).min(start.saturating_add(in_all));
+            let end = moved_at.saturating_add(READER_PATIENCE).min(start.saturating_add(LONGEST_FINISH));
             let left = end.saturating_sub(now());
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
             let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];

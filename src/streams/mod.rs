@@ -1,4 +1,12 @@
-//! Bytes on their way: what retry says, what the command reads, and what is watched or held of what it writes.
+//! Bytes on their way.
+//!
+//! - Input: [`stdin`] gives every attempt the same bytes. For a pipe or a socket, [`feed`] copies
+//!   them from the [`source`] into the command's [`end`] and keeps them in a [`spool`].
+//! - Output: [`plan`] decides which streams are watched, [`passage`] moves the bytes of one of
+//!   them, and [`watch`] has all of them. [`hold`] keeps the output of an attempt until its
+//!   verdict. [`matcher`] searches the bytes that pass.
+//! - [`messages`] are the lines of retry itself on stderr. They and the watched streams are written
+//!   through a [`sink`], which never waits.
 
 pub(crate) mod alarm;
 pub(crate) mod descriptor;
@@ -15,6 +23,7 @@ pub(crate) mod plan;
 pub(crate) mod polled;
 mod preview;
 pub(crate) mod pseudoterminal;
+pub(crate) mod redirection;
 pub(crate) mod sink;
 pub(crate) mod source;
 pub(crate) mod splice;

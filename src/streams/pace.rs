@@ -1,5 +1,5 @@
-//! How often retry looks at how much the command has read: the kernel does not report that a pipe has
-//! become empty.
+//! How often retry looks at how much the command has read: the kernel does not report that a pipe
+//! has become empty.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ pub(super) struct Pace {
     /// How many of the bytes it has not read, and since when this number has been the same.
     unread: usize,
     unread_since: Duration,
-    /// When to look again. None before the first look: if the pipe is full, poll(2) reports when the
-    /// command has made room.
+    /// When to look again. None before the first look: if the pipe is full, poll(2) reports when
+    /// the command has made room.
     look_at: Option<Duration>,
 }
 
@@ -31,8 +31,8 @@ impl Pace {
         self.look_at
     }
 
-    /// A look found this many bytes unread. The next look comes after half of the time that the rest takes
-    /// at the speed so far, and less and less often while the command reads nothing.
+    /// A look found this many bytes unread. The next look comes after half of the time that the
+    /// rest takes at the speed so far, and less and less often while the command reads nothing.
     #[must_use]
     pub(super) fn after_look(mut self, unread: usize, now: Duration) -> Self {
         if unread != self.unread {

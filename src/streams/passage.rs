@@ -1,66 +1,76 @@
-//! The way of one stream's bytes: from what the command writes to, to where they go.
+//! The way of the bytes of one channel: from the command to the sink or into the hold.
 
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::read;
 
 use super::hold::Hold;
 use super::matcher::Matcher;
-use super::plan::Planned;
+use super::plan::Channel;
 use super::sink::Sink;
 use crate::policy::stream::Stream;
 
-/// How much is read at a time, in bytes.
+/// How many bytes are read at a time.
 const PART: usize = 64 * 1024;
 
-/// Parts read from one stream before signals and the clock are looked at again.
+/// How many parts are read from one channel before the caller looks at signals and the clock again.
 const ROUNDS: usize = 16;
 
-/// What the command, or what it left behind, may still write to.
+/// Our end of a channel to which the command, or a process that it has left behind, may still
+/// write.
 #[derive(Debug)]
 pub(crate) struct Passage {
     pub(crate) fd: OwnedFd,
-    pub(crate) planned: Planned,
-    /// Read, and not written yet.
+    pub(crate) channel: Channel,
+    pub(crate) writer: Writer,
+    /// Bytes that were read and not yet written.
     pub(crate) pending: Vec<u8>,
-    pub(crate) of: Of,
-    /// Nobody has its other end open.
+    /// Nobody has the other end open.
     pub(crate) ended: bool,
-    /// What it can hold, in bytes.
-    pub(crate) holds: usize,
-    /// How much of what the command wrote may not have been passed on, once that has ended, in bytes.
+    /// How many bytes the channel can hold.
+    capacity: usize,
+    /// How many bytes of a command that has ended may not have been passed on. None while it runs.
     pub(crate) owed: Option<usize>,
     /// Why bytes for stderr could not be written. They are gone, and the command was not stopped.
     pub(crate) lost: Option<Errno>,
-    /// Nothing more is read of it before the matcher has room.
+    /// No more is read before the matcher has room.
     pub(crate) waits_for_matcher: bool,
 }
 
-/// Whose bytes a source has.
+/// Whose bytes come through a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Of {
-    /// The attempt that runs: they count for the verdict.
-    Current,
-    /// A command that has ended, by itself, at a limit or by a signal: what it wrote must not be lost unseen.
-    Ended,
-    /// What stayed behind of one whose output was held: they are dropped.
-    Left,
+pub(crate) enum Writer {
+    /// The attempt that runs. Its bytes count for the verdict.
+    Attempt,
+    /// An attempt that has ended. Its bytes must not be lost silently.
+    EndedAttempt,
+    /// A process that an attempt with held output has left behind. Its bytes are dropped.
+    Remainder,
 }
 
-/// Where bytes go.
-pub(crate) enum Goal<'a> {
+/// Where a channel's bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    Sink,
+    Hold,
+    Nowhere,
+}
+
+/// A place for bytes, by [`Route`].
+pub(crate) enum Destination<'a> {
     Sink(&'a mut Sink),
     Hold(&'a mut Hold),
     Nowhere,
 }
 
-impl Goal<'_> {
-    /// Writes as much as there is room for; 0 where there is none.
+impl Destination<'_> {
+    /// Writes as much as there is room for. Returns 0 if there is none.
     ///
     /// # Errors
-    /// Where it takes nothing any more.
-    fn take(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+    /// The errors of [`Sink::write`] except EAGAIN.
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         match self {
             Self::Sink(sink) => match sink.write(bytes) {
                 Err(Errno::EAGAIN) => Ok(0),
@@ -75,50 +85,94 @@ impl Goal<'_> {
     }
 }
 
+/// What became of an attempt to read more.
+enum Reading {
+    /// This many bytes were read.
+    Bytes(usize),
+    /// No bytes now, or none any more.
+    Nothing,
+    Interrupted,
+}
+
 impl Passage {
-    /// Whether all that a command which has ended wrote to it has been passed on.
+    /// The passage of a channel that was opened for the attempt that begins.
+    ///
+    /// # Errors
+    /// If fcntl(2) fails.
+    pub(crate) fn new(ours: OwnedFd, channel: Channel, capacity: usize) -> nix::Result<Self> {
+        let flags = fcntl(&ours, FcntlArg::F_GETFL).map_or(OFlag::empty(), OFlag::from_bits_retain);
+        fcntl(&ours, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        Ok(Self {
+            fd: ours,
+            channel,
+            writer: Writer::Attempt,
+            pending: Vec::new(),
+            ended: false,
+            capacity,
+            owed: None,
+            lost: None,
+            waits_for_matcher: false,
+        })
+    }
+
+    /// Decides where the bytes go.
+    pub(crate) fn route(&self) -> Route {
+        match self.writer {
+            Writer::Remainder => Route::Nowhere,
+            Writer::Attempt | Writer::EndedAttempt if self.channel.is_held() => Route::Hold,
+            Writer::Attempt | Writer::EndedAttempt => Route::Sink,
+        }
+    }
+
+    /// Whether all that a command which has ended wrote has been passed on.
     pub(crate) fn is_drained(&self) -> bool {
-        self.owed.is_none_or(|owed| owed == 0) && (self.of != Of::Current || self.owed.is_some())
+        match self.owed {
+            Some(owed) => owed == 0,
+            None => self.writer != Writer::Attempt,
+        }
     }
 
-    /// Whether its bytes are nobody's any more.
-    pub(crate) fn is_left(&self) -> bool {
-        self.of == Of::Left
+    /// Whether nothing more can come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended && self.pending.is_empty()
     }
 
-    /// So much of it has been passed on. Bytes come in order: what came behind the command's is not owed.
+    /// The command has ended. At most a full channel, and the pending bytes, are still to be passed
+    /// on.
+    pub(crate) fn command_ended(&mut self) {
+        if self.writer == Writer::Attempt && self.owed.is_none() {
+            // The command may have made its pipe larger (fcntl(2), F_SETPIPE_SZ).
+            let now =
+                fcntl(&self.fd, FcntlArg::F_GETPIPE_SZ).ok().and_then(|size| usize::try_from(size).ok());
+            self.owed = Some(self.pending.len() + self.capacity.max(now.unwrap_or(0)));
+        }
+    }
+
+    /// This many bytes have been passed on. They come in order, so the command's bytes come before
+    /// those of the processes that it has left behind.
     fn passed(&mut self, written: usize) {
         self.owed = self.owed.map(|owed| owed.saturating_sub(written));
     }
 
-    /// Nothing is there to be read now: what it owes is what it has read.
+    /// The channel is empty: only pending bytes are owed.
     fn is_dry(&mut self) {
         self.owed = self.owed.map(|owed| owed.min(self.pending.len()));
     }
 
-    /// Writes what is pending, and reads and writes on.
+    /// Writes the pending bytes, and reads and writes on.
     ///
     /// # Errors
-    /// Where the sink takes nothing any more.
+    /// The error of a sink that takes nothing any more.
     pub(crate) fn move_on(
         &mut self,
-        mut goal: Goal<'_>,
+        mut to: Destination<'_>,
         part: &mut Vec<u8>,
         mut matcher: Option<&mut Matcher>,
     ) -> Result<(), Errno> {
         self.waits_for_matcher = false;
         for _ in 0..ROUNDS {
-            while !self.pending.is_empty() {
-                let taken = goal.take(&self.pending);
-                match self.or_lost(taken, self.pending.len())? {
-                    0 => return Ok(()),
-                    written => {
-                        self.passed(written);
-                        drop(self.pending.drain(..written));
-                    }
-                }
-            }
-            if self.ended {
+            self.write_pending(&mut to)?;
+            if self.ended || !self.pending.is_empty() {
                 return Ok(());
             }
             if matcher.as_mut().is_some_and(|matcher| !matcher.has_room()) {
@@ -126,59 +180,50 @@ impl Passage {
                 return Ok(());
             }
             part.resize(PART, 0);
-            let length = match read(&self.fd, part) {
-                Err(Errno::EINTR) => continue,
-                Err(Errno::EAGAIN) => {
-                    self.is_dry();
-                    return Ok(());
-                }
-                // EIO: nobody has the other end of the pseudo-terminal open (pty(7)).
-                Ok(0) | Err(_) => {
-                    self.ended = true;
-                    self.is_dry();
-                    return Ok(());
-                }
-                Ok(length) => length,
+            let length = match self.read(part) {
+                Reading::Bytes(length) => length,
+                Reading::Interrupted => continue,
+                Reading::Nothing => return Ok(()),
             };
-            let passed = self.pass_on(&mut goal, part.get(..length).unwrap_or_default());
+            let written = self.write_new(&mut to, part.get(..length).unwrap_or_default());
             if let Some(matcher) = &mut matcher {
-                matcher.push(self.planned.carries, part, length);
+                matcher.push(self.channel.carries, part, length);
             }
-            passed?;
+            written?;
         }
         Ok(())
     }
 
-    /// Whether an error says that nobody reads any more. A terminal that was hung up gives EIO (tty_ioctl(4),
-    /// TIOCVHANGUP), a socket whose peer has gone may give ECONNRESET (send(2)).
-    pub(crate) fn says_gone(&self, errno: Errno) -> bool {
-        matches!(errno, Errno::EPIPE | Errno::ECONNRESET) || (errno == Errno::EIO && self.planned.terminal)
-    }
-
-    /// A stderr that fails although somebody may read it (a full disk) stops nothing: its bytes are lost, and
-    /// the reason is kept. A terminal that was hung up takes the bytes likewise, and nobody misses them.
-    fn or_lost(&mut self, taken: Result<usize, Errno>, length: usize) -> Result<usize, Errno> {
-        match taken {
-            Err(errno) if self.planned.to == Stream::Stderr => match self.says_gone(errno) {
-                true if errno == Errno::EIO => Ok(length),
-                true => Err(errno),
-                false => {
-                    self.lost.get_or_insert(errno);
-                    Ok(length)
-                }
-            },
-            taken => taken,
+    fn read(&mut self, part: &mut [u8]) -> Reading {
+        match read(&self.fd, part) {
+            Err(Errno::EINTR) => return Reading::Interrupted,
+            Err(Errno::EAGAIN) => {}
+            // EIO: nobody has the other end of the pseudo-terminal open (pty(7)).
+            Ok(0) | Err(_) => self.ended = true,
+            Ok(length) => return Reading::Bytes(length),
         }
+        self.is_dry();
+        Reading::Nothing
     }
 
-    /// Writes what has been read, and keeps what there is no room for.
-    ///
-    /// # Errors
-    /// Where the sink takes nothing any more.
-    fn pass_on(&mut self, goal: &mut Goal<'_>, bytes: &[u8]) -> Result<(), Errno> {
+    fn write_pending(&mut self, to: &mut Destination<'_>) -> Result<(), Errno> {
+        while !self.pending.is_empty() {
+            let written = to.write(&self.pending);
+            let written = self.or_lost(written, self.pending.len())?;
+            if written == 0 {
+                return Ok(());
+            }
+            self.passed(written);
+            drop(self.pending.drain(..written));
+        }
+        Ok(())
+    }
+
+    /// Writes bytes that were just read, and keeps those for which there is no room.
+    fn write_new(&mut self, to: &mut Destination<'_>, bytes: &[u8]) -> Result<(), Errno> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            match self.or_lost(goal.take(rest), rest.len())? {
+            match self.or_lost(to.write(rest), rest.len())? {
                 0 => break,
                 written => rest = &rest[written..],
             }
@@ -186,5 +231,107 @@ impl Passage {
         self.passed(bytes.len() - rest.len());
         self.pending.extend_from_slice(rest);
         Ok(())
+    }
+
+    /// Whether an error says that nobody reads any more. A terminal that was hung up gives EIO
+    /// (tty_ioctl(4), TIOCVHANGUP), and a socket whose peer has gone may give ECONNRESET (send(2)).
+    pub(crate) fn means_no_reader(&self, errno: Errno) -> bool {
+        matches!(errno, Errno::EPIPE | Errno::ECONNRESET)
+            || (errno == Errno::EIO && self.channel.is_terminal())
+    }
+
+    /// Decides what an error of stderr means. If somebody may still read it (a full disk), the
+    /// command goes on, the bytes are lost, and the error is kept. A terminal that was hung up
+    /// takes the bytes too, and nobody misses them.
+    fn or_lost(&mut self, written: Result<usize, Errno>, length: usize) -> Result<usize, Errno> {
+        match written {
+            Err(errno) if self.channel.to == Stream::Stderr => match self.means_no_reader(errno) {
+                true if errno == Errno::EIO => Ok(length),
+                true => Err(errno),
+                false => {
+                    self.lost.get_or_insert(errno);
+                    Ok(length)
+                }
+            },
+            written => written,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::super::plan::{ChannelKind, Necessity, Release};
+    use super::*;
+    use crate::policy::stream::Streams;
+
+    const CHANNEL: Channel = Channel {
+        carries: Streams::Stdout,
+        to: Stream::Stdout,
+        kind: ChannelKind::Pipe,
+        necessity: Necessity::Required,
+        release: Release::AtOnce,
+    };
+
+    fn passage(channel: Channel) -> (Passage, std::io::PipeWriter) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        (Passage::new(reader.into(), channel, 4096).unwrap(), writer)
+    }
+
+    #[test]
+    fn held_bytes_go_to_the_hold_until_the_verdict() {
+        let held = Channel { release: Release::OnSuccess, ..CHANNEL };
+        for (channel, writer, route) in [
+            (CHANNEL, Writer::Attempt, Route::Sink),
+            (CHANNEL, Writer::EndedAttempt, Route::Sink),
+            (held, Writer::Attempt, Route::Hold),
+            (held, Writer::EndedAttempt, Route::Hold),
+            (held, Writer::Remainder, Route::Nowhere),
+        ] {
+            let (mut passage, _theirs) = passage(channel);
+            passage.writer = writer;
+            assert_eq!(passage.route(), route, "{channel:?} {writer:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_has_ended_owes_what_it_wrote() {
+        let (mut passage, mut theirs) = passage(Channel { release: Release::OnSuccess, ..CHANNEL });
+        let mut hold = Hold::default();
+        let mut move_on = |passage: &mut Passage| {
+            passage.move_on(Destination::Hold(&mut hold), &mut Vec::new(), None).unwrap();
+        };
+        assert!(!passage.is_drained());
+        theirs.write_all(b"abc").unwrap();
+        passage.command_ended();
+        assert!(passage.owed >= Some(4096));
+        move_on(&mut passage);
+        assert!(passage.is_drained() && !passage.is_over());
+        // A process that was left behind writes on, and owes nothing.
+        theirs.write_all(b"def").unwrap();
+        passage.command_ended();
+        assert!(passage.is_drained());
+        drop(theirs);
+        move_on(&mut passage);
+        assert!(passage.is_over());
+    }
+
+    #[test]
+    fn an_error_of_stderr_stops_the_command_only_if_nobody_reads() {
+        let stderr = Channel { carries: Streams::Stderr, to: Stream::Stderr, ..CHANNEL };
+        let terminal = Channel { kind: ChannelKind::Pseudoterminal, ..stderr };
+        for (channel, errno, result, lost) in [
+            (CHANNEL, Errno::EPIPE, Err(Errno::EPIPE), None),
+            (CHANNEL, Errno::ENOSPC, Err(Errno::ENOSPC), None),
+            (stderr, Errno::EPIPE, Err(Errno::EPIPE), None),
+            (stderr, Errno::ENOSPC, Ok(3), Some(Errno::ENOSPC)),
+            (stderr, Errno::EIO, Ok(3), Some(Errno::EIO)),
+            (terminal, Errno::EIO, Ok(3), None),
+        ] {
+            let (mut passage, _theirs) = passage(channel);
+            assert_eq!(passage.or_lost(Err(errno), 3), result, "{channel:?} {errno}");
+            assert_eq!(passage.lost, lost, "{channel:?} {errno}");
+        }
     }
 }

@@ -1,9 +1,13 @@
-//! Which streams of the command are watched or held, and what it gets in their place: a pipe or a pseudo-terminal.
+//! Which output streams of the command are watched or held, and how.
+//!
+//! [`Surroundings`] is what retry finds out about its own stdout and stderr. [`plan`] decides from
+//! that, and from what the rules need, which [`Channel`]s the command gets.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::SockType as Type;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::SockType;
 use nix::sys::stat::{SFlag, fstat};
@@ -12,99 +16,149 @@ use nix::unistd::{Whence, isatty, lseek, pipe2};
 use super::descriptor::lift;
 use super::pseudoterminal;
 use super::standard::Standard as _;
-use crate::policy::stream::{Stream, Streams};
+use crate::policy::stream::{PerStream, Stream, Streams};
 use crate::policy::verdict::evidence::{Need, Wanted};
 
-/// What a pipe holds (pipe(7)), in bytes, if the system does not tell.
+/// The size of a pipe (pipe(7)) in bytes, if the system does not tell.
 const PIPE: usize = 64 * 1024;
 
-/// A descriptor that the command gets in place of retry's own.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Planned {
+/// What the command gets in place of retry's own stdout, stderr, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Channel {
     pub(crate) carries: Streams,
-    /// Where what it writes goes.
+    /// The stream of retry that the bytes are for.
     pub(crate) to: Stream,
-    pub(crate) terminal: bool,
-    /// A condition needs it, or `--hold`: without it nothing is run.
-    pub(crate) required: bool,
-    /// It is held until the verdict.
-    pub(crate) held: bool,
+    pub(crate) kind: ChannelKind,
+    pub(crate) necessity: Necessity,
+    pub(crate) release: Release,
 }
 
-/// What a stream is, to tell whether another is the same.
-pub(crate) fn identity(stream: Stream) -> Option<(u64, u64, u64)> {
-    fstat(stream.fd()).ok().map(|stat| (stat.st_dev, stat.st_ino, stat.st_rdev))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChannelKind {
+    Pipe,
+    Pseudoterminal,
 }
 
-/// Whether stdout can be held: not where it is a socket that keeps messages apart.
+/// Whether an attempt may run without the channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Necessity {
+    /// Only a profile watches the stream.
+    Optional,
+    /// A condition, or `--hold`, needs the stream.
+    Required,
+}
+
+/// When the bytes go to retry's own stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Release {
+    AtOnce,
+    /// After the verdict, if the attempt succeeds (`--hold`).
+    OnSuccess,
+}
+
+/// What one of retry's own output streams is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Closed, or open for reading only.
+    NotWritable,
+    /// A socket that keeps messages apart. Bytes that pass through retry would lose their limits.
+    Messages,
+    Terminal,
+    /// A file, a pipe, or anything else that takes a stream of bytes.
+    Bytes,
+}
+
+/// retry's own output streams, as far as they decide what is watched.
+#[derive(Debug, Clone, Copy)]
+struct Surroundings {
+    kinds: PerStream<Kind>,
+    /// Both streams are the same file, pipe or terminal, and write to the same place in it.
+    same_place: bool,
+}
+
+/// Whether stdout can be held: a socket that keeps messages apart cannot.
 pub(crate) fn can_hold() -> bool {
-    !is_writable(Stream::Stdout) || takes_a_stream(Stream::Stdout)
+    kind(Stream::Stdout) != Kind::Messages
 }
 
-/// Which streams are watched, and how: each by itself, or both as one where they are the same file, so that
-/// they keep their order.
-pub(crate) fn plan(wanted: &Wanted, hold: bool) -> Vec<Planned> {
-    if (wanted.needs.stdout, wanted.needs.stderr, hold) == (Need::None, Need::None, false) {
+/// Whether stdout and stderr are the same file, pipe or terminal.
+pub(crate) fn is_one_file() -> bool {
+    let identity =
+        |stream: Stream| fstat(stream.fd()).ok().map(|stat| (stat.st_dev, stat.st_ino, stat.st_rdev));
+    identity(Stream::Stdout) == identity(Stream::Stderr)
+}
+
+/// The channels for the command, which hold stdout if `hold` says so.
+pub(crate) fn plan(wanted: &Wanted, hold: bool) -> Vec<Channel> {
+    if wanted.needs == PerStream::default() && !hold {
         return Vec::new();
     }
-    let (out, err) = (identity(Stream::Stdout), identity(Stream::Stderr));
-    let terminal = |stream: Stream| isatty(stream.fd()).unwrap_or(false);
-    // A profile leaves a terminal alone where the command may need it.
-    let needed = |stream: Stream, need: Need| match need {
-        Need::None => false,
-        Need::Profile => takes_a_stream(stream) && (wanted.reach.terminal || !terminal(stream)),
-        Need::Condition => takes_a_stream(stream),
-    };
-    let (stdout, stderr) =
-        (needed(Stream::Stdout, wanted.needs.stdout), needed(Stream::Stderr, wanted.needs.stderr));
-    let planned = |carries, to, need| Planned {
+    let kinds = PerStream::each(kind);
+    let writable = kinds.stdout != Kind::NotWritable && kinds.stderr != Kind::NotWritable;
+    let same_place = writable && is_one_file() && write_at_one_place();
+    decide(wanted.needs, wanted.reach.terminal, hold, Surroundings { kinds, same_place })
+}
+
+/// The channels for streams that rules need so. `terminal` tells that a profile may watch a
+/// terminal: the command does not need it for itself.
+fn decide(needs: PerStream<Need>, terminal: bool, hold: bool, surroundings: Surroundings) -> Vec<Channel> {
+    let Surroundings { kinds, same_place } = surroundings;
+    let is_watched = PerStream::each(|stream| match (needs[stream], kinds[stream]) {
+        (Need::None, _) | (_, Kind::NotWritable | Kind::Messages) => false,
+        (Need::Profile, Kind::Terminal) => terminal,
+        (Need::Profile | Need::Condition, _) => true,
+    });
+    let channel = |carries: Streams, to: Stream, need: Need| Channel {
         carries,
         to,
-        terminal: terminal(to),
-        required: need == Need::Condition,
-        held: false,
+        kind: if kinds[to] == Kind::Terminal { ChannelKind::Pseudoterminal } else { ChannelKind::Pipe },
+        necessity: if need == Need::Condition { Necessity::Required } else { Necessity::Optional },
+        release: Release::AtOnce,
     };
-    if hold && is_writable(Stream::Stdout) {
-        // A pipe also for a terminal, and stderr by itself.
-        let stdout = Planned {
-            terminal: false,
-            required: true,
-            held: true,
-            ..planned(Streams::Stdout, Stream::Stdout, Need::None)
+    let alone = |stream: Stream| is_watched[stream].then(|| channel(stream.into(), stream, needs[stream]));
+    if hold && kinds.stdout != Kind::NotWritable {
+        // A held stdout is no terminal, and has no order with stderr.
+        let held = Channel {
+            carries: Streams::Stdout,
+            to: Stream::Stdout,
+            kind: ChannelKind::Pipe,
+            necessity: Necessity::Required,
+            release: Release::OnSuccess,
         };
-        let stderr = stderr.then(|| planned(Streams::Stderr, Stream::Stderr, wanted.needs.stderr));
-        return std::iter::once(stdout).chain(stderr).collect();
+        return [Some(held), alone(Stream::Stderr)].into_iter().flatten().collect();
     }
-    // Of a terminal only what is needed is taken, also where the order suffers.
-    let same = out == err && out.is_some() && is_writable(Stream::Stdout) && is_writable(Stream::Stderr);
-    let same = same && write_at_one_place();
-    if same && (if terminal(Stream::Stdout) { stdout && stderr } else { stdout || stderr }) {
-        let need =
-            if wanted.needs.stdout == Need::Condition { wanted.needs.stdout } else { wanted.needs.stderr };
-        // The bytes are stdout's too, so they go there, whichever stream a rule needs: stdout must be whole.
-        return vec![planned(Streams::Both, Stream::Stdout, need)];
+    // A stream of a terminal that no rule needs is left alone, although the order of the two
+    // suffers.
+    let as_one = match kinds.stdout {
+        Kind::Terminal => is_watched.stdout && is_watched.stderr,
+        Kind::Bytes | Kind::Messages | Kind::NotWritable => is_watched.stdout || is_watched.stderr,
+    };
+    if same_place && as_one {
+        let need = if needs.stdout == Need::Condition { needs.stdout } else { needs.stderr };
+        // Some of the bytes are stdout's, and stdout must be whole. So they all go to stdout.
+        return vec![channel(Streams::Both, Stream::Stdout, need)];
     }
-    let mut plan = Vec::new();
-    if stdout {
-        plan.push(planned(Streams::Stdout, Stream::Stdout, wanted.needs.stdout));
-    }
-    if stderr {
-        plan.push(planned(Streams::Stderr, Stream::Stderr, wanted.needs.stderr));
-    }
-    plan
+    [alone(Stream::Stdout), alone(Stream::Stderr)].into_iter().flatten().collect()
 }
 
-/// Whether it can be written to as a stream of bytes: not closed, not open for reading only, and no socket
-/// that keeps messages apart.
-fn takes_a_stream(stream: Stream) -> bool {
-    let messages =
-        getsockopt(&stream.fd(), SockType).is_ok_and(|kind| kind != nix::sys::socket::SockType::Stream);
-    is_writable(stream) && !messages
+fn kind(stream: Stream) -> Kind {
+    let is_writable = flags(stream).is_some_and(|flags| flags & OFlag::O_ACCMODE != OFlag::O_RDONLY);
+    if !is_writable {
+        Kind::NotWritable
+    } else if getsockopt(&stream.fd(), SockType).is_ok_and(|kind| kind != Type::Stream) {
+        Kind::Messages
+    } else if isatty(stream.fd()).unwrap_or(false) {
+        Kind::Terminal
+    } else {
+        Kind::Bytes
+    }
 }
 
-/// Whether what is written to stdout and to stderr, which are the same file, goes to the same place in it. A file
-/// that was opened twice (`>log 2>>log`) has two offsets, and one stream's bytes would overwrite others at the
-/// offset of the other stream. Both streams always write at the end with O_APPEND (open(2)).
+/// Whether stdout and stderr, which are the same file, write to the same place in it.
+///
+/// A file that was opened twice (`>log 2>>log`) has two offsets, and the bytes of one stream would
+/// overwrite other bytes at the offset of the other. With O_APPEND both streams write at the end
+/// (open(2)).
 fn write_at_one_place() -> bool {
     let (out, err) = (Stream::Stdout, Stream::Stderr);
     let has_offset = fstat(out.fd()).is_ok_and(|stat| {
@@ -115,14 +169,15 @@ fn write_at_one_place() -> bool {
     if !has_offset || (appends(out) && appends(err)) {
         return true;
     }
-    // Without kcmp(2), streams that cannot be told apart count as one.
+    // Without kcmp(2), streams that look alike count as one.
     is_one_description().unwrap_or_else(|| {
         let offset = |stream: Stream| lseek(stream.fd(), 0, Whence::SeekCur);
         appends(out) == appends(err) && offset(out) == offset(err)
     })
 }
 
-/// Whether stdout and stderr share an open file description; none if the kernel does not tell (kcmp(2)).
+/// Whether stdout and stderr share an open file description. None if the kernel does not tell
+/// (kcmp(2)).
 fn is_one_description() -> Option<bool> {
     /// `KCMP_FILE` of `linux/kcmp.h`.
     const FILE: libc::c_int = 0;
@@ -133,31 +188,123 @@ fn is_one_description() -> Option<bool> {
     order.ok().map(|order| order == 0)
 }
 
-/// The flags that it was opened with.
+/// The flags with which the stream was opened. None if it is closed.
 fn flags(stream: Stream) -> Option<OFlag> {
     fcntl(stream.fd(), FcntlArg::F_GETFL).ok().map(OFlag::from_bits_retain)
 }
 
-/// Whether it is open for writing.
-fn is_writable(stream: Stream) -> bool {
-    flags(stream).is_some_and(|flags| flags & OFlag::O_ACCMODE != OFlag::O_RDONLY)
+/// The two ends of an open channel.
+pub(crate) struct Opened {
+    pub(crate) ours: OwnedFd,
+    pub(crate) theirs: OwnedFd,
+    /// How many bytes the channel can hold.
+    pub(crate) capacity: usize,
 }
 
-impl Planned {
-    /// Our end, the command's, and how much what is between holds.
-    pub(crate) fn open(self) -> nix::Result<(OwnedFd, OwnedFd, usize)> {
-        if self.terminal {
-            let (ours, theirs) = pseudoterminal::like(self.to)?;
-            return Ok((ours, theirs, pseudoterminal::HOLDS));
+impl Channel {
+    /// # Errors
+    /// If the system has no descriptor, or no pseudo-terminal, left. EIO if the terminal was hung
+    /// up.
+    pub(crate) fn open(self) -> nix::Result<Opened> {
+        match self.kind {
+            ChannelKind::Pseudoterminal => {
+                let (ours, theirs) = pseudoterminal::like(self.to)?;
+                Ok(Opened { ours, theirs, capacity: pseudoterminal::HOLDS })
+            }
+            ChannelKind::Pipe => {
+                let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
+                let (ours, theirs) = (lift(ours)?, lift(theirs)?);
+                let capacity = fcntl(&ours, FcntlArg::F_GETPIPE_SZ)?;
+                Ok(Opened { ours, theirs, capacity: usize::try_from(capacity).unwrap_or(PIPE) })
+            }
         }
-        pipe()
+    }
+
+    pub(crate) fn is_held(self) -> bool {
+        self.release == Release::OnSuccess
+    }
+
+    pub(crate) fn is_terminal(self) -> bool {
+        self.kind == ChannelKind::Pseudoterminal
     }
 }
 
-/// Our end, the command's, and what a pipe holds.
-fn pipe() -> nix::Result<(OwnedFd, OwnedFd, usize)> {
-    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
-    let (ours, theirs) = (lift(ours)?, lift(theirs)?);
-    let holds = fcntl(&ours, FcntlArg::F_GETPIPE_SZ)?;
-    Ok((ours, theirs, usize::try_from(holds).unwrap_or(PIPE)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Kind::{Bytes, Messages, NotWritable, Terminal};
+    use Need::{Condition, Profile};
+
+    const STDOUT: Channel = Channel {
+        carries: Streams::Stdout,
+        to: Stream::Stdout,
+        kind: ChannelKind::Pipe,
+        necessity: Necessity::Required,
+        release: Release::AtOnce,
+    };
+    const STDERR: Channel = Channel { carries: Streams::Stderr, to: Stream::Stderr, ..STDOUT };
+    const BOTH: Channel = Channel { carries: Streams::Both, ..STDOUT };
+
+    fn per<T>(stdout: T, stderr: T) -> PerStream<T> {
+        PerStream { stdout, stderr }
+    }
+
+    fn apart(stdout: Kind, stderr: Kind) -> Surroundings {
+        Surroundings { kinds: per(stdout, stderr), same_place: false }
+    }
+
+    fn one(kind: Kind) -> Surroundings {
+        Surroundings { kinds: per(kind, kind), same_place: true }
+    }
+
+    fn optional(channel: Channel) -> Channel {
+        Channel { necessity: Necessity::Optional, ..channel }
+    }
+
+    fn terminal(channel: Channel) -> Channel {
+        Channel { kind: ChannelKind::Pseudoterminal, ..channel }
+    }
+
+    #[test]
+    fn the_streams_that_rules_need_are_watched() {
+        let none = Need::None;
+        for (needs, surroundings, channels) in [
+            (per(none, Profile), apart(Bytes, Bytes), vec![optional(STDERR)]),
+            (per(Profile, Condition), apart(Bytes, Bytes), vec![optional(STDOUT), STDERR]),
+            (per(Condition, none), apart(Terminal, Bytes), vec![terminal(STDOUT)]),
+            (per(Condition, Condition), apart(NotWritable, Messages), vec![]),
+            (per(Condition, Condition), apart(Messages, Terminal), vec![terminal(STDERR)]),
+            // One file is watched as one stream, so that its order is kept.
+            (per(none, Profile), one(Bytes), vec![optional(BOTH)]),
+            (per(Condition, none), one(Bytes), vec![BOTH]),
+            (per(Profile, Condition), one(Bytes), vec![BOTH]),
+            // Of a terminal, only the streams that are needed.
+            (per(none, Condition), one(Terminal), vec![terminal(STDERR)]),
+            (per(Condition, Condition), one(Terminal), vec![terminal(BOTH)]),
+        ] {
+            assert_eq!(decide(needs, true, false, surroundings), channels, "{needs:?} {surroundings:?}");
+        }
+    }
+
+    #[test]
+    fn a_profile_leaves_a_terminal_alone_that_the_command_may_need() {
+        let watched =
+            |need, terminal| decide(per(Need::None, need), terminal, false, apart(Terminal, Terminal));
+        assert_eq!(watched(Profile, false), []);
+        assert_eq!(watched(Profile, true), [optional(terminal(STDERR))]);
+        assert_eq!(watched(Condition, false), [terminal(STDERR)]);
+    }
+
+    #[test]
+    fn a_held_stdout_is_a_pipe_of_its_own() {
+        let held = Channel { release: Release::OnSuccess, ..STDOUT };
+        for surroundings in [apart(Bytes, Bytes), one(Bytes), one(Terminal)] {
+            assert_eq!(decide(per(Need::None, Need::None), true, true, surroundings), [held]);
+        }
+        assert_eq!(decide(per(Condition, Condition), true, true, one(Bytes)), [held, STDERR]);
+        assert_eq!(
+            decide(per(Condition, Profile), true, true, apart(NotWritable, Bytes)),
+            [optional(STDERR)]
+        );
+    }
 }

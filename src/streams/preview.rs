@@ -1,10 +1,10 @@
 //! The part of the input that the command was given while the input still has it too.
 //!
-//! retry takes bytes from the input only after the command has read its copy. Another process that reads
-//! the same pipe may take some of them earlier. retry then takes bytes that come later in the input, and
-//! the command may never have seen those. So the bytes that are taken are compared with the preview.
-//! Either they stand in the preview, in the same order, or the command gets them as further input. Two
-//! readers of one pipe may both get a byte, but each byte reaches one of them.
+//! retry takes bytes from the input only after the command has read its copy. Another process that
+//! reads the same pipe may take some of them earlier. retry then takes bytes that come later in the
+//! input, and the command may never have seen those. So the bytes that are taken are compared with
+//! the preview. Either they stand in the preview, in the same order, or the command gets them as
+//! further input. Two readers of one pipe may both get a byte, but each byte reaches one of them.
 
 use std::ops::Range;
 
@@ -47,11 +47,11 @@ impl Preview {
         self.read.saturating_sub(self.gone)
     }
 
-    /// The input continues with `next`: passes over what another reader has taken. Returns how many bytes
-    /// of `next` stand in the preview.
+    /// The input continues with `next`: passes over what another reader has taken. Returns how many
+    /// bytes of `next` stand in the preview.
     ///
-    /// `next` may begin at several places in the preview if the input repeats itself. Each of them is right,
-    /// because the preview then has all of `next` up to the preview's end.
+    /// `next` may begin at several places in the preview if the input repeats itself. Each of them
+    /// is right, because the preview then has all of `next` up to the preview's end.
     pub(super) fn align(&mut self, next: &[u8]) -> usize {
         let left = self.bytes.get(self.gone..).unwrap_or_default();
         let agrees = |skipped: &usize| {
@@ -132,8 +132,9 @@ mod tests {
     }
 
     proptest! {
-        /// The command, another reader and retry move in any order. What the command reads and what the
-        /// other reader takes is all of the input, and each piece that retry takes reaches the command.
+        /// The command, another reader and retry move in any order. What the command reads and what
+        /// the other reader takes is all of the input, and each piece that retry takes reaches the
+        /// command.
         #[test]
         fn each_byte_reaches_a_reader(
             moves in prop::collection::vec((0u8..3, 1usize..6), 0..60),

@@ -1,9 +1,10 @@
 //! Writing to stdout or stderr without ever waiting there.
 //!
-//! Both are shared with the command, so they cannot be made non-blocking. retry opens a pipe or a terminal a
-//! second time for itself, through /proc, non-blocking. If that is refused (another user's pipe, no /proc), bytes
-//! reach a pipe by [`splice`](super::splice), which never waits. Anything else that may block is written to only when
-//! poll(2) says that there is room, and an alarm ends the write if another writer was faster.
+//! Both are shared with the command, so they cannot be made non-blocking. retry opens a pipe or a
+//! terminal a second time for itself, through /proc, non-blocking. If that is refused (another
+//! user's pipe, no /proc), bytes reach a pipe by [`splice`](super::splice), which never waits.
+//! Anything else that may block is written to only when poll(2) says that there is room, and an
+//! alarm ends the write if another writer was faster.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -26,20 +27,20 @@ use super::standard::Standard as _;
 use crate::error::errno;
 use crate::policy::stream::Stream;
 
-/// What a pipe takes whole once poll(2) has said that there is room (PIPE_BUF, pipe(7)).
+/// How many bytes a pipe takes at once after poll(2) has reported room (PIPE_BUF, pipe(7)).
 pub(crate) const ATOMIC: usize = 4096;
 
-/// How long a write that may block takes at most.
+/// The time limit of a write that may block.
 const SOON: Duration = Duration::from_millis(20);
 
-/// The way to a stream, found at the first write.
+/// One of retry's own streams. The way to write to it is found at the first write.
 #[derive(Debug)]
 pub(crate) struct Sink {
     stream: Stream,
     way: Option<Way>,
-    /// Where what was written stands in its line.
+    /// The state of the last line.
     line: Line,
-    /// Something was written since the line was asked for.
+    /// Bytes were written since the last [`take_unfinished`](Self::take_unfinished).
     wrote: bool,
 }
 
@@ -47,15 +48,15 @@ pub(crate) struct Sink {
 enum Way {
     /// A file, or a device that never blocks.
     Direct,
-    /// A description of retry's own that does not block.
+    /// An open file description of retry's own, which does not block.
     Own(File),
-    /// A socket, each write non-blocking.
+    /// A socket. Each write is non-blocking.
     Socket,
-    /// The shared description of a pipe, by a pipe of retry's own.
+    /// The shared description of a pipe, through a pipe of retry's own.
     Spliced(Splice),
-    /// The shared description, when poll(2) says that there is room, for a short time.
+    /// The shared description, with a time limit, and only if poll(2) reports room.
     Timed,
-    /// Nobody reads it.
+    /// Nobody reads the stream.
     Gone,
 }
 
@@ -64,7 +65,7 @@ impl Sink {
         Self { stream, way: None, line: Line::default(), wrote: false }
     }
 
-    /// What to poll(2) for room.
+    /// The descriptor to poll for room.
     pub(crate) fn fd(&mut self) -> BorrowedFd<'_> {
         let stream = self.stream;
         match &*self.way() {
@@ -76,7 +77,7 @@ impl Sink {
     /// Writes as much as there is room for.
     ///
     /// # Errors
-    /// EAGAIN where there is no room now, EPIPE where nobody reads, and whatever else write(2) may say.
+    /// EAGAIN if there is no room now, EPIPE if nobody reads, and the other errors of write(2).
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         let fd = self.stream.fd();
         let written = match self.way() {
@@ -84,7 +85,7 @@ impl Sink {
             Way::Direct => write(fd, bytes),
             Way::Socket => send(fd.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
             Way::Spliced(splice) => match splice.write(fd, bytes) {
-                // There is no such call, it is forbidden (seccomp(2)), or the pipe is of another kind.
+                // The call is missing or forbidden (seccomp(2)), or the pipe is of another kind.
                 Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::EIO) => {
                     self.way = Some(Way::Timed);
                     return self.write(bytes);
@@ -110,19 +111,18 @@ impl Sink {
         }
     }
 
-    /// Closes the description of its own, if it has one, which is opened again at the next write. Tells whether
-    /// it had one.
+    /// Closes retry's own description, if there is one. The next write opens it again. Returns
+    /// whether there was one.
     pub(crate) fn spare_descriptor(&mut self) -> bool {
         self.way.take_if(|way| matches!(way, Way::Own(_))).is_some()
     }
 
-    /// Whether the last line of what was written is unfinished, if something was written since this was
-    /// asked last.
+    /// Whether the last line is unfinished. None if nothing was written since the last call.
     pub(crate) fn take_unfinished(&mut self) -> Option<bool> {
         std::mem::take(&mut self.wrote).then_some(self.line.is_unfinished())
     }
 
-    /// Nothing is written there any more.
+    /// Writes nothing to the stream any more.
     pub(crate) fn give_up(&mut self) {
         self.way = Some(Way::Gone);
     }
@@ -151,22 +151,22 @@ impl Way {
             Ok(file) => lift(file.into()).map_or(Self::Timed, |fd| Self::Own(fd.into())),
             // A pipe that nobody has open for reading (fifo(7)).
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Self::Gone,
-            // A terminal that belongs to another user, as after su(1): the controlling one has a name that
-            // anybody may open (tty(4)).
+            // A terminal that belongs to another user, as after su(1): the controlling one has a
+            // name that anybody may open (tty(4)).
             Err(_) if terminal && tcgetsid(fd) == getsid(None) => {
                 let own = OpenOptions::new().write(true).custom_flags(flags).open("/dev/tty");
                 let own = own.ok().and_then(|file| lift(file.into()).ok());
                 own.map_or(Self::Timed, |fd| Self::Own(fd.into()))
             }
             Err(_) if terminal => Self::Timed,
-            // Without a descriptor for it.
+            // retry may not open the pipe again.
             Err(_) => Splice::new().map_or(Self::Timed, Self::Spliced),
         }
     }
 }
 
-/// Whether a write may wait for somebody: not to a file or a disk, nor to `/dev/null`, `/dev/full` and the other
-/// devices of memory (null(4), mem(4)), whose major number is 1.
+/// Whether a write may have to wait. Files and disks do not wait. Neither do `/dev/null`,
+/// `/dev/full` and the other devices of memory (null(4), mem(4)), whose major number is 1.
 fn may_block(kind: SFlag, device: u64) -> bool {
     let memory = kind == SFlag::S_IFCHR && libc::major(device) == 1;
     !memory && kind != SFlag::S_IFREG && kind != SFlag::S_IFBLK

@@ -1,9 +1,9 @@
 //! The input that is replayed: retry's own standard input, a pipe or a stream socket.
 //!
-//! retry looks at the next bytes before it takes them. So the bytes that the command does not read stay in
-//! the input, for the process that reads after the command. Linux can do this: tee(2) for a pipe, and
-//! MSG_PEEK for a socket. If tee(2) is missing or forbidden, retry reads ahead, and other processes do not
-//! get the bytes that the command leaves.
+//! retry looks at the next bytes before it takes them. So the bytes that the command does not read
+//! stay in the input, for the process that reads after the command. Linux can do this: tee(2) for a
+//! pipe, and MSG_PEEK for a socket. If tee(2) is missing or forbidden, retry reads ahead, and other
+//! processes do not get the bytes that the command leaves.
 
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -23,8 +23,8 @@ use super::standard;
 /// The size of a pipe (pipe(7)), in bytes.
 pub(super) const PIPE: usize = 64 * 1024;
 
-/// The most that the command is given at a time, in bytes. The writer fills the other half of the pipe
-/// meanwhile.
+/// The most that the command is given at a time, in bytes. The writer fills the other half of the
+/// pipe meanwhile.
 pub(super) const WINDOW: usize = PIPE / 2;
 
 /// How many bytes are looked at to see whether another reader has taken some.
@@ -90,10 +90,11 @@ impl Source {
         matches!(self, Self::Socket)
     }
 
-    /// The next bytes of the input, at the end of the input none. Only a source that reads ahead takes them.
+    /// The next bytes of the input, at the end of the input none. Only a source that reads ahead
+    /// takes them.
     ///
-    /// More than [`ATOMIC`] bytes end with a line, so that two readers that share the input do not get parts of
-    /// one line.
+    /// More than [`ATOMIC`] bytes end with a line, so that two readers that share the input do not
+    /// get parts of one line.
     ///
     /// # Errors
     /// EAGAIN if there is nothing yet, and the errors of the input.
@@ -102,7 +103,8 @@ impl Source {
             return read_ahead();
         }
         match self.get(Access::Look, WINDOW) {
-            // The call is missing (ENOSYS) or forbidden (seccomp(2)), or the pipe is of another kind.
+            // The call is missing (ENOSYS) or forbidden (seccomp(2)), or the pipe is of another
+            // kind.
             Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) if !self.is_socket() => {
                 *self = Self::Ahead;
                 read_ahead()
@@ -155,8 +157,9 @@ impl Source {
     }
 }
 
-/// Where the bytes to give end. A program that writes few bytes may expect that they are read at once
-/// (pipe(7), PIPE_BUF). More bytes may be a part of what the program writes, and they end with a line.
+/// Where the bytes to give end. A program that writes few bytes may expect that they are read at
+/// once (pipe(7), PIPE_BUF). More bytes may be a part of what the program writes, and they end with
+/// a line.
 fn window_end(bytes: &[u8]) -> usize {
     if bytes.len() <= ATOMIC {
         return bytes.len();

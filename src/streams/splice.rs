@@ -1,7 +1,8 @@
 //! Writing to a pipe that retry may not open again, as its own description would be blocking.
 //!
-//! poll(2) tells that there is room, but another writer may take it before retry writes. splice(2) from one pipe to
-//! another never waits if it is told so (SPLICE_F_NONBLOCK), whatever flags the descriptions have.
+//! poll(2) tells that there is room, but another writer may take it before retry writes. splice(2)
+//! from one pipe to another never waits if it is told so (SPLICE_F_NONBLOCK), whatever flags the
+//! descriptions have.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -11,10 +12,10 @@ use nix::unistd::{pipe2, read, write};
 
 use super::descriptor::lift;
 
-/// How much is moved at a time, in bytes: what a pipe holds (pipe(7)).
+/// How many bytes are moved at a time: the size of a pipe (pipe(7)).
 const PART: usize = 64 * 1024;
 
-/// A pipe of retry's own. It is empty, except within a call.
+/// A pipe of retry's own. It is empty between calls.
 #[derive(Debug)]
 pub(crate) struct Splice {
     from: OwnedFd,
@@ -23,7 +24,7 @@ pub(crate) struct Splice {
 
 impl Splice {
     /// # Errors
-    /// When the system has no descriptor left.
+    /// If the system has no descriptor left.
     pub(crate) fn new() -> nix::Result<Self> {
         let (from, to) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         Ok(Self { from: lift(from)?, to: lift(to)? })

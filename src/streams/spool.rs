@@ -1,5 +1,5 @@
-//! Bytes kept for later, of any number: the first mebibyte in memory, all of them in an unlinked file once there
-//! are more.
+//! Bytes kept for later. Up to one mebibyte is in memory. More bytes are all in an unlinked file,
+//! so the memory stays bounded.
 
 use std::fs::File;
 use std::io;
@@ -11,33 +11,35 @@ use nix::errno::Errno;
 use super::descriptor::above_standard;
 use crate::error::errno;
 
-/// How much is kept in memory, in bytes.
+/// The most bytes in memory.
 const IN_MEMORY: usize = 1024 * 1024;
 
 /// Bytes in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Spool {
     memory: Vec<u8>,
-    /// Holds all of them, and the memory none, once they are too many for that.
+    /// All bytes, if they are too many for the memory.
     file: Option<File>,
     length: u64,
 }
 
-/// Where files are kept: `$TMPDIR`, or /tmp where that is not set or empty (mktemp(1)).
+/// The directory of the file: `$TMPDIR`, or /tmp if that is not set or empty (mktemp(1)).
 fn directory() -> PathBuf {
     let set = std::env::var_os("TMPDIR").filter(|name| !name.is_empty());
     set.map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
 }
 
-/// Bytes that could not be kept: where the file would have been, and why there is none or no more of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Bytes could not be kept: the file could not be made, or not be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot keep bytes in {}", directory.display())]
 pub(crate) struct NotKept {
     pub(crate) directory: PathBuf,
+    #[source]
     pub(crate) errno: Errno,
 }
 
 impl NotKept {
-    /// Whether it would be otherwise in another directory.
+    /// Whether another directory may help.
     pub(crate) fn is_of_the_place(&self) -> bool {
         use Errno::{EACCES, EDQUOT, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS};
         [EACCES, EDQUOT, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS].contains(&self.errno)
@@ -45,15 +47,16 @@ impl NotKept {
 }
 
 impl Spool {
-    /// How many there are.
+    /// How many bytes there are.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Adds some.
+    /// Adds bytes.
     ///
     /// # Errors
-    /// Where no file can be made in `$TMPDIR`, or it cannot be written; what was there before is still there.
+    /// If no file can be made in `$TMPDIR`, or it cannot be written. The earlier bytes are still
+    /// there.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), NotKept> {
         let length = self.length + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         match &self.file {
@@ -70,7 +73,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Moves all from memory to a file.
+    /// Moves all bytes from memory to a file.
     fn move_out(&mut self) -> io::Result<&File> {
         let directory = directory();
         let file = above_standard(|| tempfile::tempfile_in(&directory))?;
@@ -79,10 +82,10 @@ impl Spool {
         Ok(self.file.insert(file))
     }
 
-    /// Fills `part` with what stands at `position`; returns how much that is, 0 at the end.
+    /// Fills `part` with the bytes at `position`. Returns how many there are, 0 at the end.
     ///
     /// # Errors
-    /// What pread(2) says.
+    /// The errors of pread(2).
     pub(crate) fn read_at(&self, position: u64, part: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.length.saturating_sub(position)).unwrap_or(usize::MAX);
         let most = most.min(part.len());
@@ -107,7 +110,7 @@ fn not_kept(error: &io::Error) -> NotKept {
 mod tests {
     use super::*;
 
-    /// All that is kept, read in parts of this size.
+    /// All bytes, read in parts of this size.
     fn all(spool: &Spool, size: usize) -> Vec<u8> {
         let (mut bytes, mut part) = (Vec::new(), vec![0; size]);
         loop {

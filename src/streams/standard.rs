@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use crate::policy::stream::Stream;
 
-/// The descriptor of a standard stream. If the caller closed the stream, each use of it gives EBADF.
+/// The descriptor of a standard stream. If the caller closed the stream, each use of it gives
+/// EBADF.
 pub(crate) trait Standard {
     fn fd(self) -> BorrowedFd<'static>;
 }

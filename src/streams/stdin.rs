@@ -1,8 +1,9 @@
-//! What every attempt reads as its standard input.
+//! The standard input of every attempt.
 //!
-//! `--stdin replay` gives every attempt the same bytes, each kind of input in its own way: a file by a
-//! description of the attempt's own, a pipe or a stream socket by [`feed`](super::feed). All else is inherited:
-//! a terminal and other devices, a socket of messages, one that is standard output too, a directory, nothing.
+//! `--stdin replay` gives every attempt the same bytes. Of a file, each attempt gets an open file
+//! description of its own. The bytes of a pipe or a stream socket come from a
+//! [`feed`](super::feed). The command inherits everything else: a terminal or another device, a
+//! socket of messages, a socket that is also standard output, a directory, or a closed stream.
 
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::time::Duration;
@@ -20,18 +21,18 @@ use super::feed::Feed;
 use super::polled::{Interest, Polled};
 use super::source::Source;
 use super::standard::{self, Standard as _};
-use crate::error::{Doing as _, Error};
+use crate::error::{Doing as _, Error, errno};
 use crate::policy::outcome::Unkept;
 use crate::policy::stream::Stream;
 
-/// What attempts read (`--stdin`).
+/// The value of `--stdin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stdin {
-    /// All the same, of which at most so many bytes are kept.
+    /// The same bytes for every attempt. At most `limit` bytes are kept.
     Replay { limit: u64 },
-    /// retry's own, one after the other.
+    /// retry's own input. Each attempt reads on where the last one stopped.
     Inherit,
-    /// Nothing.
+    /// `/dev/null`.
     Null,
 }
 
@@ -42,9 +43,10 @@ pub(crate) struct Input {
     kind: Option<Kind>,
 }
 
+/// How the input is replayed.
 #[derive(Debug)]
 enum Kind {
-    /// retry's own.
+    /// It is not: the command has retry's own.
     Inherited,
     Seekable(Seekable),
     Feed(Box<Feed>),
@@ -53,15 +55,16 @@ enum Kind {
 /// A file, or a block device.
 #[derive(Debug)]
 struct Seekable {
-    /// Where it stood at the start.
+    /// The offset at which retry found it.
     start: i64,
-    /// How it was opened.
+    /// The flags with which it was opened.
     flags: OFlag,
-    /// A lock is this description's, and the command may count on it (flock(2)).
+    /// The shared description holds a lock, and the command may depend on it (flock(2)).
     locked: bool,
-    /// The last attempt's description, where it had one of its own.
+    /// The description of the last attempt, if it had its own.
     own: Option<OwnedFd>,
-    /// The shared offset, when retry and its commands left it. Another one tells that somebody else has read.
+    /// The shared offset, when retry and its commands left it. Another one tells that somebody else
+    /// has read.
     left_at: i64,
     /// The furthest shared offset to which somebody else has read, if anybody has.
     others: Option<i64>,
@@ -72,11 +75,11 @@ impl Input {
         Self { stdin, kind: None }
     }
 
-    /// What the next attempt gets in place of retry's own standard input, if anything. Another attempt may
-    /// follow it where it is not the `last`.
+    /// Opens the input of the next attempt, which may be the `last`. Returns None if the attempt
+    /// gets retry's own.
     ///
     /// # Errors
-    /// When the system has no descriptor left.
+    /// If the system has no descriptor left.
     pub(crate) fn open(&mut self, last: bool) -> Result<Option<OwnedFd>, Error> {
         let limit = match self.stdin {
             Stdin::Inherit => return Ok(None),
@@ -114,10 +117,10 @@ impl Input {
         }
     }
 
-    /// The attempt is over. Why another cannot have the same input, if so.
+    /// The attempt is over. Returns why no other attempt can have the same input, if none can.
     ///
     /// # Errors
-    /// Where what was kept of it could not be read back.
+    /// If the bytes that were kept could not be read back.
     pub(crate) fn attempt_over(&mut self) -> Result<Option<Unkept>, Error> {
         if let Some(Kind::Seekable(file)) = &mut self.kind {
             file.attempt_over();
@@ -125,7 +128,8 @@ impl Input {
         self.feed().map_or(Ok(None), Feed::attempt_over).doing("cannot read the stored copy of stdin")
     }
 
-    /// The run is over: who shares a file with retry reads on where the last attempt stopped.
+    /// The run is over. A process that shares a file with retry reads on where the last attempt
+    /// stopped.
     pub(crate) fn leave(&mut self) {
         if let Some(Kind::Seekable(file)) = &mut self.kind {
             file.leave();
@@ -152,10 +156,10 @@ impl Polled for Input {
     }
 }
 
-/// `/dev/null`, above the standard streams and close-on-exec.
+/// Opens `/dev/null` above the standard streams, close-on-exec.
 ///
 /// # Errors
-/// What open(2) says.
+/// The errors of open(2).
 pub(crate) fn null(mode: OFlag) -> nix::Result<OwnedFd> {
     lift(open("/dev/null", mode | OFlag::O_CLOEXEC, Mode::empty())?)
 }
@@ -173,7 +177,7 @@ impl Kind {
                 Ok(start) => Self::Seekable(Seekable::new(start, flags)),
                 Err(_) => Self::Inherited,
             },
-            // A command may write to it too, or wants its packets (pipe(7), O_DIRECT).
+            // The command may write to it too, or may want its packets (pipe(7), O_DIRECT).
             SFlag::S_IFIFO if flags.intersects(OFlag::O_RDWR | OFlag::O_DIRECT) => Self::Inherited,
             SFlag::S_IFIFO => Self::Feed(Box::new(Feed::new(Source::Pipe(None), limit))),
             SFlag::S_IFSOCK if is_one_way_stream(fd) => {
@@ -184,13 +188,13 @@ impl Kind {
     }
 }
 
-/// Whether a lock is held by the description of the standard input (proc_pid_fdinfo(5)).
+/// Whether the description of the standard input holds a lock (proc_pid_fdinfo(5)).
 fn is_locked() -> bool {
     std::fs::read_to_string("/proc/self/fdinfo/0").is_ok_and(|text| text.contains("\nlock:"))
 }
 
-/// Whether a socket is a connected stream, and not the standard output too: a command that has it as both may
-/// want it whole.
+/// Whether a socket is a connected stream, and is not standard output too. A command that has the
+/// socket as both may expect one socket.
 fn is_one_way_stream(fd: impl AsFd) -> bool {
     let identity = |fd: &dyn AsFd| fstat(fd.as_fd()).ok().map(|stat| (stat.st_dev, stat.st_ino));
     getsockopt(&fd, SockType) == Ok(Type::Stream)
@@ -204,12 +208,13 @@ impl Seekable {
         Self { start, flags, locked: is_locked(), own: None, left_at: start, others: None }
     }
 
-    /// Opens a description of the attempt's own, at the start. The last attempt gets the shared description,
-    /// unless somebody else has moved that. Where the system refuses to open the file again (the user may not
-    /// open it, or there is no /proc), retry sets the shared description back.
+    /// Opens a description of the attempt's own, at the start. The last attempt gets the shared
+    /// description, unless somebody else has moved that. Where the system refuses to open the file
+    /// again (the user may not open it, or there is no /proc), retry sets the shared description
+    /// back.
     ///
     /// # Errors
-    /// Where the shared one cannot be set back.
+    /// If the shared description cannot be set back.
     fn open(&mut self, last: bool) -> nix::Result<Option<OwnedFd>> {
         self.own = None;
         let now = self.look()?;
@@ -226,7 +231,8 @@ impl Seekable {
         Ok(None)
     }
 
-    /// The shared offset. Notes whether somebody else has read since retry left it.
+    /// Returns the shared offset, and notes whether another process has moved it since retry left
+    /// it.
     fn look(&mut self) -> nix::Result<i64> {
         let now = lseek(standard::input(), 0, Whence::SeekCur)?;
         if now != self.left_at {
@@ -236,7 +242,8 @@ impl Seekable {
         Ok(now)
     }
 
-    /// The attempt is over. If it had the shared description, nobody can tell its reading from others'.
+    /// The attempt is over. If it had the shared description, nobody can tell its reading from
+    /// others'.
     fn attempt_over(&mut self) {
         if self.own.is_none()
             && let Ok(now) = lseek(standard::input(), 0, Whence::SeekCur)
@@ -245,7 +252,8 @@ impl Seekable {
         }
     }
 
-    /// Sets the shared offset to where the last attempt came, but never back past where somebody else has read.
+    /// Sets the shared offset to where the last attempt came, but never back past where somebody
+    /// else has read.
     fn leave(&mut self) {
         let Ok(now) = self.look() else { return };
         let own = self.own.as_ref().and_then(|own| lseek(own, 0, Whence::SeekCur).ok());
@@ -255,22 +263,20 @@ impl Seekable {
             (own, others) => own.max(others).unwrap_or(now).max(now),
         };
         if to != now {
-            // A relative step is atomic: if somebody reads at this very moment, it still goes no way back.
-            // If the offset cannot be set, there is nothing to do about it.
+            // A relative step is atomic: if somebody reads at this very moment, it still goes no
+            // way back. If the offset cannot be set, there is nothing to do about it.
             let _ = lseek(standard::input(), to.saturating_sub(now), Whence::SeekCur);
         }
     }
 
-    /// A new description, twice.
+    /// Opens a new description, and returns two descriptors of it.
     fn reopen(&self) -> nix::Result<(OwnedFd, OwnedFd)> {
         let kept = OFlag::O_ACCMODE | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_DIRECT;
         let flags = (self.flags & kept) | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
         let path = format!("/proc/self/fd/{}", standard::input().as_raw_fd());
         let theirs = lift(open(path.as_str(), flags, Mode::empty())?)?;
         lseek(&theirs, self.start, Whence::SeekSet)?;
-        let ours = theirs
-            .try_clone()
-            .map_err(|error| error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw))?;
+        let ours = theirs.try_clone().map_err(|error| errno(&error))?;
         Ok((theirs, ours))
     }
 }

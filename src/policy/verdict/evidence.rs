@@ -1,8 +1,8 @@
-//! The evidence in the output of an attempt: which patterns its lines matched, and what an HTTP server
-//! answered.
+//! The evidence in the output of an attempt: which patterns its lines matched, and what an HTTP
+//! server answered.
 //!
-//! [`Wanted`] says before the first attempt which streams retry has to watch. A [`Scanner`] reads the
-//! bytes of one attempt while they pass, and returns the [`Evidence`] that the rules judge.
+//! [`Wanted`] says before the first attempt which streams retry has to watch. A [`Scanner`] reads
+//! the bytes of one attempt while they pass, and returns the [`Evidence`] that the rules judge.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -54,7 +54,8 @@ pub(crate) struct Reach {
 }
 
 impl Wanted {
-    /// `http` asks for HTTP on both streams. Profiles ask for stderr, and for more if `reach` allows it.
+    /// `http` asks for HTTP on both streams. Profiles ask for stderr, and for more if `reach`
+    /// allows it.
     pub(crate) fn new(texts: Vec<Text>, rows: Vec<&'static Profile>, http: bool, reach: Reach) -> Self {
         let asks = |stream: Stream| texts.iter().any(|text| text.streams.contains(stream));
         let rows: Vec<_> = rows.into_iter().filter(|row| row.http || !row.patterns.is_empty()).collect();
@@ -82,7 +83,8 @@ impl Wanted {
         self.texts.iter().map(Text::states).sum()
     }
 
-    /// The compiled patterns. They are compiled at the first byte, because most commands print nothing.
+    /// The compiled patterns. They are compiled at the first byte, because most commands print
+    /// nothing.
     fn lines(&self) -> Option<&Lines> {
         self.lines.get_or_init(|| Lines::new(&self.rows, self.http)).as_ref()
     }
@@ -165,8 +167,8 @@ impl Scanner {
         Self { wanted, windows: PerStream::default(), found }
     }
 
-    /// Takes the next bytes of a stream. If both streams share a descriptor, their bytes go through the
-    /// window of stderr.
+    /// Takes the next bytes of a stream. If both streams share a descriptor, their bytes go through
+    /// the window of stderr.
     pub(crate) fn push(&mut self, carries: Streams, bytes: &[u8]) {
         let window = match carries {
             Streams::Stdout => &mut self.windows.stdout,
@@ -187,8 +189,8 @@ impl Scanner {
         self.windows.stderr.finish(|piece| self.found.search(&self.wanted, carries, &piece));
     }
 
-    /// The evidence of streams that have ended. It may take a while. `headers` is the content of the
-    /// `--headers` file. `merged`: stderr carried both streams.
+    /// The evidence of streams that have ended. It may take a while. `headers` is the content of
+    /// the `--headers` file. `merged`: stderr carried both streams.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn finish(mut self, merged: bool, headers: &[u8]) -> Evidence {
         self.end(merged);

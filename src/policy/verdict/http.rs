@@ -91,8 +91,8 @@ impl Reader {
             }
             Line::Status { status, .. } => {
                 if source != LineSource::STDOUT {
-                    // After the message, on the same stream: a newer response. On stdout it may be older, because
-                    // programs buffer stdout.
+                    // After the message, on the same stream: a newer response. On stdout it may be
+                    // older, because programs buffer stdout.
                     self.said = None;
                 }
                 self.replace(Response { status: Some(status), ..Response::default() });
@@ -111,8 +111,8 @@ impl Reader {
         }
     }
 
-    /// Whether a field outside of a block counts. On stdout it is part of a body, unless the user asked
-    /// for HTTP and there was no block on stdout.
+    /// Whether a field outside of a block counts. On stdout it is part of a body, unless the user
+    /// asked for HTTP and there was no block on stdout.
     fn may_stand_alone(&self, source: LineSource, name: &[u8]) -> bool {
         let body = source == LineSource::STDOUT && (self.strict || self.body);
         !body && stands_alone(name)
@@ -123,9 +123,10 @@ impl Reader {
         self.open.at(source)
     }
 
-    /// Takes the status in a message of the program: `curl: (22) ... error: 503`, wget's `ERROR 503:`.
-    /// The last response with this status then counts, with its fields. If there is none, the status is a
-    /// response of its own. Both outrank status lines on stdout. Fields before any status belong to it.
+    /// Takes the status in a message of the program: `curl: (22) ... error: 503`, wget's `ERROR
+    /// 503:`. The last response with this status then counts, with its fields. If there is none,
+    /// the status is a response of its own. Both outrank status lines on stdout. Fields before any
+    /// status belong to it.
     pub(crate) fn said(&mut self, status: u16) {
         if !(100..=599).contains(&status) {
             return;
@@ -196,8 +197,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Removes the progress meter of curl before a line. curl redraws the meter after a carriage return and
-/// does not end the line: `\r  0     0 ... --:--:--     0< HTTP/1.1 503`.
+/// Removes the progress meter of curl before a line. curl redraws the meter after a carriage return
+/// and does not end the line: `\r  0     0 ... --:--:--     0< HTTP/1.1 503`.
 fn after_meter(line: &[u8]) -> &[u8] {
     let Some(start) = line.iter().rposition(|b| *b == b'\r') else { return line };
     let meter = |b: &u8| b.is_ascii_digit() || b" -.:kMGTPdhms".contains(b);
@@ -207,7 +208,8 @@ fn after_meter(line: &[u8]) -> &[u8] {
     if rest.starts_with(b"<") || is_aside(rest) { rest } else { line }
 }
 
-/// Notes of curl, request lines and data counts: `* `, `> `, `{ [5 bytes data]`, `} [5 bytes data]`.
+/// Notes of curl, request lines and data counts: `* `, `> `, `{ [5 bytes data]`, `} [5 bytes
+/// data]`.
 fn is_aside(line: &[u8]) -> bool {
     matches!(line, [b'*' | b'>'] | [b'*' | b'>', b' ', ..] | [b'{' | b'}', b' ', b'[', ..])
 }
@@ -350,8 +352,8 @@ impl Response {
         self.status
     }
 
-    /// The meaning of the status for a retry: RFC 9110 §15.5 and §15.6, RFC 8470 §5.2 (425), RFC 6585 §4
-    /// and §6 (429, 511). A status below 400 has none. GitHub sends 403 for its rate limit.
+    /// The meaning of the status for a retry: RFC 9110 §15.5 and §15.6, RFC 8470 §5.2 (425), RFC
+    /// 6585 §4 and §6 (429, 511). A status below 400 has none. GitHub sends 403 for its rate limit.
     pub(crate) fn class(&self) -> Option<Class> {
         match self.status? {
             408 | 425 | 429 => Some(Class::Retryable),
@@ -370,9 +372,10 @@ impl Response {
             || [&self.plain, &self.x].iter().any(|quota| quota.nothing_left == Some(true))
     }
 
-    /// The wait that the server asks for. Fields in milliseconds outrank `Retry-After` (RFC 9110 §10.2.3),
-    /// and that outranks rate limits. Zero and a past date ask for nothing. A date counts from the `Date`
-    /// of the response, so that the two clocks do not have to agree, or else from `now`, the wall clock.
+    /// The wait that the server asks for. Fields in milliseconds outrank `Retry-After` (RFC 9110
+    /// §10.2.3), and that outranks rate limits. Zero and a past date ask for nothing. A date counts
+    /// from the `Date` of the response, so that the two clocks do not have to agree, or else from
+    /// `now`, the wall clock.
     pub(crate) fn asked(&self, now: SystemTime) -> Option<Asked> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = self.date.unwrap_or(now);
@@ -389,8 +392,8 @@ impl Response {
         }
     }
 
-    /// The time until a rate limit ends. A 403 counts only if nothing is left. 429 and 503 also count if
-    /// the fields do not say how much is left.
+    /// The time until a rate limit ends. A 403 counts only if nothing is left. 429 and 503 also
+    /// count if the fields do not say how much is left.
     fn limited(&self, now: Duration) -> Option<Asked> {
         let unsaid = match self.status? {
             403 => false,
