@@ -1,6 +1,6 @@
 //! `http:` conditions that can never match, because the command does not show an HTTP status.
 
-use crate::policy::verdict::profile::Stdout;
+use crate::policy::verdict::profile::WatchStdout;
 
 /// A program that shows the HTTP status of a failure only with certain options.
 struct Silent {
@@ -76,7 +76,7 @@ const SILENT: [Silent; 3] = [
 /// Why `http:` conditions cannot match for this program and these arguments, if that is certain.
 pub(crate) fn why(program: &str, arguments: &[&[u8]]) -> Option<&'static str> {
     let row = SILENT.iter().find(|row| row.programs.contains(&program))?;
-    let has = |options| Stdout::With { options, valued: row.valued, to_file: &[] }.is_told_by(arguments);
+    let has = |options| WatchStdout::With { options, valued: row.valued, to_file: &[] }.applies_to(arguments);
     ((row.silenced.is_empty() || has(row.silenced)) && !has(row.shows)).then_some(row.hint)
 }
 

@@ -46,7 +46,7 @@ pub(super) fn profiles(args: &Args) -> Result<Profiles, Error> {
     let needs_terminal = !known || rows.iter().any(|row| row.terminal.is_needed(arguments));
     Ok(Profiles {
         reach: Reach {
-            stdout: rows.iter().any(|row| row.stdout.is_told_by(arguments)),
+            stdout: rows.iter().any(|row| row.stdout.applies_to(arguments)),
             terminal: named || !needs_terminal,
         },
         named,

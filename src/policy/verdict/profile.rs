@@ -49,14 +49,14 @@ pub(crate) struct Profile {
     /// Whether the program prints HTTP status lines and header fields.
     pub(crate) http: bool,
     /// Whether retry also watches stdout, for HTTP headers and for the patterns.
-    pub(crate) stdout: Stdout,
+    pub(crate) stdout: WatchStdout,
     /// Whether the program may need the terminal for itself.
     pub(crate) terminal: Terminal,
 }
 
-/// When the stdout of a program contains evidence.
+/// When stdout is watched, because the program writes evidence there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stdout {
+pub(crate) enum WatchStdout {
     Never,
     Always,
     /// If one of these options is among the arguments: `-i` (also in a bundle, as in `-sSi`) or
@@ -69,9 +69,9 @@ pub(crate) enum Stdout {
     },
 }
 
-impl Stdout {
+impl WatchStdout {
     /// Whether a command with these arguments writes evidence to stdout.
-    pub(crate) fn is_told_by(self, arguments: &[&[u8]]) -> bool {
+    pub(crate) fn applies_to(self, arguments: &[&[u8]]) -> bool {
         match self {
             Self::Never => false,
             Self::Always => true,

@@ -2,7 +2,7 @@
 
 use super::Class::{Ambiguous, Fatal};
 use super::terminal::{Terminal, free, needs};
-use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+use super::{Pattern, Profile, WatchStdout, fatal, http_status, joined, retryable};
 
 /// The words of Go's net and crypto packages: of every program that is written in it, often in the middle
 /// of a line. terraform breaks lines at any space, so these hold no more of one than they need.
@@ -64,7 +64,7 @@ pub(super) const DOCKER: Profile = Profile {
     patterns: &joined::<{ OF_DOCKER.len() + OF_GO.len() }>(OF_DOCKER, OF_GO),
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("run").with(&[&["-t", "--tty", "-i", "--interactive"]]),
         free("run"),
@@ -184,7 +184,7 @@ pub(super) const KUBECTL: Profile = Profile {
     patterns: &joined::<{ OF_KUBECTL.len() + OF_GO.len() }>(OF_KUBECTL, OF_GO),
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("exec").with(&[&["-t", "--tty", "-i", "--stdin"]]),
         free("exec"),
@@ -306,7 +306,7 @@ pub(super) const AWS: Profile = Profile {
     ],
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("configure"),
         needs("sso"),
@@ -366,7 +366,7 @@ pub(super) const GH: Profile = Profile {
     patterns: &joined::<{ OF_GH.len() + OF_GO.len() }>(OF_GH, OF_GO),
     unsent: &[],
     http: true,
-    stdout: Stdout::With { options: &["-i", "--include"], valued: "XHfFqtp", to_file: &[] },
+    stdout: WatchStdout::With { options: &["-i", "--include"], valued: "XHfFqtp", to_file: &[] },
     terminal: Terminal::NEEDED,
 };
 
@@ -394,7 +394,7 @@ pub(super) const TERRAFORM: Profile = Profile {
     patterns: &joined::<{ OF_TERRAFORM.len() + OF_GO.len() }>(OF_TERRAFORM, OF_GO),
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::free_but(&[
         free("apply").with(&[&["-auto-approve", "--auto-approve"]]),
         needs("apply"),
@@ -431,7 +431,7 @@ pub(super) const ANSIBLE: Profile = Profile {
     unsent: &[],
     http: false,
     // All of it but usage and parser errors is there.
-    stdout: Stdout::Always,
+    stdout: WatchStdout::Always,
     terminal: Terminal::free_but(&[needs("").with(&[&[
         "-k",
         "-K",

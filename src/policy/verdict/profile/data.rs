@@ -3,7 +3,7 @@
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::cloud::OF_GO;
 use super::terminal::{Terminal, free, needs};
-use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+use super::{Pattern, Profile, WatchStdout, fatal, http_status, joined, retryable};
 
 /// An error in the words of the server; its SQLSTATE stands before them where messages are verbose.
 macro_rules! postgresql {
@@ -64,7 +64,7 @@ pub(super) const PSQL: Profile = Profile {
     patterns: OF_POSTGRESQL,
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[free("").with(&[
         &["pager=off", "--pset=pager=off", "-Ppager=off"],
         &["-c", "--command", "-f", "--file", "-l", "--list"],
@@ -84,7 +84,7 @@ pub(super) const PG_ISREADY: Profile = Profile {
     patterns: &[],
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::FREE,
 };
 
@@ -105,7 +105,7 @@ pub(super) const PG_DUMP: Profile = Profile {
     patterns: OF_POSTGRESQL,
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::FREE,
 };
 
@@ -148,7 +148,7 @@ pub(super) const MYSQL: Profile = Profile {
     ],
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::NEEDED,
 };
 
@@ -176,7 +176,7 @@ pub(super) const REDIS_CLI: Profile = Profile {
     ],
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("").with(&[&["--askpass"]]),
         free("").operands(1),
@@ -250,7 +250,7 @@ pub(super) const RESTIC: Profile = Profile {
     patterns: &joined::<{ OF_RESTIC.len() + OF_GO.len() }>(OF_RESTIC, OF_GO),
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::FREE,
 };
 
@@ -285,7 +285,7 @@ pub(super) const RCLONE: Profile = Profile {
     patterns: &joined::<{ OF_RCLONE.len() + OF_GO.len() }>(OF_RCLONE, OF_GO),
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::free_but(&[
         needs("config"),
         needs("ncdu"),

@@ -2,7 +2,7 @@
 
 use super::Class::{Ambiguous, Fatal};
 use super::terminal::{Terminal, free};
-use super::{Profile, Stdout, fatal, http_status, retryable};
+use super::{Profile, WatchStdout, fatal, http_status, retryable};
 
 pub(super) const APT: Profile = Profile {
     name: "apt",
@@ -39,7 +39,7 @@ pub(super) const APT: Profile = Profile {
     ],
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("update"),
         free("download"),
@@ -95,7 +95,7 @@ pub(super) const PIP: Profile = Profile {
     ],
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("install"),
         free("download"),
@@ -167,7 +167,7 @@ pub(super) const NPM: Profile = Profile {
     ],
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("install"),
         free("i"),

@@ -2,7 +2,7 @@
 
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::terminal::{Terminal, free, needs};
-use super::{Pattern, Profile, Stdout, fatal, http_status, joined, retryable};
+use super::{Pattern, Profile, WatchStdout, fatal, http_status, joined, retryable};
 
 /// What ssh itself says when it fails: with 255 of its own, and seen by rsync (12 where the answer was
 /// missed first) and git (128).
@@ -84,7 +84,7 @@ pub(super) const SSH: Profile = Profile {
     patterns: &joined::<{ OF_SCP.len() + OF_SSH.len() }>(OF_SCP, OF_SSH),
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("").with(&[&["-t"]]),
         free("").operands(2),
@@ -135,7 +135,7 @@ pub(super) const RSYNC: Profile = Profile {
     patterns: &joined::<{ OF_RSYNC.len() + OF_SSH.len() }>(OF_RSYNC, OF_SSH),
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::FREE,
 };
 
@@ -192,7 +192,7 @@ pub(super) const GIT: Profile = Profile {
     patterns: &joined::<{ OF_GIT.len() + OF_SSH.len() }>(OF_GIT, OF_SSH),
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("submodule foreach"),
         needs("").with(&[&["--paginate"]]),

@@ -3,7 +3,7 @@
 
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::terminal::Terminal;
-use super::{Pattern, Profile, Stdout, fatal};
+use super::{Pattern, Profile, WatchStdout, fatal};
 
 pub(super) const TIMEOUT: Profile = Profile {
     name: "timeout",
@@ -19,7 +19,7 @@ pub(super) const TIMEOUT: Profile = Profile {
     patterns: &[],
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::FREE,
 };
 
@@ -71,7 +71,7 @@ pub(super) const SUDO: Profile = Profile {
     patterns: OF_SUDO,
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::FREE,
 };
 
@@ -95,7 +95,7 @@ pub(super) const DOAS: Profile = Profile {
     ],
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::FREE,
 };
 
@@ -123,6 +123,6 @@ pub(super) const SYSEXITS: Profile = Profile {
     patterns: &[],
     unsent: &[],
     http: false,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::FREE,
 };

@@ -5,7 +5,7 @@
 //! and waits there for keys that nobody types. A command that may start a pager, an editor, a shell, a
 //! hook or a maintainer script therefore keeps its terminal, and only its exit status decides.
 
-use super::Stdout;
+use super::WatchStdout;
 
 /// Whether a program may need the terminal, by its arguments. The first matching rule decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +149,8 @@ impl Terminal {
             // A letter may also be part of the value of another option.
             option => option.len() > 2 && arguments.contains(&option),
         });
-        as_it_is || Stdout::With { options: group, valued: self.valued, to_file: &[] }.is_told_by(arguments)
+        as_it_is
+            || WatchStdout::With { options: group, valued: self.valued, to_file: &[] }.applies_to(arguments)
     }
 
     /// The operands: neither options nor values of options.

@@ -53,7 +53,7 @@ fn stdout_tells_where_an_option_says_so() {
         ("ansible", "all -m ping", true),
     ] {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        assert_eq!(Profile::named(name).unwrap().stdout.is_told_by(&words), told, "{name} {line}");
+        assert_eq!(Profile::named(name).unwrap().stdout.applies_to(&words), told, "{name} {line}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::terminal::Terminal;
-use super::{Profile, Stdout, fatal, http_status, retryable};
+use super::{Profile, WatchStdout, fatal, http_status, retryable};
 
 pub(super) const CURL: Profile = Profile {
     name: "curl",
@@ -67,7 +67,7 @@ pub(super) const CURL: Profile = Profile {
     ],
     unsent: &[5, 6, 7],
     http: true,
-    stdout: Stdout::With {
+    stdout: WatchStdout::With {
         options: &[
             "-i",
             "--include",
@@ -109,7 +109,7 @@ pub(super) const WGET: Profile = Profile {
     // --server-response
     unsent: &[],
     http: true,
-    stdout: Stdout::Never,
+    stdout: WatchStdout::Never,
     terminal: Terminal::FREE,
 };
 
@@ -129,7 +129,7 @@ pub(super) const HTTP: Profile = Profile {
     ],
     unsent: &[],
     http: true,
-    stdout: Stdout::Always,
+    stdout: WatchStdout::Always,
     terminal: Terminal::FREE,
 };
 
@@ -171,7 +171,7 @@ pub(super) const HTTPIE: Profile = Profile {
     unsent: &[],
     http: true,
     // On a terminal it writes headers without being asked; its warning on stderr tells the status too.
-    stdout: Stdout::With {
+    stdout: WatchStdout::With {
         options: &["-h", "--headers", "-v", "--verbose", "-p", "--print", "--all"],
         valued: "soPpaA",
         to_file: &[],
