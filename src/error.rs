@@ -28,7 +28,7 @@ pub(crate) enum Error {
     },
     /// A record or a key file cannot be used, and there is nothing to do without it.
     #[error("{}", one_line(cause.as_ref()))]
-    State { cause: Box<dyn std::error::Error + Send + Sync>, hint: Option<&'static str> },
+    State { cause: anyhow::Error, hint: Option<&'static str> },
     /// The reader of a stream (`stdout` or `stderr`) has not taken all output of the command.
     #[error("the command has ended, but its {stream} was not read to the end")]
     Unread { stream: &'static str },

@@ -117,5 +117,5 @@ fn unusable(error: StoreError) -> Error {
         | StoreError::Locked { .. }
         | StoreError::Interrupted => None,
     };
-    Error::State { cause: Box::new(error), hint }
+    Error::State { cause: error.into(), hint }
 }
