@@ -144,23 +144,24 @@ impl<'a, H: Host> Run<'a, H> {
     /// The wait for a breaker may end sooner: a reset may close it. All runs that wait come back
     /// spread over half of its cooldown, as after any other wait for it.
     fn wait_until(&mut self, mut until: Duration) -> Result<Option<Signal>, Error> {
-        let mut watched = self.waiting.breaker();
         loop {
             let now = self.host.now();
-            let slice = if watched.is_some() { until.min(now.saturating_add(GLANCE)) } else { until };
+            let waits_for_breaker = self.waiting.breaker().is_some();
+            let slice = if waits_for_breaker { until.min(now.saturating_add(GLANCE)) } else { until };
             if let Some(signal) = self.host.wait_until(slice)? {
                 return Ok(Some(signal));
             }
             if slice >= until {
                 return Ok(None);
             }
-            if let Some(OpenBreaker { refusal, earliest, .. }) = watched
+            if let Some(OpenBreaker { refusal, earliest, .. }) = self.waiting.breaker()
                 && self.host.breaker_is_closed()
             {
                 let looks = self.host.random(Randomness::BreakerLooks);
                 let spread = self.policy.admission.spread(refusal, looks);
                 let now = self.host.now();
-                (watched, until) = (None, until.min(now.max(*earliest).saturating_add(spread)));
+                until = until.min(now.max(*earliest).saturating_add(spread));
+                self.waiting = Waiting::Delay(until.saturating_sub(now));
             }
         }
     }

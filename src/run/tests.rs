@@ -285,6 +285,14 @@ fn a_breaker_is_waited_for_within_the_deadline() {
     assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
     let waited = host.now.saturating_sub(Duration::from_secs(1000));
     assert!((Duration::from_mins(1)..=Duration::from_secs(80)).contains(&waited), "{waited:?}");
+    // A signal that arrives after that does not interrupt a wait for a breaker.
+    let mut host = Scripted::new(&[failed(0)]);
+    host.refusals = vec![Some(refusal(3600))];
+    host.closed_at = Some(host.now + Duration::from_mins(1));
+    (host.interrupt_waits_after, host.interrupt_pause) =
+        (host.now + Duration::from_mins(1), Some(Signal::TERM));
+    let finish = run(&policy, &mut host).unwrap();
+    assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM, wait: Wait::Delay });
     policy.schedule.deadline = Some(Duration::from_mins(1));
     // The deadline passes while retry is stopped: nothing was run, for the breaker's sake.
     let mut host = Scripted::new(&[failed(0)]);

@@ -12,6 +12,8 @@ pub(super) struct Scripted {
     /// Outcome and length of each attempt; the last repeats.
     pub(super) script: Vec<(Outcome, Duration)>,
     pub(super) interrupt_pause: Option<Signal>,
+    /// A wait that ends after this time is interrupted.
+    pub(super) interrupt_waits_after: Duration,
     /// How much longer a wait takes than it should.
     pub(super) stopped: Duration,
     pub(super) interrupt_attempt: Option<Signal>,
@@ -43,6 +45,7 @@ impl Scripted {
             now: Duration::from_secs(1000),
             script: script.iter().map(|(o, s)| (o.clone(), Duration::from_secs(*s))).collect(),
             interrupt_pause: None,
+            interrupt_waits_after: Duration::ZERO,
             stopped: Duration::ZERO,
             interrupt_attempt: None,
             interrupt_after_admission: None,
@@ -89,7 +92,7 @@ impl Host for Scripted {
         }
         self.log.push(format!("wait {}s", until.saturating_sub(self.now).as_secs_f64()));
         self.now = self.now.max(until) + self.stopped;
-        Ok(self.interrupt_pause)
+        Ok(self.interrupt_pause.filter(|_| self.now > self.interrupt_waits_after))
     }
 
     fn breaker_is_closed(&mut self) -> bool {
