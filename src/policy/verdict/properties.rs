@@ -1,5 +1,5 @@
-//! What must hold of any bytes: checked on random ones by the tests, and on those that a fuzzer finds
-//! (`fuzz/`).
+//! Properties that hold for any bytes. Tests check them with random bytes, and fuzzers (`fuzz/`) with the
+//! bytes that they find.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ use super::window::{Piece, WINDOW, Window};
 use crate::policy::outcome::{Attempt, Outcome};
 use crate::policy::stream::{Stream, Streams};
 
-/// A condition is read or refused; one that is read says again what it was read from.
+/// A condition is read or refused. If it is read, it prints the text that it was read from.
 pub(crate) fn condition(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match Condition::parse(text) {
@@ -35,8 +35,8 @@ pub(crate) fn condition(bytes: &[u8]) {
     }
 }
 
-/// Whatever a server or a script writes, the response is one that can be, and lines that the search of the
-/// scanner passes over change nothing.
+/// Whatever a server or a script writes, the response is valid, and the lines that the scanner skips do
+/// not matter.
 pub(crate) fn response(bytes: &[u8]) {
     let mut reader = Reader::new(true);
     for line in bytes.split(|b| *b == b'\n') {
@@ -48,7 +48,7 @@ pub(crate) fn response(bytes: &[u8]) {
     for now in [SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 31)] {
         assert!(response.asked(now).is_none_or(|asked| !asked.wait.is_zero()));
     }
-    // As a whole, without colours, and with no line that is longer than the window.
+    // The text in one piece, without colours, and without a line that is longer than the window.
     if bytes.contains(&0x1b) || bytes.split(|b| *b == b'\n').any(|line| line.len() > WINDOW) {
         return;
     }
@@ -61,9 +61,9 @@ pub(crate) fn response(bytes: &[u8]) {
     assert_eq!(evidence.response, *response);
 }
 
-/// What the rows of all profiles find in an output, and what the file of `--headers` adds, is the same
-/// whatever the parts in which the output comes. The first byte tells the parts' length, and whether stderr
-/// carries both; a NUL ends the output.
+/// The evidence of all profiles and of the `--headers` file does not depend on how the output is split
+/// into parts. The first byte is the length of the parts, and says whether stderr carries both streams.
+/// A NUL ends the output.
 pub(crate) fn evidence(bytes: &[u8]) {
     static WANTED: LazyLock<Arc<Wanted>> = LazyLock::new(|| {
         let reach = Reach { stdout: true, terminal: true };
@@ -90,14 +90,14 @@ pub(crate) fn evidence(bytes: &[u8]) {
         assert!(found.response.asked(now).is_none_or(|asked| !asked.wait.is_zero()));
     }
     assert!(found.lines().iter().all(|(row, pattern)| row.patterns.contains(pattern)));
-    // One stream by itself: how the parts of two follow each other may matter.
+    // Only one stream, because the order of the parts of two streams may matter.
     if output.len() <= WINDOW {
         assert_eq!(evidence(part, &[carries]), evidence(output.len().max(1), &[carries]));
     }
 }
 
-/// Whatever the words of a command, the program that they run is one of them; and `--expand` changes nothing
-/// but its tokens. A NUL ends a word, as it does for execve(2).
+/// The program that a command line runs is one of its words, and `--expand` changes only its tokens. A
+/// NUL ends a word, as for execve(2).
 pub(crate) fn words(bytes: &[u8]) {
     let words: Vec<&[u8]> = bytes.split(|b| *b == 0).collect();
     let programs = look_through(&words);
@@ -108,7 +108,7 @@ pub(crate) fn words(bytes: &[u8]) {
         assert!(!base_name(word).contains(&b'/'));
         let max = std::num::NonZeroU32::new(7);
         let whole = expanded(word, Tokens { key: "{key}", attempt: 2, max });
-        // Where the key stands for itself it is found again.
+        // If `{key}` is the key, the word does not change.
         assert!(has_key(&whole) || !has_key(word));
         if !word.contains(&b'{') {
             assert_eq!(whole, word);
@@ -116,8 +116,8 @@ pub(crate) fn words(bytes: &[u8]) {
     }
 }
 
-/// The window hands out every byte but escape sequences, in order, whatever the parts in which it comes, and
-/// a pattern is found in it as in each line by itself.
+/// The window passes on every byte except escape sequences, in order, whatever the parts. A pattern
+/// matches in it as in each line alone.
 pub(crate) fn window(bytes: &[u8]) {
     let (Some(part), rest) = (bytes.first(), bytes.get(1..).unwrap_or_default()) else { return };
     let spans = |part: usize| {

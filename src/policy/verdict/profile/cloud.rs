@@ -1,11 +1,11 @@
-//! Containers, clouds, and what drives them.
+//! Containers, clouds, and the tools that manage them.
 
 use super::Class::{Ambiguous, Fatal};
 use super::terminal::{Terminal, free, needs};
 use super::{Pattern, Profile, WatchStdout, fatal, http_status, joined, retryable};
 
-/// The words of Go's net and crypto packages: of every program that is written in it, often in the middle
-/// of a line. terraform breaks lines at any space, so these hold no more of one than they need.
+/// Messages of Go's net and crypto packages. Every Go program prints them, often in the middle of a
+/// line. terraform breaks lines at spaces, so the patterns are as short as possible.
 pub(super) const OF_GO: &[Pattern] = &[
     fatal(r"\bx509: ", "x509"),
     fatal(r"server gave HTTP response to HTTPS client", "HTTP response to HTTPS client"),
@@ -54,7 +54,7 @@ pub(super) const DOCKER: Profile = Profile {
     name: "docker",
     programs: &["docker", "podman"],
     source: "docker-run(1), podman(1), EXIT STATUS",
-    // Any other status of `run` and `exec` is the container's own.
+    // Any other status of `run` and `exec` belongs to the container.
     statuses: &[
         (1..=1, Ambiguous, "error"),
         (125..=125, Ambiguous, "error of the client or the daemon"),
@@ -137,7 +137,7 @@ pub(super) const DOCKER: Profile = Profile {
     ),
 };
 
-/// An error of the API server, by its reason.
+/// An error of the API server, with its reason.
 macro_rules! kubectl {
     ($reason:literal) => {
         concat!(r"^Error from server \(", $reason, r"\)")
@@ -179,7 +179,7 @@ pub(super) const KUBECTL: Profile = Profile {
     name: "kubectl",
     programs: &["kubectl"],
     source: "kubernetes.io, API conventions, HTTP status codes",
-    // Of `diff` 1 is an answer: there are differences.
+    // Status 1 of `diff` means that there are differences.
     statuses: &[(1..=1, Ambiguous, "error")],
     patterns: &joined::<{ OF_KUBECTL.len() + OF_GO.len() }>(OF_KUBECTL, OF_GO),
     unsent: &[],
@@ -250,7 +250,7 @@ pub(super) const KUBECTL: Profile = Profile {
     ),
 };
 
-/// An error of a service, by its code.
+/// An error of a service, with its code.
 macro_rules! aws {
     ($code:literal) => {
         concat!(r"\bAn error occurred \(", $code, r"\) when calling the ")
@@ -261,7 +261,7 @@ pub(super) const AWS: Profile = Profile {
     name: "aws",
     programs: &["aws"],
     source: "aws help return-codes",
-    // Version 1 has 255 for nearly all.
+    // Version 1 exits with 255 for nearly all errors.
     statuses: &[
         (1..=1, Ambiguous, "failed S3 transfers"),
         (2..=2, Fatal, "usage, or skipped S3 files"),
@@ -335,7 +335,7 @@ pub(super) const AWS: Profile = Profile {
 };
 
 const OF_GH: &[Pattern] = &[
-    // Not 403, which is also what a rate limit looks like.
+    // A 403 may be a rate limit, so it is not here.
     http_status(r"^gh: (?:.*\()?HTTP (40[0-24-9]|4[1-9][0-9]|5[0-9]{2})\)?$"),
     http_status(r"^(?:.*: )?HTTP (40[0-24-9]|4[1-9][0-9]|5[0-9]{2}): "),
     fatal(r"\bResource not accessible by ", "inaccessible resource"),
@@ -374,7 +374,7 @@ const OF_TERRAFORM: &[Pattern] = &[
     http_status(r"\bbad response code: ([0-9]{3})\b"),
     http_status(r"\bStatusCode: ([0-9]{3}),"),
     http_status(r"\bstatus code: ([0-9]{3}),"),
-    // 403 may be a rate limit there.
+    // A 403 of this service may be a rate limit.
     http_status(r"\bgoogleapi: Error (429|5[0-9]{2}):"),
     fatal(r"\bAccessDenied\b", "AccessDenied"),
     retryable(r"\bError acquiring the state lock\b", "Error acquiring the state lock"),
@@ -412,7 +412,8 @@ pub(super) const ANSIBLE: Profile = Profile {
     name: "ansible",
     programs: &["ansible", "ansible-playbook"],
     source: "ansible's executor/task_queue_manager.py and cli/__init__.py",
-    // Bits: 2 for a failed host, 4 for an unreachable one. 4 is also a playbook that cannot be read.
+    // The status has bits: 2 for a failed host, 4 for an unreachable host. 4 also means that a playbook
+    // cannot be read.
     statuses: &[
         (1..=1, Fatal, "error"),
         (2..=2, Fatal, "failed task, or usage"),
@@ -430,7 +431,7 @@ pub(super) const ANSIBLE: Profile = Profile {
     ],
     unsent: &[],
     http: false,
-    // All of it but usage and parser errors is there.
+    // Everything but usage and parser errors goes to stdout.
     stdout: WatchStdout::Always,
     terminal: Terminal::free_but(&[needs("").with(&[&[
         "-k",

@@ -1,19 +1,19 @@
-//! Databases, backups and stores.
+//! Databases, backups and object stores.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::cloud::OF_GO;
 use super::terminal::{Terminal, free, needs};
 use super::{Pattern, Profile, WatchStdout, fatal, http_status, joined, retryable};
 
-/// An error in the words of the server; its SQLSTATE stands before them where messages are verbose.
+/// An error of the server. In a verbose message its SQLSTATE comes first.
 macro_rules! postgresql {
     ($severity:literal, $words:literal) => {
         concat!(r"\b", $severity, r":  (?:\w{5}: )?", $words)
     };
 }
 
-/// What PostgreSQL's client library and server say. SQLSTATEs (in a verbose message) 08*, 40001, 40P01,
-/// 53300, 57P01 and 57P03 are those that may pass.
+/// Messages of PostgreSQL's client library and server. The SQLSTATEs 08*, 40001, 40P01, 53300, 57P01
+/// and 57P03 may pass. Only verbose messages contain them.
 const OF_POSTGRESQL: &[Pattern] = &[
     fatal(postgresql!("FATAL", r"password authentication failed "), "failed password authentication"),
     fatal(postgresql!("FATAL", r"(?:Peer|Ident|GSSAPI) authentication failed "), "failed authentication"),
@@ -109,8 +109,8 @@ pub(super) const PG_DUMP: Profile = Profile {
     terminal: Terminal::FREE,
 };
 
-/// An error in the words of the client: `ERROR 2002 (HY000): ` of mysql, `Got error: 2002: "` and
-/// `Couldn't execute '...': ... (1205)` of mysqldump, `error: '` of mysqladmin, which leaves the number out.
+/// An error of a client: `ERROR 2002 (HY000): ` of mysql, `Got error: 2002: "` and `Couldn't execute
+/// '...': ... (1205)` of mysqldump, `error: '` without a number of mysqladmin.
 macro_rules! mysql {
     ($words:literal) => {
         concat!(r"^(?:ERROR [0-9]|error: '|\S+: (?:Got error: |Couldn't execute )).*\b", $words)
@@ -121,7 +121,7 @@ pub(super) const MYSQL: Profile = Profile {
     name: "mysql",
     programs: &["mysql", "mariadb", "mysqldump", "mariadb-dump", "mysqladmin", "mariadb-admin"],
     source: "MySQL and MariaDB, error reference",
-    // 2 is an error of mysqldump, or an unknown option of any of them.
+    // 2 is an error of mysqldump, or an unknown option of any client.
     statuses: &[
         (1..=1, Ambiguous, "error"),
         (2..=2, Ambiguous, "error"),
@@ -157,7 +157,7 @@ pub(super) const REDIS_CLI: Profile = Profile {
     programs: &["redis-cli", "valkey-cli"],
     source: "Redis, redis-cli, -e; protocol, error prefixes",
     statuses: &[(1..=1, Ambiguous, "error")],
-    // An error reply is one of status 1, on stderr, with -e only.
+    // Only with -e, an error reply goes to stderr, and the status is 1.
     patterns: &[
         fatal(r"^NOAUTH ", "NOAUTH"),
         fatal(r"^WRONGPASS ", "WRONGPASS"),
@@ -238,7 +238,7 @@ pub(super) const RESTIC: Profile = Profile {
     name: "restic",
     programs: &["restic"],
     source: "restic, Scripting, Exit codes",
-    // Before 0.17, 1 for all but 3.
+    // Before version 0.17, every error but 3 had status 1.
     statuses: &[
         (1..=1, Ambiguous, "error"),
         (3..=3, Fatal, "unreadable source data"),
@@ -257,7 +257,7 @@ pub(super) const RESTIC: Profile = Profile {
 const OF_RCLONE: &[Pattern] = &[
     http_status(r"^[0-9/]{10} [0-9:]{8} .*\bHTTP Error: ([0-9]{3}) "),
     http_status(r"^[0-9/]{10} [0-9:]{8} .*\bCopyURL failed: ([0-9]{3}) "),
-    // The AWS libraries', the older one on a line of its own.
+    // Messages of the AWS libraries. The older library prints the code on a line of its own.
     http_status(r"^\tstatus code: ([0-9]{3}), request id: "),
     http_status(r"\bStatusCode: ([0-9]{3}), RequestID: "),
     fatal(r"\bdidn't find section in config file", "missing section in config file"),

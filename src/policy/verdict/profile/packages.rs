@@ -9,7 +9,7 @@ pub(super) const APT: Profile = Profile {
     programs: &["apt-get", "apt"],
     source: "apt-get(8), DIAGNOSTICS",
     statuses: &[(100..=100, Ambiguous, "error")],
-    // `W:` where the failure is only a warning: with status 0, of which nothing is judged by default.
+    // `W:` marks a warning with status 0, which the profile does not judge by default.
     patterns: &[
         http_status(r"^[EW]: Failed to fetch \S+  ([0-9]{3})  "),
         fatal(r"^E: Unable to locate package ", "unknown package"),
@@ -56,8 +56,8 @@ pub(super) const PIP: Profile = Profile {
     name: "pip",
     programs: &["pip", "pip3"],
     source: "pip's cli/status_codes.py and exceptions",
-    // 1 stays open: an index that answers 429 or 503, or that is not reached with --retries 0, leaves the
-    // same `No matching distribution found (from versions: none)` as one without such a package.
+    // Status 1 has no class: if an index answers 429 or 503, or --retries 0 cannot reach it, the message is
+    // the same as for an unknown package: `No matching distribution found (from versions: none)`.
     statuses: &[
         (1..=1, Ambiguous, "error"),
         (2..=2, Fatal, "usage, or an unexpected error"),
@@ -70,7 +70,7 @@ pub(super) const PIP: Profile = Profile {
         http_status(r"^ERROR: .*\(Caused by ResponseError\('too many ([0-9]{3}) error responses'\)\)"),
         fatal(r"^ERROR: ResolutionImpossible: ", "ResolutionImpossible"),
         fatal(r"^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES ", "hash mismatch"),
-        // Versions, so the index was reached.
+        // The message lists versions, so pip reached the index.
         fatal(r"^ERROR: Could not find a version .*\(from versions: [0-9]", "no such version"),
         fatal(
             r"^ERROR: Ignored the following versions that require a different python",
@@ -128,7 +128,7 @@ pub(super) const PIP: Profile = Profile {
     ),
 };
 
-/// npm's code of an error, after `npm ERR!` before version 10.
+/// An error code of npm. Before version 10 it follows `npm ERR!`.
 macro_rules! npm {
     ($code:literal) => {
         concat!("^npm (?:error|ERR!) code ", $code, "$")
@@ -139,7 +139,7 @@ pub(super) const NPM: Profile = Profile {
     name: "npm",
     programs: &["npm", "npx"],
     source: "npm's exit-handler.js and error-message.js",
-    // 1 and most others: `code` tells more; or they are a script's own.
+    // 1 and most other statuses may come from a script. The line with `code` says more.
     statuses: &[(1..=1, Ambiguous, "error")],
     patterns: &[
         http_status(npm!("E([0-9]{3})")),
@@ -162,7 +162,7 @@ pub(super) const NPM: Profile = Profile {
         retryable(npm!("EAI_AGAIN"), "EAI_AGAIN"),
         retryable(npm!("ENOTFOUND"), "ENOTFOUND"),
         retryable(npm!("FETCH_ERROR"), "FETCH_ERROR"),
-        // Of what was fetched, most often: the next fetch may be whole.
+        // Usually the download was damaged, and the next one may be whole.
         retryable(npm!("EINTEGRITY"), "EINTEGRITY"),
     ],
     unsent: &[],

@@ -1,17 +1,17 @@
-//! ssh, and what runs over it.
+//! ssh, and programs that use it.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::terminal::{Terminal, free, needs};
 use super::{Pattern, Profile, WatchStdout, fatal, http_status, joined, retryable};
 
-/// What ssh itself says when it fails: with 255 of its own, and seen by rsync (12 where the answer was
-/// missed first) and git (128).
+/// Messages of ssh. Its status is then 255. rsync (12 if it noticed the missing answer first) and git
+/// (128) pass the messages on.
 const OF_SSH: &[Pattern] = &[
     of_ssh(fatal(r"^(?:\S+: )?Permission denied \(", "denied permission")),
     of_ssh(fatal(r"^Host key verification failed\.", "unverified host key")),
     of_ssh(fatal(r": Too many authentication failures$", "Too many authentication failures")),
     of_ssh(fatal(r"^Unable to negotiate with .*: no matching ", "failed negotiation")),
-    // ssh ends with 255 for these too, before it has connected to anything.
+    // For these too ssh exits with 255. It has not connected to anything.
     of_ssh(fatal(r"^\S+:? line [0-9]+: Bad configuration option: ", "Bad configuration option")),
     of_ssh(fatal(r": terminating, [0-9]+ bad configuration options$", "bad configuration options")),
     of_ssh(fatal(r"^command-line:? line 0: ", "bad -o option")),
@@ -54,12 +54,12 @@ const OF_SSH: &[Pattern] = &[
     of_ssh(retryable(r"^client_loop: send disconnect: ", "disconnect")),
 ];
 
-/// Where ssh is the one that speaks.
+/// The prefix of a message of ssh.
 const fn of_ssh(pattern: Pattern) -> Pattern {
     pattern.only(&[12..=12, 128..=128, 255..=255])
 }
 
-/// What scp and sftp say of a file or an option; the status of scp depends on the side.
+/// Messages of scp and sftp about a file or an option. The status of scp depends on the side.
 const OF_SCP: &[Pattern] = &[
     of_scp(fatal(r"^scp: .*: No such file or directory$", "No such file or directory")),
     of_scp(fatal(r"^scp: .*: Permission denied$", "denied permission")),
@@ -183,7 +183,7 @@ pub(super) const GIT: Profile = Profile {
     name: "git",
     programs: &["git"],
     source: "git's usage.c and http.c; gitcli(7)",
-    // 128: git gave up (die); 129: usage. 1 is an answer: nothing to commit, a conflict, rejected.
+    // 128: git gave up (die). 129: usage. 1 is an answer: nothing to commit, a conflict, rejected.
     statuses: &[
         (1..=1, Fatal, "negative answer"),
         (128..=128, Ambiguous, "fatal error"),
@@ -206,6 +206,6 @@ pub(super) const GIT: Profile = Profile {
         free("pull").with(&[&["--ff-only", "--no-edit", "--rebase", "-r"]]),
     ])
     .valued("Cc", &["--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env"])
-    // Behind the subcommand -p means something else: `git fetch -p` prunes.
+    // After the subcommand -p means something else: `git fetch -p` prunes.
     .paging("p", "pager."),
 };

@@ -1,4 +1,4 @@
-//! Programs that speak HTTP, and the status lines of any.
+//! Programs that use HTTP, and HTTP status lines in the output of any program.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::terminal::Terminal;
@@ -59,9 +59,9 @@ pub(super) const CURL: Profile = Profile {
         (101..=101, Fatal, "unreadable ECH keys"),
     ],
     patterns: &[
-        // With --retry it comes once for each of curl's own attempts.
+        // With --retry, curl prints it for each of its own attempts.
         http_status(r"^curl: \(22\) The requested URL returned error: ([0-9]{3})"),
-        // A proxy's answer; before 8.0 in other words.
+        // The answer of a proxy. Versions before 8.0 have other words.
         http_status(r"^curl: \(56\) (?:CONNECT tunnel failed, response|Received HTTP code) ([0-9]{3})"),
         fatal(r"^curl: \(35\) .*wrong version number", "wrong version number"),
     ],
@@ -101,7 +101,7 @@ pub(super) const WGET: Profile = Profile {
     ],
     patterns: &[
         http_status(r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} ERROR ([0-9]{3})[:.]"),
-        // The only trace of a status that --retry-on-http-error has used up: 4 then, not 8.
+        // With --retry-on-http-error, wget exits with 4 instead of 8, and only this line shows the status.
         http_status(r"^HTTP request sent, awaiting response\.\.\. ([0-9]{3}) "),
         fatal(r": Unsupported scheme '", "Unsupported scheme"),
         fatal(r"^.+: No such file or directory$", "No such file or directory").only(&[1..=1, 3..=3]),
@@ -120,7 +120,7 @@ pub(super) const HTTP: Profile = Profile {
     statuses: &[],
     patterns: &[
         // `HTTP 503`, `(HTTP 429)`, `error: HTTP/1.1 502`, `HTTP Error 404: Not Found`, `HTTP status code:
-        // 500`; nothing in a URL, and no number that only begins so.
+        // 500`. It does not match in a URL, or in a longer number.
         http_status(concat!(
             r"(?:^|[^\w/.%?&=-])HTTP(?:/[0-9.]+)?(?: (?i:error|status|code|response))*:? ",
             r"\(?([1-5][0-9]{2})(?:[^\w/-]|$)",
@@ -133,7 +133,7 @@ pub(super) const HTTP: Profile = Profile {
     terminal: Terminal::FREE,
 };
 
-/// An error of httpie; 3.2.1 with Python 3.11 writes `LogLevel.ERROR` where it means `error`.
+/// An error of httpie. Version 3.2.1 with Python 3.11 prints `LogLevel.ERROR` instead of `error`.
 macro_rules! httpie {
     ($words:literal) => {
         concat!(r"^https?: (?:LogLevel\.ERROR|error): ", $words)
@@ -170,7 +170,7 @@ pub(super) const HTTPIE: Profile = Profile {
     ],
     unsent: &[],
     http: true,
-    // On a terminal it writes headers without being asked; its warning on stderr tells the status too.
+    // On a terminal httpie always writes headers. The warning on stderr also contains the status.
     stdout: WatchStdout::With {
         options: &["-h", "--headers", "-v", "--verbose", "-p", "--print", "--all"],
         valued: "soPpaA",
