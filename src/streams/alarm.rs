@@ -1,4 +1,4 @@
-//! A call that may wait for ever, made to end: a timer interrupts it.
+//! A time limit for a system call that may wait forever: a timer interrupts it.
 //!
 //! SIGALRM and the timer behind alarm(2) stay untouched. Both survive execve(2), so they may belong
 //! to the program that became retry, or be meant to end retry. The timer here sends SIGURG, and

@@ -58,7 +58,7 @@ pub(crate) struct Feed {
     part: Vec<u8>,
 }
 
-/// What the feed waits for.
+/// The reason why the feed waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
     /// Room in the command's pipe.
@@ -189,7 +189,7 @@ impl Feed {
     /// Copies the next bytes of the input into the command's pipe, which is empty.
     fn give(&mut self, now: Duration) -> Step {
         let Some(to) = self.end.as_ref().and_then(End::to) else { return Step::Wait };
-        // What was read ahead and not read by the command is still to be given.
+        // Bytes that were read ahead may still have to be given.
         if self.preview.unread().is_empty() || !self.source.reads_ahead() {
             match self.source.peek() {
                 Ok(next) => self.preview = Preview::new(next),

@@ -50,7 +50,7 @@ pub(crate) enum Writer {
     Remainder,
 }
 
-/// Where a channel's bytes go.
+/// The decision where the bytes of a channel go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     Sink,
@@ -85,7 +85,7 @@ impl Destination<'_> {
     }
 }
 
-/// What became of an attempt to read more.
+/// The result of reading more.
 enum Reading {
     /// This many bytes were read.
     Bytes(usize),

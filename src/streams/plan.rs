@@ -22,7 +22,7 @@ use crate::policy::verdict::evidence::{Need, Wanted};
 /// The size of a pipe (pipe(7)) in bytes, if the system does not tell.
 const PIPE: usize = 64 * 1024;
 
-/// What the command gets in place of retry's own stdout, stderr, or both.
+/// A pipe or pseudo-terminal that the command gets in place of retry's own stdout, stderr, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Channel {
     pub(crate) carries: Streams,
@@ -56,7 +56,7 @@ pub(crate) enum Release {
     OnSuccess,
 }
 
-/// What one of retry's own output streams is.
+/// The kind of one of retry's own output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Closed, or open for reading only.

@@ -1,10 +1,10 @@
-//! Writing to stdout or stderr without ever waiting there.
+//! Writing to stdout or stderr without waiting.
 //!
-//! Both are shared with the command, so they cannot be made non-blocking. retry opens a pipe or a
-//! terminal a second time for itself, through /proc, non-blocking. If that is refused (another
-//! user's pipe, no /proc), bytes reach a pipe by [`splice`](super::splice), which never waits.
-//! Anything else that may block is written to only when poll(2) says that there is room, and an
-//! alarm ends the write if another writer was faster.
+//! Both are shared with the command, so retry cannot make them non-blocking. It opens a pipe or a
+//! terminal a second time for itself, through /proc, non-blocking. If the system refuses that
+//! (another user's pipe, no /proc), bytes reach a pipe by [`splice`](super::splice), which never
+//! waits. retry writes to anything else that may block only if poll(2) reports room, and an alarm
+//! interrupts the write if another writer was faster.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;

@@ -33,7 +33,7 @@ const SAMPLE: usize = 4096;
 /// The time limit of a read after poll(2) has reported bytes. Another reader may take them first.
 const SOON: Duration = Duration::from_millis(20);
 
-/// Where the bytes come from.
+/// The kind of the input.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A pipe or FIFO. The pipe of retry's own, made when it is needed, is empty between calls.
@@ -90,8 +90,8 @@ impl Source {
         matches!(self, Self::Socket)
     }
 
-    /// The next bytes of the input, at the end of the input none. Only a source that reads ahead
-    /// takes them.
+    /// The next bytes of the input. There are none at its end. Only a source that reads ahead takes
+    /// the bytes.
     ///
     /// More than [`ATOMIC`] bytes end with a line, so that two readers that share the input do not
     /// get parts of one line.
@@ -140,7 +140,7 @@ impl Source {
         Ok(further)
     }
 
-    /// The next bytes, at most so many.
+    /// The next bytes, at most `most`.
     fn get(&mut self, access: Access, most: usize) -> nix::Result<Vec<u8>> {
         self.prepare()?;
         loop {
@@ -157,7 +157,7 @@ impl Source {
     }
 }
 
-/// Where the bytes to give end. A program that writes few bytes may expect that they are read at
+/// How many of the bytes to give. A program that writes few bytes may expect that they are read at
 /// once (pipe(7), PIPE_BUF). More bytes may be a part of what the program writes, and they end with
 /// a line.
 fn window_end(bytes: &[u8]) -> usize {
@@ -183,7 +183,7 @@ fn read_ahead() -> nix::Result<Vec<u8>> {
     read_soon(PIPE)
 }
 
-/// Reads at most so many bytes, if there are any.
+/// Reads at most `most` bytes, if there are any.
 fn read_soon(most: usize) -> nix::Result<Vec<u8>> {
     if !is_ready() {
         return Err(Errno::EAGAIN);
@@ -201,7 +201,7 @@ impl OwnPipe {
         Ok(Self { from: lift(from)?, to: lift(to)? })
     }
 
-    /// The next bytes of the input, at most so many.
+    /// The next bytes of the input, at most `most`.
     fn get(&self, access: Access, most: usize) -> nix::Result<Vec<u8>> {
         let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
         let moved = match access {

@@ -1,7 +1,7 @@
-//! Writing to a pipe that retry may not open again, as its own description would be blocking.
+//! Writing without waiting to a pipe that retry may not open again.
 //!
-//! poll(2) tells that there is room, but another writer may take it before retry writes. splice(2)
-//! from one pipe to another never waits if it is told so (SPLICE_F_NONBLOCK), whatever flags the
+//! poll(2) reports room, but another writer may take it before retry writes. With
+//! SPLICE_F_NONBLOCK, splice(2) from one pipe to another never waits, whatever flags the
 //! descriptions have.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -53,7 +53,7 @@ impl Splice {
         if moved == 0 && offered > 0 { Err(error) } else { Ok(moved) }
     }
 
-    /// Empties retry's pipe of so many bytes.
+    /// Empties retry's pipe of this many bytes.
     fn take_back(&self, count: usize) -> nix::Result<()> {
         let mut left = vec![0; count];
         let mut taken = 0;

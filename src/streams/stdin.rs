@@ -209,7 +209,7 @@ impl Seekable {
     }
 
     /// Opens a description of the attempt's own, at the start. The last attempt gets the shared
-    /// description, unless somebody else has moved that. Where the system refuses to open the file
+    /// description, unless somebody else has moved that. If the system refuses to open the file
     /// again (the user may not open it, or there is no /proc), retry sets the shared description
     /// back.
     ///
@@ -242,8 +242,8 @@ impl Seekable {
         Ok(now)
     }
 
-    /// The attempt is over. If it had the shared description, nobody can tell its reading from
-    /// others'.
+    /// The attempt is over. If it had the shared description, its reads look like reads of other
+    /// processes.
     fn attempt_over(&mut self) {
         if self.own.is_none()
             && let Ok(now) = lseek(standard::input(), 0, Whence::SeekCur)
@@ -252,8 +252,8 @@ impl Seekable {
         }
     }
 
-    /// Sets the shared offset to where the last attempt came, but never back past where somebody
-    /// else has read.
+    /// Sets the shared offset to where the last attempt stopped, but never back past what another
+    /// process has read.
     fn leave(&mut self) {
         let Ok(now) = self.look() else { return };
         let own = self.own.as_ref().and_then(|own| lseek(own, 0, Whence::SeekCur).ok());
@@ -263,8 +263,8 @@ impl Seekable {
             (own, others) => own.max(others).unwrap_or(now).max(now),
         };
         if to != now {
-            // A relative step is atomic: if somebody reads at this very moment, it still goes no
-            // way back. If the offset cannot be set, there is nothing to do about it.
+            // A relative step is atomic, so it does not go back past a read at the same moment. If
+            // the offset cannot be set, retry can do nothing about it.
             let _ = lseek(standard::input(), to.saturating_sub(now), Whence::SeekCur);
         }
     }

@@ -39,7 +39,7 @@ pub(crate) struct Watch {
     sinks: PerStream<Sink>,
     /// The open channels, those of earlier attempts first.
     passages: Vec<Passage>,
-    /// What the last poll was for.
+    /// The descriptors of the last poll.
     polled: Vec<Target>,
     part: Vec<u8>,
     hold: Option<Hold>,
@@ -320,7 +320,7 @@ impl Watch {
         self.passages.iter_mut().for_each(Passage::command_ended);
     }
 
-    /// The attempt is over. What still comes belongs to the processes that it has left behind.
+    /// The attempt is over. Bytes that still come belong to the processes that it has left behind.
     ///
     /// # Errors
     /// If bytes of the attempt could not be written to stdout.

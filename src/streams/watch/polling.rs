@@ -1,4 +1,4 @@
-//! What a watch polls, and when it looks again.
+//! Polling for a watch: which descriptors, for which events, and when to look again.
 
 use std::os::fd::AsFd as _;
 use std::time::Duration;
