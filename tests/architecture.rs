@@ -162,7 +162,7 @@ fn sources(of: &str) -> Vec<Source> {
 }
 
 /// The floor of each wing.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("error", 0),
     ("clock", 0),
     ("policy", 1),
@@ -175,6 +175,7 @@ const FLOORS: [(&str, u8); 14] = [
     ("run", 4),
     ("host", 4),
     ("manage", 4),
+    ("fuzz", 4),
     ("lib", 4),
     ("main", 4),
 ];
