@@ -18,14 +18,16 @@ use crate::error::Error;
 use crate::exit::{Exit, FAILED};
 use crate::policy::admission::breaker::{Observation, Refusal};
 use crate::policy::admission::record::{Intent, Settlement};
+use crate::policy::environment;
 use crate::policy::expand::{Tokens, expanded};
 use crate::policy::finish::Finish;
 use crate::policy::outcome::{Attempt, NotStarted, Outcome};
 use crate::policy::signal::Signal;
-use crate::process::attempt::{Between, Supervisor};
 use crate::process::descendants::{Process, ancestors};
-use crate::process::running::Bounds;
-use crate::process::signal::{StartMask, end_is_pending};
+use crate::process::settings::{AttemptSettings, Deadline};
+use crate::process::signal::disposition::InheritedMask;
+use crate::process::signal::pending::end_is_pending;
+use crate::process::supervisor::{StreamSettings, Supervisor};
 use crate::report::Report;
 use crate::report::event::Event;
 use crate::report::subject::{Names, Subject};
@@ -41,7 +43,7 @@ use crate::streams::plan::can_hold;
 ///
 /// # Errors
 /// If no attempt can be made.
-pub(crate) fn run(invocation: &Invocation, mask: StartMask) -> Result<Exit, Error> {
+pub(crate) fn run(invocation: &Invocation, mask: InheritedMask) -> Result<Exit, Error> {
     let policy = &invocation.policy;
     let key = RunKey::new(&invocation.key)?;
     if invocation.hold && !can_hold() {
@@ -50,14 +52,14 @@ pub(crate) fn run(invocation: &Invocation, mask: StartMask) -> Result<Exit, Erro
             "leave --hold out, or pass the output through a pipe",
         ));
     }
-    let between = Between {
+    let streams = StreamSettings {
         wanted: Arc::new(policy.rules.wanted(invocation.reach)),
         headers: invocation.headers.as_deref().map(HeadersFile::new).transpose()?,
         stdin: invocation.stdin,
         hold: invocation.hold,
     };
     let mut report = report(invocation);
-    let finish = match Supervisor::new(between, mask) {
+    let finish = match Supervisor::new(streams, mask) {
         Ok(supervisor) => {
             let random = Sources::new(invocation.seed);
             let shared = shared(invocation);
@@ -173,13 +175,14 @@ impl System<'_> {
         }
     }
 
-    fn bounds(&self, number: u32, deadline: Option<Duration>) -> Bounds {
+    fn settings(&self, number: u32, deadline: Option<Duration>) -> AttemptSettings {
         let policy = &self.invocation.policy;
-        Bounds {
+        let deadline = deadline.zip(policy.schedule.deadline);
+        AttemptSettings {
             limits: policy.limits,
-            deadline: deadline.zip(policy.schedule.deadline),
-            timed: policy.schedule.healthy_after.is_some(),
-            last: policy.schedule.is_last(number),
+            deadline: deadline.map(|(at, length)| Deadline { at, length }),
+            measures_run_time: policy.schedule.healthy_after.is_some(),
+            is_last: policy.schedule.is_last(number),
         }
     }
 
@@ -187,17 +190,12 @@ impl System<'_> {
     fn environment(&self, number: u32, last: Option<u8>, key: &str) -> Vec<CString> {
         let max = self.invocation.policy.schedule.max_attempts;
         let own = [
-            ("RETRY_IDEMPOTENCY_KEY=", key.to_owned()),
-            ("RETRY_ATTEMPT=", number.to_string()),
-            ("RETRY_MAX_ATTEMPTS=", max.map(|max| max.to_string()).unwrap_or_default()),
-            ("RETRY_LAST_STATUS=", last.map(|last| last.to_string()).unwrap_or_default()),
+            ("RETRY_IDEMPOTENCY_KEY", key.to_owned()),
+            ("RETRY_ATTEMPT", number.to_string()),
+            ("RETRY_MAX_ATTEMPTS", max.map(|max| max.to_string()).unwrap_or_default()),
+            ("RETRY_LAST_STATUS", last.map(|last| last.to_string()).unwrap_or_default()),
         ];
-        let replaced =
-            |entry: &CString| own.iter().any(|(name, _)| entry.as_bytes().starts_with(name.as_bytes()));
-        let kept = self.invocation.environment.iter().filter(|entry| !replaced(entry)).cloned();
-        let added =
-            own.iter().map(|(name, value)| CString::new(format!("{name}{value}")).unwrap_or_default());
-        kept.chain(added).collect()
+        environment::with(&self.invocation.environment, &own.map(|(name, value)| (name, value.into_bytes())))
     }
 }
 
@@ -216,8 +214,8 @@ impl Host for System<'_> {
         let Some(check) = &self.invocation.check else { return Ok(Checked::NotAsked) };
         let key = self.key()?;
         let environment = self.environment(number, last, &key);
-        let bounds = self.bounds(number, deadline);
-        let attempt = self.supervisor.check(check, &environment, bounds, self.report)?;
+        let settings = self.settings(number, deadline);
+        let attempt = self.supervisor.check(check, &environment, settings, self.report)?;
         Ok(match (&attempt.outcome, attempt.interrupted) {
             (Outcome::Exited(1), None) => Checked::NotDone,
             _ => Checked::Instead(Box::new(attempt)),
@@ -231,7 +229,7 @@ impl Host for System<'_> {
         deadline: Option<Duration>,
     ) -> Result<Attempt, Error> {
         let policy = &self.invocation.policy;
-        let bounds = self.bounds(number, deadline);
+        let settings = self.settings(number, deadline);
         let key = self.key()?;
         let environment = self.environment(number, last, &key);
         let mut command = Cow::Borrowed(&self.invocation.command);
@@ -240,7 +238,7 @@ impl Host for System<'_> {
             let tokens = Tokens { key: &key, attempt: number, max };
             command = Cow::Owned(command.with_arguments(|argument| expanded(argument, tokens)));
         }
-        self.supervisor.attempt(&command, &environment, bounds, self.report)
+        self.supervisor.attempt(&command, &environment, settings, self.report)
     }
 
     fn breaker_is_closed(&mut self) -> bool {

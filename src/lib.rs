@@ -63,7 +63,7 @@ pub use crate::cli::reference;
 pub unsafe fn start(argc: c_int, argv: *const *const c_char) -> c_int {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
-        process::signal::survive_writes();
+        process::signal::disposition::block_write_signals();
         let line = format!("retry: internal error{place}; please report it");
         Messages::default().say(&line);
         process::entry::leave(FAILED);
@@ -76,7 +76,7 @@ pub unsafe fn start(argc: c_int, argv: *const *const c_char) -> c_int {
 /// Runs with these arguments, without the name of the program, and returns the exit status. If the
 /// command died by a signal and somebody asked retry to end, retry dies by that signal.
 pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
-    let mask = process::signal::hold_notices();
+    let mask = process::signal::disposition::block_user_signals();
     let invocation = match parse(args) {
         Ok(Parsed::Run(args)) => match action(&args, &environment) {
             Ok(Some(task)) => return carry_out(&task),
@@ -92,7 +92,7 @@ pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
     {
         Exit::Status(status) => status,
         Exit::Signal(signal) => {
-            process::signal::die_by(signal);
+            process::signal::disposition::die_by(signal);
             signal.status()
         }
     }
@@ -100,7 +100,7 @@ pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
 
 /// Carries out an action instead of running a command.
 fn carry_out(task: &Action) -> u8 {
-    process::signal::survive_writes();
+    process::signal::disposition::block_write_signals();
     match manage::carry_out(task, host::SURROUNDINGS) {
         Ok((text, aside)) => {
             let mut messages = Messages::default();
@@ -119,7 +119,7 @@ fn carry_out(task: &Action) -> u8 {
 
 /// Prints an error, and returns the status of a failed retry.
 fn complain(error: &Error) -> Exit {
-    process::signal::survive_writes();
+    process::signal::disposition::block_write_signals();
     let mut messages = Messages::default();
     report::text::write_error(&mut messages, error);
     messages.finish(clock::now);

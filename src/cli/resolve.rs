@@ -24,6 +24,7 @@ use super::hints;
 use super::label;
 use super::values::{KeySource, Span, StdinName};
 use crate::error::Error;
+use crate::policy::environment::value;
 use crate::policy::expand::has_key;
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::condition::Condition;
@@ -98,8 +99,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         admission,
         limits,
     };
-    // execvp(3) asks getenv(3), which takes the first of several variables of a name.
-    let path = environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
+    let path = value(&environment, "PATH");
     let (program, arguments) = args.command.split_first().map_or((OsStr::new(""), &[][..]), |(p, a)| (p, a));
     let (not_found_hint, http_unheard) = (not_found_hint(&args), http_unheard(&args));
     let two_in_one = two_in_one(&args);

@@ -8,7 +8,7 @@ use rand::rngs::SysRng;
 
 use crate::cli::values::KeySource;
 use crate::error::Error;
-use crate::process::signal::end_is_pending;
+use crate::process::signal::pending::end_is_pending;
 use crate::state::key::{self, KeyFileError};
 
 /// The key is read or made at the first attempt, because no request can be sent before.

@@ -10,6 +10,7 @@
 pub(crate) mod admission;
 pub(crate) mod decimal;
 pub(crate) mod delay;
+pub(crate) mod environment;
 pub(crate) mod expand;
 pub(crate) mod finish;
 pub(crate) mod outcome;

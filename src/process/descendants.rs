@@ -1,9 +1,9 @@
-//! What lives below retry, found by a walk over the process table, and signals to it, sent through pidfds so that
-//! a reused pid is never hit.
+//! The processes below retry: finding them in /proc, and signalling them. Signals go through
+//! pidfds, so that a process that has reused a pid never gets one.
 //!
-//! retry is a child subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)) wherever an attempt has a limit. The orphans of an
-//! attempt come to retry, and everything that the attempt started stays below retry. What else lives there is the
-//! subject of [`origin`](super::origin).
+//! If an attempt has a limit, retry is a child subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)): the
+//! orphans of the attempt become children of retry, so all processes that the attempt started stay
+//! below retry. Other processes may live there too, see [`origin`](super::origin).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,10 +13,10 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpgid, getsid};
 
-use super::child::has_ended;
-use super::signal;
+use super::reap::has_ended;
+use super::signal::send::send;
 
-/// A process, told apart from a later one with the same pid by when it started.
+/// A process. Its start tells it from a later process with the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
@@ -24,7 +24,8 @@ pub(crate) struct Process {
     start: u64,
 }
 
-/// The start of a child that /proc hides. Only the first process of the machine starts with the boot.
+/// The start of a child that /proc hides. Only the first process of the machine has this start in
+/// truth.
 const HIDDEN: u64 = 0;
 
 /// One row of the process table.
@@ -37,12 +38,12 @@ pub(super) struct Row {
     pub(super) state: State,
 }
 
-/// What a process does, as far as it matters here.
+/// The state of a process, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Alive,
     Stopped,
-    /// Dead, and only not reaped yet.
+    /// Dead, and not reaped yet.
     Dead,
 }
 
@@ -52,14 +53,15 @@ pub(crate) struct Found {
     pub(crate) process: Process,
     pub(crate) parent: i32,
     pub(crate) group: i32,
-    /// It is dead and not reaped yet.
+    /// The process is dead, and not reaped yet.
     pub(crate) dead: bool,
-    /// Opened before the process was identified. None if the kernel refuses.
+    /// The pidfd, which was opened before the process was identified. None if the kernel refuses
+    /// one.
     handle: Option<OwnedFd>,
 }
 
 impl Found {
-    /// Sends it signals, in order. That it has ended meanwhile is no error.
+    /// Sends signals to the process, in order. It is no error if the process has ended.
     ///
     /// # Errors
     /// As [`Process::send`].
@@ -76,17 +78,21 @@ impl Found {
     }
 }
 
-/// Visits what lives below this process, each process before its children, and goes on to the children if `visit`
-/// says so. It leaves out what `takes` refuses, with all that is below it; `takes` also gets to know whether the
-/// process is listed as a child of this one. The walk reads the kernel's lists of children (proc_pid_children(5)) instead of the
-/// whole table, so it can keep up with a chain of processes that fork and exit.
+/// Visits the processes below retry, each one before its children. It goes on to the children if
+/// `visit` returns true. It leaves out a process that `takes` refuses, with all processes below it;
+/// `takes` also learns whether the process is listed as a child of retry. The walk reads the
+/// kernel's lists of children (proc_pid_children(5)) and not the whole process table, so it keeps
+/// up with a chain of processes that fork and exit.
 ///
-/// If `visit` kills, a list is read after the visit: the process forks no more. Otherwise it is read before, and
-/// does not have what a handler of a signal starts. A walk that kills also sends KILL to all own children first,
-/// if all of them are to be visited (`takes_all`). Their pids stay theirs until they are reaped.
+/// If `visit` kills (`kills`), the walk reads the list of a process after the visit, because the
+/// process forks no more then. Otherwise it reads the list before the visit, so that it leaves out
+/// processes that a signal handler starts. A walk that kills sends KILL to all children of retry
+/// first, if all of them belong to the attempt (`takes_all`). Children keep their pids until they
+/// are reaped.
 ///
-/// The lists may miss what moves while they are read, so nothing found does not mean that nothing is left.
-/// It ends early when `enough` says so. False if there are no such lists.
+/// The walk ends early if `enough` returns true. The lists may miss a process that moves to another
+/// parent while they are read, so processes may be left even if the walk finds none. Returns false
+/// if the kernel has no lists.
 pub(super) fn walk(
     kills: bool,
     takes_all: bool,
@@ -100,8 +106,8 @@ pub(super) fn walk(
     let own = own_pid();
     let first: Vec<i32> = listed_children(own).collect();
     for pid in first.iter().filter(|_| kills && takes_all) {
-        // Another user's process shows when it is looked at.
-        let _ = signal::send(*pid, libc::SIGKILL);
+        // If the process belongs to another user, the visit finds that out.
+        let _ = send(*pid, libc::SIGKILL);
     }
     let mut seen = BTreeSet::new();
     let mut parents = vec![(own, first)];
@@ -113,10 +119,11 @@ pub(super) fn walk(
             if !seen.insert(pid) {
                 continue;
             }
-            // While the handle is open, the pid cannot pass to another process unseen.
+            // The pidfd comes first: it stays with the process that has the pid now.
             let handle = pidfd_open(pid).ok();
             let row = fs::read(format!("/proc/{pid}/stat")).ok().and_then(|stat| parse(pid, &stat));
-            // The kernel lists children also if /proc hides them, and the pid is still that of the child.
+            // The kernel also lists children that /proc hides. A pid that is still listed is the
+            // child's.
             let row =
                 row.or_else(|| hidden(pid, parent).filter(|_| listed_children(parent).any(|c| c == pid)));
             let is_below = |row: &Row| row.parent == parent || row.parent == own;
@@ -136,7 +143,8 @@ pub(super) fn walk(
     true
 }
 
-/// The children of each thread of a process, those of the first thread first, and the latest first.
+/// The children of all threads of a process: those of the first thread first, each thread's latest
+/// child first.
 fn listed_children(pid: i32) -> impl Iterator<Item = i32> {
     let list = move |task: i32| children_of(pid, task).into_iter().rev();
     let threads =
@@ -150,7 +158,7 @@ pub(super) fn own_pid() -> i32 {
     std::process::id().cast_signed()
 }
 
-/// Whether this process has no child at all, as far as /proc tells.
+/// Whether /proc tells that this process has no child.
 pub(super) fn has_no_children() -> bool {
     let own = own_pid();
     matches!(fs::read(children_file(own, own)), Ok(children) if children.is_empty())
@@ -172,7 +180,7 @@ pub(super) fn below(table: &[Row], root: i32) -> Vec<Row> {
     found
 }
 
-/// The process table, as far as /proc shows it, with all children of this process. None if /proc is not mounted
+/// The processes that /proc shows, and all children of this process. None if /proc is not mounted
 /// or shows another pid namespace, or if no descriptor is left to read it.
 pub(super) fn table() -> Option<Vec<Row>> {
     if !proc_is_ours() {
@@ -184,7 +192,7 @@ pub(super) fn table() -> Option<Vec<Row>> {
         match fs::read(format!("/proc/{pid}/stat")) {
             Ok(stat) => rows.extend(parse(pid, &stat)),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => return None,
-            // It has ended meanwhile.
+            // The process has ended.
             Err(_) => {}
         }
     }
@@ -195,8 +203,8 @@ pub(super) fn table() -> Option<Vec<Row>> {
     Some(rows)
 }
 
-/// The children of one thread of a process, the latest last (proc_pid_children(5)). The list has also those that
-/// hidepid hides elsewhere in /proc. The pid of a child of this process stays the child's until it is reaped.
+/// The children of one thread of a process, the latest last (proc_pid_children(5)). The list also
+/// has the children that hidepid hides elsewhere in /proc.
 fn children_of(pid: i32, task: i32) -> Vec<i32> {
     let list = fs::read_to_string(children_file(pid, task)).unwrap_or_default();
     list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
@@ -206,18 +214,18 @@ fn children_file(pid: i32, task: i32) -> String {
     format!("/proc/{pid}/task/{task}/children")
 }
 
-/// The row of a child that the rest of /proc does not show: it belongs to another user, or its program may not be
-/// read, and /proc is mounted with hidepid (proc(5)).
+/// The row of a child that the rest of /proc does not show, because /proc is mounted with hidepid
+/// (proc(5)) and the child belongs to another user or its program may not be read.
 fn hidden(pid: i32, parent: i32) -> Option<Row> {
     let id = Some(Pid::from_raw(pid));
     let (group, session) = (getpgid(id).ok()?.as_raw(), getsid(id).ok()?.as_raw());
     let state = if has_ended(pid) { State::Dead } else { State::Alive };
     let process = Process { pid, start: HIDDEN };
-    // It may have been started since the table was read.
+    // The child may have been started since the table was read.
     row(pid).or(Some(Row { process, parent, group, session, state }))
 }
 
-/// Whether /proc has the pids that this process uses.
+/// Whether /proc shows the pid namespace of this process.
 fn proc_is_ours() -> bool {
     fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == own_pid().to_string().as_str())
 }
@@ -233,13 +241,13 @@ fn row(pid: i32) -> Option<Row> {
 pub(super) fn is_alive(pid: i32) -> bool {
     match row(pid) {
         Some(row) => row.state != State::Dead,
-        // /proc hides it, or it is gone.
+        // /proc hides the process, or it is gone.
         None => getpgid(Some(Pid::from_raw(pid))).is_ok() && !has_ended(pid),
     }
 }
 
-/// Where the stack of a living process begins (proc_pid_stat(5), field 28); 0 while it is within execve(2), and does
-/// not have its environment yet.
+/// The address of the stack of a living process (proc_pid_stat(5), field 28). It is 0 while the
+/// process is within execve(2) and does not have its environment yet.
 pub(super) fn stack(pid: i32) -> Option<u64> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse(pid, &stat).filter(|row| row.state != State::Dead)?;
@@ -249,13 +257,13 @@ pub(super) fn stack(pid: i32) -> Option<u64> {
         std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3).and_then(|field| field.parse().ok());
     let (stack, arguments): (u64, u64) = (field(28)?, field(48)?);
-    // execve(2) puts both at the same place at first. Later the stack begins below the arguments, and that is the
-    // last thing it does: before that it sets where the environment is.
+    // execve(2) puts both at the same place at first. Its last step moves the start of the stack
+    // below the arguments, and a step before that sets the place of the environment.
     Some(if stack < arguments { stack } else { 0 })
 }
 
-/// Reads a line of proc_pid_stat(5). The name, the second field, may hold anything, so what follows its
-/// last closing bracket is read.
+/// Reads a line of proc_pid_stat(5). The second field, the name, may have any bytes, so the fields
+/// are counted from the last closing bracket.
 fn parse(pid: i32, stat: &[u8]) -> Option<Row> {
     let end = stat.iter().rposition(|b| *b == b')')?;
     let mut fields = std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace();
@@ -267,10 +275,10 @@ fn parse(pid: i32, stat: &[u8]) -> Option<Row> {
     let threads = fields.nth(20 - 7)?;
     let start = fields.nth(1)?.parse().ok()?;
     let state = match state {
-        // The first thread may be gone while others go on.
+        // The first thread has ended, and others run.
         "Z" if threads.parse().is_ok_and(|threads: u32| threads > 1) => State::Alive,
         "Z" | "X" | "x" => State::Dead,
-        // `t` is how a tracer shows it.
+        // `t` is a stop by a tracer.
         "T" | "t" => State::Stopped,
         _ => State::Alive,
     };
@@ -283,18 +291,19 @@ impl Process {
         Self { pid, start }
     }
 
-    /// The child with this pid, also if /proc hides it.
+    /// The child with this pid, even if /proc hides it.
     pub(super) fn child(pid: i32) -> Self {
         Self::with_pid(pid).unwrap_or(Self { pid, start: HIDDEN })
     }
 
-    /// Whether both are the same process. A child that /proc hides now may have been seen before, and the other way
-    /// round: its program, and its user with a set-uid program, change by execve(2).
+    /// Whether both are the same process. /proc may hide a child now and show it later, or the
+    /// other way round, because execve(2) changes its program, and its user if the program is
+    /// set-uid.
     pub(super) fn is(self, other: Self) -> bool {
         self.pid == other.pid && (self.start == other.start || self.start == HIDDEN || other.start == HIDDEN)
     }
 
-    /// All processes that have had or will have this pid.
+    /// All processes with this pid, at any time.
     pub(super) fn any_start(self) -> RangeInclusive<Self> {
         Self { start: u64::MIN, ..self }..=Self { start: u64::MAX, ..self }
     }
@@ -304,17 +313,17 @@ impl Process {
         row(pid).map(|row| row.process)
     }
 
-    /// Whether the process that has this pid is stopped now; where /proc does not tell, it is taken to be.
+    /// Whether the process with this pid is stopped now. The answer is yes if /proc does not tell.
     pub(crate) fn is_stopped(pid: i32) -> bool {
         row(pid).is_none_or(|row| row.state == State::Stopped)
     }
 
-    /// Sends it signals, in order. That it has ended meanwhile is no error.
+    /// Sends signals to the process, in order. It is no error if the process has ended.
     ///
     /// # Errors
     /// EPERM if it belongs to another user.
     pub(crate) fn send(self, signals: &[i32]) -> Result<(), Errno> {
-        // While the handle is open, the pid cannot pass to another process unseen.
+        // The pidfd comes first: it stays with the process that has the pid now.
         let handle = pidfd_open(self.pid).ok();
         if !self.may_have_its_pid() {
             return Ok(());
@@ -323,12 +332,13 @@ impl Process {
             if handle.as_ref().is_some_and(|handle| pidfd_send_signal(handle, *number).is_ok()) {
                 continue;
             }
-            // A refusal may be the call's and not the process's: a seccomp(2) filter may answer with any errno,
-            // and Linux 5.2 has no pidfd_open(2). kill(2) says what holds for the process.
+            // The error may tell about the call and not about the process: a seccomp(2) filter may
+            // return any errno, and Linux 5.2 has no pidfd_open(2). kill(2) tells about the
+            // process.
             if !self.may_have_its_pid() {
                 return Ok(());
             }
-            match signal::send(self.pid, *number) {
+            match send(self.pid, *number) {
                 Ok(()) => {}
                 Err(Errno::ESRCH) => return Ok(()),
                 Err(errno) => return Err(errno),
@@ -337,7 +347,7 @@ impl Process {
         Ok(())
     }
 
-    /// Whether the pid is still that of this process, as far as /proc tells.
+    /// Whether the process still has its pid, as far as /proc tells.
     fn may_have_its_pid(self) -> bool {
         Self::with_pid(self.pid).is_none_or(|now| now.is(self))
     }
@@ -349,7 +359,7 @@ pub(crate) fn ancestors() -> impl Iterator<Item = u32> {
         let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
         parse(pid, &line).map(|row| row.parent)
     };
-    // Longer than any row of ancestors; parents may change while it is walked.
+    // The chain could be endless, because parents may change during the walk.
     let above = std::iter::successors(parent(own_pid()), move |pid| parent(*pid)).take(1000);
     above.take_while(|pid| *pid > 1).filter_map(|pid| u32::try_from(pid).ok())
 }
@@ -358,7 +368,7 @@ fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: pidfd_open(2) takes two numbers and returns a new descriptor, close-on-exec.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
-    // SAFETY: the descriptor is new and nobody else's.
+    // SAFETY: the descriptor is new, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -370,7 +380,7 @@ fn pidfd_send_signal(process: &OwnedFd, number: i32) -> Result<(), Errno> {
     Errno::result(sent).map(drop)
 }
 
-/// Whatever a process calls itself, its line is read or refused; and read from any beginning it may have.
+/// A line of proc_pid_stat(5) is read or refused, whatever name the process has.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn property(bytes: &[u8]) {
     let known = parse(7, bytes);
@@ -393,7 +403,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_is_borne(bytes in prop::collection::vec(prop::sample::select(b"() 1Z\n\xff-".to_vec()), 0..60)) {
+        fn any_name_is_accepted(bytes in prop::collection::vec(prop::sample::select(b"() 1Z\n\xff-".to_vec()), 0..60)) {
             property(&bytes);
         }
     }
@@ -416,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn parents_come_before_their_children_and_others_are_left_out() {
+    fn parents_come_before_their_children_and_other_processes_are_left_out() {
         let row = |(pid, parent)| Row {
             process: Process { pid, start: 1 },
             parent,

@@ -1,12 +1,13 @@
-//! What the process was started with, read from where the C library put it.
+//! The arguments and the environment of this process, as the C library stores them.
 //!
-//! Rust's own runtime ignores SIGPIPE and opens `/dev/null` on closed descriptors before `main`; a wrapper
-//! must hand both on as it got them, so the binary has a C `main` and none of that runs.
+//! Before `main`, Rust's runtime ignores SIGPIPE and opens `/dev/null` on closed standard streams.
+//! A wrapper must hand both on as it got them, so the binary has a C `main`, and the runtime does
+//! not start.
 
 use std::ffi::{CStr, CString, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStringExt as _;
 
-/// The arguments behind `argv[0]`, which may be missing (execve(2) allows an empty list).
+/// The arguments after `argv[0]`. The list may be empty, without `argv[0]` (execve(2)).
 ///
 /// # Safety
 /// `argv` must be null or point to `argc` valid C strings.
@@ -22,14 +23,15 @@ pub(crate) unsafe fn arguments(argc: c_int, argv: *const *const c_char) -> Vec<O
         .collect()
 }
 
-/// The environment, every entry as it stands: doubled ones and ones without `=` too, which
-/// `std::env::vars_os` would drop.
+/// All entries of the environment. `std::env::vars_os` would leave out entries without `=` and
+/// repeated names.
 pub(crate) fn environment() -> Vec<CString> {
     unsafe extern "C" {
         static environ: *const *const c_char;
     }
     let mut entries = Vec::new();
-    // SAFETY: one thread only, so nobody changes the list; it is null or ends with a null pointer.
+    // SAFETY: there is one thread only, so nobody changes the list. It is null or ends with a null
+    // pointer.
     unsafe {
         let mut entry = environ;
         while !entry.is_null() && !(*entry).is_null() {
@@ -40,8 +42,8 @@ pub(crate) fn environment() -> Vec<CString> {
     entries
 }
 
-/// Ends the process at once: for a panic, where nothing else may run.
-#[expect(clippy::exit, reason = "the one place")]
+/// Ends the process at once, after a panic.
+#[expect(clippy::exit, reason = "nothing else may run after a panic")]
 pub(crate) fn leave(status: u8) -> ! {
     std::process::exit(i32::from(status))
 }

@@ -1,83 +1,92 @@
-//! The child's side of a start, between clone(2) and execve(2).
+//! The child's part of a start, between clone(2) and execve(2).
 //!
-//! The child runs in retry's own memory while retry is suspended (vfork(2)), so [`Launch`] carries what it
-//! needs and what it has to tell. Everything here is async-signal-safe (signal-safety(7)): it allocates
-//! nothing and cannot unwind.
+//! The child runs in retry's own memory while retry is suspended (vfork(2)). It finds its orders in
+//! [`Launch`], and leaves its answer in [`LaunchReport`]. All code here is async-signal-safe
+//! (signal-safety(7)): it allocates nothing and cannot unwind.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::pending::{self, Set};
+use super::signal::pending;
+use super::signal::set::SignalSet;
 use super::terminal::Group;
 
-/// The shell of a script without `#!` (execvp(3)).
+/// The shell that runs a script without `#!` (execvp(3)).
 pub(super) const SHELL: &CStr = c"/bin/sh";
 
-/// What the child needs to become the command.
+/// All that the child needs to become the command.
 pub(super) struct Launch<'a> {
     pub(super) group: Group,
-    /// Descriptors to copy, and the standard streams that they become.
+    /// Pairs of a descriptor and the standard stream that it becomes.
     pub(super) redirected: &'a [(i32, i32)],
     /// The signal that the command gets when retry dies.
     pub(super) death_signal: i32,
     /// retry's process id.
     pub(super) parent: u32,
-    /// The command starts with SIGCHLD ignored.
+    /// Whether the command starts with SIGCHLD ignored.
     pub(super) child_ignored: bool,
     /// The signal mask of the command.
     pub(super) mask: libc::sigset_t,
-    /// retry's own /proc/PID/status, open, if it could be opened.
+    /// The open /proc/PID/status of retry, if it could be opened.
     pub(super) status: Option<i32>,
-    /// Every path at which to try the command, in order.
+    /// The paths to try, in order.
     pub(super) candidates: &'a [CString],
-    /// The lists for execve(2), each ended by null.
+    /// The lists for execve(2); the last pointer of each is null.
     pub(super) arguments: &'a [*const c_char],
     pub(super) environment: &'a [*const c_char],
     /// `sh FILE ARG...`, with room for the file.
     pub(super) script: &'a mut [*const c_char],
-    pub(super) told: Told,
+    pub(super) report: LaunchReport,
 }
 
-/// What the child tells.
-pub(super) struct Told {
+/// The child's answer.
+pub(super) struct LaunchReport {
     pub(super) search: Search,
     /// The signals that were pending for retry, if /proc told.
-    pub(super) retrys: Option<Set>,
-    /// The signals that were pending for the child, after that.
-    pub(super) childs: Set,
+    pub(super) retrys: Option<SignalSet>,
+    /// The signals that were pending for the child, a moment later.
+    pub(super) childs: SignalSet,
+}
+
+impl LaunchReport {
+    pub(super) fn new(candidates: usize) -> Self {
+        Self { search: Search::new(candidates), retrys: None, childs: SignalSet::default() }
+    }
 }
 
 /// The stop signals of a terminal.
 const STOPS: [c_int; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 
-/// The stops that the child took instead of stopping.
+/// Bits of the stop signals that arrived for the child, which did not stop.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// The stops that the child of the last start took, and forgets them.
-pub(super) fn take_dropped() -> Set {
+/// Takes the stop signals that the child of the last start dropped.
+pub(super) fn take_dropped() -> SignalSet {
     let numbers = DROPPED.swap(0, Ordering::Relaxed);
     let taken = STOPS.into_iter().filter(|signal| numbers & (1 << signal) != 0);
-    taken.fold(Set::default(), |set, signal| set.with(Set::of(signal)))
+    taken.fold(SignalSet::default(), |set, signal| set.union(SignalSet::of(signal)))
 }
 
-/// Runs in the child, instead of a stop.
+/// The handler of stop signals in the child.
 extern "C" fn drop_stop(signal: c_int) {
     DROPPED.fetch_or(1 << (signal & 63), Ordering::Relaxed);
 }
 
 impl Launch<'_> {
-    /// Becomes the command. Returns only if it cannot: then the child is to exit.
+    /// Becomes the command. Returns only if that fails; then the child must exit.
     ///
     /// # Safety
-    /// Only in a child of clone(2) whose parent is suspended until this process executes or exits.
+    /// The caller is a child of clone(2) whose parent is suspended until this process executes or
+    /// exits.
     pub(super) unsafe fn run(&mut self) {
-        // SAFETY: only async-signal-safe calls, on memory that outlives the child's stay in it.
+        // SAFETY: all calls are async-signal-safe, on memory that the suspended parent keeps.
         unsafe {
             if self.group == Group::Own {
                 libc::setpgid(0, 0);
             }
             for (from, to) in self.redirected {
-                // Both are open and differ, so it does not fail; the copy stays open over execve.
+                // Both are open and differ, so the call does not fail. The copy stays open over
+                // execve.
                 libc::dup2(*from, *to);
             }
             self.die_with_retry();
@@ -86,19 +95,19 @@ impl Launch<'_> {
                 action.sa_sigaction = libc::SIG_IGN;
                 libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
             }
-            self.see_signals();
-            stay_awake();
+            self.note_pending_signals();
+            drop_stops();
             libc::sigprocmask(libc::SIG_SETMASK, &raw const self.mask, std::ptr::null_mut());
             self.execute();
         }
     }
 
-    /// Asks for a signal at retry's death, and exits if that was before.
+    /// Asks for a signal at retry's death, and exits if retry is dead already.
     unsafe fn die_with_retry(&self) {
         // SAFETY: plain system calls.
         unsafe {
             libc::prctl(libc::PR_SET_PDEATHSIG, self.death_signal);
-            // 0: retry is outside the pid namespace that it gives to its children.
+            // It is 0 if retry is outside the pid namespace of its children.
             let now = libc::getppid().cast_unsigned();
             if now != 0 && now != self.parent {
                 libc::_exit(125);
@@ -106,19 +115,18 @@ impl Launch<'_> {
         }
     }
 
-    /// Notes what is pending for retry, and then what is pending for the child. The order matters, see
-    /// [`Arrived`](super::pending::Arrived).
-    ///
-    /// retry's set tells something new only if a terminal may send to both.
-    fn see_signals(&mut self) {
-        self.told.retrys = self.status.and_then(pending::of_status);
-        self.told.childs = pending::own();
+    /// Notes the signals that are pending for retry, and then those that are pending for the child.
+    /// The order matters, see [`DuringStart::sort`](super::signal::pending::DuringStart::sort).
+    fn note_pending_signals(&mut self) {
+        self.report.retrys = self.status.and_then(pending::of_status);
+        self.report.childs = pending::own();
     }
 
-    /// Tries the candidates.
+    /// Executes the first candidate that can be executed.
     unsafe fn execute(&mut self) {
         for (i, candidate) in self.candidates.iter().enumerate() {
-            // SAFETY: the lists end with null, and all that they point to outlives the call.
+            // SAFETY: the last pointer of each list is null, and all that they point to outlives
+            // the call.
             let errno = unsafe {
                 libc::execve(candidate.as_ptr(), self.arguments.as_ptr(), self.environment.as_ptr());
                 let errno = *libc::__errno_location();
@@ -130,20 +138,20 @@ impl Launch<'_> {
                     errno
                 }
             };
-            if !self.told.search.goes_on(i, errno) {
+            if !self.report.search.tries_next(i, errno) {
                 break;
             }
         }
-        self.told.search.failed = true;
+        self.report.search.failed = true;
     }
 }
 
-/// Keeps a stop from acting on the child: stopped before its execve, it would hold up retry for good, which
-/// cannot stop and give the terminal back while it is suspended. execve(2) resets the handler, and what retry
-/// ignores stays ignored.
-fn stay_awake() {
-    // SAFETY: an all-zero sigaction is valid; the handler makes one atomic store, and no other handler
-    // interrupts it.
+/// Drops stop signals from now on. A child that stops before its execve would hold up retry for
+/// good, because retry cannot stop and give the terminal back while it is suspended. execve(2)
+/// resets the handler. Signals that retry ignores stay ignored.
+fn drop_stops() {
+    // SAFETY: an all-zero sigaction is valid. The handler makes one atomic store, and no other
+    // handler interrupts it.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = drop_stop as extern "C" fn(c_int) as usize;
@@ -158,13 +166,14 @@ fn stay_awake() {
     }
 }
 
-/// What the search for the command has met, in the order of its candidates.
+/// The search for the command along its candidates.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Search {
-    /// There are several candidates: the directories of PATH.
+    /// There are several candidates: one for each directory of PATH.
     several: bool,
-    /// The error to report, and the candidate that it belongs to.
+    /// The error to report.
     pub(super) errno: i32,
+    /// The candidate that had this error.
     pub(super) tried: usize,
     /// No candidate could be executed.
     pub(super) failed: bool,
@@ -175,12 +184,13 @@ impl Search {
         Self { several: candidates > 1, errno: libc::ENOENT, tried: 0, failed: false }
     }
 
-    /// Whether the next candidate is tried after this one failed with `errno`, as execvp(3) does it: past
-    /// directories that do not have the command, and past files that may not be executed.
+    /// Whether the next candidate is tried after this one failed with `errno`. The rule is that of
+    /// execvp(3): the search goes on after directories that do not have the command, and after
+    /// files that may not be executed.
     ///
-    /// A file system that is away (ESTALE, ETIMEDOUT) may have the command once it is back. So that error
-    /// outranks "permission denied", and that outranks "not found".
-    fn goes_on(&mut self, candidate: usize, errno: i32) -> bool {
+    /// A file system that is away (ESTALE, ETIMEDOUT) may have the command once it is back. So this
+    /// error outranks "permission denied", which outranks "not found".
+    fn tries_next(&mut self, candidate: usize, errno: i32) -> bool {
         let away = |errno| matches!(errno, libc::ESTALE | libc::ETIMEDOUT);
         let missing = matches!(errno, libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG | libc::ENODEV);
         let skips = self.several && (missing || away(errno) || errno == libc::EACCES);
@@ -201,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_search_along_the_path_reports_what_matters_most() {
+    fn the_search_reports_the_error_that_matters_most() {
         use libc::{EACCES, EIO, ENOENT, ENOTDIR, ESTALE, ETXTBSY};
         for (errors, reported, tried) in [
             (&[ENOENT, ENOENT, ENOTDIR][..], ENOENT, 0),
@@ -210,7 +220,7 @@ mod tests {
             (&[ENOENT, ESTALE, ENOENT], ESTALE, 1),
             (&[ESTALE, EACCES], ESTALE, 0),
             (&[EACCES, ESTALE], ESTALE, 1),
-            // These end the search.
+            // These errors end the search.
             (&[ENOENT, ETXTBSY, ENOENT], ETXTBSY, 1),
             (&[EACCES, EIO, ENOENT], EIO, 1),
             // A name with a slash: the error is the answer.
@@ -220,7 +230,7 @@ mod tests {
         ] {
             let mut search = Search::new(errors.len());
             for (candidate, errno) in errors.iter().enumerate() {
-                if !search.goes_on(candidate, *errno) {
+                if !search.tries_next(candidate, *errno) {
                     break;
                 }
             }

@@ -1,23 +1,39 @@
-//! Processes, signals and the terminal: what an attempt is made of.
+//! Processes, signals and the terminal.
 //!
-//! [`attempt`] supervises attempts and waits; [`running`] is one attempt as states and events; [`wait`] is the one place that blocks;
-//! [`signal`] takes signals in and gives them back; [`stops`] tells whether retry itself was stopped;
-//! [`child`] starts the command and reaps, [`launch`] is the child's side of that, and [`pending`] sorts the signals that come meanwhile;
-//! [`descendants`] finds what lives below retry and signals it, and [`origin`] tells what of it the attempt started;
-//! [`terminal`] knows who owns the terminal;
-//! [`entry`] reads what the C library handed to `main`.
+//! An attempt: [`lifecycle`] decides, as a table of states and events; [`supervise`] observes the
+//! events and carries the actions out, within the [`settings`]; [`job`] knows the processes of the
+//! attempt, and [`sweep`] signals all of them. [`supervisor`] runs attempts and waits, and
+//! [`drain`] passes on what is left at the end.
 //!
-//! This is the floor, and the only one, where `unsafe` may stand.
+//! Waiting: [`poll`] is the one place that blocks, and [`pump`] holds all that retry waits for.
+//!
+//! Starting: [`child`] starts the command, [`launch`] is the part of a start that runs in the
+//! child, and [`reap`] waits for children.
+//!
+//! Looking around: [`descendants`] finds the processes below retry, [`origin`] tells which of them
+//! the attempt has started, [`stops`] tells whether retry itself was stopped, [`terminal`] knows
+//! who owns the terminal, and [`entry`] reads the arguments and the environment of retry.
+//!
+//! [`signal`] sends and receives signals. [`notice`] is the way to the user.
+//!
+//! Only this floor and `streams` may have `unsafe`.
 
-pub(crate) mod attempt;
 pub(crate) mod child;
 pub(crate) mod descendants;
+mod drain;
 pub(crate) mod entry;
+mod job;
 mod launch;
-pub(crate) mod origin;
-mod pending;
-pub(crate) mod running;
+mod lifecycle;
+pub(crate) mod notice;
+mod origin;
+mod poll;
+mod pump;
+mod reap;
+pub(crate) mod settings;
 pub(crate) mod signal;
-pub(crate) mod stops;
-pub(crate) mod terminal;
-pub(crate) mod wait;
+mod stops;
+mod supervise;
+pub(crate) mod supervisor;
+mod sweep;
+mod terminal;

@@ -1,24 +1,27 @@
 //! Which of the processes below retry the running attempt has started.
 //!
-//! If nothing lived below retry when the attempt began, the attempt has started everything there. Otherwise older
-//! processes live there too: an earlier attempt left them, or a program started them and then became retry by
-//! execve(2). A limit never ends older processes, nor what they start while the attempt runs.
+//! If no process lived below retry when the attempt began, the attempt has started all of them.
+//! Otherwise older processes live there too: an earlier attempt left them, or a program started
+//! them and then became retry by execve(2). A limit ends neither older processes nor processes that
+//! these start while the attempt runs.
 //!
-//! As long as its parent lives, a process belongs to the side of its parent. Orphans come to retry as their subreaper
-//! (prctl(2)), and the process table does not say who started them. The first of these rules that applies decides:
+//! As long as its parent lives, a process has the origin of its parent. Orphans come to retry as
+//! their subreaper (prctl(2)), and the process table does not tell who started them. The first of
+//! these rules that applies decides:
 //!
-//! 1. An earlier walk has seen the process on one side.
-//! 2. The process carries the mark of the attempt. The mark is a variable that only the command of this attempt gets,
-//!    and everything inherits it that the command starts. There is a mark only if older processes live when the attempt
-//!    begins.
-//! 3. The process is in a session or process group that a walk has seen on one side.
+//! 1. An earlier walk knew the origin of the process.
+//! 2. The process carries the mark of the attempt. The mark is a variable that only the command of this
+//!    attempt gets, and all processes inherit it that the command starts. There is a mark only if older
+//!    processes live when the attempt begins.
+//! 3. The process is in a session or process group that a walk has seen with one origin.
 //! 4. The process carries the key of this run, but not the mark: an earlier attempt has started it.
-//! 5. The process carries neither: it has cleared its environment, or it comes from a program that knows nothing of
-//!    this run. If an older process lacks the key too, the process counts as older: it is worse to end what belongs to
-//!    others than to spare a daemon of the attempt. If all older processes carry the key, the attempt has started it.
+//! 5. The process carries neither: it has cleared its environment, or comes from a program that knows
+//!    nothing of this run. If an older process lacks the key too, the process counts as older: it is
+//!    worse to end a process of others than to spare a daemon of the attempt. If all older processes
+//!    carry the key, the attempt has started it.
 //!
-//! A process has no environment for a moment within execve(2). This surprised the author: without a second look, a
-//! daemon that is just being started seems to have cleared its environment.
+//! A process has no environment for a moment within execve(2). This surprised the author: without a
+//! second look, a daemon that is just being started seems to have cleared its environment.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -33,50 +36,53 @@ use super::descendants::{
     self, Found, Process, Row, State, below, has_no_children, is_alive, own_pid, stack, table,
 };
 use crate::clock::now;
+use crate::policy::environment::{value, value_in, with};
 
-/// The variable that holds the marks of an attempt and of the attempts around it, with a colon between them.
+/// The variable that holds the marks of an attempt and of the attempts around it, with a colon
+/// between them.
 const MARK: &str = "RETRY_ORIGIN";
 
 /// The variable that all attempts of a run get with the same value.
 const KEY: &str = "RETRY_IDEMPOTENCY_KEY";
 
-/// How many looks a process gets that is within execve(2), with a millisecond between them.
+/// How often retry looks at a process that is within execve(2), once in a millisecond.
 const LOOKS: usize = 100;
 
-/// Who started a process.
+/// The starter of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum Origin {
     Attempt,
     Older,
 }
 
-/// What walks have seen on one side.
+/// The processes of one origin that walks have seen.
 #[derive(Debug, Default)]
-struct Known {
+struct Seen {
     processes: BTreeSet<Process>,
-    /// Process groups and sessions, without those of retry: both sides may be in these.
+    /// Process groups and sessions. Those of retry are left out, because both origins may be in
+    /// them.
     groups: BTreeSet<i32>,
     sessions: BTreeSet<i32>,
 }
 
-/// Where this process is.
+/// The ids of this process.
 #[derive(Debug, Clone, Copy)]
-struct Own {
+struct OwnIds {
     pid: i32,
     group: i32,
     session: i32,
 }
 
-impl Own {
-    fn now() -> Self {
+impl OwnIds {
+    fn read() -> Self {
         let session = getsid(None).map_or(0, Pid::as_raw);
         Self { pid: own_pid(), group: getpgrp().as_raw(), session }
     }
 }
 
-impl Known {
-    /// Adds a process; whether it is new.
-    fn add(&mut self, row: &Row, own: Own) -> bool {
+impl Seen {
+    /// Adds a process. Returns whether it is new.
+    fn add(&mut self, row: &Row, own: OwnIds) -> bool {
         if row.group != own.group {
             self.groups.insert(row.group);
         }
@@ -90,105 +96,99 @@ impl Known {
         self.processes.range(process.any_start()).any(|known| known.is(process))
     }
 
-    /// Whether it is in a group or session of these.
-    fn holds(&self, row: &Row) -> bool {
+    fn has_group_or_session_of(&self, row: &Row) -> bool {
         self.groups.contains(&row.group) || self.sessions.contains(&row.session)
     }
 }
 
-/// What lived below retry when an attempt began, and what tells the attempt's processes from it.
+/// The origins of the processes below retry, during one attempt.
 #[derive(Debug, Default)]
-pub(crate) struct Before {
-    older: Known,
-    attempt: Known,
-    /// The command itself.
+pub(super) struct Origins {
+    older: Seen,
+    attempt: Seen,
     command: Option<Process>,
-    /// The mark of the attempt.
     mark: Vec<u8>,
-    /// The entry with the run's key in the environment of the command.
+    /// The entry with the key of the run in the environment of the command.
     key: Vec<u8>,
     /// An older process does not carry the key of this run.
-    foreign: bool,
-    /// The last walk has seen a living orphan that a later walk has to decide about.
-    undecided: bool,
+    older_lacks_key: bool,
+    /// The last walk has seen a living orphan, and could not tell its origin yet.
+    is_undecided: bool,
 }
 
-impl Before {
-    /// Remembers what lives below this process now, just before it starts a command with this environment.
-    pub(crate) fn now(environment: &[CString]) -> Self {
-        // Usually nothing does, and one small file says so.
+impl Origins {
+    /// Looks at the processes below retry, which is about to start a command with this environment.
+    pub(super) fn at_start(environment: &[CString]) -> Self {
+        // Usually there are none, and one small file tells so.
         if has_no_children() {
             return Self::default();
         }
-        let key = environment.iter().find(|entry| value(entry.as_bytes(), KEY).is_some());
-        let mut before = Self {
+        let key = environment.iter().find(|entry| value_in(entry.as_bytes(), KEY).is_some());
+        let mut origins = Self {
             mark: format!("{}.{}", own_pid(), now().as_nanos()).into_bytes(),
             key: key.map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
             ..Self::default()
         };
-        let own = Own::now();
+        let own = OwnIds::read();
         for row in below(&table().unwrap_or_default(), own.pid) {
-            before.record(&row, Side::Older, own, &environment_of);
+            origins.record(&row, Origin::Older, own, &environment_of);
         }
-        before
+        origins
     }
 
-    /// Whether nothing lived there.
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether all processes below retry are the attempt's, because no older process lived there.
+    pub(super) fn no_older(&self) -> bool {
         self.older.processes.is_empty()
     }
 
-    /// The environment for the command, with the mark of the attempt; none if it needs no mark.
-    pub(crate) fn marked(&self, environment: &[CString]) -> Option<Vec<CString>> {
-        if self.is_empty() {
+    /// The environment for the command with the mark of the attempt. None if the command needs no
+    /// mark.
+    pub(super) fn marked_environment(&self, environment: &[CString]) -> Option<Vec<CString>> {
+        if self.no_older() {
             return None;
         }
-        let is_mark = |entry: &&CString| value(entry.as_bytes(), MARK).is_some();
         // A retry around this one looks for a mark of its own.
-        let outer = environment.iter().find(is_mark).and_then(|entry| value(entry.as_bytes(), MARK));
+        let outer = value(environment, MARK);
         let marks: Vec<&[u8]> = outer.into_iter().chain([self.mark.as_slice()]).collect();
-        let entry = [MARK.as_bytes(), b"=", &marks.join(&b':')].concat();
-        let kept = environment.iter().filter(|entry| !is_mark(entry)).cloned();
-        // Neither part holds a NUL byte.
-        Some(kept.chain(CString::new(entry)).collect())
+        Some(with(environment, &[(MARK, marks.join(&b':'))]))
     }
 
-    /// The command has this pid.
-    pub(crate) fn command_is(&mut self, pid: i32) {
-        if !self.is_empty() {
+    /// Tells the pid of the command, which has just started.
+    pub(super) fn set_command(&mut self, pid: i32) {
+        if !self.no_older() {
             self.command = Some(Process::child(pid));
-            // A group or session of this name can only come from the command.
+            // Only the command can make a group or session with this number.
             self.attempt.groups.insert(pid);
             self.attempt.sessions.insert(pid);
         }
     }
 
-    /// Looks at what either side has started since the last walk.
-    pub(crate) fn grow(&mut self) {
-        if !self.is_empty() {
+    /// Notes the processes that were started since the last walk.
+    pub(super) fn update(&mut self) {
+        if !self.no_older() {
             let _ = self.rows();
         }
     }
 
-    /// What lives below this process now and belongs to the attempt, parents first; none if /proc does not tell.
-    pub(crate) fn attempts(&mut self) -> Option<Vec<Process>> {
+    /// The living processes of the attempt, parents first. None if /proc does not tell.
+    pub(super) fn living(&mut self) -> Option<Vec<Process>> {
         let alive = |row: &Row| row.state != State::Dead;
         Some(self.rows()?.into_iter().filter(alive).map(|row| row.process).collect())
     }
 
-    /// Whether a walk finds nothing alive that belongs to the attempt, or may.
-    pub(crate) fn nothing_lives(&mut self) -> bool {
-        self.attempts().is_some_and(|alive| alive.is_empty()) && !self.undecided
+    /// Whether a walk finds no living process that belongs to the attempt, or may.
+    pub(super) fn nothing_lives(&mut self) -> bool {
+        self.living().is_some_and(|alive| alive.is_empty()) && !self.is_undecided
     }
 
-    /// Visits what lives below this process and belongs to the attempt, as [`walk`](descendants::walk) does.
-    pub(crate) fn walk(
+    /// Visits the processes of the attempt, as [`walk`](descendants::walk) does.
+    pub(super) fn walk(
         &mut self,
         kills: bool,
         enough: impl Fn() -> bool,
         visit: impl FnMut(&Found) -> bool,
     ) -> bool {
-        let takes_all = self.is_empty();
+        let takes_all = self.no_older();
         descendants::walk(
             kills,
             takes_all,
@@ -198,47 +198,47 @@ impl Before {
         )
     }
 
-    /// Whether a process belongs to the attempt that a walk has met as a child of this process, or below a process of
-    /// the attempt.
+    /// Whether a process belongs to the attempt. A walk has found it as a child of retry
+    /// (`is_child`), or below a process of the attempt.
     fn takes(&mut self, row: &Row, is_child: bool) -> bool {
         let known = self.known(row.process);
-        let side = match known.or((!is_child).then_some(Side::Attempt)) {
-            Some(side) => side,
+        let origin = match known.or((!is_child).then_some(Origin::Attempt)) {
+            Some(origin) => origin,
             None => match environment_of(row.process.pid) {
-                Some(environment) => self.side_of_orphan(row, &environment),
+                Some(environment) => self.origin_of_orphan(row, &environment),
                 None => return false,
             },
         };
-        self.record(row, side, Own::now(), &environment_of);
-        side == Side::Attempt
+        self.record(row, origin, OwnIds::read(), &environment_of);
+        origin == Origin::Attempt
     }
 
-    /// The rows of the attempt.
+    /// The rows of the attempt, the dead ones too. None if /proc does not tell.
     fn rows(&mut self) -> Option<Vec<Row>> {
         let table = table()?;
-        if self.is_empty() {
+        if self.no_older() {
             return Some(below(&table, own_pid()));
         }
-        Some(self.sort(&table, Own::now(), &environment_of))
+        Some(self.sort(&table, OwnIds::read(), &environment_of))
     }
 
-    /// Finds the side of everything below this process, and returns the attempt's.
-    fn sort(&mut self, table: &[Row], own: Own, environment: &dyn Fn(i32) -> Option<Vec<u8>>) -> Vec<Row> {
-        self.undecided = false;
+    /// Finds the origin of each process below retry, and returns those of the attempt.
+    fn sort(&mut self, table: &[Row], own: OwnIds, environment: &dyn Fn(i32) -> Option<Vec<u8>>) -> Vec<Row> {
+        self.is_undecided = false;
         let mut found = Vec::new();
         let children: Vec<&Row> = table.iter().filter(|row| row.parent == own.pid).collect();
-        let mut take = |before: &mut Self, child: &Row, side| {
+        let mut take = |origins: &mut Self, child: &Row, origin| {
             for row in std::iter::once(*child).chain(below(table, child.process.pid)) {
-                before.record(&row, side, own, environment);
-                if side == Side::Attempt {
+                origins.record(&row, origin, own, environment);
+                if origin == Origin::Attempt {
                     found.push(row);
                 }
             }
         };
-        // What is known comes first: it shows whose the groups and sessions are.
+        // Known processes come first, because they tell the origin of groups and sessions.
         for child in &children {
-            if let Some(side) = self.known(child.process) {
-                take(self, child, side);
+            if let Some(origin) = self.known(child.process) {
+                take(self, child, origin);
             }
         }
         for child in children.iter().filter(|child| child.state != State::Dead) {
@@ -247,54 +247,60 @@ impl Before {
             }
             match environment(child.process.pid) {
                 Some(environment) => {
-                    let side = self.side_of_orphan(child, &environment);
-                    take(self, child, side);
+                    let origin = self.origin_of_orphan(child, &environment);
+                    take(self, child, origin);
                 }
-                None => self.undecided |= is_alive(child.process.pid),
+                None => self.is_undecided |= is_alive(child.process.pid),
             }
         }
         found
     }
 
-    fn known(&self, process: Process) -> Option<Side> {
+    fn known(&self, process: Process) -> Option<Origin> {
         if self.command.is_some_and(|command| command.is(process)) || self.attempt.has(process) {
-            Some(Side::Attempt)
+            Some(Origin::Attempt)
         } else {
-            self.older.has(process).then_some(Side::Older)
+            self.older.has(process).then_some(Origin::Older)
         }
     }
 
-    /// The side of a process that no walk has seen, and whose parent is gone.
-    fn side_of_orphan(&self, row: &Row, environment: &[u8]) -> Side {
+    /// The origin of a process that no walk has seen, and whose parent is gone.
+    fn origin_of_orphan(&self, row: &Row, environment: &[u8]) -> Origin {
         if self.is_marked(environment) {
-            Side::Attempt
-        } else if self.older.holds(row) {
-            Side::Older
-        } else if self.attempt.holds(row) {
-            Side::Attempt
-        } else if self.carries_key(environment) || self.foreign {
-            Side::Older
+            Origin::Attempt
+        } else if self.older.has_group_or_session_of(row) {
+            Origin::Older
+        } else if self.attempt.has_group_or_session_of(row) {
+            Origin::Attempt
+        } else if self.carries_key(environment) || self.older_lacks_key {
+            Origin::Older
         } else {
-            Side::Attempt
+            Origin::Attempt
         }
     }
 
-    fn record(&mut self, row: &Row, side: Side, own: Own, environment: &dyn Fn(i32) -> Option<Vec<u8>>) {
-        match side {
-            Side::Attempt => drop(self.attempt.add(row, own)),
-            Side::Older => {
+    fn record(
+        &mut self,
+        row: &Row,
+        origin: Origin,
+        own: OwnIds,
+        environment: &dyn Fn(i32) -> Option<Vec<u8>>,
+    ) {
+        match origin {
+            Origin::Attempt => drop(self.attempt.add(row, own)),
+            Origin::Older => {
                 if self.older.add(row, own)
-                    && !self.foreign
+                    && !self.older_lacks_key
                     && let Some(environment) = environment(row.process.pid)
                 {
-                    self.foreign = !self.carries_key(&environment);
+                    self.older_lacks_key = !self.carries_key(&environment);
                 }
             }
         }
     }
 
     fn is_marked(&self, environment: &[u8]) -> bool {
-        let marks = environment.split(|byte| *byte == 0).filter_map(|entry| value(entry, MARK));
+        let marks = environment.split(|byte| *byte == 0).filter_map(|entry| value_in(entry, MARK));
         marks.flat_map(|marks| marks.split(|byte| *byte == b':')).any(|mark| mark == self.mark)
     }
 
@@ -303,13 +309,8 @@ impl Before {
     }
 }
 
-/// The value in an entry of the environment, if it has this name.
-fn value<'a>(entry: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
-}
-
-/// The environment that a process was started with (proc_pid_environ(5)): empty if it belongs to another user, none
-/// if the process is gone or stays within execve(2).
+/// The environment that a process was started with (proc_pid_environ(5)). It is empty if the
+/// process belongs to another user. None if the process is gone or stays within execve(2).
 fn environment_of(pid: i32) -> Option<Vec<u8>> {
     for _ in 0..LOOKS {
         let before = stack(pid);
@@ -318,8 +319,8 @@ fn environment_of(pid: i32) -> Option<Vec<u8>> {
             Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {
                 return is_alive(pid).then(Vec::new);
             }
-            // For a moment within execve(2) a process has no environment, whatever it is going to have, and a process
-            // that exits loses its environment before it is dead.
+            // A process has no environment for a moment within execve(2), and a process that exits
+            // loses its environment before it is dead.
             Ok(_) | Err(_) => {}
         }
         let after = stack(pid)?;
@@ -335,7 +336,7 @@ fn environment_of(pid: i32) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const OWN: Own = Own { pid: 1, group: 1, session: 1 };
+    const OWN: OwnIds = OwnIds { pid: 1, group: 1, session: 1 };
 
     /// A row of parent, group and session.
     fn row(pid: i32, parent: i32, group: i32, session: i32) -> Row {
@@ -354,18 +355,19 @@ mod tests {
         b"A=1".to_vec()
     }
 
-    /// Of an attempt with command 4 that began while `older` was there with these environments.
-    fn before(older: &[(Row, Vec<u8>)]) -> Before {
-        let mut before = Before {
+    /// An attempt with command 4 that began while the `older` processes lived, with these
+    /// environments.
+    fn origins(older: &[(Row, Vec<u8>)]) -> Origins {
+        let mut origins = Origins {
             mark: b"7.7".to_vec(),
             key: b"RETRY_IDEMPOTENCY_KEY=k".to_vec(),
             command: Some(Process::new(4, 1)),
-            ..Before::default()
+            ..Origins::default()
         };
         for (row, environment) in older {
-            before.record(row, Side::Older, OWN, &|_| Some(environment.clone()));
+            origins.record(row, Origin::Older, OWN, &|_| Some(environment.clone()));
         }
-        before
+        origins
     }
 
     fn pids(rows: &[Row]) -> Vec<i32> {
@@ -375,64 +377,64 @@ mod tests {
     }
 
     #[test]
-    fn parents_tell_while_they_live_and_are_remembered() {
-        let mut before = before(&[(row(2, 1, 2, 2), bare())]);
+    fn a_parent_tells_the_origin_and_the_origin_stays() {
+        let mut origins = origins(&[(row(2, 1, 2, 2), bare())]);
         let none = |_| Some(bare());
         let table = [row(2, 1, 2, 2), row(3, 2, 3, 3), row(4, 1, 4, 1), row(5, 4, 5, 5), row(9, 8, 9, 9)];
-        assert_eq!(pids(&before.sort(&table, OWN, &none)), [4, 5]);
-        // Both parents are gone; 6 and 7 are new in the sessions that 3 and 5 have made.
+        assert_eq!(pids(&origins.sort(&table, OWN, &none)), [4, 5]);
+        // Both parents are gone. 6 and 7 are new in the sessions of 3 and 5.
         let table = [row(3, 1, 3, 3), row(5, 1, 5, 5), row(6, 1, 6, 3), row(7, 1, 7, 5)];
-        assert_eq!(pids(&before.sort(&table, OWN, &none)), [5, 7]);
+        assert_eq!(pids(&origins.sort(&table, OWN, &none)), [5, 7]);
     }
 
     #[test]
-    fn an_orphan_is_told_by_mark_group_key_and_what_the_older_ones_lack() {
+    fn mark_group_and_key_tell_the_origin_of_an_orphan() {
         let orphan = |group, session| row(6, 1, group, session);
         let older = || row(2, 1, 2, 2);
         for (lacks, environment, orphan, expected) in [
-            // The mark, also where the group tells otherwise.
+            // The mark, even if the group tells otherwise.
             (bare(), marked(), orphan(6, 6), true),
             (bare(), marked(), orphan(2, 1), true),
-            // Another attempt's mark is none.
+            // The mark of another attempt does not count.
             (bare(), b"RETRY_ORIGIN=7.70:17.7".to_vec(), orphan(6, 6), false),
             // Groups and sessions.
             (keyed(), bare(), orphan(2, 1), false),
             (keyed(), bare(), orphan(6, 2), false),
             (bare(), bare(), orphan(4, 1), true),
-            // Those of retry tell nothing.
+            // The group and the session of retry tell nothing.
             (keyed(), bare(), orphan(1, 1), true),
-            // Of an earlier attempt.
+            // An earlier attempt has started it.
             (keyed(), keyed(), orphan(6, 6), false),
             // Neither mark nor key.
             (keyed(), bare(), orphan(6, 6), true),
             (bare(), bare(), orphan(6, 6), false),
             (bare(), Vec::new(), orphan(6, 6), false),
         ] {
-            let mut before = before(&[(older(), lacks.clone())]);
+            let mut origins = origins(&[(older(), lacks.clone())]);
             let shown = format!("{lacks:?} {environment:?} {orphan:?}");
             let table = [row(4, 1, 4, 1), orphan];
             let found =
-                before.sort(&table, OWN, &|pid| Some(if pid == 6 { environment.clone() } else { marked() }));
+                origins.sort(&table, OWN, &|pid| Some(if pid == 6 { environment.clone() } else { marked() }));
             assert_eq!(pids(&found), if expected { vec![4, 6] } else { vec![4] }, "{shown}");
         }
     }
 
     #[test]
-    fn a_pid_that_went_to_another_process_is_another() {
-        let mut before = before(&[(row(2, 1, 2, 2), keyed())]);
+    fn a_pid_that_is_used_again_is_another_process() {
+        let mut origins = origins(&[(row(2, 1, 2, 2), keyed())]);
         let later = Row { process: Process::new(2, 5), ..row(2, 1, 6, 6) };
-        assert_eq!(pids(&before.sort(&[later], OWN, &|_| Some(marked()))), [2]);
+        assert_eq!(pids(&origins.sort(&[later], OWN, &|_| Some(marked()))), [2]);
     }
 
     #[test]
-    fn a_mark_stands_beside_those_of_retries_around() {
+    fn a_mark_is_added_to_the_marks_of_other_retries() {
         let environment = |entries: &[&str]| -> Vec<CString> {
             entries.iter().map(|entry| CString::new(*entry).unwrap()).collect()
         };
-        let before = before(&[(row(2, 1, 2, 2), bare())]);
-        let with = |entries: &[&str]| before.marked(&environment(entries)).unwrap();
+        let origins = origins(&[(row(2, 1, 2, 2), bare())]);
+        let with = |entries: &[&str]| origins.marked_environment(&environment(entries)).unwrap();
         assert_eq!(with(&["A=1"]), environment(&["A=1", "RETRY_ORIGIN=7.7"]));
         assert_eq!(with(&["RETRY_ORIGIN=9.9", "A=1"]), environment(&["A=1", "RETRY_ORIGIN=9.9:7.7"]));
-        assert_eq!(Before::default().marked(&environment(&["A=1"])), None);
+        assert_eq!(Origins::default().marked_environment(&environment(&["A=1"])), None);
     }
 }

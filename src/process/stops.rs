@@ -1,23 +1,25 @@
-//! Was retry itself stopped? Nothing tells a process that SIGSTOP had stopped it: CONT arrives, and time is
-//! missing. A busy machine makes time go missing too, and anybody may send CONT. So a stop needs both, and
-//! the missing time must be more than retry spent on a processor or in the queue for one.
+//! Whether retry itself was stopped.
+//!
+//! Nothing tells a process that SIGSTOP had stopped it: a CONT arrives, and time is missing. A busy
+//! machine makes time go missing too, and any process may send CONT. So retry takes it for a stop
+//! only if both happen, and if the missing time is longer than retry ran or waited for a processor.
 
 use std::fs;
 use std::time::Duration;
 
 use crate::clock::awake;
 
-/// Less time than this may go missing for reasons that the kernel does not count, such as a host that takes
-/// the processor away from a virtual machine.
+/// Less time than this may go missing for reasons that the kernel does not count, for example if a
+/// host takes the processor away from a virtual machine.
 const LATE: Duration = Duration::from_millis(250);
 
-/// The same if the kernel does not say how long retry had to wait for a processor.
+/// The same limit if the kernel does not tell how long retry waited for a processor.
 const LATE_UNKNOWN: Duration = Duration::from_secs(1);
 
-/// How old a look at the scheduler's counts may become.
+/// The longest time between two looks at the scheduler's counts.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long this thread has run and has waited for a processor: the first two fields of
+/// The time for which this thread has run or waited for a processor: the first two fields of
 /// /proc/thread-self/schedstat, in nanoseconds (Documentation/scheduler/sched-stats.rst in Linux).
 fn scheduled() -> Option<Duration> {
     let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
@@ -26,12 +28,12 @@ fn scheduled() -> Option<Duration> {
     Some(next()?.saturating_add(next()?))
 }
 
-/// The looks at the clocks, one for each turn of the loop.
+/// Looks at the clocks once in each turn of the loop.
 #[derive(Debug)]
-pub(crate) struct Stops {
-    /// The last look, on the clock that a suspended machine stops.
+pub(crate) struct StopDetector {
+    /// The time of the last look, on the clock that stands still while the machine is suspended.
     looked: Duration,
-    /// A CONT arrived in the last turn. The stop that it ended may fall into this one.
+    /// A CONT arrived in the last turn. The stop that it ended may count in this turn.
     continued: bool,
     /// When the scheduler's counts were last read, on the same clock.
     counted: Duration,
@@ -39,21 +41,22 @@ pub(crate) struct Stops {
     busy: Option<Duration>,
 }
 
-impl Stops {
+impl StopDetector {
     pub(crate) fn new() -> Self {
         let now = awake();
         Self { looked: now, continued: false, counted: now, busy: scheduled() }
     }
 
-    /// Looks at the clocks, before the signals are read. How much later it is than a wait of `planned` and a
-    /// known stop of `known` explain.
+    /// Looks at the clocks; call it before the signals are read. Returns how much more time has
+    /// passed than a wait of `planned` and a known stop of `known` explain.
     pub(crate) fn look(&mut self, planned: Option<Duration>, known: Duration) -> Duration {
         let gap = awake().saturating_sub(self.looked);
         self.looked = self.looked.saturating_add(gap);
         planned.map_or(Duration::ZERO, |planned| gap.saturating_sub(planned).saturating_sub(known))
     }
 
-    /// Whether retry was stopped, if it is so `late`. `continued` says whether a CONT has arrived.
+    /// Whether retry was stopped. [`look`](Self::look) returned `late`, and `continued` says
+    /// whether a CONT has arrived.
     pub(crate) fn was_stopped(&mut self, late: Duration, continued: bool) -> bool {
         let either = std::mem::replace(&mut self.continued, continued) || continued;
         let stopped = either && late > LATE && is_stop(late, self.spent());
@@ -63,14 +66,14 @@ impl Stops {
         stopped
     }
 
-    /// How much time the scheduler accounts for since it was last asked.
+    /// The time that the scheduler accounts for since the last look at its counts.
     fn spent(&self) -> Option<Duration> {
         Some(scheduled()?.saturating_sub(self.busy?))
     }
 }
 
-/// Whether a turn that came `late` was late because of a stop. `spent` is the time for which retry ran or
-/// waited for a processor meanwhile.
+/// Whether a turn was `late` because of a stop. `spent` is the time for which retry ran or waited
+/// for a processor during that turn.
 fn is_stop(late: Duration, spent: Option<Duration>) -> bool {
     match spent {
         Some(spent) => late > LATE.saturating_add(spent),
@@ -107,8 +110,8 @@ mod tests {
             std::hint::spin_loop();
         }
         assert!(scheduled() >= before);
-        // A turn that spins is late and was not stopped, whatever the machine does meanwhile.
-        let mut stops = Stops::new();
+        // A turn that spins is late, but it is no stop.
+        let mut stops = StopDetector::new();
         let end = awake() + MS(300);
         while awake() < end {
             std::hint::spin_loop();

@@ -1,5 +1,5 @@
-//! Is there a controlling terminal? Where there is, the command shares retry's process group, so that the
-//! terminal's own signals, reading it, and job control work as without retry.
+//! The controlling terminal. If there is one, the command shares the process group of retry, so
+//! that signals of the terminal, reading from it and job control work as they do without retry.
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,23 +9,23 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, tcgetpgrp, tcsetpgrp};
 
-use super::signal::send;
+use super::signal::send::send;
 use crate::policy::stream::Stream;
 use crate::streams::standard::{self, Standard as _};
 
-/// Which process group the command runs in.
+/// The process group of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
-    /// retry's own: there is a controlling terminal.
+    /// The group of retry, because there is a controlling terminal.
     Shared,
-    /// One of its own: cron, CI, a service.
+    /// A group of its own, for example under cron, in CI or in a service.
     Own,
 }
 
-/// The group for commands, found once at the start.
+/// The group for commands. It does not change during a run.
 ///
-/// A standard stream that is the terminal tells without opening a file; only if none does, `/dev/tty` is
-/// asked: it opens exactly where there is a controlling terminal (tty(4)).
+/// If a standard stream is the terminal, there is no need to open a file. Otherwise `/dev/tty`
+/// decides: it can be opened exactly if there is a controlling terminal (tty(4)).
 pub(crate) fn group() -> Group {
     let ours = tcgetpgrp(std::io::stderr()).is_ok()
         || tcgetpgrp(std::io::stdin()).is_ok()
@@ -34,9 +34,10 @@ pub(crate) fn group() -> Group {
     if ours { Group::Shared } else { Group::Own }
 }
 
-/// Whether retry's parent sees a stop of retry and takes the terminal back: a shell with job control, which
-/// puts its jobs in groups of their own, or another retry. A script's shell waits for the end and sees no
-/// stop. In an orphaned group (POSIX, 3.264) nobody looks after the job at all.
+/// Whether retry's parent notices a stop of retry and takes the terminal back. A shell with job
+/// control does so, which puts its jobs in groups of their own, and another retry does. The shell
+/// of a script waits for the end and notices no stop. In an orphaned group (POSIX, 3.264) nobody
+/// looks after the job.
 pub(crate) fn is_watched_by_a_shell() -> bool {
     let parent = getppid();
     let leads_another = getpgid(Some(parent)).is_ok_and(|group| group != getpgrp());
@@ -50,28 +51,30 @@ pub(crate) fn is_watched_by_a_shell() -> bool {
     in_session && (leads_another || is_retry())
 }
 
-/// The controlling terminal, while retry's group has it in the foreground.
+/// The controlling terminal, with retry's group in its foreground.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terminal(BorrowedFd<'static>);
 
 impl Terminal {
-    /// The terminal as it is now, if a standard stream is it and this group is in its foreground.
+    /// The terminal, if a standard stream is the terminal and retry's group is in its foreground
+    /// now.
     pub(crate) fn held() -> Option<Self> {
         let own = getpgrp();
         let streams = [Stream::Stderr.fd(), standard::input(), Stream::Stdout.fd()];
         streams.into_iter().find(|fd| tcgetpgrp(fd) == Ok(own)).map(Self)
     }
 
-    /// The process group in the foreground of the terminal that a standard stream is.
+    /// The process group in the foreground of the terminal, if a standard stream is the terminal.
     pub(crate) fn foreground() -> Option<i32> {
         let streams = [Stream::Stderr.fd(), standard::input(), Stream::Stdout.fd()];
         streams.into_iter().find_map(|fd| tcgetpgrp(fd).ok()).map(Pid::as_raw)
     }
 
-    /// Takes it back from a group that the command gave it to and that has ended with it: the next attempt
-    /// would be in the background. Not from one that lives, such as the shell's, which put retry there.
-    /// retry has TTOU blocked, so this does not stop it (tcsetpgrp(3)). Its modes are left alone: another
-    /// member of a pipeline may have set them.
+    /// Takes the terminal back from a group that is gone: the command gave the terminal to that
+    /// group, and the next attempt would run in the background. A group that lives keeps the
+    /// terminal, for example that of a shell that has put retry into the background. retry blocks
+    /// TTOU, so the call does not stop it (tcsetpgrp(3)). The modes of the terminal stay as they
+    /// are: another member of a pipeline may have set them.
     pub(crate) fn take_back(self) {
         let gone = |group: Pid| send(-group.as_raw(), 0) == Err(Errno::ESRCH);
         if tcgetpgrp(self.0).is_ok_and(|group| group != getpgrp() && gone(group)) {

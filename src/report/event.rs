@@ -8,7 +8,7 @@ use crate::policy::admission::breaker::Refusal;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::finish::Finish;
 use crate::policy::verdict::rule::Judged;
-use crate::process::running::Note;
+use crate::process::notice::Notice;
 use crate::state::key::KeyFileError;
 use crate::state::participant::Warning;
 use crate::streams::hold::HeldBack;
@@ -34,7 +34,7 @@ pub(crate) enum Event<'a> {
     /// A record of shared state is damaged or cannot be used.
     SharedState(&'a Warning),
     /// Something that concerns the processes of an attempt.
-    Process(&'a Note),
+    Process(&'a Notice),
     /// `--hold` dropped the output of attempt `number`.
     HeldBack { number: u32, output: &'a HeldBack },
     /// An attempt failed, and another one follows.

@@ -17,7 +17,7 @@ use subject::{Subject, Volume};
 use text::Text;
 
 use crate::policy::outcome::Attempt;
-use crate::process::running::{Note, Voice};
+use crate::process::notice::{Notice, Observer};
 use crate::streams::messages::Messages;
 
 /// A form of report, such as lines on stderr.
@@ -54,9 +54,9 @@ impl Report {
     }
 }
 
-impl Voice for Report {
-    fn note(&mut self, note: &Note) {
-        self.tell(&Event::Process(note));
+impl Observer for Report {
+    fn notice(&mut self, notice: &Notice) {
+        self.tell(&Event::Process(notice));
     }
 
     fn messages(&mut self) -> &mut Messages {

@@ -16,7 +16,7 @@ use crate::error::one_line;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
 use crate::policy::verdict::rule::Judged;
-use crate::process::running::Note;
+use crate::process::notice::Notice;
 use crate::streams::hold::HeldBack;
 
 /// The longest label, in characters. A longer one says no more, and could push the rest out of sight.
@@ -147,17 +147,17 @@ fn key_reused(path: &Path, age: Duration) -> String {
     format!("using the key that an earlier run kept in {}, {age} old", printable(&path))
 }
 
-fn process(note: &Note) -> (Volume, String) {
+fn process(note: &Notice) -> (Volume, String) {
     match note {
-        Note::Signalled { signal, pids } => {
+        Notice::SignalSent { signal, pids } => {
             let list: Vec<String> = pids.iter().map(ToString::to_string).collect();
             let processes = if pids.len() == 1 { "process" } else { "processes" };
             (Volume::Verbose, format!("sent {signal} to {processes} {}", list.join(", ")))
         }
-        Note::NotPassedOn { signal, pid, errno } => {
+        Notice::NotPassedOn { signal, pid, errno } => {
             (Volume::Normal, format!("cannot pass {signal} on to process {pid}: {}", errno.desc()))
         }
-        Note::NotMatched => {
+        Notice::OutputNotMatched => {
             (Volume::Normal, "not all output was matched in time; the rest counts as no match".to_owned())
         }
     }

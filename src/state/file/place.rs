@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf, absolute};
 use nix::unistd::getuid;
 
 use crate::error::errno;
+use crate::policy::environment::value;
 use crate::state::store::StoreError;
 
 /// The ending of a record's file.
@@ -65,11 +66,8 @@ pub(crate) fn directory(given: Option<&Path>, environment: &[CString]) -> PathBu
 
 /// The path in a variable. None if the variable is not set, or is empty.
 pub(crate) fn variable(name: &str, environment: &[CString]) -> Option<PathBuf> {
-    let mut values = environment.iter().filter_map(|entry| {
-        let value = entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(PathBuf::from(std::ffi::OsStr::from_bytes(value)))
-    });
-    values.next().filter(|value| !value.as_os_str().is_empty())
+    let path = value(environment, name).filter(|value| !value.is_empty())?;
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(path)))
 }
 
 /// The home directory of a user in the password database.
