@@ -216,7 +216,7 @@ impl Lifecycle {
             State::Running | State::StopAsked { .. } | State::StoppedAlone => {
                 self.too_late.get_or_insert(signal);
             }
-            // A command that is reaped, or that is being ended, is never too late for a signal.
+            // The supervisor sends this event only while it waits for the command to end.
             State::Ended(_) | State::Terminating { .. } | State::Killing { .. } | State::Over(_) => {}
         }
         Vec::new()

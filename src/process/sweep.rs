@@ -26,7 +26,7 @@ const SWEEP: Duration = Duration::from_millis(100);
 const FIRST_WALK: Duration = Duration::from_millis(500);
 
 /// A sweep is complete when this many walks in a row have found nothing new. One is not enough: a
-/// walk may miss a process that moves to another parent meanwhile, because its own has died.
+/// walk may miss a process whose parent dies during the walk and which moves to another parent.
 const QUIET_WALKS: usize = 2;
 
 /// The result of a sweep.
