@@ -1,8 +1,8 @@
-//! What it costs to be there: one success, and a thousand failing attempts without a delay, beside a C program
-//! that does nothing but spawn and wait.
+//! What it costs to be there: one success, and a thousand failing attempts without a delay, beside
+//! a C program that does nothing but spawn and wait.
 //!
-//! Measured are copies, as an installation makes them: of a file that the linker wrote piece by piece the page cache
-//! holds small pages, and mapping those takes a tenth longer.
+//! Measured are copies, as an installation makes them: of a file that the linker wrote piece by
+//! piece the page cache holds small pages, and mapping those takes a tenth longer.
 //!
 //! `cargo bench --bench overhead [-- ROUNDS]`
 
@@ -118,7 +118,8 @@ fn installed(directory: &Path, name: &str, path: &Path) -> PathBuf {
     if compiled && start == *b"\x7fELF" && fs::copy(path, &copy).is_ok() { copy } else { path.to_owned() }
 }
 
-/// Whether these words make their thousand attempts: a command that counts stands in for the one measured.
+/// Whether these words make their thousand attempts: a command that counts stands in for the one
+/// measured.
 fn makes_all(directory: &Path, words: &[String]) -> bool {
     let (count, script) = (directory.join("count"), directory.join("counting"));
     let _ = fs::remove_file(&count);
@@ -130,8 +131,8 @@ fn makes_all(directory: &Path, words: &[String]) -> bool {
     fs::metadata(&count).is_ok_and(|count| count.len() == 1000)
 }
 
-/// Resident size in KiB of a program that waits for its command: the peak so far (proc(5), VmHWM). What wait4(2)
-/// says would be the size of this program here, if that is the larger: exec keeps it.
+/// Resident size in KiB of a program that waits for its command: the peak so far (proc(5), VmHWM).
+/// What wait4(2) says would be the size of this program here, if that is the larger: exec keeps it.
 fn resident(words: &[String]) -> Option<u64> {
     let words: Vec<String> = words.iter().map(|word| word.replace(TRUE, "/bin/sleep")).collect();
     let mut child = quiet(&words).arg("0.3").spawn().ok()?;
@@ -143,15 +144,16 @@ fn resident(words: &[String]) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
-/// Measures these, the first of which is the floor, and prints the table. A success that does not end with 0 is not
-/// counted; some tools end with 0 after a failure, too.
+/// Measures these, the first of which is the floor, and prints the table. A success that does not
+/// end with 0 is not counted; some tools end with 0 after a failure, too.
 fn measure(title: &str, all: &[Candidate], count: usize, attempts: u32) {
     let costs = rounds(count, all.len(), |candidate| {
         let words = all[candidate].1.as_ref().ok()?;
         let cost = cost(&mut quiet(words)).ok()?;
         (cost.status == 0 || attempts > 1).then_some(cost)
     });
-    // Only a run of one attempt can be made to wait, where the command stands at the end of its words.
+    // Only a run of one attempt can be made to wait, where the command stands at the end of its
+    // words.
     let columns = if attempts == 1 { 4 } else { 3 };
     let row = |(name, words): &Candidate, own: &Vec<_>| {
         let blank = |cause: &str| [cause, "", ""].map(str::to_owned);

@@ -1,4 +1,5 @@
-//! What shared state adds to a run: alone, with 50 and with 500 at once; and whether an update is lost.
+//! What shared state adds to a run: alone, with 50 and with 500 at once; and whether an update is
+//! lost.
 //!
 //! `cargo bench --bench state [-- ROUNDS]`
 
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
     let directory = std::env::temp_dir().join(format!("retry-state-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
     let state = directory.to_str().expect("a path in UTF-8").to_owned();
-    // A breaker without failures, and one with them; a bucket that is full, and one that hardly fills.
+    // A breaker without failures, and one with them; a bucket that is full, and one that hardly
+    // fills.
     let healthy = ["--breaker", "h", "--breaker-failures", NEVER, "--state", &state];
     let breaker = ["--breaker", "b", "--breaker-failures", NEVER, "--state", &state];
     let full = ["--budget", "f=20%", "--state", &state];
@@ -58,7 +60,8 @@ fn main() -> ExitCode {
     ];
     for at_once in [1, 50, CROWD] {
         let count = if at_once == 1 { count } else { (count / 10).max(3) };
-        // What there is before: a failure that is forgotten, a retry that is made up for, ten that are not.
+        // What there is before: a failure that is forgotten, a retry that is made up for, ten that
+        // are not.
         for (times, attempts, options, command) in [
             (1, "1", &healthy[..], "false"),
             (1, "1", &healthy, "true"),
@@ -113,7 +116,8 @@ fn words(options: &[&str], command: &[&str]) -> Vec<String> {
     all.chain(command.iter().copied()).map(str::to_owned).collect()
 }
 
-/// Lets so many loose at once: none begins before all are there. The time of each is from then on to its end.
+/// Lets so many loose at once: none begins before all are there. The time of each is from then on
+/// to its end.
 fn crowd(at_once: usize, words: &[String]) -> Vec<Cost> {
     if at_once == 1 {
         return vec![cost(&mut quiet(words)).expect("it starts")];
@@ -124,7 +128,8 @@ fn crowd(at_once: usize, words: &[String]) -> Vec<Cost> {
     thread::scope(|scope| {
         let one = move || {
             let mut command = quiet(words);
-            // SAFETY: read(2) and write(2) are async-signal-safe, and the descriptors outlive this scope.
+            // SAFETY: read(2) and write(2) are async-signal-safe, and the descriptors outlive this
+            // scope.
             unsafe {
                 command.pre_exec(move || {
                     nix::unistd::write(BorrowedFd::borrow_raw(here), b".")?;

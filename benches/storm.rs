@@ -1,9 +1,11 @@
-//! The reason for all of it: a crowd against a service that is down for ten seconds and then serves sixty
-//! requests in a second, refusing the rest. For each tool at settings of its own: how many requests the outage
-//! saw, the highest peak after it, and when all had come through. The tools take turns, for three rounds. Writes
-//! the arrivals of the last round over time to `benches/storm.svg`, where 300 clients have met all that it shows.
+//! The reason for all of it: a crowd against a service that is down for ten seconds and then serves
+//! sixty requests in a second, refusing the rest. For each tool at settings of its own: how many
+//! requests the outage saw, the highest peak after it, and when all had come through. The tools
+//! take turns, for three rounds. Writes the arrivals of the last round over time to
+//! `benches/storm.svg`, where 300 clients have met all that it shows.
 //!
-//! `cargo bench --bench storm [-- CLIENTS [ROUNDS [WORDS]]]`: with words, only the rows that have them.
+//! `cargo bench --bench storm [-- CLIENTS [ROUNDS [WORDS]]]`: with words, only the rows that have
+//! them.
 
 #![allow(
     clippy::print_stdout,
@@ -109,8 +111,8 @@ fn main() {
     let _ = std::fs::remove_dir_all(directory);
 }
 
-/// A tool at settings of its own: how it is called here, what it meets, its program (unless it is missing), and
-/// its options.
+/// A tool at settings of its own: how it is called here, what it meets, its program (unless it is
+/// missing), and its options.
 type Candidate = (&'static str, Service, Option<String>, Vec<&'static str>);
 
 fn candidates() -> Vec<Candidate> {
@@ -195,8 +197,8 @@ fn candidates() -> Vec<Candidate> {
     ]
 }
 
-/// When the last of so many clients can be served, at best, in seconds: the outage is over, and the service has
-/// served at its rate, beside what its bucket held.
+/// When the last of so many clients can be served, at best, in seconds: the outage is over, and the
+/// service has served at its rate, beside what its bucket held.
 fn least(clients: usize) -> f64 {
     SERVICE.outage.as_secs_f64() + (clients as f64 - SERVICE.rate / 10.0).max(0.0) / SERVICE.rate
 }

@@ -59,10 +59,11 @@ fn main() {
     ]);
     measure("stdout", &out, count, &directory);
 
-    // Keeps its output open, and writes nothing while it reads: where it closes it, Debian's retry stops feeding it;
-    // where it writes meanwhile, both wait for ever.
+    // Keeps its output open, and writes nothing while it reads: where it closes it, Debian's retry
+    // stops feeding it; where it writes meanwhile, both wait for ever.
     let consume = format!("sh -c '{SINK}; exit 0'");
-    // The last attempt keeps nothing; before it one reads a single byte, so that it has to be replayed.
+    // The last attempt keeps nothing; before it one reads a single byte, so that it has to be
+    // replayed.
     let once = format!("sh -c 'case $RETRY_ATTEMPT in 1) head -c1 >/dev/null; exit 1;; esac; exec {SINK}'");
     let twice = format!("sh -c '{SINK}; [ $RETRY_ATTEMPT = 2 ]'");
     let into = |wrapper: Option<String>| Some(format!("{source} | {}", wrapper?));

@@ -1,4 +1,5 @@
-//! The real world behind the loop: the processes, the shared state and the terminal of this machine.
+//! The real world behind the loop: the processes, the shared state and the terminal of this
+//! machine.
 
 mod key;
 mod random;

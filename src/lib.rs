@@ -15,9 +15,9 @@
 //! } ──▶ Finish ──exit──▶ exit status, or death by the same signal
 //! ```
 //!
-//! Imports point down, from this file and `run`, `host` and `manage` to `cli`, `report` and `exit`, then
-//! to `process`, `streams` and `state` (effects), then to `policy` (pure decisions). `error` and `clock`
-//! are used everywhere. `tests/architecture.rs` checks this.
+//! Imports point down, from this file and `run`, `host` and `manage` to `cli`, `report` and `exit`,
+//! then to `process`, `streams` and `state` (effects), then to `policy` (pure decisions). `error`
+//! and `clock` are used everywhere. `tests/architecture.rs` checks this.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("retry runs on Linux only so far: it needs signalfd, timerfd, a child subreaper and /proc");

@@ -129,8 +129,8 @@ impl<'a, H: Host> Run<'a, H> {
         Ok(())
     }
 
-    /// Waits for the next attempt. It does so even if there is nothing to wait for, because a signal
-    /// may have arrived, and then no attempt begins.
+    /// Waits for the next attempt. It does so even if there is nothing to wait for, because a
+    /// signal may have arrived, and then no attempt begins.
     fn wait(&mut self) -> Result<(), End> {
         let until = self.host.now().saturating_add(self.waiting.length());
         if let Some(signal) = self.wait_until(until)? {
@@ -212,7 +212,8 @@ impl<'a, H: Host> Run<'a, H> {
         self.host.attempt(number, status, self.deadline).map_err(|error| self.unprepared(error))
     }
 
-    /// The end of a run that cannot prepare an attempt. It must not hide how the command ended before.
+    /// The end of a run that cannot prepare an attempt. It must not hide how the command ended
+    /// before.
     fn unprepared(&self, error: Error) -> End {
         match (error, &self.last) {
             (Error::Unprepared { what, errno }, Some(last)) => {

@@ -1,4 +1,5 @@
-//! An alarm that was set before retry began, and SIGALRM in every state: a wait for a lock touches neither.
+//! An alarm that was set before retry began, and SIGALRM in every state: a wait for a lock touches
+//! neither.
 
 use std::fs::{self, File};
 use std::io;
@@ -54,7 +55,8 @@ fn a_blocked_and_pending_alarm_does_not_end_a_wait_for_a_lock() {
     let running = run(&records)
         .blocking(Signal::SIGALRM)
         .with(|command| {
-            // SAFETY: the calls are async-signal-safe (signal-safety(7)), and the set is made in place.
+            // SAFETY: the calls are async-signal-safe (signal-safety(7)), and the set is made in
+            // place.
             unsafe {
                 command.pre_exec(|| {
                     let alarm: nix::sys::signal::SigSet = [Signal::SIGALRM].into_iter().collect();

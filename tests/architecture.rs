@@ -31,8 +31,8 @@ impl Source {
         if matches!(name, "lib" | "main") { Vec::new() } else { name.split('/').collect() }
     }
 
-    /// Its lines with their numbers from 1. Tests do not count: neither the module of tests that ends a file, nor a
-    /// file of tests.
+    /// Its lines with their numbers from 1. Tests do not count: neither the module of tests that
+    /// ends a file, nor a file of tests.
     fn product(&self) -> impl Iterator<Item = (usize, &str)> {
         let tests = self
             .code
@@ -230,7 +230,8 @@ const BANNED_BELOW: [&str; 21] = [
     "nix::",
     "rand::rng",
     "SysRng",
-    // What waits or is shared to be changed; that a value has many owners, or is made once, is no effect.
+    // What waits or is shared to be changed; that a value has many owners, or is made once, is no
+    // effect.
     "Mutex",
     "RwLock",
     "Condvar",
@@ -299,7 +300,8 @@ fn unsafe_stays_on_the_floor_of_effects() {
             outside.insert(source.name.clone(), count);
         }
     }
-    // `main`'s attribute and its call of `start`; `start` itself, and its call of `arguments`; localtime_r(3).
+    // `main`'s attribute and its call of `start`; `start` itself, and its call of `arguments`;
+    // localtime_r(3).
     let allowed = BTreeMap::from([("clock.rs", 2), ("lib.rs", 2), ("main.rs", 2)]);
     let allowed = allowed.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
     assert_eq!(outside, allowed);

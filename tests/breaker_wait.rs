@@ -1,4 +1,5 @@
-//! Runs that wait for a breaker: when they look again, and what they do when nobody can tell them how it is.
+//! Runs that wait for a breaker: when they look again, and what they do when nobody can tell them
+//! how it is.
 
 use std::fs;
 use std::time::Duration;

@@ -13,8 +13,8 @@ fn script(name: &str) -> String {
     format!("{}/completions/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What each shell must do: what is typed before the tab, and what stands there after it. `mine` is a
-/// command with one option, `--its-own`, which its completion knows.
+/// What each shell must do: what is typed before the tab, and what stands there after it. `mine` is
+/// a command with one option, `--its-own`, which its completion knows.
 const TYPED: [(&str, &str); 12] = [
     ("retry --ji", "retry --jitter"),
     ("retry --jitter f", "retry --jitter full"),

@@ -1,4 +1,5 @@
-//! A stdout or stderr that retry may not open again, and into which somebody else writes: retry never waits in a write.
+//! A stdout or stderr that retry may not open again, and into which somebody else writes: retry
+//! never waits in a write.
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read};

@@ -1,12 +1,12 @@
-//! With few descriptors: what the command did is never hidden, and a later attempt needs no more of them than
-//! the first.
+//! With few descriptors: what the command did is never hidden, and a later attempt needs no more of
+//! them than the first.
 
 use crate::support::retry::{BINARY, Retry};
 use crate::support::scratch::quoted;
 use crate::support::{Log, Run, Scratch, each};
 
-/// Runs `retry OPTIONS -- sh` with input from a pipe and so many descriptors. The command logs each run, and
-/// exits with 7.
+/// Runs `retry OPTIONS -- sh` with input from a pipe and so many descriptors. The command logs each
+/// run, and exits with 7.
 #[track_caller]
 fn limited(descriptors: usize, options: &str, log: &Log, script: &str) -> Run {
     // A shell itself needs more for a redirection.

@@ -1,4 +1,5 @@
-//! What forks while it is ended: chains of processes that fork and exit, and handlers that start something.
+//! What forks while it is ended: chains of processes that fork and exit, and handlers that start
+//! something.
 
 use std::fs;
 use std::path::Path;
@@ -64,7 +65,8 @@ fn chains_in_the_group_of_a_terminal_end_soon() {
     let script = scratch.file("chains.pl", CHAINS);
     let mut command = Command::new(BINARY);
     command.args(["-n", "1", "--timeout", "0.4", "--kill-after", "0.2", "--", "perl"]);
-    // Only one after the other can be ended there, so more of them would take all processors from retry.
+    // Only one after the other can be ended there, so more of them would take all processors from
+    // retry.
     command.arg(&script).args(["deaf", "4"]);
     let started = Instant::now();
     let mut terminal = Terminal::open(command);
@@ -76,7 +78,8 @@ fn chains_in_the_group_of_a_terminal_end_soon() {
 /// How deep [`tree`] is.
 const DEPTH: usize = 12;
 
-/// A script whose processes each have a child. Each answers TERM with a command that takes its time.
+/// A script whose processes each have a child. Each answers TERM with a command that takes its
+/// time.
 fn tree(scratch: &Scratch, log: &Log) -> String {
     let clean = scratch.file("clean", format!("sleep 0.3; {}", log.echo("clean")));
     let text = format!(

@@ -1,5 +1,5 @@
-//! What was probably meant: hints for a command that is not found, for values, and for conditions that cannot
-//! match. A hint never repeats a word of the command, which may be a secret.
+//! What was probably meant: hints for a command that is not found, for values, and for conditions
+//! that cannot match. A hint never repeats a word of the command, which may be a secret.
 
 use crate::support::{Run, Scratch, retry};
 

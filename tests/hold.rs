@@ -130,7 +130,8 @@ fn what_stays_in_the_background_holds_up_nothing() {
     let scratch = Scratch::new();
     let (gate, log) = (scratch.join("gate"), scratch.log("log"));
     nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // What the background of a failed attempt writes later is nobody's, and does not kill it while retry runs.
+    // What the background of a failed attempt writes later is nobody's, and does not kill it while
+    // retry runs.
     let script = format!(
         "if [ $RETRY_ATTEMPT = 1 ]; then
              (read go <{gate}; echo late || exit; {logs}) & exit 3

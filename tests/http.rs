@@ -30,7 +30,8 @@ impl Clients for Retry {
     }
 }
 
-/// How many lines of the command's own stderr contain `needle`: one for each attempt that failed so.
+/// How many lines of the command's own stderr contain `needle`: one for each attempt that failed
+/// so.
 fn lines_with(run: &Run, needle: &str) -> usize {
     run.stderr.lines().filter(|line| !line.starts_with("retry: ") && line.contains(needle)).count()
 }

@@ -1,5 +1,5 @@
-//! What can be typed, and what cannot: wrong options and values, bytes that are no text, names, help,
-//! volumes.
+//! What can be typed, and what cannot: wrong options and values, bytes that are no text, names,
+//! help, volumes.
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
@@ -219,7 +219,8 @@ impl Refusals {
         retry().args(options).sh(self.log.echo("ran")).dir(self.scratch.path()).run()
     }
 
-    /// A wrong command line: two lines, the first as `cause` wants it; 125, nothing on stdout, nothing run.
+    /// A wrong command line: two lines, the first as `cause` wants it; 125, nothing on stdout,
+    /// nothing run.
     fn refused(&mut self, run: &Run, what: &str, cause: impl Fn(&str) -> bool) {
         let lines: Vec<&str> = run.stderr.lines().collect();
         let fits = match lines[..] {
@@ -616,7 +617,8 @@ fn a_missing_name_of_its_own_costs_nothing() {
     // Not even an empty argv[0]; newer kernels add one.
     let binary = CString::new(BINARY).unwrap();
     let bare = retry().with(|command| {
-        // SAFETY: execve is async-signal-safe; the lists end with a null pointer and live on this stack.
+        // SAFETY: execve is async-signal-safe; the lists end with a null pointer and live on this
+        // stack.
         unsafe {
             command.pre_exec(move || {
                 let none = [std::ptr::null()];
@@ -693,7 +695,8 @@ fn help_that_nobody_reads_is_quiet() {
     }
 }
 
-/// What each volume says of a run that fails, of one that succeeds late, and of one that succeeds at once.
+/// What each volume says of a run that fails, of one that succeeds late, and of one that succeeds
+/// at once.
 #[test]
 fn a_regex_that_is_none_is_shown_with_a_caret() {
     let scratch = Scratch::new();

@@ -1,7 +1,8 @@
 //! The command from outside: one binary, one module per feature.
 //!
-//! The oracles are what the world sees: exit statuses, bytes, lines that commands leave in a file, the
-//! log of a server, the process table, a terminal. Nothing here waits for a time to pass and hopes.
+//! The oracles are what the world sees: exit statuses, bytes, lines that commands leave in a file,
+//! the log of a server, the process table, a terminal. Nothing here waits for a time to pass and
+//! hopes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -16,8 +16,8 @@ use crate::support::{Log, Scratch, Terminal};
 /// The end of a script that runs until a signal ends it; its traps run soon, for no sleep is long.
 const LOOP: &str = "while :; do sleep 0.02; done";
 
-/// What a script says to wait for the test, without a process: a child that ^Z stops between vfork(2) and
-/// its exec keeps the shell itself from stopping, with and without retry.
+/// What a script says to wait for the test, without a process: a child that ^Z stops between
+/// vfork(2) and its exec keeps the shell itself from stopping, with and without retry.
 const GATE: &str = "read go <\"$LOG.gate\"";
 
 fn number(text: &str) -> i32 {
@@ -60,8 +60,8 @@ impl Desk {
         format!("sh {}", quoted(self.scratch.file("script", text)))
     }
 
-    /// Starts `retry OPTIONS -- sh` with a script that first leaves its pid in the log; both pids, once
-    /// that line is there.
+    /// Starts `retry OPTIONS -- sh` with a script that first leaves its pid in the log; both pids,
+    /// once that line is there.
     #[track_caller]
     fn start(&mut self, options: &str, script: &str) -> (i32, i32) {
         let script = self.script(&format!("echo $$ >>\"$LOG\"\n{script}"));

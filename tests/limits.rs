@@ -137,8 +137,8 @@ fn a_delay_past_the_deadline_is_shortened_so_that_one_more_attempt_fits() {
     assert!(matches!(announced[..], [0.1, shortened] if (50.0..=54.0).contains(&shortened)), "{text}");
 }
 
-/// Twice the time of the longest attempt does not fit: the run ends at once with the command's status, where an
-/// attempt after half of the rest would have been cut by the deadline (124).
+/// Twice the time of the longest attempt does not fit: the run ends at once with the command's
+/// status, where an attempt after half of the rest would have been cut by the deadline (124).
 #[test]
 fn no_attempt_is_begun_that_the_deadline_would_cut() {
     let scratch = Scratch::new();

@@ -1,4 +1,5 @@
-//! No byte that a command wrote is lost without a word and with status 0, whichever stream a rule needs.
+//! No byte that a command wrote is lost without a word and with status 0, whichever stream a rule
+//! needs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, PipeReader, Read};

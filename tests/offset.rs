@@ -1,4 +1,5 @@
-//! The shared offset of a file that is standard input: retry never moves it back past where others have read.
+//! The shared offset of a file that is standard input: retry never moves it back past where others
+//! have read.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -29,8 +30,8 @@ fn reads_and_waits(log: &Log, gate: &Path, end: &str) -> String {
     format!("head -c 20 >/dev/null; {}; read go <{}; {end}", log.echo("$RETRY_ATTEMPT"), quoted(gate))
 }
 
-/// Runs this script, and reads so much of the shared description while each attempt runs. The offset after it,
-/// counted from where retry began.
+/// Runs this script, and reads so much of the shared description while each attempt runs. The
+/// offset after it, counted from where retry began.
 fn offset_after(options: &[&str], end: &str, reads: &[usize], lock: bool) -> u64 {
     let scratch = Scratch::new();
     let (log, gate) = (scratch.log("log"), scratch.join("gate"));
@@ -84,7 +85,8 @@ fn others_may_read_during_any_attempt() {
 
 #[test]
 fn others_may_read_during_a_wait_where_only_the_shared_description_will_do() {
-    // The command may count on its lock, so it gets the shared description, which is set back for each attempt.
+    // The command may count on its lock, so it gets the shared description, which is set back for
+    // each attempt.
     let scratch = Scratch::new();
     let log = scratch.log("log");
     let (stdin, mut file) = shared(&scratch.join("file"));

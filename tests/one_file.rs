@@ -1,4 +1,5 @@
-//! stdout and stderr are one file that was opened twice: each stream keeps its own place in the file.
+//! stdout and stderr are one file that was opened twice: each stream keeps its own place in the
+//! file.
 
 use std::fs;
 

@@ -1,5 +1,6 @@
-//! A timeout ends what the attempt started, and nothing that lived below retry before, nor what that starts during the
-//! attempt. Each side forks twice and makes a session of its own, so that no parent tells whose a process is.
+//! A timeout ends what the attempt started, and nothing that lived below retry before, nor what
+//! that starts during the attempt. Each side forks twice and makes a session of its own, so that no
+//! parent tells whose a process is.
 
 use crate::support::process::{self, Doomed};
 use crate::support::retry::BINARY;
@@ -124,7 +125,8 @@ fn only_a_command_with_older_processes_and_a_limit_is_marked() {
 
 #[test]
 fn a_retry_within_an_attempt_leaves_the_outer_mark() {
-    // The inner run has an older process of its own, and is not told of by its command's daemon's parents.
+    // The inner run has an older process of its own, and is not told of by its command's daemon's
+    // parents.
     let inner = format!(
         "sleep 300 >&2 & exec {BINARY} --timeout 100 -n 1 -- sh -c \"{DAEMON}; $INNER\"",
         DAEMON = DAEMON.replace('"', "\\\"").replace('$', "\\$"),

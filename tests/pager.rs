@@ -1,5 +1,5 @@
-//! Programs that need their terminal keep it under `--profile auto`: a pager there opens the terminal of its
-//! stderr by name, and would wait at a pseudo-terminal for keys that nobody types.
+//! Programs that need their terminal keep it under `--profile auto`: a pager there opens the
+//! terminal of its stderr by name, and would wait at a pseudo-terminal for keys that nobody types.
 
 use crate::support::{Scratch, Terminal};
 

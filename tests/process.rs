@@ -1,5 +1,5 @@
-//! Processes and signals where there is no controlling terminal: what the command gets, what it leaves
-//! behind, and how retry ends.
+//! Processes and signals where there is no controlling terminal: what the command gets, what it
+//! leaves behind, and how retry ends.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -293,7 +293,8 @@ fn dispositions_and_mask_are_the_ones_that_retry_was_started_with() {
             let with = signal_sets(&start(retry().args(options).arg("--")));
             let without = signal_sets(&start(Retry::new("env")));
             assert_eq!(with, without, "ignored {ignored:?}, blocked {blocked:?}, {options:?}");
-            // Whoever started the tests may have had 32 and 33 ignored, as glibc's posix_spawn does.
+            // Whoever started the tests may have had 32 and 33 ignored, as glibc's posix_spawn
+            // does.
             let own = [without[0] & !(0b11 << 31), without[1], without[2]];
             assert_eq!(own, [set(ignored), set(blocked), 0], "the oracle itself");
         }
@@ -410,8 +411,8 @@ fn marked(mark: &str) -> Vec<Entry> {
     process::table().into_iter().filter(|entry| entry.lives() && has_mark(entry)).collect()
 }
 
-/// The command leaves `lines` lines in `$LOG` per attempt and never ends. After its timeout, when the next
-/// attempt begins and when retry has ended, nothing of it lives.
+/// The command leaves `lines` lines in `$LOG` per attempt and never ends. After its timeout, when
+/// the next attempt begins and when retry has ended, nothing of it lives.
 #[track_caller]
 fn nothing_survives(what: &str, lines: usize, script: &str) {
     // On a busy machine an attempt may not get to its lines in the shorter times.

@@ -1,5 +1,5 @@
-//! The rows of the profile table and the programs themselves, which fail here for real: against scripted
-//! servers on loopback, and by their own wrong options.
+//! The rows of the profile table and the programs themselves, which fail here for real: against
+//! scripted servers on loopback, and by their own wrong options.
 //!
 //! A test ends early without its program: see `support/needs.rs`.
 
@@ -18,8 +18,8 @@ use crate::support::needs;
 use crate::support::process::wait_until;
 use crate::support::{Log, RefusedPort, Reply, Run, Scratch, Server, refused_port, retry};
 
-/// A program, called through a script of its name that counts the calls, and away from what its user has
-/// configured. The script runs it for the first attempt only, and lets the second succeed.
+/// A program, called through a script of its name that counts the calls, and away from what its
+/// user has configured. The script runs it for the first attempt only, and lets the second succeed.
 struct Program {
     name: &'static str,
     row: &'static str,

@@ -1,9 +1,10 @@
-//! A program that refuses before it has done anything: sudo and doas, which are not the program that they run, and
-//! ssh, which ends with 255 for a wrong option as for a broken connection.
+//! A program that refuses before it has done anything: sudo and doas, which are not the program
+//! that they run, and ssh, which ends with 255 for a wrong option as for a broken connection.
 
 use crate::support::{Run, Scratch, retry};
 
-/// Runs `line` with a program `name` in its PATH that writes `message` to stderr and exits with `status`.
+/// Runs `line` with a program `name` in its PATH that writes `message` to stderr and exits with
+/// `status`.
 fn with(scratch: &Scratch, name: &str, message: &str, status: u8, line: &str) -> (Run, usize) {
     let log = scratch.log("log");
     let before = log.lines().len();

@@ -254,7 +254,8 @@ fn what_may_have_had_its_effect_is_not_repeated() {
 /// The orders of a shop by key, with what was ordered, and how often it acted.
 type Orders = (BTreeMap<String, Vec<u8>>, usize);
 
-/// A server that knows orders by their key, and breaks the first two connections after it has acted.
+/// A server that knows orders by their key, and breaks the first two connections after it has
+/// acted.
 fn shop() -> (Server, Arc<Mutex<Orders>>) {
     let table = Arc::new(Mutex::new((BTreeMap::new(), 0)));
     let of_server = Arc::clone(&table);

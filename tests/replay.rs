@@ -42,8 +42,9 @@ fn rest(shared: &mut impl Read) -> String {
     rest
 }
 
-/// Runs three attempts for each way of reading; each must read what one command alone would, and what they
-/// have not read must still be there. `make` gives the input twice, to retry and to the test.
+/// Runs three attempts for each way of reading; each must read what one command alone would, and
+/// what they have not read must still be there. `make` gives the input twice, to retry and to the
+/// test.
 #[track_caller]
 fn same_for_all<R: Read>(retry: impl Fn() -> Retry, mut make: impl FnMut() -> (OwnedFd, R)) {
     for (way, read) in WAYS {
@@ -211,7 +212,8 @@ fn inherit_and_null_are_what_they_say() {
     assert_eq!(rest(&mut shared), INPUT);
     let limited = retry().args(["--stdin", "null", "--stdin-limit", "4k", "true"]).run();
     limited.code(125).says(&["{*}--stdin-limit is for --stdin replay only", "{*}"]);
-    // An attempt that none can follow has the pipe itself; and so has one before which nothing was read.
+    // An attempt that none can follow has the pipe itself; and so has one before which nothing was
+    // read.
     for (options, script) in
         [(["-n1", "-d0"], "exit 3"), (["-n2", "-d0"], "[ $RETRY_ATTEMPT = 1 ] && exit 3")]
     {
@@ -387,7 +389,8 @@ fn what_commands_count_on_stays() {
 
 #[test]
 fn a_source_that_gives_nothing_is_not_asked_without_end() {
-    // Of an out-of-band byte poll tells, and no read that a command without a mind for it makes (unix(7)).
+    // Of an out-of-band byte poll tells, and no read that a command without a mind for it makes
+    // (unix(7)).
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let running = retry().args(["-q", "cat"]).stdin(Stdio::from(OwnedFd::from(ours))).spawn();
     theirs.write_all(b"a").unwrap();

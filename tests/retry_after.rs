@@ -1,5 +1,5 @@
-//! What a server asks for: HTTP statuses and `Retry-After`, in every form in which a command shows them.
-//! The server's log tells how often it was asked, and when.
+//! What a server asks for: HTTP statuses and `Retry-After`, in every form in which a command shows
+//! them. The server's log tells how often it was asked, and when.
 
 use std::time::Duration;
 

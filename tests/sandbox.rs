@@ -1,4 +1,5 @@
-//! What a sandbox takes away or changes: time namespaces, seccomp filters, a /proc that hides processes.
+//! What a sandbox takes away or changes: time namespaces, seccomp filters, a /proc that hides
+//! processes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +11,8 @@ use crate::support::records::Records;
 use crate::support::retry::BINARY;
 use crate::support::{Log, Retry, Run, Scratch, each, retry};
 
-/// retry in a time namespace whose time since boot is ahead by so many seconds; none where that is not permitted.
+/// retry in a time namespace whose time since boot is ahead by so many seconds; none where that is
+/// not permitted.
 fn in_time_namespace(records: &Records, ahead: &str) -> Option<Retry> {
     let unshare = || Retry::new("unshare").args(["--time", "--boottime", ahead, "--fork"]);
     (unshare().arg("true").run().status.code() == Some(0))
@@ -47,8 +49,8 @@ fn runs_in_different_time_namespaces_share_a_record() {
 /// Timeouts to try, until one is long enough for what is to happen before it.
 const TIMEOUTS: [&str; 3] = ["0.5", "4", "16"];
 
-/// Runs retry with each timeout until its command has left `lines` lines in the log, each with a pid; that run, the
-/// pids, and what of them still lives.
+/// Runs retry with each timeout until its command has left `lines` lines in the log, each with a
+/// pid; that run, the pids, and what of them still lives.
 #[track_caller]
 fn timed_out(lines: usize, make: impl Fn(&str, &Log) -> Retry) -> (Run, Vec<i32>, Vec<Doomed>) {
     for timeout in TIMEOUTS {
@@ -108,7 +110,8 @@ fn programs() -> Scratch {
     folder
 }
 
-/// retry as a user without any power, in a mount namespace whose /proc hides the processes of others.
+/// retry as a user without any power, in a mount namespace whose /proc hides the processes of
+/// others.
 fn with_hidepid(programs: &Scratch) -> Retry {
     let script = "mount -t proc -o hidepid=2 proc /proc || exit 99
         exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" \"$@\"";

@@ -134,7 +134,8 @@ fn a_label_is_found_behind_wrappers() {
     run.code(127).stderr_contains("retry: no-such-command: not retried: command not found (");
 }
 
-/// Options whose letters and names other tools give to secrets, or whose values are secrets of retry's own.
+/// Options whose letters and names other tools give to secrets, or whose values are secrets of
+/// retry's own.
 const VALUED: [&str; 24] = [
     "-p",
     "-u",

@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 use crate::support::process::{start_time, wait_until};
 use crate::support::{Retry, Scratch, retry};
 
-/// Matching what the commands here write takes many seconds. A run that does not wait for that ends well before.
+/// Matching what the commands here write takes many seconds. A run that does not wait for that ends
+/// well before.
 const SOON: Duration = Duration::from_secs(10);
 
 /// For each byte, thousands of states are alive.

@@ -1,8 +1,8 @@
-//! Signals that arrive while a command starts reach it exactly once, at each instant between clone(2) and
-//! execve(2).
+//! Signals that arrive while a command starts reach it exactly once, at each instant between
+//! clone(2) and execve(2).
 //!
-//! strace holds a process up at one system call. The command starts with INT blocked, so that an INT from
-//! before its execve stays pending and can be counted.
+//! strace holds a process up at one system call. The command starts with INT blocked, so that an
+//! INT from before its execve stays pending and can be counted.
 
 use std::fs;
 use std::process::Command;
@@ -41,7 +41,8 @@ use Who::{Child, Retry};
 #[derive(Debug, Clone, Copy)]
 struct Instant(Who, &'static str, &'static str, usize);
 
-/// The child's last call before it takes the signal mask of the command. retry itself makes fewer of these.
+/// The child's last call before it takes the signal mask of the command. retry itself makes fewer
+/// of these.
 const BEFORE_MASK: Instant = Instant(Child, "rt_sigaction", "exit", 3);
 
 impl Instant {
@@ -93,8 +94,8 @@ impl Held {
 
     /// Sends an INT with `send`; what the command has logged then.
     ///
-    /// If the group has the INT from `send`, retry is stopped until the command has dealt with it: a second one
-    /// that retry passes on cannot merge with it.
+    /// If the group has the INT from `send`, retry is stopped until the command has dealt with it:
+    /// a second one that retry passes on cannot merge with it.
     #[track_caller]
     fn logged(&self, by_group: bool, log: &Log, send: impl FnOnce()) -> Vec<String> {
         if by_group {
@@ -239,7 +240,8 @@ fn a_signal_to_the_group_of_a_command_that_leaves_it_reaches_that_once() {
     each(instants, sent);
 }
 
-/// Types ^Z at this instant of the start of a command, and brings the job back once the shell has its prompt.
+/// Types ^Z at this instant of the start of a command, and brings the job back once the shell has
+/// its prompt.
 #[track_caller]
 fn suspended_at(instant: Instant) {
     let scratch = Scratch::new();

@@ -30,8 +30,8 @@ fn once(records: &Records, status: u8) -> Run {
 
 // Crowd.
 
-/// Processes that are all there before any is waited for. They are plain children: five hundred times two
-/// threads would be the test's own crowd.
+/// Processes that are all there before any is waited for. They are plain children: five hundred
+/// times two threads would be the test's own crowd.
 struct Crowd {
     children: Vec<Child>,
 }

@@ -1,5 +1,5 @@
-//! The three standard streams in every state that they can be in, and that a run which succeeds at once
-//! does nothing that the command would not do.
+//! The three standard streams in every state that they can be in, and that a run which succeeds at
+//! once does nothing that the command would not do.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};

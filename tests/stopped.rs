@@ -1,5 +1,5 @@
-//! A command that stops although nobody asked for it (SIGSTOP): at a terminal the job stops, so that the shell has
-//! its prompt back. If nobody looks after the job, the limits hold.
+//! A command that stops although nobody asked for it (SIGSTOP): at a terminal the job stops, so
+//! that the shell has its prompt back. If nobody looks after the job, the limits hold.
 
 use std::process::Command;
 use std::time::Duration;
@@ -30,7 +30,8 @@ fn status(terminal: &mut Terminal) -> i32 {
     number(&terminal.command("echo $?"))
 }
 
-/// The command has stopped itself in this terminal: the shell has its prompt, and `fg` continues all.
+/// The command has stopped itself in this terminal: the shell has its prompt, and `fg` continues
+/// all.
 #[track_caller]
 fn stopped_and_brought_back(terminal: &mut Terminal, log: &Log) {
     let command = number(&log.wait_for(1)[0]);
@@ -119,7 +120,8 @@ fn in_a_pipeline_the_stop_key_does_the_rest() {
     assert_eq!(log.lines().len(), 2);
 }
 
-/// Starts a script that runs retry, and waits until the command has stopped itself; the shell, retry and it.
+/// Starts a script that runs retry, and waits until the command has stopped itself; the shell,
+/// retry and it.
 #[track_caller]
 fn in_a_script(terminal: &mut Terminal, scratch: &Scratch, log: &Log, options: &str) -> [i32; 3] {
     let text = format!("retry -n 1 {options} -- {}; exit $?", stops_itself(scratch, log));

@@ -1,4 +1,5 @@
-//! A crowd against a service that was down: retries must not make it worse, and all must come through.
+//! A crowd against a service that was down: retries must not make it worse, and all must come
+//! through.
 
 use std::process::Command;
 use std::time::Duration;
@@ -37,7 +38,8 @@ fn with_a_deadline_all_come_through_and_spread() {
     let scratch = Scratch::new();
     let after = crowd(GATHERING, &["--deadline", "50s"], &scratch);
     assert_eq!(after.gave_up, 0);
-    // Full jitter from a second on: about three and a half in three seconds, with a tenth more or less.
+    // Full jitter from a second on: about three and a half in three seconds, with a tenth more or
+    // less.
     assert!((2.0..3.9).contains(&after.amplification()), "{}", after.amplification());
     assert!(after.peak() < CLIENTS / 3, "{}", after.peak());
 }
@@ -67,8 +69,8 @@ fn with_a_breaker_that_is_waited_for_the_outage_sees_few_requests_and_all_come_t
     let options = ["--breaker", "b", "--breaker-cooldown", "2s", "--breaker-wait", "--deadline", "55s"];
     let after = crowd(SERVICE, &options, &scratch);
     assert_eq!(after.gave_up, 0);
-    // Not even one for each client: five failures open it, of 60. As many again may be on their way, and more on a
-    // busy machine.
+    // Not even one for each client: five failures open it, of 60. As many again may be on their
+    // way, and more on a busy machine.
     assert!(after.amplification() <= 0.45, "{}", after.amplification());
 }
 

@@ -104,7 +104,8 @@ fn a_storm_does_not_keep_a_wait_from_its_end() {
 #[test]
 fn a_notice_that_comes_while_retry_starts_does_not_kill_it() {
     need!("strace");
-    // retry is held after it has blocked the notices, before it reads its options and takes the other signals.
+    // retry is held after it has blocked the notices, before it reads its options and takes the
+    // other signals.
     let inject = "inject=rt_sigprocmask:delay_exit=1000000:when=1";
     let strace =
         Retry::new("strace").args(["-qq", "-o", "/dev/null", "-e", "trace=rt_sigprocmask", "-e", inject]);

@@ -14,7 +14,8 @@ use crate::support::{Retry, Run, Scratch, retry};
 const RAN: &str = "ran";
 
 impl Run {
-    /// It succeeded, and said before its first attempt that it continues without this, and nothing else.
+    /// It succeeded, and said before its first attempt that it continues without this, and nothing
+    /// else.
     #[track_caller]
     fn continues_without(&self, what: &str, why: &str) -> &Self {
         self.code(0).says(&[&format!("retry: sh: continuing without {what}: {{*}}{why}")]);

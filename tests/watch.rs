@@ -263,7 +263,8 @@ fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
         "retry: sh: gave up after 1 attempt in {T}: timed out after 1s, ended by TERM",
     ]);
     drop(reader);
-    // A command that has ended was in time, and is not run again; but its output must not get lost unseen.
+    // A command that has ended was in time, and is not run again; but its output must not get lost
+    // unseen.
     for (limit, script, status) in [
         ("--timeout", "echo last", 125),
         ("--deadline", "echo last", 125),
@@ -439,7 +440,8 @@ fn descriptors_that_were_given_are_not_watched() {
 #[test]
 fn attempts_that_were_cut_keep_their_order_for_a_slow_reader() {
     need!("python3");
-    // Each attempt writes without end; what one wrote before its end comes before what the next writes.
+    // Each attempt writes without end; what one wrote before its end comes before what the next
+    // writes.
     let scratch = Scratch::new();
     let go = scratch.join("go");
     let inner = format!(

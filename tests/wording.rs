@@ -56,7 +56,8 @@ fn a_duration_is_echoed_as_it_was_written() {
     let run = retry().args(["--timeout", "0.3", "-n1"]).args(["sleep", "600"]).run();
     run.code(124)
         .says(&["retry: sleep: gave up after 1 attempt in {T}: timed out after 0.3s, ended by TERM"]);
-    // The record of a breaker keeps the user's words, for --breaker-status and for the runs that it refuses.
+    // The record of a breaker keeps the user's words, for --breaker-status and for the runs that it
+    // refuses.
     let records = Records::new();
     for (options, shown) in [
         (["--timeout", "200ms"], "timed out after 200ms, ended by TERM"),

@@ -1,7 +1,7 @@
 //! The other tools, where they are installed.
 //!
-//! Several are called `retry`, so they are looked for by a name of their own in the directory of the variable
-//! PEERS; `benches/peers.sh` fills one.
+//! Several are called `retry`, so they are looked for by a name of their own in the directory of
+//! the variable PEERS; `benches/peers.sh` fills one.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ pub(crate) struct Tool {
     pub(crate) name: &'static str,
     /// Where it is, if it is here.
     pub(crate) path: Option<PathBuf>,
-    /// What stands before a command that is to be run once, and then before one that fails a thousand times
-    /// without a delay.
+    /// What stands before a command that is to be run once, and then before one that fails a
+    /// thousand times without a delay.
     once: &'static [&'static str],
     thousand: &'static [&'static str],
 }

@@ -1,4 +1,5 @@
-//! Whether a run was right: what its attempts wrote down, how retry ended, and what is left must agree.
+//! Whether a run was right: what its attempts wrote down, how retry ended, and what is left must
+//! agree.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -88,7 +89,8 @@ impl Log {
         self.begun.iter().find(|(begun, ..)| *begun == number).map(|(.., at)| *at)
     }
 
-    /// Whether this attempt can have been running at this limit: what it wrote last may be that it ends.
+    /// Whether this attempt can have been running at this limit: what it wrote last may be that it
+    /// ends.
     fn is_near(&self, number: u64, limit: Duration) -> bool {
         self.ended.get(&number).is_none_or(|(_, end)| *end + SOON >= limit)
     }
@@ -161,7 +163,8 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// The signals of these that have been sent, or come from the keyboard, and are not ignored; and when.
+    /// The signals of these that have been sent, or come from the keyboard, and are not ignored;
+    /// and when.
     fn sent<'b>(&'b self, of: &'b [Signal]) -> impl Iterator<Item = (Signal, Duration)> + 'b {
         self.signals(of, true)
     }
@@ -206,7 +209,8 @@ impl Trial<'_> {
             || job.is(Way::Reads) && plan.has("--stdin-limit")
     }
 
-    /// Whether it may write the line that `-x` forbids on stderr: on a terminal what is on stdout counts for both.
+    /// Whether it may write the line that `-x` forbids on stderr: on a terminal what is on stdout
+    /// counts for both.
     fn may_forbid(&self) -> bool {
         self.plan.has("-x") && !matches!(self.plan.job.writes, Writes::Nothing | Writes::Zeros(_))
     }
@@ -236,7 +240,8 @@ impl Trial<'_> {
         }
     }
 
-    /// Whether ^Z has stopped a job of the command's own: a script that is told so ends, and leaves it.
+    /// Whether ^Z has stopped a job of the command's own: a script that is told so ends, and leaves
+    /// it.
     fn has_stopped_job(&self) -> bool {
         self.plan.job.is(Way::Leads) && self.seen.sent.iter().any(|(act, _)| *act == Act::Key(26))
     }
@@ -265,7 +270,8 @@ impl Trial<'_> {
                 return Some(format!("attempts began after {signal}: {begun:?}, {at:?}"));
             }
         }
-        // What fails is made again, where nothing is known of the failure and nothing was in the way.
+        // What fails is made again, where nothing is known of the failure and nothing was in the
+        // way.
         let free = !self.is_in_the_way() && self.seen.sent.is_empty() && self.plan.reader_leaves.is_none();
         if free && !self.is_success() && self.plan.attempts != Some(last) {
             return Some(format!("it failed with {:?} after {last} attempts", self.end));
@@ -375,8 +381,8 @@ impl Trial<'_> {
         (!allowed.contains(&self.end)).then(|| format!("where {allowed:?} are allowed"))
     }
 
-    /// Whether nothing may be left: an attempt that ends by itself, also by a signal that was passed on to it,
-    /// may leave something behind; one that is ended may not.
+    /// Whether nothing may be left: an attempt that ends by itself, also by a signal that was
+    /// passed on to it, may leave something behind; one that is ended may not.
     fn is_tidy(&self) -> bool {
         if self.has_stopped_job()
             || self.plan.job.is(Way::Leaves)
@@ -405,8 +411,8 @@ impl Trial<'_> {
         let (log, job, seen) = (self.log, self.plan.job, self.seen);
         let whole =
             log.ended.len() == log.begun.len() && log.last().is_none_or(|(n, _)| n == log.ended.len() as u64);
-        // What one wrote that did not come to its end is anything; so is what was passed on while it was wanted
-        // that retry ends.
+        // What one wrote that did not come to its end is anything; so is what was passed on while
+        // it was wanted that retry ends.
         let cut = matches!(self.end, End::Signal(_)) || self.was_killed();
         // Some keys make the terminal forget what it has not yet passed on.
         let forgotten = seen.sent.iter().any(|(act, _)| matches!(act, Act::Key(_)));
@@ -428,7 +434,8 @@ impl Trial<'_> {
         let held = self.plan.has("--hold");
         let times = match (held, self.is_success()) {
             (false, _) => log.ended.len(),
-            // Of a check that says done there is none, and a signal may have ended it before it began.
+            // Of a check that says done there is none, and a signal may have ended it before it
+            // began.
             (true, true) if self.plan.has("--check") || !self.seen.sent.is_empty() => return None,
             (true, true) => 1,
             (true, false) => 0,
@@ -457,8 +464,8 @@ impl Trial<'_> {
         self.came(&one.repeat(times))
     }
 
-    /// What is wrong with the output, which should be this: on a terminal messages are between, and it is changed
-    /// a little.
+    /// What is wrong with the output, which should be this: on a terminal messages are between, and
+    /// it is changed a little.
     fn came(&self, right: &[u8]) -> Option<String> {
         match (&self.seen.output, &self.seen.terminal) {
             (Some(output), _) => differs(output, right),
@@ -510,8 +517,8 @@ impl Trial<'_> {
 
     /// That the run went on though it was told to end, and its command does not defy that.
     fn unmoved(&self) -> Option<String> {
-        // A shell that waits for another program leaves INT to that, which gets none from retry where they share
-        // a group, unless it comes from the keyboard.
+        // A shell that waits for another program leaves INT to that, which gets none from retry
+        // where they share a group, unless it comes from the keyboard.
         let left = |signal, at| {
             let by_key = self.seen.sent.contains(&(Act::Key(3), at));
             self.plan.terminal && signal == Signal::SIGINT && !by_key
@@ -523,7 +530,8 @@ impl Trial<'_> {
             .then(|| format!("it ended {:?} after {signal}", over.saturating_sub(at)))
     }
 
-    /// A signal that the command was to note, and did not: one that came while it listened, and had the time.
+    /// A signal that the command was to note, and did not: one that came while it listened, and had
+    /// the time.
     fn unheard(&self) -> Option<String> {
         if !self.plan.job.is(Way::Listens) {
             return None;
@@ -544,7 +552,8 @@ impl Trial<'_> {
         self.log.got.iter().any(|(attempt, got)| *attempt == number && got == signal.as_str())
     }
 
-    /// An attempt that was killed at its limit without the signal before, though it listened and had the time.
+    /// An attempt that was killed at its limit without the signal before, though it listened and
+    /// had the time.
     fn unwarned(&self) -> Option<String> {
         let signal = match self.plan.value("--signal") {
             Some("KILL") => return None,

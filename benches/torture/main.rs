@@ -1,9 +1,10 @@
-//! Tries to break the tool: random options, random commands, random signals at random times. What each attempt
-//! did it wrote down itself; and after each run that must agree with the exit status, the output, the time it
-//! took, and with what is left of processes, files and the terminal.
+//! Tries to break the tool: random options, random commands, random signals at random times. What
+//! each attempt did it wrote down itself; and after each run that must agree with the exit status,
+//! the output, the time it took, and with what is left of processes, files and the terminal.
 //!
-//! `cargo bench --bench torture [-- SECONDS [FIRST-SEED]]`, ten minutes by default, from a seed by the clock. A
-//! failing run prints its seed; `cargo bench --bench torture -- 0 SEED [TIMES]` repeats what it drew.
+//! `cargo bench --bench torture [-- SECONDS [FIRST-SEED]]`, ten minutes by default, from a seed by
+//! the clock. A failing run prints its seed; `cargo bench --bench torture -- 0 SEED [TIMES]`
+//! repeats what it drew.
 
 #![allow(
     clippy::print_stdout,
@@ -30,8 +31,8 @@ use nix::sys::prctl::set_child_subreaper;
 use plan::Plan;
 use support::{argument, arguments, preamble};
 
-/// So often is a run made that only took too long, as a busy machine does that too: until it is right twice in a
-/// row.
+/// So often is a run made that only took too long, as a busy machine does that too: until it is
+/// right twice in a row.
 const TRIES: u32 = 7;
 
 /// Of which run this is, for a panic.

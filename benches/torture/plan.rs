@@ -61,8 +61,8 @@ pub(crate) enum Writes {
     Something,
 }
 
-/// How a command notes what it does: `begin` with the number of the attempt, its pid and the time since boot,
-/// and `end` with its status and the time.
+/// How a command notes what it does: `begin` with the number of the attempt, its pid and the time
+/// since boot, and `end` with its status and the time.
 pub(crate) const PRELUDE: &str = "log() { echo \"$*\" >>\"$TORTURE_LOG\"; }; \
     now() { read -r now idle </proc/uptime; }; \
     bye() { now; log end $RETRY_ATTEMPT $1 $now; exit $1; }; \
@@ -219,7 +219,8 @@ impl Plan {
         let kill_after = Duration::from_millis(*random.pick(&[0, 50, 300, 300]));
         add(&["--kill-after", &format!("{}ms", kill_after.as_millis())]);
         delays(random, &mut add, bounded);
-        // An attempt without a timeout ends within this, unless it is one that hangs: that does at the deadline.
+        // An attempt without a timeout ends within this, unless it is one that hangs: that does at
+        // the deadline.
         let within = |ends: bool| match timeout {
             Some(timeout) => timeout + kill_after,
             None if ends => Duration::from_millis(700),

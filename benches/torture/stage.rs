@@ -270,8 +270,8 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Does to it what is to be done, and waits: the status, if it ended, how long it was stopped, and what was
-    /// done.
+    /// Does to it what is to be done, and waits: the status, if it ended, how long it was stopped,
+    /// and what was done.
     fn supervise(&self, child: &mut Child) -> (Option<ExitStatus>, Duration, Vec<(Act, Duration)>) {
         let own = i32::try_from(child.id()).expect("a pid");
         let retry = || {
@@ -343,8 +343,8 @@ fn end(status: ExitStatus) -> End {
     }
 }
 
-/// Runs retry as a job of the session that this process leads, as a shell would. Writes down which process it
-/// is, and in the end how it ended and what is left of it.
+/// Runs retry as a job of the session that this process leads, as a shell would. Writes down which
+/// process it is, and in the end how it ended and what is left of it.
 pub(crate) fn lead(words: &[String]) -> ExitCode {
     let (directory, words) = words.split_first().expect("a directory");
     let say = |name: &str, text: &str| {
@@ -355,7 +355,8 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
     set_child_subreaper(true).expect("a subreaper");
     let mut command = Command::new(RETRY);
     command.args(words);
-    // SAFETY: setpgid(2), sigprocmask(2) and tcsetpgrp(3) are async-signal-safe, and nothing is allocated.
+    // SAFETY: setpgid(2), sigprocmask(2) and tcsetpgrp(3) are async-signal-safe, and nothing is
+    // allocated.
     unsafe {
         command.pre_exec(|| {
             setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
@@ -407,7 +408,8 @@ fn foreground(group: Pid) -> nix::Result<()> {
     given
 }
 
-/// What the leader has written down in the end: how retry ended, when, after boot, and what was left.
+/// What the leader has written down in the end: how retry ended, when, after boot, and what was
+/// left.
 fn report(directory: &Path) -> Option<(End, Duration, Left)> {
     let text = fs::read_to_string(directory.join("end")).ok()?;
     let mut words = text.split_whitespace();
@@ -419,7 +421,8 @@ fn report(directory: &Path) -> Option<(End, Duration, Left)> {
     Some((end, over, Left { dead, lost, alive: words.filter_map(|word| word.parse().ok()).collect() }))
 }
 
-/// What is left of a run that has ended, of whom this process is the reaper; `lost` looks for the terminal.
+/// What is left of a run that has ended, of whom this process is the reaper; `lost` looks for the
+/// terminal.
 fn left(mark: &str, lost: impl FnOnce() -> bool) -> Left {
     let (dead, _) = adopted();
     let lost = lost();
@@ -445,7 +448,8 @@ fn sweep(mark: &str) {
     }
 }
 
-/// Reaps what has come to this process, its parent having ended: how many were dead, and whether any lives.
+/// Reaps what has come to this process, its parent having ended: how many were dead, and whether
+/// any lives.
 fn adopted() -> (usize, bool) {
     let mut dead = 0;
     loop {

@@ -30,7 +30,8 @@ impl<'a> RunKey<'a> {
         Ok(Self { source, key: None })
     }
 
-    /// The key, and the age of the key file if this call has read the key of an earlier run from it.
+    /// The key, and the age of the key file if this call has read the key of an earlier run from
+    /// it.
     ///
     /// # Errors
     /// If the key file cannot be used, or the system has no randomness.

@@ -35,8 +35,8 @@ impl Sources {
     }
 }
 
-/// If the system has no randomness, the clock and the process id are the seed: runs at the same moment
-/// differ in their process ids. An error would hide how the attempt ended.
+/// If the system has no randomness, the clock and the process id are the seed: runs at the same
+/// moment differ in their process ids. An error would hide how the attempt ended.
 fn random_seed() -> u64 {
     SysRng.try_next_u64().unwrap_or_else(|_| {
         let moment = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-/// Digits of a fraction that count. Further digits are less than a nanosecond, a byte or a billionth.
+/// Digits of a fraction that count. Further digits are less than a nanosecond, a byte or a
+/// billionth.
 const PRECISION: usize = 18;
 
-/// Digits, and perhaps a point among, before or after them: `120`, `1.5`, `.5`, `1.`. A sign, an exponent
-/// and another base are not part of it.
+/// Digits, and perhaps a point among, before or after them: `120`, `1.5`, `.5`, `1.`. A sign, an
+/// exponent and another base are not part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decimal<'a> {
     whole: &'a [u8],

@@ -7,7 +7,8 @@ pub(crate) fn value_in<'a>(entry: &'a [u8], name: &str) -> Option<&'a [u8]> {
     entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
-/// The value of a variable. If several entries have the name, the first one counts, as for getenv(3).
+/// The value of a variable. If several entries have the name, the first one counts, as for
+/// getenv(3).
 pub(crate) fn value<'a>(environment: &'a [CString], name: &str) -> Option<&'a [u8]> {
     environment.iter().find_map(|entry| value_in(entry.as_bytes(), name))
 }

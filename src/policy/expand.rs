@@ -13,8 +13,8 @@ pub(crate) struct Tokens<'a> {
 
 pub(crate) const KEY: &[u8] = b"{key}";
 
-/// Replaces the tokens `{key}`, `{attempt}` and `{max}`, and nothing else. Tokens in a value are not
-/// replaced again.
+/// Replaces the tokens `{key}`, `{attempt}` and `{max}`, and nothing else. Tokens in a value are
+/// not replaced again.
 #[must_use]
 pub(crate) fn expanded(argument: &[u8], tokens: Tokens<'_>) -> Vec<u8> {
     let known = [

@@ -29,7 +29,8 @@ pub(crate) enum Exhausted {
         asked: Asked,
         deadline: Duration,
     },
-    /// The breaker is open. With a `deadline`, the run would wait for the breaker, but not for so long.
+    /// The breaker is open. With a `deadline`, the run would wait for the breaker, but not for so
+    /// long.
     BreakerOpen {
         refusal: Refusal,
         deadline: Option<Duration>,
@@ -69,11 +70,13 @@ pub(crate) enum Finish {
     NotRetried { outcome: Outcome, rule: Rule },
     /// INT, TERM, HUP or QUIT arrived during an attempt.
     InterruptedAttempt { signal: Signal, outcome: Outcome, rule: Rule },
-    /// A signal arrived while retry passed on the output of a success. PIPE: nobody reads the output.
+    /// A signal arrived while retry passed on the output of a success. PIPE: nobody reads the
+    /// output.
     InterruptedOutput { signal: Signal },
     /// INT, TERM, HUP or QUIT arrived between two attempts.
     InterruptedWait { signal: Signal, wait: Wait },
-    /// The breaker was open before the first attempt. `deadline` is as in [`Exhausted::BreakerOpen`].
+    /// The breaker was open before the first attempt. `deadline` is as in
+    /// [`Exhausted::BreakerOpen`].
     NotRun { refusal: Refusal, deadline: Option<Duration> },
     /// The deadline passed before the first attempt, for example because retry was stopped.
     NeverStarted { deadline: Duration },

@@ -1,7 +1,7 @@
 //! The decisions: pure functions of values, the time and a random source.
 //!
-//! [`verdict`] decides whether a failure is retried, [`delay`] decides when, and [`admission`] asks the
-//! breaker and the budget. [`step`] puts the three together. [`expand`] replaces the tokens of
+//! [`verdict`] decides whether a failure is retried, [`delay`] decides when, and [`admission`] asks
+//! the breaker and the budget. [`step`] puts the three together. [`expand`] replaces the tokens of
 //! `--expand`, and [`decimal`] reads numbers. Nothing here reads a clock, a file, a process or the
 //! environment, and nothing prints. The time and the random source are arguments, so that tests can
 //! check every decision as a value.

@@ -89,8 +89,8 @@ pub(crate) enum NotStarted {
     NoProcess(Errno),
 }
 
-/// Errors of clone(2) and execve(2) that may pass: a resource is exhausted, a process has the file open
-/// for writing, or a file system does not answer (ETIMEDOUT: a network file system).
+/// Errors of clone(2) and execve(2) that may pass: a resource is exhausted, a process has the file
+/// open for writing, or a file system does not answer (ETIMEDOUT: a network file system).
 const PASSING: [Errno; 9] = [
     Errno::EAGAIN,
     Errno::ENOMEM,
@@ -109,8 +109,8 @@ pub(crate) fn may_pass(errno: Errno) -> bool {
 }
 
 impl NotStarted {
-    /// The exit status: 126 and 127 as POSIX defines them for env(1), and 125 if neither the command nor a
-    /// lack of resources is the cause.
+    /// The exit status: 126 and 127 as POSIX defines them for env(1), and 125 if neither the
+    /// command nor a lack of resources is the cause.
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::NotFound => 127,
@@ -168,7 +168,8 @@ pub(crate) enum By {
 pub(crate) enum Unkept {
     /// The input is longer than `--stdin-limit`, in bytes.
     TooLong { limit: u64 },
-    /// The spool file in this directory cannot be created or written. `hint`: another directory may work.
+    /// The spool file in this directory cannot be created or written. `hint`: another directory may
+    /// work.
     NoRoom { directory: String, why: String, hint: bool },
     /// retry could not read the input to its end.
     Broken { why: String },

@@ -1,7 +1,7 @@
 //! What follows a judged attempt: another attempt, a wait for the breaker, or the end of the run.
 //!
-//! The decision has two halves. [`Policy::next`] knows only this run: its schedule, its signals, its
-//! input. [`Policy::agree`] then takes the answer of the breaker and the budget into account.
+//! The decision has two halves. [`Policy::next`] knows only this run: its schedule, its signals,
+//! its input. [`Policy::agree`] then takes the answer of the breaker and the budget into account.
 
 #[cfg(test)]
 mod tests;
@@ -32,8 +32,8 @@ pub(crate) enum Step {
 }
 
 impl Policy {
-    /// What follows an attempt, `elapsed` into the run, as far as this run alone decides. Only a retry
-    /// asks for the random source.
+    /// What follows an attempt, `elapsed` into the run, as far as this run alone decides. Only a
+    /// retry asks for the random source.
     pub(crate) fn next<'r, R: Rng + 'r>(
         &self,
         judged: &Judged,
@@ -65,8 +65,8 @@ impl Policy {
         })
     }
 
-    /// What follows an attempt after `settlement`, the answer of the breaker and the budget. `left` is
-    /// the time until the deadline.
+    /// What follows an attempt after `settlement`, the answer of the breaker and the budget. `left`
+    /// is the time until the deadline.
     pub(crate) fn agree<'r, R: Rng + 'r>(
         &self,
         judged: &Judged,
@@ -109,8 +109,8 @@ impl Policy {
             // The service works. Whether --until holds is another question.
             (_, Verdict::Retryable(Rule::NotYet)) => Observation::Success,
             (Outcome::TimedOut(Cut { limit: Limit::Timeout(_), .. }), _) => failure(),
-            // The attempt may not have had enough time. Enough is the timeout, or half of the deadline
-            // if there is no timeout.
+            // The attempt may not have had enough time. Enough is the timeout, or half of the
+            // deadline if there is no timeout.
             (Outcome::TimedOut(Cut { limit: Limit::Deadline(length), .. }), _)
                 if self.limits.timeout.is_some() || attempt.ran < *length / 2 =>
             {

@@ -123,7 +123,8 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whatever is shown, no control character reaches the terminal but those of lines, tabs and colours.
+/// Whatever is shown, no control character reaches the terminal but those of lines, tabs and
+/// colours.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn property(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);

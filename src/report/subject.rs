@@ -31,7 +31,8 @@ pub(crate) struct Subject {
     pub(crate) rules: Rules,
     pub(crate) shared: Names,
     pub(crate) written: Written,
-    /// A note about options that probably do not mean what the user wants. It is told at the first failure.
+    /// A note about options that probably do not mean what the user wants. It is told at the first
+    /// failure.
     pub(crate) doubt: Option<String>,
 }
 
@@ -58,7 +59,8 @@ impl Names {
         breaker.into_iter().chain(self.budget.as_ref().map(|place| ("budget", place)))
     }
 
-    /// `breaker payments`, `budget payments`, `breaker and budget payments`, `breaker payments and budget mail`.
+    /// `breaker payments`, `budget payments`, `breaker and budget payments`, `breaker payments and
+    /// budget mail`.
     pub(super) fn names(&self, affected: Affected) -> String {
         let name = |place: &Option<Place>| {
             place.as_ref().map(|place| printable(&place.name).into_owned()).unwrap_or_default()

@@ -55,8 +55,8 @@ impl Sink for Text {
                     self.say(Volume::Verbose, &line);
                 }
             }
-            // A run that succeeds at once prints nothing, so that cron sends no mail. But somebody who
-            // waits at a terminal has to see why nothing happens.
+            // A run that succeeds at once prints nothing, so that cron sends no mail. But somebody
+            // who waits at a terminal has to see why nothing happens.
             Event::Splay { wait } if *wait >= WORTH_TELLING && std::io::stderr().is_terminal() => {
                 self.say(Volume::Normal, &self.wording.splay(*wait));
             }

@@ -19,7 +19,8 @@ use crate::policy::verdict::rule::Judged;
 use crate::process::notice::Notice;
 use crate::streams::hold::HeldBack;
 
-/// The longest label, in characters. A longer one says no more, and could push the rest out of sight.
+/// The longest label, in characters. A longer one says no more, and could push the rest out of
+/// sight.
 const LONGEST_LABEL: usize = 100;
 
 /// The words for one run.
@@ -71,7 +72,8 @@ impl Wording {
                 let breaker = self.refusal(refusal);
                 (least, format!("{breaker}; retry looks again in {}", duration(*look)))
             }
-            // --quiet prints it too: a run without its protection must not look like one that has it.
+            // --quiet prints it too: a run without its protection must not look like one that has
+            // it.
             Event::SharedState(warning) => (Volume::Quiet, self.warning(warning)),
             Event::Process(note) => process(note),
             Event::HeldBack { number, output } => (Volume::Normal, self.held_back(*number, output)),

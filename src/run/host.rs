@@ -28,8 +28,8 @@ pub(crate) trait Host {
     /// If retry itself fails. A check that fails is not an error.
     fn check(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Checked, Error>;
 
-    /// Runs the command once. Numbers begin at 1, `last` is the exit status of the attempt before, and
-    /// `deadline` is the end of the run.
+    /// Runs the command once. Numbers begin at 1, `last` is the exit status of the attempt before,
+    /// and `deadline` is the end of the run.
     ///
     /// # Errors
     /// If retry itself fails. A command that fails is not an error.
@@ -46,8 +46,8 @@ pub(crate) trait Host {
     /// If some of the output is lost.
     fn release_output(&mut self, number: u32, success: bool) -> Result<(), Error>;
 
-    /// Passes on the output that retry has not yet written. Returns the signal that interrupted this,
-    /// or PIPE if nobody reads the output any more.
+    /// Passes on the output that retry has not yet written. Returns the signal that interrupted
+    /// this, or PIPE if nobody reads the output any more.
     ///
     /// # Errors
     /// If some of the output is lost.
@@ -66,8 +66,8 @@ pub(crate) trait Host {
     /// Looks whether the breaker is closed, without asking for an attempt.
     fn breaker_is_closed(&mut self) -> bool;
 
-    /// Reports what an attempt has shown, `left` before the deadline. Takes a token from the budget if
-    /// a retry is wanted.
+    /// Reports what an attempt has shown, `left` before the deadline. Takes a token from the budget
+    /// if a retry is wanted.
     fn settle(&mut self, observation: &Observation, retry: bool, left: Duration) -> Settlement;
 
     fn tell(&mut self, event: &Event<'_>);

@@ -1,5 +1,5 @@
-//! Completions for shells. In bash, zsh and fish the command's own completion takes over at the word
-//! at which the command begins.
+//! Completions for shells. In bash, zsh and fish the command's own completion takes over at the
+//! word at which the command begins.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Command, ValueHint};
@@ -127,8 +127,8 @@ fn zsh(script: &str, options: &[OptionEntry]) -> String {
     replace_once(&script, command, "'(-): :_command_names -e' \\")
 }
 
-/// clap_complete's script for the words before the command only, in a script that gives the words after
-/// that to the command's own completion.
+/// clap_complete's script for the words before the command only, in a script that gives the words
+/// after that to the command's own completion.
 fn fish(script: &str, options: &[OptionEntry]) -> String {
     const RULE: &str = "complete -c retry ";
     let rules = script.lines().filter(|line| line.starts_with(RULE)).count();

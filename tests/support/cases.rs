@@ -7,7 +7,8 @@ use std::thread;
 /// How many cases run at once. They wait rather than work.
 const AT_ONCE: usize = 5;
 
-/// Runs `test` on each of the cases, which must not depend on each other. The first panic is the test's.
+/// Runs `test` on each of the cases, which must not depend on each other. The first panic is the
+/// test's.
 pub(crate) fn each<C: Send>(cases: impl IntoIterator<Item = C>, test: impl Fn(C) + Sync) {
     let cases: Vec<C> = cases.into_iter().collect();
     assert!(!cases.is_empty(), "a table without cases tests nothing");

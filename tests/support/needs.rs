@@ -1,8 +1,9 @@
 //! Programs that a test needs and that a machine may lack.
 //!
-//! A base system has `sh`, `bash` and the programs of coreutils, util-linux, grep, sed and awk. A test that
-//! runs another program begins with [`need!`]. Without the program it ends there, and the run of all tests
-//! lists it on stderr when it ends. With `RETRY_TEST_ALL=1`, which `.ci/run` sets, it fails.
+//! A base system has `sh`, `bash` and the programs of coreutils, util-linux, grep, sed and awk. A
+//! test that runs another program begins with [`need!`]. Without the program it ends there, and the
+//! run of all tests lists it on stderr when it ends. With `RETRY_TEST_ALL=1`, which `.ci/run` sets,
+//! it fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,8 +15,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The variable that makes a missing program a failure, if it is `1`.
 const ALL: &str = "RETRY_TEST_ALL";
 
-/// The optional programs, each with its Debian package. `.ci/run` installs the packages. A program without
-/// a package is not in Debian, or too large for CI: a machine that lacks it never fails.
+/// The optional programs, each with its Debian package. `.ci/run` installs the packages. A program
+/// without a package is not in Debian, or too large for CI: a machine that lacks it never fails.
 pub(crate) const PROGRAMS: [(&str, Option<&str>); 39] = [
     ("ansible", Some("ansible-core")),
     ("apt-get", Some("apt")),
@@ -77,7 +78,8 @@ pub(crate) fn all(programs: &[&str]) -> bool {
     missing.is_empty()
 }
 
-/// The path of a program of [`PROGRAMS`]. Without it the test is listed, or fails; see the module's page.
+/// The path of a program of [`PROGRAMS`]. Without it the test is listed, or fails; see the module's
+/// page.
 #[track_caller]
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let known = PROGRAMS.iter().find(|(known, _)| *known == name);

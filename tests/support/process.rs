@@ -81,7 +81,8 @@ pub(crate) fn state(pid: i32) -> Option<char> {
     Entry::read(pid).map(|e| e.state)
 }
 
-/// The signals in a line of `/proc/PID/status` (proc_pid_status(5)): `SigBlk:`, `ShdPnd:` and the like; none if there is no such process.
+/// The signals in a line of `/proc/PID/status` (proc_pid_status(5)): `SigBlk:`, `ShdPnd:` and the
+/// like; none if there is no such process.
 pub(crate) fn signals(pid: i32, line: &str) -> Vec<Signal> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix(line)?.trim(), 16).ok());

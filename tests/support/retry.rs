@@ -26,8 +26,8 @@ pub(crate) fn retry() -> Retry {
     Retry::new(BINARY)
 }
 
-/// A command to be run: by default in a session of its own, with an empty stdin, with all signals at
-/// their defaults, and without the variables that a `retry` around the tests would have set.
+/// A command to be run: by default in a session of its own, with an empty stdin, with all signals
+/// at their defaults, and without the variables that a `retry` around the tests would have set.
 #[derive(Debug)]
 #[must_use = "nothing runs before `run` or `spawn`"]
 pub(crate) struct Retry {
@@ -291,8 +291,8 @@ pub(crate) fn defaults_before_exec(
     blocked: HashSet<Signal>,
 ) {
     let blocked: SigSet = blocked.into_iter().collect();
-    // SAFETY: setsid, signal and sigprocmask are async-signal-safe (signal-safety(7)), and nothing here
-    // allocates: the sets were built before.
+    // SAFETY: setsid, signal and sigprocmask are async-signal-safe (signal-safety(7)), and nothing
+    // here allocates: the sets were built before.
     unsafe {
         command.pre_exec(move || {
             if setsid {

@@ -51,8 +51,8 @@ impl Scratch {
 
     /// Writes an executable; its path.
     ///
-    /// Another process writes it: a descriptor of ours, open for writing, could be inherited by what
-    /// another thread starts just then, and execve(2) would fail with ETXTBSY.
+    /// Another process writes it: a descriptor of ours, open for writing, could be inherited by
+    /// what another thread starts just then, and execve(2) would fail with ETXTBSY.
     pub(crate) fn script(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
         let mut writer = Command::new("sh")

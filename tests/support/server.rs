@@ -1,7 +1,7 @@
 //! An HTTP/1.1 server that does what a script says, on loopback, and keeps a log.
 //!
-//! One request for each connection. The n-th request gets the n-th reply of the script, the last one
-//! repeating. What is in the log came whole; its time was taken before its reply began.
+//! One request for each connection. The n-th request gets the n-th reply of the script, the last
+//! one repeating. What is in the log came whole; its time was taken before its reply began.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -165,8 +165,8 @@ impl Server {
         self.requests()
     }
 
-    /// The time from each request to the next. It holds the whole wait between two attempts: the earlier
-    /// time was taken before the answer, the later one after the new attempt had begun.
+    /// The time from each request to the next. It holds the whole wait between two attempts: the
+    /// earlier time was taken before the answer, the later one after the new attempt had begun.
     pub(crate) fn gaps(&self) -> Vec<Duration> {
         self.requests().windows(2).map(|pair| pair[1].at - pair[0].at).collect()
     }
@@ -184,7 +184,8 @@ impl Drop for Server {
 }
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    // Weak: a connection must close, and be reset where the script says so, as soon as it is done with.
+    // Weak: a connection must close, and be reset where the script says so, as soon as it is done
+    // with.
     let mut connections: Vec<(JoinHandle<()>, Weak<TcpStream>)> = Vec::new();
     while let Ok((stream, _)) = listener.accept() {
         if shared.stopping.load(Ordering::SeqCst) {
@@ -281,8 +282,8 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Reads a request whole (RFC 9112), its body by length or by chunks; asks for it where the client waits
-/// to be asked (RFC 9110 section 10.1.1).
+/// Reads a request whole (RFC 9112), its body by length or by chunks; asks for it where the client
+/// waits to be asked (RFC 9110 section 10.1.1).
 fn read_request(reader: &mut BufReader<&TcpStream>) -> io::Result<Request> {
     let first = line(reader)?;
     let mut words = first.split(' ').map(str::to_owned);
@@ -354,8 +355,8 @@ fn reset(stream: &TcpStream) -> io::Result<()> {
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A port at which every connection is refused: it is bound, which keeps others from it, and nothing
-/// listens there.
+/// A port at which every connection is refused: it is bound, which keeps others from it, and
+/// nothing listens there.
 #[derive(Debug)]
 pub(crate) struct RefusedPort {
     _socket: OwnedFd,

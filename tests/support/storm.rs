@@ -1,5 +1,5 @@
-//! A service that is down for a while and then serves so many requests in a second, and a crowd of clients that
-//! want it all at once.
+//! A service that is down for a while and then serves so many requests in a second, and a crowd of
+//! clients that want it all at once.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -69,8 +69,8 @@ fn count(things: usize) -> f64 {
     u32::try_from(things).map_or(f64::INFINITY, f64::from)
 }
 
-/// Lets `clients` processes of `command`, which is told the port, loose on the service at once; waits for them
-/// all, `limit` at most.
+/// Lets `clients` processes of `command`, which is told the port, loose on the service at once;
+/// waits for them all, `limit` at most.
 pub(crate) fn storm(
     service: Service,
     clients: usize,

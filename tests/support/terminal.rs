@@ -1,5 +1,5 @@
-//! Real terminals: a pseudo-terminal (pty(7)), a shell that leads its session, job control, and eyes on
-//! what a person would see.
+//! Real terminals: a pseudo-terminal (pty(7)), a shell that leads its session, job control, and
+//! eyes on what a person would see.
 //!
 //! What is typed is echoed. A test that waits for a word must not type that word: it types
 //! `echo rea''dy` and expects `ready`.
@@ -94,8 +94,8 @@ impl Terminal {
         terminal
     }
 
-    /// Runs `command` as the leader of a session whose controlling terminal is a new one of 24 by 80,
-    /// which is its stdin, stdout and stderr too.
+    /// Runs `command` as the leader of a session whose controlling terminal is a new one of 24 by
+    /// 80, which is its stdin, stdout and stderr too.
     #[track_caller]
     #[must_use]
     pub(crate) fn open(mut command: Command) -> Self {
@@ -218,9 +218,9 @@ impl Terminal {
         nix::unistd::tcgetpgrp(self.master.as_deref()?).ok().map(nix::unistd::Pid::as_raw)
     }
 
-    /// Waits until the foreground belongs to a group whose first process has become the program `name`;
-    /// that group. Before that it is still a copy of the shell, with the shell's signals: a key could be
-    /// lost on it.
+    /// Waits until the foreground belongs to a group whose first process has become the program
+    /// `name`; that group. Before that it is still a copy of the shell, with the shell's signals: a
+    /// key could be lost on it.
     #[track_caller]
     pub(crate) fn wait_for_job(&self, name: &str) -> i32 {
         let mut job = None;

@@ -23,8 +23,8 @@ pub(crate) struct RepeatArgs {
 
     /// Shell command to run before each attempt
     ///
-    /// Exit status 0: already done, stop with success. 1: not done, run it. Anything else counts as a
-    /// failed attempt.
+    /// Exit status 0: already done, stop with success. 1: not done, run it. Anything else counts as
+    /// a failed attempt.
     #[arg(long, value_name = "SHELL COMMAND", value_parser = os_text(check))]
     #[arg(value_hint = ValueHint::CommandString)]
     pub(crate) check: Option<OsString>,

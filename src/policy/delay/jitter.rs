@@ -1,7 +1,7 @@
 //! Randomizes delays, so that clients that failed together do not come back together.
 //!
-//! Every draw stays under the cap. In the simulation (see the test), full jitter makes the fewest calls.
-//! Decorrelated jitter ends about as soon, but makes more calls.
+//! Every draw stays under the cap. In the simulation (see the test), full jitter makes the fewest
+//! calls. Decorrelated jitter ends about as soon, but makes more calls.
 
 use std::time::Duration;
 
@@ -152,7 +152,8 @@ mod tests {
     }
 
     /// One optimistic-locking contest of the AWS backoff simulator: `clients` writers of one row, a
-    /// network of N(10, 2) ms, base 5 and cap 2000 ms. Returns the calls made and the time of the last.
+    /// network of N(10, 2) ms, base 5 and cap 2000 ms. Returns the calls made and the time of the
+    /// last.
     fn contest(
         clients: usize,
         seed: u64,
@@ -217,8 +218,8 @@ mod tests {
         (calls, end.as_secs_f64() * 1000.0)
     }
 
-    /// The table of the contention model, found again with this file's jitter: mean calls and end over
-    /// 20 seeds, 100 clients.
+    /// The table of the contention model, found again with this file's jitter: mean calls and end
+    /// over 20 seeds, 100 clients.
     #[test]
     fn the_contention_model_gives_its_table() {
         let (first, cap) = (secs(0.005), secs(2.0));

@@ -1,5 +1,5 @@
-//! Decides when the next attempt begins: [`backoff`] computes the base delay, [`jitter`] randomizes it,
-//! and [`schedule`] fits it into the number of attempts and the deadline.
+//! Decides when the next attempt begins: [`backoff`] computes the base delay, [`jitter`] randomizes
+//! it, and [`schedule`] fits it into the number of attempts and the deadline.
 
 pub(crate) mod backoff;
 pub(crate) mod jitter;

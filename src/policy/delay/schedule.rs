@@ -89,8 +89,8 @@ impl Schedule {
         Progress { attempts: 0, number: 0, in_all: 0, previous: self.growth.first(), longest: Duration::ZERO }
     }
 
-    /// Whether no attempt can follow attempt `number`, however it ends. A healthy attempt would begin a new
-    /// series.
+    /// Whether no attempt can follow attempt `number`, however it ends. A healthy attempt would
+    /// begin a new series.
     #[must_use]
     pub(crate) fn is_last(&self, number: u32) -> bool {
         self.max_attempts.is_some_and(|max| match self.healthy_after {
@@ -105,7 +105,8 @@ impl Schedule {
         uniform(Duration::ZERO, self.splay, rng)
     }
 
-    /// Counts a finished attempt. If it ran for `healthy_after`, it counts as the first of a new series.
+    /// Counts a finished attempt. If it ran for `healthy_after`, it counts as the first of a new
+    /// series.
     pub(crate) fn count(&self, progress: &mut Progress, ran: Duration) {
         progress.number = progress.next_attempt();
         if self.healthy_after.is_some_and(|healthy| ran >= healthy) {
@@ -117,9 +118,9 @@ impl Schedule {
         progress.longest = progress.longest.max(ran);
     }
 
-    /// Decides after a retryable failure, `elapsed` into the run. `asked` is the wait that the server asks
-    /// for. The next attempt never comes earlier, and is spread over some time after it: RFC 9110 §10.2.3
-    /// has no rule for many clients that are told the same.
+    /// Decides after a retryable failure, `elapsed` into the run. `asked` is the wait that the
+    /// server asks for. The next attempt never comes earlier, and is spread over some time after
+    /// it: RFC 9110 §10.2.3 has no rule for many clients that are told the same.
     pub(crate) fn next(
         &self,
         progress: &mut Progress,
@@ -161,8 +162,9 @@ impl Schedule {
             }
             None => Next::Wait(room),
             Some(wish) => {
-                // Not earlier than asked, and not all clients at once. If the attempt does not fit before the
-                // deadline, spread over a tenth of the time between the asked moment and the deadline.
+                // Not earlier than asked, and not all clients at once. If the attempt does not fit
+                // before the deadline, spread over a tenth of the time between the asked moment and
+                // the deadline.
                 let from = least.min(room).max(wish).max(self.floor);
                 let to = room.max(from + left.saturating_sub(from).saturating_sub(TICK) / 10);
                 Next::Wait(if self.jitter == Jitter::None { from.max(room) } else { uniform(from, to, rng) })
@@ -183,8 +185,8 @@ impl Schedule {
     }
 }
 
-/// The longest wait after which an attempt still fits before the deadline. It leaves twice the time of
-/// the longest attempt free, and at least a tenth of `left`, the time until the deadline.
+/// The longest wait after which an attempt still fits before the deadline. It leaves twice the time
+/// of the longest attempt free, and at least a tenth of `left`, the time until the deadline.
 fn room(left: Duration, longest: Duration) -> Duration {
     let tenth = left.saturating_sub(left / 10 * 9).max(TICK);
     left.saturating_sub(longest.saturating_mul(2).max(tenth))

@@ -49,8 +49,8 @@ impl Rules {
         let first = |conditions: &[Condition]| {
             conditions.iter().find(|c| c.matches(attempt, transient)).map(ToString::to_string)
         };
-        // `failure` and `any` do not match a command that could not start, because with `--until` or
-        // `--success-on` that would be a success. In `--retry-on` and `--fatal-on` they do.
+        // `failure` and `any` do not match a command that could not start, because with `--until`
+        // or `--success-on` that would be a success. In `--retry-on` and `--fatal-on` they do.
         let passing = matches!(outcome, Outcome::NotStarted(failure) if failure.may_pass());
         let every = |conditions: &[Condition]| {
             conditions.iter().find(|c| passing && c.names_every_failure()).map(ToString::to_string)
@@ -110,7 +110,8 @@ impl Rules {
         self.profiles.iter().filter_map(|row| row.status(status)).any(|(class, _)| class == Class::Ambiguous)
     }
 
-    /// The rules after the conditions of the user: profiles, then defaults, then `--not-idempotent`.
+    /// The rules after the conditions of the user: profiles, then defaults, then
+    /// `--not-idempotent`.
     fn behind_conditions(&self, attempt: &Attempt) -> Verdict {
         match self.known(attempt) {
             Verdict::Retryable(rule) if self.not_idempotent && !Self::is_unsent(attempt, &rule) => {
@@ -120,8 +121,8 @@ impl Rules {
         }
     }
 
-    /// Whether a rule proves that the request had no effect: the server refused it, or there was neither a
-    /// connection nor an earlier response.
+    /// Whether a rule proves that the request had no effect: the server refused it, or there was
+    /// neither a connection nor an earlier response.
     fn is_unsent(attempt: &Attempt, rule: &Rule) -> bool {
         let status = |status: u16| status == 429 || (status == 503 && attempt.asked.is_some());
         let answered = attempt.evidence.response.status().is_some();
@@ -190,8 +191,8 @@ impl Rules {
         if let Some((row, class, pattern)) = Self::line(attempt, status) {
             return Some((class, Rule::Line { row, pattern }));
         }
-        // If another profile calls this status ambiguous, it may be the status of that program (`sudo curl`).
-        // The status alone then does not prove that the failure is fatal.
+        // If another profile calls this status ambiguous, it may be the status of that program
+        // (`sudo curl`). The status alone then does not prove that the failure is fatal.
         let ambiguous = self.is_ambiguous(status);
         let decides = |class: &Class| match class {
             Class::Retryable => true,
@@ -204,8 +205,8 @@ impl Rules {
         })
     }
 
-    /// The pattern that settles a status: the first fatal pattern of the table that matched, or else the
-    /// first retryable one.
+    /// The pattern that settles a status: the first fatal pattern of the table that matched, or
+    /// else the first retryable one.
     fn line(attempt: &Attempt, status: u8) -> Option<(&'static Profile, Class, &'static Pattern)> {
         let settles = |pattern: &Pattern| {
             pattern.statuses.is_empty() || pattern.statuses.iter().any(|range| range.contains(&status))

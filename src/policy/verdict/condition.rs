@@ -1,8 +1,8 @@
 //! Conditions: `22`, `5-7,28`, `TERM`, `http:5xx`, `stderr~REGEX`.
 //!
-//! A condition is either a comma-separated list of terms, and matches if one of its terms matches, or a
-//! single regular expression for the lines of a stream. A list cannot contain a regular expression,
-//! because a comma may be part of the expression.
+//! A condition is either a comma-separated list of terms, and matches if one of its terms matches,
+//! or a single regular expression for the lines of a stream. A list cannot contain a regular
+//! expression, because a comma may be part of the expression.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -85,8 +85,8 @@ impl Condition {
         Ok(Self { text: text.to_owned(), terms })
     }
 
-    /// Whether a term matches. `transient` says what the rules after the conditions decide. It is called
-    /// only if the condition contains the word `transient`.
+    /// Whether a term matches. `transient` says what the rules after the conditions decide. It is
+    /// called only if the condition contains the word `transient`.
     pub(crate) fn matches(&self, attempt: &Attempt, transient: impl Fn() -> bool) -> bool {
         self.terms.iter().any(|term| term.matches(attempt, &transient))
     }
@@ -199,7 +199,8 @@ impl Term {
             Self::AnySignal => matches!(outcome, Outcome::Signaled(_)),
             Self::Timeout => matches!(outcome, Outcome::TimedOut(_)),
             Self::Success => !outcome.is_failure(),
-            // A command that could not start is not a failure in this sense. Its status still matches.
+            // A command that could not start is not a failure in this sense. Its status still
+            // matches.
             Self::Failure => outcome.is_failure() && !matches!(outcome, Outcome::NotStarted(_)),
             Self::Any => !matches!(outcome, Outcome::NotStarted(_)),
             Self::Transient => transient(),

@@ -1,9 +1,9 @@
 //! Decides whether a failure is retried.
 //!
 //! [`classify`] judges an [outcome](super::outcome) by the [`condition`]s of the user and by the
-//! [`profile`] of the command. If the exit status does not say enough, the [`evidence`] in the output
-//! decides: lines that match a [`text`] pattern, and responses of a server ([`http`]). [`window`] cuts
-//! the output into lines.
+//! [`profile`] of the command. If the exit status does not say enough, the [`evidence`] in the
+//! output decides: lines that match a [`text`] pattern, and responses of a server ([`http`]).
+//! [`window`] cuts the output into lines.
 
 pub(crate) mod classify;
 pub(crate) mod condition;

@@ -1,9 +1,9 @@
 //! Profiles: how to interpret the failures of some programs.
 //!
-//! The table has a row for each program: its names, the documentation of its errors, the meaning of its
-//! exit statuses for a retry, and lines of its output that say more than an ambiguous status. If neither
-//! the status nor a line decides, the rules after the profiles do. To add a program, add a row to the
-//! file of its kind, and recorded failures to `tests/recorded/`.
+//! The table has a row for each program: its names, the documentation of its errors, the meaning of
+//! its exit statuses for a retry, and lines of its output that say more than an ambiguous status.
+//! If neither the status nor a line decides, the rules after the profiles do. To add a program, add
+//! a row to the file of its kind, and recorded failures to `tests/recorded/`.
 
 mod cloud;
 mod data;
@@ -60,8 +60,8 @@ pub(crate) enum WatchStdout {
     Never,
     Always,
     /// If one of these options is among the arguments: `-i` (also in a bundle, as in `-sSi`) or
-    /// `--include`. `valued` has the letters of options with a value. Options in `to_file` count only
-    /// if their value is stdout.
+    /// `--include`. `valued` has the letters of options with a value. Options in `to_file` count
+    /// only if their value is stdout.
     With {
         options: &'static [&'static str],
         valued: &'static str,
@@ -83,7 +83,8 @@ impl WatchStdout {
                             let (name, value) = halves(word, b'=');
                             (options.iter().find(|option| option.as_bytes() == name), value)
                         }
-                        // `-i`, `-sSi`. If a letter takes a value, the rest of the word is that value.
+                        // `-i`, `-sSi`. If a letter takes a value, the rest of the word is that
+                        // value.
                         [b'-', letters @ ..] => {
                             let end = letters.iter().position(|letter| valued.as_bytes().contains(letter));
                             let last = end.map_or(letters.len(), |end| end + 1);

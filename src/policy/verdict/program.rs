@@ -1,9 +1,9 @@
 //! Finds the program that a command line runs behind wrappers: `sudo -n timeout 30 curl` runs curl.
 //!
 //! The table has a row for each wrapper, with the options after which the wrapper still runs the
-//! command that follows. Any other option ends the search: it may be mistyped, abbreviated or of another
-//! version, or the wrapper may run a shell or nothing. retry does not guess. To support more options,
-//! add them to a row.
+//! command that follows. Any other option ends the search: it may be mistyped, abbreviated or of
+//! another version, or the wrapper may run a shell or nothing. retry does not guess. To support
+//! more options, add them to a row.
 
 /// The program that a command line runs, and the wrappers around it, as indexes into the words.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -43,7 +43,8 @@ enum Quirk {
     Operand,
     /// A number before the command, which is optional for some policies: the priority of chrt.
     Priority,
-    /// `NAME=value` between the options, but not after `--`. The name is neither empty nor a path (sudo).
+    /// `NAME=value` between the options, but not after `--`. The name is neither empty nor a path
+    /// (sudo).
     Between,
     /// `-`, and any words with `=`, after the options (env).
     Behind,
@@ -63,7 +64,8 @@ const PLAIN: Wrapper = Wrapper {
 
 /// All supported wrappers.
 const TABLE: &[Wrapper] = &[
-    // sudo(8). Not: -e edits, -l lists, -v and -K run nothing, -i and -s run a shell, -h is help or a host.
+    // sudo(8). Not: -e edits, -l lists, -v and -K run nothing, -i and -s run a shell, -h is help or
+    // a host.
     Wrapper {
         name: "sudo",
         flags: b"ABbEHkNnPS",

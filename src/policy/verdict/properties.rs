@@ -1,5 +1,5 @@
-//! Properties that hold for any bytes. Tests check them with random bytes, and fuzzers (`fuzz/`) with the
-//! bytes that they find.
+//! Properties that hold for any bytes. Tests check them with random bytes, and fuzzers (`fuzz/`)
+//! with the bytes that they find.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -35,8 +35,8 @@ pub(crate) fn condition(bytes: &[u8]) {
     }
 }
 
-/// Whatever a server or a script writes, the response is valid, and the lines that the scanner skips do
-/// not matter.
+/// Whatever a server or a script writes, the response is valid, and the lines that the scanner
+/// skips do not matter.
 pub(crate) fn response(bytes: &[u8]) {
     let mut reader = Reader::new(true);
     for line in bytes.split(|b| *b == b'\n') {
@@ -61,9 +61,9 @@ pub(crate) fn response(bytes: &[u8]) {
     assert_eq!(evidence.response, *response);
 }
 
-/// The evidence of all profiles and of the `--headers` file does not depend on how the output is split
-/// into parts. The first byte is the length of the parts, and says whether stderr carries both streams.
-/// A NUL ends the output.
+/// The evidence of all profiles and of the `--headers` file does not depend on how the output is
+/// split into parts. The first byte is the length of the parts, and says whether stderr carries
+/// both streams. A NUL ends the output.
 pub(crate) fn evidence(bytes: &[u8]) {
     static WANTED: LazyLock<Arc<Wanted>> = LazyLock::new(|| {
         let reach = Reach { stdout: true, terminal: true };
@@ -96,8 +96,8 @@ pub(crate) fn evidence(bytes: &[u8]) {
     }
 }
 
-/// The program that a command line runs is one of its words, and `--expand` changes only its tokens. A
-/// NUL ends a word, as for execve(2).
+/// The program that a command line runs is one of its words, and `--expand` changes only its
+/// tokens. A NUL ends a word, as for execve(2).
 pub(crate) fn words(bytes: &[u8]) {
     let words: Vec<&[u8]> = bytes.split(|b| *b == 0).collect();
     let programs = look_through(&words);

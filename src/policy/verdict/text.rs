@@ -1,8 +1,9 @@
 //! Regular expressions over lines, in the syntax of Rust's regex crate, over bytes.
 //!
-//! A search covers a piece of the stream with many lines. Each pattern is therefore changed before it
-//! is compiled: no part of it can match a line break, and `^`, `$`, `\A` and `\z` match at the ends of
-//! a line. A match then lies within one line. A line ends with LF, CR LF, or CR alone (progress bars).
+//! A search covers a piece of the stream with many lines. Each pattern is therefore changed before
+//! it is compiled: no part of it can match a line break, and `^`, `$`, `\A` and `\z` match at the
+//! ends of a line. A match then lies within one line. A line ends with LF, CR LF, or CR alone
+//! (progress bars).
 
 use std::fmt;
 use std::ops::Range;
@@ -41,7 +42,8 @@ impl Text {
         Ok(Self { streams, source: source.to_owned(), regex })
     }
 
-    /// An estimate of the number of states. In the worst case a search visits all of them for each byte.
+    /// An estimate of the number of states. In the worst case a search visits all of them for each
+    /// byte.
     pub(crate) fn states(&self) -> usize {
         self.regex.memory_usage() / STATE
     }
@@ -73,8 +75,8 @@ pub(crate) enum Syntax {
     Bytes,
 }
 
-/// Compiles patterns into one. With [`MatchKind::All`] a search finds all patterns that match a line,
-/// not only the first.
+/// Compiles patterns into one. With [`MatchKind::All`] a search finds all patterns that match a
+/// line, not only the first.
 ///
 /// # Errors
 /// If a pattern cannot be compiled. The error is about the first such pattern.

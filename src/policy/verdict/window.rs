@@ -1,8 +1,8 @@
 //! Cuts a stream into pieces for the search, in bounded memory.
 //!
-//! A piece holds whole lines if they fit into the window. The pieces of a longer line overlap, so that
-//! every match that is shorter than the overlap is found. The window drops terminal escape sequences
-//! (ECMA-48), because a colour change may split a word.
+//! A piece holds whole lines if they fit into the window. The pieces of a longer line overlap, so
+//! that every match that is shorter than the overlap is found. The window drops terminal escape
+//! sequences (ECMA-48), because a colour change may split a word.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ pub(crate) const WINDOW: usize = 64 * 1024;
 /// The overlap between two pieces of a longer line, in bytes.
 const OVERLAP: usize = 16 * 1024;
 
-/// A part of a stream. Only `span` is searched. The bytes around it show whether a line begins or ends
-/// there.
+/// A part of a stream. Only `span` is searched. The bytes around it show whether a line begins or
+/// ends there.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Piece<'a> {
     pub(crate) bytes: &'a [u8],
@@ -24,7 +24,8 @@ pub(crate) struct Piece<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     buffer: Vec<u8>,
-    /// The start of the next search: 0, or 1 if the buffer begins with the last byte of a longer line.
+    /// The start of the next search: 0, or 1 if the buffer begins with the last byte of a longer
+    /// line.
     start: usize,
     escape: Escape,
 }
@@ -44,7 +45,8 @@ impl Window {
             if self.buffer.len() > WINDOW
                 && let Some(end) = memchr::memrchr(b'\r', &self.buffer[self.start..self.buffer.len() - 1])
             {
-                // A CR also ends a line, so it is a better place for the cut than the middle of a line.
+                // A CR also ends a line, so it is a better place for the cut than the middle of a
+                // line.
                 let end = self.start + end;
                 search(Piece { bytes: &self.buffer[..=end], span: self.start..end });
                 self.buffer.drain(..=end);
@@ -69,8 +71,8 @@ impl Window {
         *self = Self::default();
     }
 
-    /// The end of the last whole line. A CR alone does not count here: a progress bar prints many versions
-    /// of the same line.
+    /// The end of the last whole line. A CR alone does not count here: a progress bar prints many
+    /// versions of the same line.
     fn last_line_end(&self) -> Option<usize> {
         memchr::memrchr(b'\n', &self.buffer[self.start..]).map(|end| self.start + end + 1)
     }
@@ -136,7 +138,8 @@ mod tests {
 
     use super::*;
 
-    /// All pieces of a stream that comes in parts of this size: bytes of the span, and one on either side.
+    /// All pieces of a stream that comes in parts of this size: bytes of the span, and one on
+    /// either side.
     fn pieces(stream: &[u8], part: usize) -> Vec<(Option<u8>, Vec<u8>, Option<u8>)> {
         let (mut window, mut all) = (Window::default(), Vec::new());
         let mut keep = |piece: Piece<'_>| {

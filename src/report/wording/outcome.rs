@@ -11,8 +11,8 @@ use crate::report::format::{duration, printable, shortened, shortened_to};
 const LONGEST_CONDITION: usize = 80;
 
 impl Wording {
-    /// Words for an attempt that another one follows: the outcome, and in brackets the reason and, if
-    /// `names_rule`, the rule.
+    /// Words for an attempt that another one follows: the outcome, and in brackets the reason and,
+    /// if `names_rule`, the rule.
     pub(super) fn outcome(&self, attempt: &Attempt, rule: &Rule, names_rule: bool) -> String {
         let reason = self.reason(attempt);
         // The reason matters more here. The last line of the run names the condition.
@@ -87,7 +87,8 @@ impl Wording {
         }
     }
 
-    /// Words for the record of a breaker. They do not name the command, because other runs print them.
+    /// Words for the record of a breaker. They do not name the command, because other runs print
+    /// them.
     pub(in crate::report) fn recorded(&self, attempt: &Attempt) -> String {
         let status = attempt.evidence.response.status().map(|status| format!("HTTP {status}"));
         let said: Vec<String> = status.into_iter().chain(asked(attempt)).collect();
@@ -156,8 +157,8 @@ fn in_words(attempt: &Attempt, words: impl FnOnce(&Limit) -> String) -> String {
     }
 }
 
-/// Words for an error of clone(2) or execve(2). The words of the system for two of them, "try again" and
-/// "file table overflow", do not say what is exhausted.
+/// Words for an error of clone(2) or execve(2). The words of the system for two of them, "try
+/// again" and "file table overflow", do not say what is exhausted.
 fn cause(errno: Errno) -> &'static str {
     match errno {
         Errno::EAGAIN => "too many processes",

@@ -480,9 +480,9 @@ impl Trial {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
-    /// Against a naive history: an open breaker admits nothing, there is at most one live probe, only
-    /// a success or a reset closes the breaker, late reports change nothing, and no state lasts for
-    /// ever.
+    /// Against a naive history: an open breaker admits nothing, there is at most one live probe,
+    /// only a success or a reset closes the breaker, late reports change nothing, and no state
+    /// lasts for ever.
     #[test]
     fn any_history_keeps_the_promises(steps in prop::collection::vec(step(), 1..80)) {
         let (breaker, history) = (Breaker::default(), History::default());

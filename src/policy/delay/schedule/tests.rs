@@ -57,7 +57,8 @@ fn five_attempts_have_four_delays_and_none_after_the_last() {
 fn a_delay_past_the_deadline_is_shortened_while_that_is_worth_it() {
     let deadline = secs(10);
     let schedule = Schedule { max_attempts: None, deadline: Some(deadline), ..schedule() };
-    // 1 + 2 + 4 = 7; 8 does not fit into 3, nine tenths of it do; then 0.27 is under half the first delay.
+    // 1 + 2 + 4 = 7; 8 does not fit into 3, nine tenths of it do; then 0.27 is under half the first
+    // delay.
     assert_eq!(
         steps(&schedule, Duration::ZERO, 0, 9),
         [
@@ -122,7 +123,8 @@ fn a_shortened_delay_leaves_room_for_an_attempt() {
 #[test]
 fn a_wish_is_not_shortened_where_an_attempt_has_no_room() {
     let spread = Schedule { jitter: Jitter::Full, ..schedule() };
-    // 48 of 50 s asked for, and attempts of 10 s. A draw that fits stays, and any other comes as soon as it may.
+    // 48 of 50 s asked for, and attempts of 10 s. A draw that fits stays, and any other comes as
+    // soon as it may.
     let waits = (0..50).map(|seed| after_attempt(&spread, secs(10), secs(50), Some(secs(48)), seed));
     let (early, late): (Vec<_>, Vec<_>) = waits.partition(
         |next| matches!(next, Next::Wait(wait) if (secs(48)..=Duration::from_millis(48_200)).contains(wait)),
@@ -288,8 +290,8 @@ proptest! {
         }
     }
 
-    /// A delay that does not fit is shortened exactly so that an attempt fits, or none follows; what a server
-    /// asked for and the lower bound hold in any case.
+    /// A delay that does not fit is shortened exactly so that an attempt fits, or none follows;
+    /// what a server asked for and the lower bound hold in any case.
     #[test]
     fn a_delay_is_shortened_to_make_room_or_given_up(
         seed: u64, left in 1u64..100_000, ran in 0u64..50_000, first in 0u64..200_000, floor in 0u64..50_000,

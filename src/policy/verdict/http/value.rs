@@ -34,8 +34,8 @@ pub(crate) fn number(text: &[u8], unit: Duration) -> Option<Duration> {
     Some(number.duration(unit).unwrap_or(Duration::MAX))
 }
 
-/// Reads an HTTP-date in one of its three forms (RFC 9110 §5.6.7), as a time since the Unix epoch. Case
-/// does not matter. A leap second counts.
+/// Reads an HTTP-date in one of its three forms (RFC 9110 §5.6.7), as a time since the Unix epoch.
+/// Case does not matter. A leap second counts.
 pub(crate) fn date(text: &[u8]) -> Option<Duration> {
     // The longest date is `Wednesday, 09-Nov-94 08:49:37 GMT`.
     let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= 33)?;
@@ -57,9 +57,9 @@ pub(crate) fn retry_after(text: &[u8]) -> Option<Moment> {
     number(text, SECOND).map(Moment::After).or_else(|| date(text).map(Moment::At))
 }
 
-/// The value of `X-RateLimit-Reset` and `RateLimit-Reset`. There is no standard. A number below 10^8 is
-/// in seconds from now, a number from 10^9 in seconds since the epoch, and a number from 10^12 in
-/// milliseconds since the epoch. A number between 10^8 and 10^9 makes no sense.
+/// The value of `X-RateLimit-Reset` and `RateLimit-Reset`. There is no standard. A number below
+/// 10^8 is in seconds from now, a number from 10^9 in seconds since the epoch, and a number from
+/// 10^12 in milliseconds since the epoch. A number between 10^8 and 10^9 makes no sense.
 pub(crate) fn reset(text: &[u8]) -> Option<Moment> {
     let value = number(text, SECOND)?;
     match value.as_secs() {
@@ -70,9 +70,9 @@ pub(crate) fn reset(text: &[u8]) -> Option<Moment> {
     }
 }
 
-/// The value of `RateLimit` (draft-ietf-httpapi-ratelimit-headers): a list of quotas (RFC 9651 §3.1).
-/// The parameter `r` of a quota is the number of units that are left, `t` the seconds until there are
-/// more.
+/// The value of `RateLimit` (draft-ietf-httpapi-ratelimit-headers): a list of quotas (RFC 9651
+/// §3.1). The parameter `r` of a quota is the number of units that are left, `t` the seconds until
+/// there are more.
 pub(crate) fn rate_limit(value: &[u8]) -> Option<RateLimit> {
     let mut rest = Rest(value);
     let mut limit = RateLimit { nothing_left: false, wait: None };

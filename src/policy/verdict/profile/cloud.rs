@@ -412,8 +412,8 @@ pub(super) const ANSIBLE: Profile = Profile {
     name: "ansible",
     programs: &["ansible", "ansible-playbook"],
     source: "ansible's executor/task_queue_manager.py and cli/__init__.py",
-    // The status has bits: 2 for a failed host, 4 for an unreachable host. 4 also means that a playbook
-    // cannot be read.
+    // The status has bits: 2 for a failed host, 4 for an unreachable host. 4 also means that a
+    // playbook cannot be read.
     statuses: &[
         (1..=1, Fatal, "error"),
         (2..=2, Fatal, "failed task, or usage"),

@@ -12,8 +12,8 @@ macro_rules! postgresql {
     };
 }
 
-/// Messages of PostgreSQL's client library and server. The SQLSTATEs 08*, 40001, 40P01, 53300, 57P01
-/// and 57P03 may pass. Only verbose messages contain them.
+/// Messages of PostgreSQL's client library and server. The SQLSTATEs 08*, 40001, 40P01, 53300,
+/// 57P01 and 57P03 may pass. Only verbose messages contain them.
 const OF_POSTGRESQL: &[Pattern] = &[
     fatal(postgresql!("FATAL", r"password authentication failed "), "failed password authentication"),
     fatal(postgresql!("FATAL", r"(?:Peer|Ident|GSSAPI) authentication failed "), "failed authentication"),
@@ -109,8 +109,8 @@ pub(super) const PG_DUMP: Profile = Profile {
     terminal: Terminal::FREE,
 };
 
-/// An error of a client: `ERROR 2002 (HY000): ` of mysql, `Got error: 2002: "` and `Couldn't execute
-/// '...': ... (1205)` of mysqldump, `error: '` without a number of mysqladmin.
+/// An error of a client: `ERROR 2002 (HY000): ` of mysql, `Got error: 2002: "` and `Couldn't
+/// execute '...': ... (1205)` of mysqldump, `error: '` without a number of mysqladmin.
 macro_rules! mysql {
     ($words:literal) => {
         concat!(r"^(?:ERROR [0-9]|error: '|\S+: (?:Got error: |Couldn't execute )).*\b", $words)

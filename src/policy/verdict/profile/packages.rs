@@ -56,8 +56,9 @@ pub(super) const PIP: Profile = Profile {
     name: "pip",
     programs: &["pip", "pip3"],
     source: "pip's cli/status_codes.py and exceptions",
-    // Status 1 has no class: if an index answers 429 or 503, or --retries 0 cannot reach it, the message is
-    // the same as for an unknown package: `No matching distribution found (from versions: none)`.
+    // Status 1 has no class: if an index answers 429 or 503, or --retries 0 cannot reach it, the
+    // message is the same as for an unknown package: `No matching distribution found (from
+    // versions: none)`.
     statuses: &[
         (1..=1, Ambiguous, "error"),
         (2..=2, Fatal, "usage, or an unexpected error"),

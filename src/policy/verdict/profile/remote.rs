@@ -4,8 +4,8 @@ use super::Class::{Ambiguous, Fatal, Retryable};
 use super::terminal::{Terminal, free, needs};
 use super::{Pattern, Profile, WatchStdout, fatal, http_status, joined, retryable};
 
-/// Messages of ssh. Its status is then 255. rsync (12 if it noticed the missing answer first) and git
-/// (128) pass the messages on.
+/// Messages of ssh. Its status is then 255. rsync (12 if it noticed the missing answer first) and
+/// git (128) pass the messages on.
 const OF_SSH: &[Pattern] = &[
     of_ssh(fatal(r"^(?:\S+: )?Permission denied \(", "denied permission")),
     of_ssh(fatal(r"^Host key verification failed\.", "unverified host key")),

@@ -1,5 +1,5 @@
-//! Programs that run another program: their own refusals are not failures of that program. Also exit
-//! statuses that many programs share.
+//! Programs that run another program: their own refusals are not failures of that program. Also
+//! exit statuses that many programs share.
 
 use super::Class::{Ambiguous, Fatal, Retryable};
 use super::terminal::Terminal;
@@ -23,8 +23,8 @@ pub(super) const TIMEOUT: Profile = Profile {
     terminal: Terminal::FREE,
 };
 
-/// Messages of sudo when it does not run the command. The status is then 1, which may mean something
-/// else to the command. Warnings are not here, because sudo runs the command after them.
+/// Messages of sudo when it does not run the command. The status is then 1, which may mean
+/// something else to the command. Warnings are not here, because sudo runs the command after them.
 const OF_SUDO: &[Pattern] = &[
     refusal(r"^sudo: a terminal is required to ", "missing terminal for the password"),
     refusal(r"^sudo: no tty present and no askpass program specified", "missing tty"),

@@ -1,9 +1,10 @@
 //! Which invocations of a program need the terminal for themselves.
 //!
-//! On a terminal, retry replaces the stderr of a watched command by a pseudo-terminal. Programs that
-//! read stdin or /dev/tty notice nothing. A pager does: less(1) opens the terminal of its stderr by name
-//! and waits there for keys that nobody types. A command that may start a pager, an editor, a shell, a
-//! hook or a maintainer script therefore keeps its terminal, and only its exit status decides.
+//! On a terminal, retry replaces the stderr of a watched command by a pseudo-terminal. Programs
+//! that read stdin or /dev/tty notice nothing. A pager does: less(1) opens the terminal of its
+//! stderr by name and waits there for keys that nobody types. A command that may start a pager, an
+//! editor, a shell, a hook or a maintainer script therefore keeps its terminal, and only its exit
+//! status decides.
 
 use super::WatchStdout;
 
@@ -30,8 +31,8 @@ pub(super) struct Rule {
     command: &'static str,
     /// The smallest number of operands.
     operands: usize,
-    /// The words must contain an entry of each group: an option (`-t`, also in a bundle, or `--tty`) or a
-    /// word. `@prompt` matches the end of a word.
+    /// The words must contain an entry of each group: an option (`-t`, also in a bundle, or
+    /// `--tty`) or a word. `@prompt` matches the end of a word.
     with: &'static [&'static [&'static str]],
     needs: bool,
 }
@@ -81,8 +82,8 @@ impl Terminal {
         Self { valued, long_valued, ..self }
     }
 
-    /// The same rules for a program that starts a pager if one of these options or values comes before its
-    /// first operand.
+    /// The same rules for a program that starts a pager if one of these options or values comes
+    /// before its first operand.
     pub(super) const fn paging(self, letters: &'static str, value: &'static str) -> Self {
         Self { paging: letters, paging_value: Some(value), ..self }
     }

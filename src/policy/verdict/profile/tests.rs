@@ -176,7 +176,8 @@ fn reasons(row: &Profile) -> impl Iterator<Item = &'static str> {
 }
 
 /// Words that end a clause, or a noun phrase whose noun comes too early: `connection refused`,
-/// `option requires an argument`, `file not found`. Before a noun a participle is an adjective: `refused connection`.
+/// `option requires an argument`, `file not found`. Before a noun a participle is an adjective:
+/// `refused connection`.
 const ENDS: [&str; 45] = [
     "accepted",
     "allowed",
@@ -338,7 +339,8 @@ fn found_differently() -> impl Strategy<Value = (&'static Pattern, Vec<u8>)> {
     })
 }
 
-/// What the rules make of a failure of the row's program, by its status and the lines that are watched.
+/// What the rules make of a failure of the row's program, by its status and the lines that are
+/// watched.
 fn judge(row: &'static Profile, status: u8, text: &str) -> (Class, String) {
     let rules = Rules { profiles: vec![row], ..Rules::default() };
     let mut scanner = Scanner::new(Arc::new(rules.wanted(Reach::default())));

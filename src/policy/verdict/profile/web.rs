@@ -101,7 +101,8 @@ pub(super) const WGET: Profile = Profile {
     ],
     patterns: &[
         http_status(r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} ERROR ([0-9]{3})[:.]"),
-        // With --retry-on-http-error, wget exits with 4 instead of 8, and only this line shows the status.
+        // With --retry-on-http-error, wget exits with 4 instead of 8, and only this line shows the
+        // status.
         http_status(r"^HTTP request sent, awaiting response\.\.\. ([0-9]{3}) "),
         fatal(r": Unsupported scheme '", "Unsupported scheme"),
         fatal(r"^.+: No such file or directory$", "No such file or directory").only(&[1..=1, 3..=3]),
@@ -119,8 +120,8 @@ pub(super) const HTTP: Profile = Profile {
     source: "RFC 9110, section 15",
     statuses: &[],
     patterns: &[
-        // `HTTP 503`, `(HTTP 429)`, `error: HTTP/1.1 502`, `HTTP Error 404: Not Found`, `HTTP status code:
-        // 500`. It does not match in a URL, or in a longer number.
+        // `HTTP 503`, `(HTTP 429)`, `error: HTTP/1.1 502`, `HTTP Error 404: Not Found`, `HTTP
+        // status code: 500`. It does not match in a URL, or in a longer number.
         http_status(concat!(
             r"(?:^|[^\w/.%?&=-])HTTP(?:/[0-9.]+)?(?: (?i:error|status|code|response))*:? ",
             r"\(?([1-5][0-9]{2})(?:[^\w/-]|$)",
