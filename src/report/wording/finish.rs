@@ -187,13 +187,7 @@ impl Wording {
         // A profile that the user named also judges exit 0.
         let all = if outcome.is_failure() { "failure" } else { "any" };
         let why = match rule {
-            Rule::LeftAlive => {
-                let left = match outcome {
-                    Outcome::TimedOut(cut) => left(cut),
-                    _ => String::new(),
-                };
-                return format!("{ending}; still alive: {left}; end what is left before you run this again");
-            }
+            Rule::LeftAlive => return format!("{ending}; {}", left_alive(outcome)),
             Rule::FatalOn(text) => {
                 format!(
                     "{reason}fatal by --fatal-on {}; without that option, the other rules decide",
@@ -240,6 +234,15 @@ impl Wording {
         };
         format!("{ending} ({why})")
     }
+}
+
+/// Words for the processes that are still alive.
+fn left_alive(outcome: &Outcome) -> String {
+    let left = match outcome {
+        Outcome::TimedOut(cut) => left(cut),
+        Outcome::Exited(_) | Outcome::Signaled(_) | Outcome::NotStarted(_) => String::new(),
+    };
+    format!("still alive: {left}; end what is left before you run this again")
 }
 
 /// The condition for `-r` that names an outcome.
