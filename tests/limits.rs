@@ -143,10 +143,10 @@ fn a_delay_past_the_deadline_is_shortened_so_that_one_more_attempt_fits() {
 fn no_attempt_is_begun_that_the_deadline_would_cut() {
     let scratch = Scratch::new();
     let log = scratch.log("log");
-    let script = format!("{}; sleep 0.6; exit 7", log.echo("$RETRY_ATTEMPT"));
-    let run = retry().args(["--deadline", "2", "-d", "0.05,500"]).sh(script).limit(BOUNDED).run();
+    let script = format!("{}; sleep 2; exit 7", log.echo("$RETRY_ATTEMPT"));
+    let run = retry().args(["--deadline", "7", "-d", "0.05,500"]).sh(script).limit(BOUNDED).run();
     run.code(7).check(log.lines() == ["1", "2"], "two whole attempts, and no third");
-    run.stderr_contains("the next delay does not fit into the deadline of 2s; exited 7");
+    run.stderr_contains("the next delay does not fit into the deadline of 7s; exited 7");
 }
 
 #[test]
