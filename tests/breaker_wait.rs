@@ -83,8 +83,8 @@ fn no_answer_is_a_refusal_for_a_run_that_has_seen_it_open() {
     let start = |(why, spoil): (&'static str, Spoil)| {
         let records = opened("1.5");
         let log = records.scratch.log("log");
-        // The next look is so near to the deadline that there is hardly time for the lock.
-        let run = waiting(&records, "2.5", &log.echo("ran"));
+        // The next look comes so shortly before the deadline that the lock has little time.
+        let run = waiting(&records, "3.5", &log.echo("ran"));
         let held = spoil(&records);
         (why, records, log, run, held)
     };
@@ -99,7 +99,7 @@ fn no_answer_is_a_refusal_for_a_run_that_has_seen_it_open() {
             ),
             format!("retry: sh: {open}{unanswered}retry looks again in {{T}}"),
             format!(
-                "retry: sh: not run: {open}{unanswered}the deadline of 2.5s comes first; \
+                "retry: sh: not run: {open}{unanswered}the deadline of 3.5s comes first; \
                  to close it: retry --breaker-reset={{*}}/b.json"
             ),
         ];
