@@ -1,4 +1,5 @@
-/* The storm's client: one connection to 127.0.0.1:$PORT; what comes goes to stderr. 0 if it is a 200. */
+/* The client of the storm: it makes one connection to 127.0.0.1:$PORT and copies the answer to
+   stderr. It exits with 0 if the answer has status 200. */
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>

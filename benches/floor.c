@@ -1,4 +1,5 @@
-/* What any such tool costs at least: posix_spawn and wait, up to N times until the command succeeds.
+/* The least cost of a tool that repeats a command: posix_spawn and wait, up to N times until the
+   command succeeds.
    Usage: floor N COMMAND [ARG]... */
 #include <spawn.h>
 #include <stdlib.h>

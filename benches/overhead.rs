@@ -1,8 +1,9 @@
-//! What it costs to be there: one success, and a thousand failing attempts without a delay, beside
-//! a C program that does nothing but spawn and wait.
+//! The overhead of retry: one success, and a thousand failing attempts without a delay. The
+//! reference is a C program that only spawns a command and waits for the command.
 //!
-//! Measured are copies, as an installation makes them: of a file that the linker wrote piece by
-//! piece the page cache holds small pages, and mapping those takes a tenth longer.
+//! The benchmark measures copies of the programs, because an installation copies them too. The
+//! linker writes a program in parts, so the page cache holds the linker's file in small pages. The
+//! system needs 10 % more time to map small pages.
 //!
 //! `cargo bench --bench overhead [-- ROUNDS]`
 
@@ -31,7 +32,7 @@ use support::{argument, cost, millis, preamble, quiet, ratios, rounds, spread, t
 const TRUE: &str = "/bin/true";
 const FALSE: &str = "/bin/false";
 
-/// What is measured: its name, and its words, or why there are none.
+/// A candidate has a name and a command line. If there is no command line, it has the reason.
 type Candidate = (&'static str, Result<Vec<String>, &'static str>);
 
 fn main() {
@@ -102,7 +103,7 @@ fn main() {
     let _ = fs::remove_dir_all(directory);
 }
 
-/// Compiles the floor.
+/// Compiles `floor.c`, the reference for the ratios.
 fn floor(directory: &Path, name: &str, options: &[&str]) -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor.c");
     let path = directory.join(name);
@@ -110,7 +111,8 @@ fn floor(directory: &Path, name: &str, options: &[&str]) -> Option<PathBuf> {
     made.is_ok_and(|status| status.success()).then(|| installed(directory, name, &path))
 }
 
-/// Copies a compiled program, as installing it would; anything else is measured where it is.
+/// Copies a compiled program, as an installation does. Returns the path unchanged if the program is
+/// a script.
 fn installed(directory: &Path, name: &str, path: &Path) -> PathBuf {
     let mut start = [0; 4];
     let compiled = fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok();
@@ -118,8 +120,8 @@ fn installed(directory: &Path, name: &str, path: &Path) -> PathBuf {
     if compiled && start == *b"\x7fELF" && fs::copy(path, &copy).is_ok() { copy } else { path.to_owned() }
 }
 
-/// Whether these words make their thousand attempts: a command that counts stands in for the one
-/// measured.
+/// Whether this command line makes a thousand attempts. A script that counts its runs takes the
+/// place of the failing command.
 fn makes_all(directory: &Path, words: &[String]) -> bool {
     let (count, script) = (directory.join("count"), directory.join("counting"));
     let _ = fs::remove_file(&count);
@@ -131,8 +133,8 @@ fn makes_all(directory: &Path, words: &[String]) -> bool {
     fs::metadata(&count).is_ok_and(|count| count.len() == 1000)
 }
 
-/// Resident size in KiB of a program that waits for its command: the peak so far (proc(5), VmHWM).
-/// What wait4(2) says would be the size of this program here, if that is the larger: exec keeps it.
+/// Peak resident size, in KiB, of a program that waits for its command (proc(5), VmHWM). wait4(2)
+/// would report at least the size of this benchmark, because a process keeps its peak across exec.
 fn resident(words: &[String]) -> Option<u64> {
     let words: Vec<String> = words.iter().map(|word| word.replace(TRUE, "/bin/sleep")).collect();
     let mut child = quiet(&words).arg("0.3").spawn().ok()?;
@@ -144,16 +146,17 @@ fn resident(words: &[String]) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
-/// Measures these, the first of which is the floor, and prints the table. A success that does not
-/// end with 0 is not counted; some tools end with 0 after a failure, too.
+/// Measures the candidates and prints the table. The first candidate is the reference. A success
+/// counts only if the status is 0. A failing run always counts, because some tools end with 0 after
+/// a failure too.
 fn measure(title: &str, all: &[Candidate], count: usize, attempts: u32) {
     let costs = rounds(count, all.len(), |candidate| {
         let words = all[candidate].1.as_ref().ok()?;
         let cost = cost(&mut quiet(words)).ok()?;
         (cost.status == 0 || attempts > 1).then_some(cost)
     });
-    // Only a run of one attempt can be made to wait, where the command stands at the end of its
-    // words.
+    // The last column needs a candidate that waits. Only a run of one attempt whose last word is
+    // the command can be made to wait.
     let columns = if attempts == 1 { 4 } else { 3 };
     let row = |(name, words): &Candidate, own: &Vec<_>| {
         let blank = |cause: &str| [cause, "", ""].map(str::to_owned);

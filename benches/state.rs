@@ -1,5 +1,5 @@
-//! What shared state adds to a run: alone, with 50 and with 500 at once; and whether an update is
-//! lost.
+//! The time that shared state adds to a run: one run alone, 50 runs at once, and 500 runs at once.
+//! The benchmark also checks that no update is lost.
 //!
 //! `cargo bench --bench state [-- ROUNDS]`
 
@@ -26,13 +26,14 @@ use support::{
     Cost, RETRY, argument, cost, millis, preamble, quantile, quiet, ratios, reap, rounds, spread, table,
 };
 
-/// What never opens a breaker.
+/// A number of failures that the benchmark never reaches, so the breaker stays closed.
 const NEVER: &str = "1000000000";
 
-/// How many at once lose nothing.
+/// Runs at once in the largest crowd, and in the checks for lost updates.
 const CROWD: usize = 500;
 
-/// What a bucket holds that 1,500 retries ask for; it gets one back in a minute.
+/// Tokens in the bucket of [`lost_tokens`], fewer than the 1,500 retries that ask for them. One
+/// token comes back each minute.
 const TOKENS: usize = 1440;
 
 fn main() -> ExitCode {
@@ -41,8 +42,8 @@ fn main() -> ExitCode {
     let directory = std::env::temp_dir().join(format!("retry-state-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
     let state = directory.to_str().expect("a path in UTF-8").to_owned();
-    // A breaker without failures, and one with them; a bucket that is full, and one that hardly
-    // fills.
+    // `healthy` is a breaker without failures, and `breaker` has failures. `full` is a full bucket,
+    // and `used` is a bucket that hardly fills.
     let healthy = ["--breaker", "h", "--breaker-failures", NEVER, "--state", &state];
     let breaker = ["--breaker", "b", "--breaker-failures", NEVER, "--state", &state];
     let full = ["--budget", "f=20%", "--state", &state];
@@ -60,8 +61,8 @@ fn main() -> ExitCode {
     ];
     for at_once in [1, 50, CROWD] {
         let count = if at_once == 1 { count } else { (count / 10).max(3) };
-        // What there is before: a failure that is forgotten, a retry that is made up for, ten that
-        // are not.
+        // The records before the measurement: a success clears the failure in `healthy`, and five
+        // successes pay for the retry in `full`. No success pays for the ten retries in `used`.
         for (times, attempts, options, command) in [
             (1, "1", &healthy[..], "false"),
             (1, "1", &healthy, "true"),
@@ -90,7 +91,7 @@ fn main() -> ExitCode {
             .enumerate()
             .map(|(i, (name, ..))| {
                 let own = millis(&costs[i]);
-                // The first with the same command is that without.
+                // The first row with the same command has no shared state.
                 let without = runs.iter().position(|other| other.2 == runs[i].2).expect("itself");
                 let added: Vec<f64> = own.iter().zip(millis(&costs[without])).map(|(a, b)| a - b).collect();
                 let ratio = spread(&ratios(&costs[i], &costs[without]), 2);
@@ -116,8 +117,9 @@ fn words(options: &[&str], command: &[&str]) -> Vec<String> {
     all.chain(command.iter().copied()).map(str::to_owned).collect()
 }
 
-/// Lets so many loose at once: none begins before all are there. The time of each is from then on
-/// to its end.
+/// Makes `at_once` runs of a command together. No run begins before all of them are ready, and the
+/// time of each run counts from that moment to its end. A single run starts immediately, and its
+/// time includes the spawn.
 fn crowd(at_once: usize, words: &[String]) -> Vec<Cost> {
     if at_once == 1 {
         return vec![cost(&mut quiet(words)).expect("it starts")];
@@ -149,7 +151,7 @@ fn crowd(at_once: usize, words: &[String]) -> Vec<Cost> {
     })
 }
 
-/// Counts the failures that a breaker has counted.
+/// Checks that the breaker counts every failure of a crowd.
 fn lost_failures(state: &Path) -> bool {
     let path = state.to_str().expect("a path in UTF-8");
     let options = ["-n4", "-d0", "--breaker", "lost", "--breaker-failures", NEVER, "--state", path];
@@ -161,7 +163,8 @@ fn lost_failures(state: &Path) -> bool {
     counted == CROWD * 4
 }
 
-/// Counts the retries that a budget has granted.
+/// Checks that the budget grants as many retries as there are tokens. Each minute of the check may
+/// add one token.
 fn lost_tokens(state: &Path) -> bool {
     let (path, log) = (state.to_str().expect("a path in UTF-8"), state.join("log"));
     let rate = format!("tokens={TOKENS}/d");

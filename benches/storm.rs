@@ -1,11 +1,13 @@
-//! The reason for all of it: a crowd against a service that is down for ten seconds and then serves
-//! sixty requests in a second, refusing the rest. For each tool at settings of its own: how many
-//! requests the outage saw, the highest peak after it, and when all had come through. The tools
-//! take turns, for three rounds. Writes the arrivals of the last round over time to
-//! `benches/storm.svg`, where 300 clients have met all that it shows.
+//! The main reason for retry: a crowd calls a service that is down for ten seconds. The service
+//! then serves sixty requests a second and refuses the rest. Each row is a tool with its settings.
+//! The benchmark reports the number of requests during the outage, the highest peak after the
+//! outage, and the time until all clients succeeded. The tools take turns for three rounds.
 //!
-//! `cargo bench --bench storm [-- CLIENTS [ROUNDS [WORDS]]]`: with words, only the rows that have
-//! them.
+//! The benchmark plots the arrivals of the last round in `benches/storm.svg`. It writes the plot
+//! only if 300 clients ran and every plotted tool was measured.
+//!
+//! `cargo bench --bench storm [-- CLIENTS [ROUNDS [WORDS]]]`: WORDS selects the rows whose name
+//! contains these words.
 
 #![allow(
     clippy::print_stdout,
@@ -32,13 +34,13 @@ use support::{RETRY, argument, preamble, range, table, tools};
 const SERVICE: Service =
     Service { outage: Duration::from_secs(10), stumbles: 0, rate: 60.0, asks: None, gathers: 0 };
 
-/// A crowd, unless another is asked for.
+/// Default number of clients.
 const CLIENTS: usize = 300;
 
-/// No crowd is waited for any longer.
+/// Time limit for a crowd.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// What is plotted, and in which colour.
+/// The rows in the plot, and their colours.
 const PLOTTED: [(&str, &str); 5] = [
     ("retry --deadline 2m --max-delay 10s", "#1f77b4"),
     ("retry --breaker x --breaker-wait --deadline 2m", "#2ca02c"),
@@ -111,8 +113,8 @@ fn main() {
     let _ = std::fs::remove_dir_all(directory);
 }
 
-/// A tool at settings of its own: how it is called here, what it meets, its program (unless it is
-/// missing), and its options.
+/// A tool with its settings: the name of the row, the service, the program (None if it is missing),
+/// and the options.
 type Candidate = (&'static str, Service, Option<String>, Vec<&'static str>);
 
 fn candidates() -> Vec<Candidate> {
@@ -197,8 +199,9 @@ fn candidates() -> Vec<Candidate> {
     ]
 }
 
-/// When the last of so many clients can be served, at best, in seconds: the outage is over, and the
-/// service has served at its rate, beside what its bucket held.
+/// The shortest possible time, in seconds, until the service has served all clients. It is the
+/// length of the outage, and then the time to serve all clients at the service's rate. The service
+/// serves the first clients at once from its full bucket.
 fn least(clients: usize) -> f64 {
     SERVICE.outage.as_secs_f64() + (clients as f64 - SERVICE.rate / 10.0).max(0.0) / SERVICE.rate
 }
@@ -236,7 +239,7 @@ fn row(name: &str, own: &[Aftermath]) -> Vec<String> {
     ]
 }
 
-/// Requests in each half second, as lines.
+/// Draws the requests per second as lines, with one point for each half second.
 fn plot(all: &[(&str, &str, &Aftermath)]) -> String {
     const WIDTH: f64 = 720.0;
     const HEIGHT: f64 = 300.0;
@@ -250,7 +253,7 @@ fn plot(all: &[(&str, &str, &Aftermath)]) -> String {
         }
         bins
     };
-    // A square root: what is rare is to be seen beside what is frequent.
+    // A square root keeps low rates visible beside high rates.
     let y = |rate: f64| 20.0 + HEIGHT - (rate / 700.0).min(1.0).sqrt() * HEIGHT;
     let x = |second: f64| 60.0 + second / SECONDS as f64 * WIDTH;
     let mut svg = String::from(

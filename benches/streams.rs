@@ -1,4 +1,4 @@
-//! A gibibyte through each way that bytes take, beside `cat`, and what memory that takes.
+//! The time and the memory for a gibibyte through each path of the streams, compared with `cat`.
 //!
 //! `cargo bench --bench streams [-- ROUNDS]`
 
@@ -20,10 +20,10 @@ use support::{
     RETRY, argument, cost, millis, preamble, quantile, quiet, ratios, rounds, spread, table, tools,
 };
 
-/// What stands at the end, for what reads all.
+/// Placeholder for the command that reads all bytes at the end of a pipeline.
 const SINK: &str = "{sink}";
 
-/// How much passes, in bytes.
+/// Bytes that pass through a pipeline.
 const BYTES: u64 = 1 << 30;
 
 fn main() {
@@ -59,11 +59,12 @@ fn main() {
     ]);
     measure("stdout", &out, count, &directory);
 
-    // Keeps its output open, and writes nothing while it reads: where it closes it, Debian's retry
-    // stops feeding it; where it writes meanwhile, both wait for ever.
+    // This command keeps its stdout open, and writes only after it has read everything. If it
+    // closed stdout, Debian's retry would stop the input. If it wrote while it read, the command
+    // and Debian's retry would wait for each other forever.
     let consume = format!("sh -c '{SINK}; exit 0'");
-    // The last attempt keeps nothing; before it one reads a single byte, so that it has to be
-    // replayed.
+    // retry keeps no input during the last attempt. The first attempt reads one byte, so retry must
+    // replay that byte to the second attempt.
     let once = format!("sh -c 'case $RETRY_ATTEMPT in 1) head -c1 >/dev/null; exit 1;; esac; exec {SINK}'");
     let twice = format!("sh -c '{SINK}; [ $RETRY_ATTEMPT = 2 ]'");
     let into = |wrapper: Option<String>| Some(format!("{source} | {}", wrapper?));
@@ -79,24 +80,27 @@ fn main() {
     let _ = std::fs::remove_dir_all(directory);
 }
 
-/// What is measured: its name; its pipeline, unless it is missing; and how often all passes.
+/// A candidate: its name, its pipeline (None if the tool is missing), and the number of times that
+/// all bytes pass.
 type Candidate = (&'static str, Option<String>, usize);
 
-/// The words of a pipeline, with this in the place of [`SINK`].
+/// Command line of a pipeline, with `sink` in the place of [`SINK`].
 fn words(line: &str, sink: &str) -> Vec<String> {
-    // Some hang. A pipeline fails where any of it does.
+    // Some tools hang, so each pipeline has a time limit. With pipefail, a pipeline fails if any of
+    // its commands fails.
     let words = ["timeout", "--kill-after=1", "60", "bash", "-e", "-o", "pipefail", "-c"].map(str::to_owned);
     words.into_iter().chain([line.replace(SINK, sink)]).collect()
 }
 
-/// Whether all passes, so often.
+/// Whether all bytes pass through the pipeline this number of times.
 fn passes(line: &str, times: usize, directory: &Path) -> bool {
     let mut command = quiet(&words(line, "wc -c"));
     let run = command.env("TMPDIR", directory).stdout(Stdio::piped()).output().expect("it starts");
     run.status.success() && run.stdout == format!("{BYTES}\n").repeat(times).into_bytes()
 }
 
-/// Measures pipelines, the first three of which are the measures of the others.
+/// Measures the pipelines and prints the table. The first three pipelines are the references for
+/// the others.
 fn measure(title: &str, all: &[Candidate], count: usize, directory: &Path) {
     let lines: Vec<Option<&String>> = all
         .iter()
@@ -105,7 +109,7 @@ fn measure(title: &str, all: &[Candidate], count: usize, directory: &Path) {
     let costs = rounds(count, all.len(), |candidate| {
         let mut command = quiet(&words(lines[candidate]?, "cat >/dev/null"));
         command.env("TMPDIR", directory);
-        // What the last one wrote is not to be this one's burden.
+        // The sync keeps the writes of one pipeline from slowing the next pipeline.
         nix::unistd::sync();
         cost(&mut command).ok().filter(|cost| cost.status == 0)
     });

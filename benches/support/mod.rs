@@ -1,4 +1,4 @@
-//! What the measurements share: rounds in which all candidates take turns, and tables of ratios.
+//! Code that the benchmarks share: rounds in which the candidates take turns, and tables of ratios.
 #![allow(dead_code, reason = "each bench uses some of it")]
 
 pub(crate) mod tools;
@@ -9,16 +9,17 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-/// The program under test, built like the others: optimised.
+/// The program under test. `cargo bench` builds it with optimisation, like the other tools.
 pub(crate) const RETRY: &str = env!("CARGO_BIN_EXE_retry");
 
-/// What one run cost.
+/// Cost of one run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cost {
     pub(crate) time: Duration,
-    /// Largest resident size of it and of what it waited for, in KiB (getrusage(2), `ru_maxrss`).
+    /// Largest resident size of the command and of the descendants that were waited for, in KiB
+    /// (getrusage(2), `ru_maxrss`).
     pub(crate) peak: i64,
-    /// 128+N after a signal.
+    /// Exit status, or 128+N after signal N.
     pub(crate) status: i32,
 }
 
@@ -30,7 +31,7 @@ pub(crate) fn cost(command: &mut Command) -> io::Result<Cost> {
     Ok(Cost { time: start.elapsed(), peak, status })
 }
 
-/// Waits for a child; its status and peak.
+/// Waits for a child. Returns its status and its peak.
 pub(crate) fn reap(child: &Child) -> io::Result<(i32, i64)> {
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
     let mut status = 0;
@@ -44,30 +45,31 @@ pub(crate) fn reap(child: &Child) -> io::Result<(i32, i64)> {
     Ok((ended(status), usage.ru_maxrss))
 }
 
-/// The status as a shell shows it.
+/// The status as a shell shows it: 128+N after signal N.
 pub(crate) fn ended(status: ExitStatus) -> i32 {
     status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
-/// A command that reads and writes nothing.
+/// Prepares a command with null streams and without the `RETRY_` variables.
 pub(crate) fn quiet(words: &[String]) -> Command {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"RETRY_")) {
         command.env_remove(name);
     }
-    // What cargo sets: the loader would look there first, for every program that is not static.
+    // cargo sets this variable. The loader would search its directories first for each program that
+    // is not static.
     command.env_remove("LD_LIBRARY_PATH");
     command
 }
 
-/// A small random source, the same in every run: xorshift64*.
+/// Random numbers from xorshift64*. A seed gives the same numbers in every run.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        // SplitMix64's step, so that small seeds differ.
+        // One step of SplitMix64 makes the states of small seeds differ.
         let mut x = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         Self((x ^ (x >> 27)).max(1))
@@ -85,7 +87,7 @@ impl Random {
         ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
     }
 
-    /// True in `percent` of a hundred cases.
+    /// Returns true in `percent` of 100 cases.
     pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
@@ -101,7 +103,8 @@ impl Random {
     }
 }
 
-/// Measures every candidate once a round, in another order each time; the costs by candidate.
+/// Measures each candidate once in each round. The order is random and differs between rounds.
+/// Returns the costs of each candidate.
 pub(crate) fn rounds(
     rounds: usize,
     candidates: usize,
@@ -119,7 +122,7 @@ pub(crate) fn rounds(
     costs
 }
 
-/// The value so far through the sorted ones: 0.5 is the median.
+/// The value at this fraction of the sorted values, with interpolation: 0.5 is the median.
 pub(crate) fn quantile(values: &[f64], at: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -137,7 +140,8 @@ pub(crate) fn spread(values: &[f64], digits: usize) -> String {
     format!("{:.digits$} ({:.digits$}-{:.digits$})", at(0.5), at(0.25), at(0.75))
 }
 
-/// `1.08 (1.00-1.21)`: the median, the least and the most; the median alone where all are the same.
+/// `1.08 (1.00-1.21)`: the median, the least and the most. If all values are equal, only the
+/// median.
 pub(crate) fn range(values: &[f64], digits: usize) -> String {
     let [least, median, most] = [0.0, 0.5, 1.0].map(|place| quantile(values, place));
     if least < most {
@@ -147,7 +151,7 @@ pub(crate) fn range(values: &[f64], digits: usize) -> String {
     }
 }
 
-/// The ratios of one candidate to another, round by round.
+/// Time of one candidate divided by the time of another, for each round that has both.
 pub(crate) fn ratios(of: &[Option<Cost>], to: &[Option<Cost>]) -> Vec<f64> {
     let both = of.iter().zip(to).filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)));
     both.map(|(a, b)| a.time.as_secs_f64() / b.time.as_secs_f64()).collect()
@@ -170,7 +174,7 @@ pub(crate) fn table(title: &str, head: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// Says on what this was measured.
+/// Prints the date, the machine and the versions of the programs.
 pub(crate) fn preamble(name: &str) {
     let first = |path: &str, key: &str| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -195,15 +199,16 @@ pub(crate) fn preamble(name: &str) {
     );
 }
 
-/// What stands after `--` on the command line of `cargo bench`, without what cargo itself adds.
+/// The arguments after `--` on the command line of `cargo bench`. cargo adds `--bench`, which is
+/// left out.
 pub(crate) fn arguments() -> Vec<String> {
     std::env::args().skip(1).filter(|word| word != "--bench").collect()
 }
 
-/// One of these, where it is given.
+/// The argument at this position, or the default if there is no argument.
 ///
 /// # Panics
-/// Where it is not what it should be.
+/// If the argument cannot be parsed.
 pub(crate) fn argument<T: FromStr>(at: usize, default: T) -> T {
     match arguments().get(at).map(|word| (word, word.parse())) {
         None => default,

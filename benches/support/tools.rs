@@ -1,35 +1,36 @@
-//! The other tools, where they are installed.
+//! The other tools, if they are installed.
 //!
-//! Several are called `retry`, so they are looked for by a name of their own in the directory of
-//! the variable PEERS; `benches/peers.sh` fills one.
+//! Several tools have the name `retry`. The benchmarks therefore look for each tool under its own
+//! name in the directory of the variable PEERS. `benches/peers.sh` fills this directory.
 
 use std::path::{Path, PathBuf};
 
 /// A tool that repeats a command.
 #[derive(Debug, Clone)]
 pub(crate) struct Tool {
-    /// What tables call it.
+    /// Name of the tool in tables.
     pub(crate) name: &'static str,
-    /// Where it is, if it is here.
+    /// Path of the program, or None if the tool is not installed.
     pub(crate) path: Option<PathBuf>,
-    /// What stands before a command that is to be run once, and then before one that fails a
-    /// thousand times without a delay.
+    /// Options before a command that runs once. `thousand` holds the options for a thousand
+    /// attempts without a delay. It is empty if the tool cannot make them, or not in a reasonable
+    /// time.
     once: &'static [&'static str],
     thousand: &'static [&'static str],
 }
 
 impl Tool {
-    /// The words of a run.
+    /// Command line of one run.
     pub(crate) fn once(&self, command: &[&str]) -> Option<Vec<String>> {
         self.words(self.once, command)
     }
 
-    /// The words of a run of a thousand attempts.
+    /// Command line of a run of a thousand attempts.
     pub(crate) fn thousand(&self, command: &[&str]) -> Option<Vec<String>> {
         self.words(self.thousand, command).filter(|_| !self.thousand.is_empty())
     }
 
-    /// The words of a run with these options.
+    /// Command line of a run with these options.
     pub(crate) fn words(&self, options: &[&str], command: &[&str]) -> Option<Vec<String>> {
         let path = self.path.as_ref()?.to_str()?.to_owned();
         let rest = options.iter().chain(command).map(|word| (*word).to_owned());
@@ -37,7 +38,7 @@ impl Tool {
     }
 }
 
-/// Where a peer is: in `$PEERS`, or by this name on the PATH.
+/// Looks for a tool under `name` in `$PEERS`, and then under `on_path` on the PATH.
 fn find(name: &str, on_path: Option<&str>) -> Option<PathBuf> {
     let peers = std::env::var_os("PEERS").map(PathBuf::from).into_iter();
     let peers = peers.map(|directory| directory.join(name));
@@ -48,7 +49,7 @@ fn find(name: &str, on_path: Option<&str>) -> Option<PathBuf> {
     peers.chain(on_path).find(|path| path.is_file())
 }
 
-/// All of them; this one first.
+/// All tools. The program under test is the first.
 pub(crate) fn all() -> Vec<Tool> {
     let peer = |name, on_path, once, thousand| Tool { name, path: find(name, on_path), once, thousand };
     vec![
@@ -83,10 +84,10 @@ pub(crate) fn all() -> Vec<Tool> {
             ],
         ),
         peer("retry-cmd", None, &["-q", "--"], &["-q", "-m", "1000", "-i", "0", "--"]),
-        // It cannot do without its delays.
+        // eb always waits between attempts.
         peer("eb", Some("eb"), &["-x", "5"], &[]),
         peer("recur", Some("recur"), &["-a", "5"], &["-a", "1000", "-d", "0"]),
-        // A round of it would take minutes.
+        // A thousand attempts of npm-retry-cli would take minutes.
         peer("npm-retry-cli", None, &["--"], &[]),
     ]
 }
