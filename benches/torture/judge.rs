@@ -1,5 +1,5 @@
-//! Whether a run was right: what its attempts wrote down, how retry ended, and what is left must
-//! agree.
+//! Decides whether a run was right. The log of its attempts must agree with the exit status, and
+//! with the processes and files that the run left.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,29 +11,30 @@ use nix::sys::signal::Signal;
 use crate::plan::{Act, Input, Plan, Way, Writes};
 use crate::stage::{End, Seen};
 
-/// How much longer than it should a run may take.
+/// A run may take this much longer than its plan allows.
 const SLACK: Duration = Duration::from_millis(400);
 
-/// By how much a time from `/proc/uptime`, which has hundredths, may be behind.
+/// A time from `/proc/uptime` may be this much too early, because `/proc/uptime` counts hundredths
+/// of a second.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How soon a command is to have noted a signal.
+/// A command must log a signal within this time.
 const SOON: Duration = Duration::from_millis(300);
 
-/// Zeros that a command that wails writes to stderr.
+/// Number of zeros that a command with [`Way::Wails`] writes to stderr.
 const WAIL: usize = 1_000_000;
 
-/// What is wrong with a run.
+/// An error of a run.
 #[derive(Debug)]
 pub(crate) enum Wrong {
-    /// That can be a busy machine's doing.
+    /// A busy machine can cause this error.
     Late(String),
-    /// That must not be.
+    /// This error must not occur on any machine.
     Never(String),
 }
 
 impl Wrong {
-    /// The same, and this.
+    /// Adds text to the message.
     pub(crate) fn with(self, more: &str) -> Self {
         match self {
             Self::Late(what) => Self::Late(what + more),
@@ -42,16 +43,16 @@ impl Wrong {
     }
 }
 
-/// What the attempts wrote down.
+/// The log of the attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     /// The number of each attempt, its pid, and the time since boot.
     begun: Vec<(u64, i32, Duration)>,
-    /// By which status each ended by itself, and when.
+    /// For each attempt that ended by itself: its status, and the time since boot.
     ended: BTreeMap<u64, (i32, Duration)>,
-    /// That it listens from then on.
+    /// The attempts that listen for signals, and the times from which they listen.
     ready: Vec<(u64, Duration)>,
-    /// The signals that each got.
+    /// The attempts that got a signal, and the names of the signals.
     got: Vec<(u64, String)>,
 }
 
@@ -66,7 +67,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Adds what a line says, if it says anything.
+    /// Adds a line of the log. Returns None if the line is not valid.
     fn note(&mut self, line: &str) -> Option<()> {
         let words: Vec<&str> = line.split(' ').collect();
         let time = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
@@ -84,31 +85,31 @@ impl Log {
         Some(())
     }
 
-    /// When this attempt began.
+    /// Time since boot at which this attempt began.
     fn began(&self, number: u64) -> Option<Duration> {
         self.begun.iter().find(|(begun, ..)| *begun == number).map(|(.., at)| *at)
     }
 
-    /// Whether this attempt can have been running at this limit: what it wrote last may be that it
-    /// ends.
+    /// Whether this attempt may have been running at the time `limit`. A command logs its end
+    /// before it exits, so the attempt counts as running for [`SOON`] after the entry.
     fn is_near(&self, number: u64, limit: Duration) -> bool {
         self.ended.get(&number).is_none_or(|(_, end)| *end + SOON >= limit)
     }
 
-    /// The number of the last attempt, and the status by which it ended itself.
+    /// The number of the last attempt, and its status if it ended by itself.
     fn last(&self) -> Option<(u64, Option<i32>)> {
         let (number, ..) = self.begun.last()?;
         Some((*number, self.ended.get(number).map(|(status, _)| *status)))
     }
 }
 
-/// What may be in the way of a next attempt, whatever the command is.
+/// Options that may prevent the next attempt, whatever the command is.
 const IN_THE_WAY: [&str; 5] = ["--until", "--not-idempotent", "--budget", "--breaker", "--deadline"];
 
 /// The signals that end a run.
 const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// The others that kill a command.
+/// The other signals that kill a command.
 const DEADLY: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 
 pub(crate) fn judge(plan: &Plan, seen: &Seen) -> Result<(), Wrong> {
@@ -145,7 +146,7 @@ pub(crate) fn judge(plan: &Plan, seen: &Seen) -> Result<(), Wrong> {
     late.or_else(|| trial.after()).map_or(Ok(()), |what| Err(Wrong::Late(what)))
 }
 
-/// The signal that this sends, or that the terminal makes of it, but for that of ^Z.
+/// The signal that this act sends, or that the terminal sends for this key. None for ^Z.
 fn signal(act: Act) -> Option<Signal> {
     match act {
         Act::Send(signal) => Some(signal),
@@ -163,13 +164,14 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// The signals of these that have been sent, or come from the keyboard, and are not ignored;
-    /// and when.
+    /// The signals in `of` that were sent or came from the keyboard, with their times. Leaves out
+    /// the signal that retry ignores.
     fn sent<'b>(&'b self, of: &'b [Signal]) -> impl Iterator<Item = (Signal, Duration)> + 'b {
         self.signals(of, true)
     }
 
-    /// The same, those from the keyboard among them or not.
+    /// The signals of [`Self::sent`]. `keys` tells whether the signals from the keyboard are
+    /// included.
     fn signals<'b>(&'b self, of: &'b [Signal], keys: bool) -> impl Iterator<Item = (Signal, Duration)> + 'b {
         let all = self.seen.sent.iter().filter(move |(act, _)| keys || matches!(act, Act::Send(_)));
         let all = all.filter_map(|(act, at)| Some((signal(*act)?, *at)));
@@ -180,7 +182,7 @@ impl Trial<'_> {
         self.sent(&[Signal::SIGKILL]).next().is_some()
     }
 
-    /// Whether a limit can have ended the last attempt, or a check.
+    /// Whether a limit may have ended the last attempt or a check.
     fn was_limited(&self) -> bool {
         let plan = self.plan;
         let run = plan.deadline.is_some_and(|deadline| self.seen.took >= deadline);
@@ -188,7 +190,7 @@ impl Trial<'_> {
             Some((number, _, began)) if !plan.has("--check") => {
                 let near = |limit| self.log.is_near(*number, limit);
                 let over = self.seen.started + self.seen.took;
-                // A busy machine lets it write late that it began.
+                // On a busy machine, the attempt may log its beginning late.
                 let attempt = |timeout| over + SOON >= *began + timeout && near(*began + timeout);
                 plan.timeout.is_some_and(attempt)
                     || run && plan.deadline.is_some_and(|deadline| near(self.seen.started + deadline))
@@ -197,7 +199,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Whether something may be in the way of a next attempt.
+    /// Whether something may prevent the next attempt.
     fn is_in_the_way(&self) -> bool {
         let (plan, job) = (self.plan, self.plan.job);
         IN_THE_WAY.iter().any(|option| plan.has(option))
@@ -209,13 +211,13 @@ impl Trial<'_> {
             || job.is(Way::Reads) && plan.has("--stdin-limit")
     }
 
-    /// Whether it may write the line that `-x` forbids on stderr: on a terminal what is on stdout
-    /// counts for both.
+    /// Whether the command may write the line that `-x` forbids on stderr. On a terminal, stdout
+    /// counts as stderr too.
     fn may_forbid(&self) -> bool {
         self.plan.has("-x") && !matches!(self.plan.job.writes, Writes::Nothing | Writes::Zeros(_))
     }
 
-    /// The least time from the beginning of an attempt to that of the next.
+    /// The least time between the beginnings of two attempts.
     fn gap(&self) -> Duration {
         let plan = self.plan;
         let base = match plan.value("-d") {
@@ -225,7 +227,8 @@ impl Trial<'_> {
         };
         match (plan.value("-j"), plan.value("--backoff")) {
             (Some("none" | "decorrelated"), _) | (None, Some("constant")) => base,
-            // Under a cap of 0.3 it leaves room above.
+            // Additive jitter lowers the base to half of the cap of 0.3 s, to leave room for the
+            // jitter.
             (Some("additive"), _) => base.min(Duration::from_millis(150)),
             (Some("equal"), _) => base / 2,
             _ => Duration::ZERO,
@@ -240,13 +243,14 @@ impl Trial<'_> {
         }
     }
 
-    /// Whether ^Z has stopped a job of the command's own: a script that is told so ends, and leaves
-    /// it.
+    /// Whether ^Z stopped a job that the command started. The shell then returns to the script. The
+    /// script ends and leaves the job behind.
     fn has_stopped_job(&self) -> bool {
         self.plan.job.is(Way::Leads) && self.seen.sent.iter().any(|(act, _)| *act == Act::Key(26))
     }
 
-    /// What is wrong with the number of attempts, and with when they began.
+    /// Checks the number of the attempts and the times of their beginnings. This method and the
+    /// methods below return an error message, or None if the run is right.
     fn attempts(&self) -> Option<String> {
         let begun = &self.log.begun;
         let gap = self.gap();
@@ -264,14 +268,13 @@ impl Trial<'_> {
             return Some("an attempt passed a breaker that is held open".to_owned());
         }
         for (signal, at) in self.told() {
-            // One may have been on its way.
+            // One attempt may have been starting when the signal came.
             let most = usize::from(!self.is_running(at));
             if begun.iter().filter(|(.., began)| *began > at + TICK).count() > most {
                 return Some(format!("attempts began after {signal}: {begun:?}, {at:?}"));
             }
         }
-        // What fails is made again, where nothing is known of the failure and nothing was in the
-        // way.
+        // If nothing prevents another attempt, retry must repeat each failed attempt.
         let free = !self.is_in_the_way() && self.seen.sent.is_empty() && self.plan.reader_leaves.is_none();
         if free && !self.is_success() && self.plan.attempts != Some(last) {
             return Some(format!("it failed with {:?} after {last} attempts", self.end));
@@ -279,7 +282,7 @@ impl Trial<'_> {
         None
     }
 
-    /// Whether an attempt was running at this time, and not near its end by a limit.
+    /// Whether an attempt was running at this time, and was not close to the end by a limit.
     fn is_running(&self, at: Duration) -> bool {
         let Some((number, _, began)) = self.log.begun.iter().rfind(|(.., began)| *began + TICK < at) else {
             return false;
@@ -288,26 +291,27 @@ impl Trial<'_> {
         ended.map_or(self.plan.job.is(Way::Hangs), |(_, end)| *end > at) && self.limit(*began) > at + SOON
     }
 
-    /// When an attempt that began then is at its limit.
+    /// The time at which an attempt that began at `began` reaches its limit.
     fn limit(&self, began: Duration) -> Duration {
         let timeout = self.plan.timeout.map(|timeout| began + timeout);
         let deadline = self.plan.deadline.map(|deadline| self.seen.started + deadline);
         timeout.into_iter().chain(deadline).min().unwrap_or(Duration::MAX)
     }
 
-    /// The signals that tell retry to end, and when they came: a key's where it has the terminal.
+    /// The signals that tell retry to end, and their times. The signals from the keyboard count
+    /// only if the command does not take the foreground of the terminal.
     fn told(&self) -> impl Iterator<Item = (Signal, Duration)> + '_ {
         self.signals(&ENDING, !self.plan.job.is(Way::Leads))
     }
 
-    /// An attempt that began well after a signal that ends the run.
+    /// Checks that no attempt began long after a signal that ends the run.
     fn after(&self) -> Option<String> {
         let begun = &self.log.begun;
         let mut after = self.told().filter(|(_, at)| begun.iter().any(|(.., began)| *began > *at + SOON));
         after.next().map(|(signal, at)| format!("an attempt began after {signal}: {begun:?}, {at:?}"))
     }
 
-    /// What is wrong with the status.
+    /// Checks the exit status.
     fn status(&self) -> Option<String> {
         if self.was_killed() && self.end == End::Signal(9) {
             return None;
@@ -320,7 +324,7 @@ impl Trial<'_> {
         for (signal, _) in self.sent(&DEADLY) {
             allow(128 + signal as i32);
         }
-        // Of a script whose last command it ended, also.
+        // retry ends with this status too if the signal ended the last command of a script.
         for (signal, _) in self.sent(&ENDING) {
             allow(128 + signal as i32);
         }
@@ -329,7 +333,7 @@ impl Trial<'_> {
         }
         if self.has_stopped_job() {
             allow(128 + Signal::SIGTSTP as i32);
-            // A shell that says `You have stopped jobs` does not leave at its first `exit`.
+            // A shell that reports `You have stopped jobs` does not end at its first `exit`.
             allow(0);
         }
         match self.plan.value("--check") {
@@ -353,11 +357,13 @@ impl Trial<'_> {
                     allow(status);
                 }
             }
-            // It succeeds when it fails; where somebody has asked for the end that is none.
+            // With `--until failure`, an attempt that fails is a success for retry, and an attempt
+            // that exits with 0 makes retry exit with 1.
             (Some((_, Some(0))), _) if until => allow(1),
             (Some((_, Some(status))), _) if until => {
                 allow(0);
-                // What `-x` forbids is none either.
+                // The failure is not the awaited one if a limit or a signal ended the attempt, or
+                // if `-x` forbids its output.
                 if meddled || self.may_forbid() {
                     allow(status);
                 }
@@ -365,11 +371,11 @@ impl Trial<'_> {
             (Some((_, Some(status))), _) => allow(status),
             (Some((_, None)), _) => {}
         }
-        // What a limit and a signal make of it is a failure too.
+        // A limit or a signal also makes an attempt fail, and `--until failure` then succeeds.
         if until && meddled {
             allow(0);
         }
-        // Before an attempt began it may not have been ready for any.
+        // retry may not have set its signal handlers before the first attempt began.
         if self.sent(&ENDING).next().is_some() || self.log.begun.is_empty() {
             let by = self.sent(&ENDING).chain(self.sent(&DEADLY));
             let by: Vec<End> = by.map(|(signal, _)| End::Signal(signal as i32)).collect();
@@ -381,8 +387,9 @@ impl Trial<'_> {
         (!allowed.contains(&self.end)).then(|| format!("where {allowed:?} are allowed"))
     }
 
-    /// Whether nothing may be left: an attempt that ends by itself, also by a signal that was
-    /// passed on to it, may leave something behind; one that is ended may not.
+    /// Whether the run must leave no process. An attempt that ends by itself may leave processes,
+    /// and so may an attempt that ends by a signal that retry passed on. An attempt that retry
+    /// ended must not leave any.
     fn is_tidy(&self) -> bool {
         if self.has_stopped_job()
             || self.plan.job.is(Way::Leaves)
@@ -395,10 +402,11 @@ impl Trial<'_> {
         cut || self.sent(&ENDING).next().is_none()
     }
 
-    /// The command, where it has outlived a retry that was killed.
+    /// Checks that the command did not outlive a retry that was killed.
     fn orphan(&self) -> Option<String> {
         let (_, pid, _) = self.log.begun.last()?;
-        // A shell that waits for another program leaves INT to that; and what was ignored is.
+        // A shell that waits for another program does not end on INT. A signal that was ignored at
+        // the start stays ignored.
         let signal = self.plan.value("--signal").unwrap_or("TERM");
         let ignored = self.plan.ignored.is_some_and(|ignored| ignored.as_str() == format!("SIG{signal}"));
         let defies = self.plan.job.is(Way::Defies) || signal == "INT" || ignored;
@@ -406,17 +414,17 @@ impl Trial<'_> {
         outlived.then(|| format!("the command {pid} has outlived it"))
     }
 
-    /// What is wrong with the output.
+    /// Checks the output.
     fn output(&self) -> Option<String> {
         let (log, job, seen) = (self.log, self.plan.job, self.seen);
         let whole =
             log.ended.len() == log.begun.len() && log.last().is_none_or(|(n, _)| n == log.ended.len() as u64);
-        // What one wrote that did not come to its end is anything; so is what was passed on while
-        // it was wanted that retry ends.
+        // The output of an attempt that did not come to its end can be anything. The output that
+        // retry was passing on when it was told to end can be anything too.
         let cut = matches!(self.end, End::Signal(_)) || self.was_killed();
-        // Some keys make the terminal forget what it has not yet passed on.
+        // Some keys make the terminal discard the output that it has not yet passed on.
         let forgotten = seen.sent.iter().any(|(act, _)| matches!(act, Act::Key(_)));
-        // At a limit retry no longer waits for who reads.
+        // At a limit, retry does not wait for the reader of its output.
         let last = log.begun.last();
         let limited = last.is_some_and(|(number, _, began)| log.is_near(*number, self.limit(*began)));
         if !whole || cut || forgotten || limited {
@@ -434,8 +442,8 @@ impl Trial<'_> {
         let held = self.plan.has("--hold");
         let times = match (held, self.is_success()) {
             (false, _) => log.ended.len(),
-            // Of a check that says done there is none, and a signal may have ended it before it
-            // began.
+            // If the check reports success, no attempt runs and there is no output. A signal may
+            // also have ended the run before an attempt began.
             (true, true) if self.plan.has("--check") || !self.seen.sent.is_empty() => return None,
             (true, true) => 1,
             (true, false) => 0,
@@ -453,7 +461,7 @@ impl Trial<'_> {
                     1 => bytes.clone(),
                     _ => Vec::new(),
                 },
-                // The first attempt leaves nothing.
+                // The first attempt reads the whole input, so the others get none.
                 (Input::Pipe(bytes), Some("inherit")) => {
                     let right = if times > 0 { &bytes[..] } else { &[] };
                     return self.came(right);
@@ -464,8 +472,8 @@ impl Trial<'_> {
         self.came(&one.repeat(times))
     }
 
-    /// What is wrong with the output, which should be this: on a terminal messages are between, and
-    /// it is changed a little.
+    /// Compares the output with the expected bytes. A terminal also has the messages of retry
+    /// between these bytes, and changes the bytes a little.
     fn came(&self, right: &[u8]) -> Option<String> {
         match (&self.seen.output, &self.seen.terminal) {
             (Some(output), _) => differs(output, right),
@@ -478,7 +486,7 @@ impl Trial<'_> {
         }
     }
 
-    /// What is wrong with what is left of files.
+    /// Checks the files that the run left.
     fn files(&self) -> Option<String> {
         let (breaker, budget) = (self.plan.has("--breaker"), self.plan.has("--budget"));
         let keeps = self.plan.value("--idempotency-key").is_some_and(|key| key.starts_with("file:"));
@@ -494,7 +502,7 @@ impl Trial<'_> {
         }
         let kept = |path: &Path| {
             let name = path.to_str().unwrap_or_default();
-            // What it was writing when it was killed.
+            // A file that retry was writing when it was killed may be left.
             let cut = self.was_killed() && (name.starts_with("state/") || name.starts_with("key"));
             records.contains(&name) || cut
         };
@@ -515,10 +523,12 @@ impl Trial<'_> {
         }
     }
 
-    /// That the run went on though it was told to end, and its command does not defy that.
+    /// Checks that the run ended soon after a signal told it to end, unless the command defies
+    /// signals.
     fn unmoved(&self) -> Option<String> {
-        // A shell that waits for another program leaves INT to that, which gets none from retry
-        // where they share a group, unless it comes from the keyboard.
+        // A shell that waits for another program leaves INT to that program. On a terminal, the
+        // command is in the group of retry, and retry sends INT only to the shell. The program then
+        // gets INT only from the keyboard.
         let left = |signal, at| {
             let by_key = self.seen.sent.contains(&(Act::Key(3), at));
             self.plan.terminal && signal == Signal::SIGINT && !by_key
@@ -530,8 +540,7 @@ impl Trial<'_> {
             .then(|| format!("it ended {:?} after {signal}", over.saturating_sub(at)))
     }
 
-    /// A signal that the command was to note, and did not: one that came while it listened, and had
-    /// the time.
+    /// Checks that the command logged each signal that came while it listened, if there was time.
     fn unheard(&self) -> Option<String> {
         if !self.plan.job.is(Way::Listens) {
             return None;
@@ -541,7 +550,7 @@ impl Trial<'_> {
             let Some((number, _)) = self.log.ready.iter().rfind(|(_, ready)| *ready + TICK < *at) else {
                 return false;
             };
-            // Its limits were far, and there was no next attempt.
+            // The limits of the attempt must be far away, and no next attempt may have begun.
             let far = self.log.began(*number).is_some_and(|began| self.limit(began) > *at + SOON);
             far && self.log.begun.len() == 1 && !self.has_got(*number, *signal)
         });
@@ -552,8 +561,7 @@ impl Trial<'_> {
         self.log.got.iter().any(|(attempt, got)| *attempt == number && got == signal.as_str())
     }
 
-    /// An attempt that was killed at its limit without the signal before, though it listened and
-    /// had the time.
+    /// Checks that each attempt that listened in time got the signal before KILL at its limit.
     fn unwarned(&self) -> Option<String> {
         let signal = match self.plan.value("--signal") {
             Some("KILL") => return None,
@@ -575,7 +583,7 @@ fn zeros(bytes: &[u8]) -> usize {
     bytes.split(|byte| *byte == 0).count() - 1
 }
 
-/// Where two texts differ, if they do.
+/// Reports the first difference between two texts.
 fn differs(got: &[u8], right: &[u8]) -> Option<String> {
     let at = got.iter().zip(right).position(|(a, b)| a != b);
     (got != right)

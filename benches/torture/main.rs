@@ -1,10 +1,11 @@
-//! Tries to break the tool: random options, random commands, random signals at random times. What
-//! each attempt did it wrote down itself; and after each run that must agree with the exit status,
-//! the output, the time it took, and with what is left of processes, files and the terminal.
+//! Tries to break retry with random options, random commands, and random signals at random times.
+//! Each attempt writes a log. After each run, the log must agree with the exit status, the output,
+//! and the time of the run. It must also agree with the processes, the files and the terminal that
+//! the run leaves.
 //!
-//! `cargo bench --bench torture [-- SECONDS [FIRST-SEED]]`, ten minutes by default, from a seed by
-//! the clock. A failing run prints its seed; `cargo bench --bench torture -- 0 SEED [TIMES]`
-//! repeats what it drew.
+//! `cargo bench --bench torture [-- SECONDS [FIRST-SEED]]` runs for ten minutes by default. The
+//! default for the first seed comes from the clock. A failing run prints its seed. `cargo bench
+//! --bench torture -- 0 SEED [TIMES]` repeats the run of a seed.
 
 #![allow(
     clippy::print_stdout,
@@ -31,11 +32,11 @@ use nix::sys::prctl::set_child_subreaper;
 use plan::Plan;
 use support::{argument, arguments, preamble};
 
-/// So often is a run made that only took too long, as a busy machine does that too: until it is
-/// right twice in a row.
+/// A busy machine can make a run late. A late run is therefore repeated until it is right twice in
+/// a row, with at most this many tries.
 const TRIES: u32 = 7;
 
-/// Of which run this is, for a panic.
+/// The seed of the current run, for the message of a panic.
 static SEED: AtomicU64 = AtomicU64::new(0);
 
 fn main() -> ExitCode {
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     {
         return stage::lead(words);
     }
-    // What retry leaves behind, dead or alive, comes to this process.
+    // The processes that retry leaves behind, dead or alive, become children of this process.
     set_child_subreaper(true).expect("a subreaper");
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_secs());
     let (seconds, first, times) = (argument(0, 600), argument(1, clock), argument(2, 0));
@@ -82,7 +83,7 @@ fn main() -> ExitCode {
     if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Makes a run; how one was late, where later ones were not.
+/// Makes a run. If the run was late and its repetitions were right, returns how the run was late.
 fn attempt(plan: &Plan) -> Result<Option<String>, String> {
     let (mut late, mut right) = (None, 0);
     for _ in 0..TRIES {

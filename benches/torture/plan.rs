@@ -1,4 +1,4 @@
-//! What a seed draws.
+//! The run that a seed draws.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use nix::sys::signal::Signal;
 
 use crate::support::Random;
 
-/// A command, with what is known of it.
+/// A command, and its known behaviour.
 #[derive(Debug)]
 pub(crate) struct Job {
-    /// For `sh -c`, behind [`PRELUDE`].
+    /// The script for `sh -c`, which follows [`PRELUDE`].
     pub(crate) script: &'static str,
-    /// What it writes to stdout.
+    /// The output of the command on stdout.
     pub(crate) writes: Writes,
     pub(crate) ways: &'static [Way],
-    /// What stands on the command line instead of `sh -c`, and the status of that.
+    /// A program in the place of `sh -c` on the command line, and the program's status.
     pub(crate) instead: Option<(&'static str, i32)>,
 }
 
@@ -25,44 +25,43 @@ impl Job {
     }
 }
 
-/// What is known of a command.
+/// A property of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// It does not end by itself, or not soon.
+    /// The command does not end by itself, or only after a long time.
     Hangs,
-    /// It leaves a process behind that is its own affair.
+    /// The command leaves a process behind on purpose, so retry does not have to end this process.
     Leaves,
-    /// It ends when its input does.
+    /// The command ends at the end of its input.
     Reads,
-    /// It handles or ignores TERM, or does not get it in time.
+    /// The command handles or ignores TERM, or does not get TERM in time.
     Defies,
-    /// It writes a million zeros to stderr.
+    /// The command writes a million zeros to stderr.
     Wails,
-    /// It notes each signal that it gets.
+    /// The command logs each signal that it gets.
     Listens,
-    /// It takes the foreground of the terminal, where there is one.
+    /// The command takes the foreground of the terminal, if there is a terminal.
     Leads,
-    /// It sets the terminal's modes.
+    /// The command sets the terminal's modes.
     Modes,
 }
 
-/// What a command writes to stdout in an attempt that comes to its end.
+/// The output on stdout of an attempt that is not cut short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writes {
     Nothing,
-    /// The numbers to this one.
+    /// The numbers from 1 to this number, one per line.
     Numbers(u32),
     Zeros(usize),
-    /// This text.
     Text(&'static str),
-    /// What it reads.
+    /// A copy of the input.
     Input,
-    /// What is not compared.
+    /// Output that the judge does not compare.
     Something,
 }
 
-/// How a command notes what it does: `begin` with the number of the attempt, its pid and the time
-/// since boot, and `end` with its status and the time.
+/// Shell functions that write a command's log. `begin` comes with the number of the attempt, the
+/// pid and the time since boot. `end` comes with the number, the status and the time.
 pub(crate) const PRELUDE: &str = "log() { echo \"$*\" >>\"$TORTURE_LOG\"; }; \
     now() { read -r now idle </proc/uptime; }; \
     bye() { now; log end $RETRY_ATTEMPT $1 $now; exit $1; }; \
@@ -114,22 +113,22 @@ static JOBS: [Job; 27] = [
     job("sleep 60 & sleep 60 & wait", &[Way::Hangs]),
     job("setsid sleep 60 & sleep 60", &[Way::Hangs]),
     job("(trap '' TERM; setsid sh -c 'sleep 60; sleep 60') & sleep 60", &[Way::Hangs]),
-    // Its child is nobody's.
+    // The parent of the child ends, so the child becomes an orphan.
     job("sh -c '(setsid sleep 60 &); exit 0'; sleep 60", &[Way::Hangs]),
     job("set -m; sleep 60", &[Way::Hangs, Way::Defies, Way::Leads]),
     Job { instead: Some(("/nonexistent/command", 127)), ..job("", &[]) },
 ];
 
-/// What happens to retry.
+/// An event that happens to retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Act {
-    /// A signal; after one that stops, CONT.
+    /// A signal. After a signal that stops retry, CONT follows.
     Send(Signal),
-    /// A key on the terminal: its character.
+    /// A key on the terminal, as its control character.
     Key(u8),
 }
 
-/// Where stdin comes from.
+/// The source of stdin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
     Terminal,
@@ -142,29 +141,29 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) options: Vec<String>,
     pub(crate) job: &'static Job,
-    /// Attempts at most, unless they are unlimited.
+    /// Largest number of attempts, or None if the number is unlimited.
     pub(crate) attempts: Option<u64>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Duration>,
-    /// How long it may take at most.
+    /// Longest time that the run may take.
     pub(crate) longest: Duration,
     pub(crate) acts: Vec<(Duration, Act)>,
     pub(crate) input: Input,
     pub(crate) terminal: bool,
-    /// What reads its output has enough after so many bytes.
+    /// The reader of the output closes the pipe after this number of bytes.
     pub(crate) reader_leaves: Option<usize>,
-    /// Ignored from the start.
+    /// A signal that retry ignores from the start.
     pub(crate) ignored: Option<Signal>,
-    /// The breaker is held open before.
+    /// The breaker is held open before the run.
     pub(crate) tripped: bool,
-    /// Others use breaker and budget at the same time.
+    /// Other runs use the breaker and the budget at the same time.
     pub(crate) company: bool,
 }
 
-/// What stands for the directory of a run in its options.
+/// Placeholder in the options for the directory of the run.
 pub(crate) const DIRECTORY: &str = "{directory}";
 
-/// What is sent.
+/// The signals that a run may send to retry.
 pub(crate) const SIGNALS: [Signal; 9] = [
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -201,7 +200,7 @@ impl Plan {
         };
         let mut options: Vec<String> = vec!["--seed".to_owned(), seed.to_string()];
         let mut add = |words: &[&str]| options.extend(words.iter().map(|word| (*word).to_owned()));
-        // What does not end by itself needs a limit.
+        // A command that does not end by itself needs a limit.
         let ends = !(job.is(Way::Hangs) || job.is(Way::Reads) && input == Input::Terminal);
         let limits = random.below(10);
         let timeout = (limits < 7).then(|| Duration::from_millis(100 + random.below(400)));
@@ -219,8 +218,8 @@ impl Plan {
         let kill_after = Duration::from_millis(*random.pick(&[0, 50, 300, 300]));
         add(&["--kill-after", &format!("{}ms", kill_after.as_millis())]);
         delays(random, &mut add, bounded);
-        // An attempt without a timeout ends within this, unless it is one that hangs: that does at
-        // the deadline.
+        // An attempt without a timeout ends within 700 ms, unless its command hangs. An attempt
+        // that hangs ends at the deadline.
         let within = |ends: bool| match timeout {
             Some(timeout) => timeout + kill_after,
             None if ends => Duration::from_millis(700),
@@ -231,7 +230,8 @@ impl Plan {
         extras(random, &mut options, |first| match first {
             "--check" => each = each.saturating_add(within(true)),
             "--splay" => once += Duration::from_millis(200),
-            // A wait of a second and a tenth, or two, as the command asks.
+            // The command may ask for a wait of one second. retry then waits up to two seconds,
+            // with jitter.
             "-p" => each = each.saturating_add(Duration::from_secs(2)),
             _ => {}
         });
@@ -299,9 +299,9 @@ impl Plan {
     }
 }
 
-/// The delays of a run.
+/// Adds the options for the delays.
 fn delays(random: &mut Random, add: &mut impl FnMut(&[&str]), bounded: bool) {
-    // A deadline cuts a long delay too.
+    // A deadline also shortens a long delay.
     if bounded && random.chance(25) {
         return add(&["-d", "1m", "-j", "none"]);
     }
@@ -309,7 +309,8 @@ fn delays(random: &mut Random, add: &mut impl FnMut(&[&str]), bounded: bool) {
     add(&["-d", delay, "--max-delay", "0.3"]);
     let list = delay.contains(',');
     if random.chance(30) {
-        // A list has no growth, and nothing to spread over.
+        // `--jitter decorrelated` is an error with a list of delays. The other jitters that are
+        // left out have no growth to spread over.
         let jitters =
             if list { &["full", "none"][..] } else { &["full", "equal", "decorrelated", "additive", "none"] };
         add(&["-j", *random.pick(jitters)]);
@@ -323,9 +324,9 @@ fn delays(random: &mut Random, add: &mut impl FnMut(&[&str]), bounded: bool) {
     }
 }
 
-/// Options of all sorts; `drawn` is told the first word of each.
+/// Adds options of all kinds, and calls `drawn` with the first word of each option.
 fn extras(random: &mut Random, options: &mut Vec<String>, mut drawn: impl FnMut(&str)) {
-    // Of these sets each makes the others an error, or their effect unclear.
+    // Options of one set make each other an error, or make the effect of the others unclear.
     const APART: [&[&str]; 6] = [
         &["-q", "-v", "-qq"],
         &["--stdin", "--stdin-limit"],
@@ -373,7 +374,7 @@ fn extras(random: &mut Random, options: &mut Vec<String>, mut drawn: impl FnMut(
     }
 }
 
-/// What happens to retry, in order.
+/// The events that happen to retry, in the order of their times.
 fn acts(random: &mut Random, terminal: bool) -> Vec<(Duration, Act)> {
     if random.chance(8) {
         return vec![(Duration::from_micros(random.below(300_000)), Act::Send(Signal::SIGKILL))];

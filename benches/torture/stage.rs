@@ -1,4 +1,4 @@
-//! Makes a run, and collects what can be seen of it from outside.
+//! Makes a run, and collects the observations from outside.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -25,16 +25,16 @@ use crate::judge::{Log, Wrong, judge};
 use crate::plan::{Act, DIRECTORY, Input, Plan, SIGNALS};
 use crate::support::RETRY;
 
-/// The first argument of this program where it is the leader of a session, as a shell is.
+/// First argument of this program if it runs as the leader of a session, as a shell does.
 pub(crate) const LEADER: &str = "leader";
 
-/// How much of what it said is shown where it was wrong.
+/// The message about a wrong run shows at most this many of the last bytes that retry wrote.
 const SAID: usize = 600;
 
-/// How long what was killed may take to be gone on a busy machine.
+/// A killed process may take this long to disappear on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What takes so much longer than it should does not end.
+/// A run that takes this much longer than it may counts as endless.
 const ENDLESS: Duration = Duration::from_secs(20);
 
 /// How retry ended.
@@ -44,50 +44,50 @@ pub(crate) enum End {
     Signal(i32),
 }
 
-/// What is left of a run.
+/// Processes that a run has left behind, and the state of its terminal.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
-    /// Zombies that were left to others.
+    /// Number of zombies that retry left to its parent.
     pub(crate) dead: usize,
     pub(crate) alive: Vec<i32>,
-    /// The terminal's foreground is a group of which nobody lives.
+    /// The foreground group of the terminal has no living process.
     pub(crate) lost: bool,
 }
 
-/// What was seen of a run.
+/// The observations of a run.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    /// None where it did not end in any time.
+    /// None if the run did not end.
     pub(crate) end: Option<End>,
-    /// When it began, after boot, and how long it took.
+    /// Time from boot to the beginning of the run. `took` is the length of the run.
     pub(crate) started: Duration,
     pub(crate) took: Duration,
-    /// For how long it was stopped.
+    /// Time for which retry was stopped.
     pub(crate) stopped: Duration,
-    /// What was sent to it, and how long after boot.
+    /// The signals and keys that were sent, each with its time since boot.
     pub(crate) sent: Vec<(Act, Duration)>,
     pub(crate) left: Left,
     pub(crate) log: Result<Log, String>,
-    /// Stdout, where it is no terminal and somebody reads all of it.
+    /// Stdout, if stdout is not a terminal and the reader reads all of it.
     pub(crate) output: Option<Vec<u8>>,
-    /// Stderr, where it is no terminal.
+    /// Stderr, if stderr is not a terminal.
     pub(crate) errors: Option<Vec<u8>>,
-    /// What the terminal has got.
+    /// The bytes that the terminal received.
     pub(crate) terminal: Option<Vec<u8>>,
-    /// What is wrong with the others that use the same records.
+    /// An error of the other runs that use the same records.
     pub(crate) company: Option<String>,
-    /// The terminal has other modes than before.
+    /// The terminal has different modes after the run.
     pub(crate) changed: bool,
-    /// Files that it has left behind, by their paths in its directory.
+    /// Files that the run left behind, as paths relative to its directory.
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// The time since boot, as `/proc/uptime` has it.
+/// The time since boot, on the clock of `/proc/uptime`.
 fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).expect("a clock").into()
 }
 
-/// Runs what was drawn.
+/// Makes the run that a seed drew, and judges it.
 pub(crate) fn run(plan: &Plan) -> Result<(), Wrong> {
     let name = format!("retry-torture-{}-{}", std::process::id(), plan.seed);
     let directory = std::env::temp_dir().join(&name);
@@ -119,7 +119,7 @@ fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
     let company = if plan.company { company(&state) } else { Vec::new() };
     let (start, started) = (Instant::now(), since_boot());
     let mut child = command.spawn().expect("it starts");
-    // It has the ends of the others' pipes.
+    // `command` keeps copies of the terminal's descriptors open until it is dropped.
     drop(command);
     if let (Some(mut stdin), Input::Pipe(bytes)) = (child.stdin.take(), &plan.input) {
         let bytes = bytes.clone();
@@ -133,7 +133,7 @@ fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
     let took = start.elapsed();
     let company = company.into_iter().find_map(part);
     let (end, took, left) = match status {
-        // The leader has looked around before it ended.
+        // The leader has looked for processes before it ended.
         Some(_) if plan.terminal => match report(directory) {
             Some((end, over, left)) => (Some(end), over.saturating_sub(started), left),
             None => (None, took, Left::default()),
@@ -143,7 +143,7 @@ fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
     };
     let changed = modes() != before;
     sweep(mark);
-    // Its last user on this side: what reads it comes to the end.
+    // The last descriptor on this side closes here, so the reader of the terminal reaches the end.
     drop(terminal);
     let all =
         |thread: Option<JoinHandle<Option<Vec<u8>>>>| thread.and_then(|thread| thread.join().ok().flatten());
@@ -164,7 +164,7 @@ fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
     }
 }
 
-/// The command line, in its surroundings.
+/// Prepares the command line with its environment, session and streams.
 fn prepare(plan: &Plan, mark: &str, directory: &Path, terminal: Option<&OpenptyResult>) -> Command {
     let mut command = if plan.terminal {
         let mut leader = Command::new(std::env::current_exe().expect("this program"));
@@ -187,7 +187,9 @@ fn prepare(plan: &Plan, mark: &str, directory: &Path, terminal: Option<&OpenptyR
             if let Some(slave) = slave {
                 Errno::result(libc::ioctl(slave, libc::TIOCSCTTY, 0))?;
             }
-            // A shell ignores INT and QUIT in what it starts in the background.
+            // A shell ignores INT and QUIT in the processes that it starts in the background. This
+            // loop restores the default for each signal, except for the signal that the plan
+            // ignores.
             for signal in SIGNALS {
                 let handler = if Some(signal) == ignored { SigHandler::SigIgn } else { SigHandler::SigDfl };
                 if signal != Signal::SIGSTOP {
@@ -208,7 +210,7 @@ fn prepare(plan: &Plan, mark: &str, directory: &Path, terminal: Option<&OpenptyR
     command
 }
 
-/// Others that use the same records.
+/// Starts two other runs that use the same records.
 fn company(state: &Path) -> Vec<Child> {
     let one = || {
         let mut command = Command::new(RETRY);
@@ -219,7 +221,7 @@ fn company(state: &Path) -> Vec<Child> {
     (0..2).map(|_| one()).collect()
 }
 
-/// Waits for one of them; what is wrong with it.
+/// Waits for one of the other runs. Returns an error message if the run does not end as it may.
 fn part(mut other: Child) -> Option<String> {
     let patience = Instant::now() + ENDLESS;
     let status = loop {
@@ -233,11 +235,12 @@ fn part(mut other: Child) -> Option<String> {
             }
         }
     };
-    // Its command fails; or it is not run, or not in time.
+    // The run exits with 1 if its command fails, with 75 if the breaker keeps the command from
+    // running, and with 124 at the deadline.
     (!matches!(status.code(), Some(1 | 75 | 124))).then(|| format!("one ended with {:?}", end(status)))
 }
 
-/// A terminal that only who is given it has.
+/// A pseudo-terminal whose descriptors close on exec, so that only chosen processes get it.
 fn pseudo_terminal() -> OpenptyResult {
     let pair = openpty(None, None).expect("a pseudo-terminal");
     for end in [&pair.master, &pair.slave] {
@@ -246,7 +249,8 @@ fn pseudo_terminal() -> OpenptyResult {
     pair
 }
 
-/// Reads to the end, and returns what there was; or leaves after so many bytes.
+/// Reads to the end and returns all bytes. With `leaves`, stops after this number of bytes and
+/// returns None.
 fn reader(from: OwnedFd, leaves: Option<usize>) -> JoinHandle<Option<Vec<u8>>> {
     thread::spawn(move || {
         let mut file = File::from(from);
@@ -270,8 +274,9 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Does to it what is to be done, and waits: the status, if it ended, how long it was stopped,
-    /// and what was done.
+    /// Sends the signals and keys of the plan, and waits for the end. Returns the status (None if
+    /// retry did not end), the time for which retry was stopped, and the signals and keys that were
+    /// sent.
     fn supervise(&self, child: &mut Child) -> (Option<ExitStatus>, Duration, Vec<(Act, Duration)>) {
         let own = i32::try_from(child.id()).expect("a pid");
         let retry = || {
@@ -305,7 +310,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Does one thing; how long it was stopped by that.
+    /// Sends one signal or key. Returns the time for which it stopped retry.
     fn act(&self, act: Act, retry: Pid, sent: &mut Vec<(Act, Duration)>) -> Duration {
         const STOP: Duration = Duration::from_millis(100);
         let now = since_boot();
@@ -327,7 +332,7 @@ impl Stage<'_> {
             return Duration::ZERO;
         }
         thread::sleep(STOP);
-        // As `fg` does it: to the whole job.
+        // `fg` continues the whole job, so a stop by the keyboard needs CONT for the group.
         let _ = match act {
             Act::Send(_) => kill(retry, Signal::SIGCONT),
             Act::Key(_) => kill(Pid::from_raw(-retry.as_raw()), Signal::SIGCONT),
@@ -343,8 +348,8 @@ fn end(status: ExitStatus) -> End {
     }
 }
 
-/// Runs retry as a job of the session that this process leads, as a shell would. Writes down which
-/// process it is, and in the end how it ended and what is left of it.
+/// Runs retry as a job of the session that this process leads, as a shell does. Writes the pid of
+/// retry to a file. At the end, writes the status of retry and the processes that are left.
 pub(crate) fn lead(words: &[String]) -> ExitCode {
     let (directory, words) = words.split_first().expect("a directory");
     let say = |name: &str, text: &str| {
@@ -366,13 +371,14 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
     let group = command.spawn().expect("it starts").id();
     let group = Pid::from_raw(i32::try_from(group).expect("a pid"));
     say("pid", &group.to_string());
-    // What has got it only while an attempt was running cannot tell from whom to take it back.
+    // If retry got the terminal only while an attempt was running, retry cannot know from which
+    // group to take it back.
     let mut held = true;
     let end = loop {
         match waitpid(group, Some(WaitPidFlag::WUNTRACED)) {
             Ok(WaitStatus::Exited(_, status)) => break End::Status(status),
             Ok(WaitStatus::Signaled(_, signal, _)) => break End::Signal(signal as i32),
-            // It wants the terminal, which another job has: that calls for `fg`.
+            // Another job has the terminal, and retry wants it. A user would type `fg` here.
             Ok(WaitStatus::Stopped(_, Signal::SIGTTIN | Signal::SIGTTOU)) => {
                 foreground(group).expect("the terminal");
                 held = false;
@@ -398,7 +404,7 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Gives the terminal to this group, from the background too: only async-signal-safe calls.
+/// Gives the terminal to this group, also from the background. Makes only async-signal-safe calls.
 fn foreground(group: Pid) -> nix::Result<()> {
     let mut stop = SigSet::empty();
     stop.add(Signal::SIGTTOU);
@@ -408,7 +414,7 @@ fn foreground(group: Pid) -> nix::Result<()> {
     given
 }
 
-/// What the leader has written down in the end: how retry ended, when, after boot, and what was
+/// Reads the report of the leader: how retry ended, the time since boot, and the processes that are
 /// left.
 fn report(directory: &Path) -> Option<(End, Duration, Left)> {
     let text = fs::read_to_string(directory.join("end")).ok()?;
@@ -421,8 +427,8 @@ fn report(directory: &Path) -> Option<(End, Duration, Left)> {
     Some((end, over, Left { dead, lost, alive: words.filter_map(|word| word.parse().ok()).collect() }))
 }
 
-/// What is left of a run that has ended, of whom this process is the reaper; `lost` looks for the
-/// terminal.
+/// Looks for the processes that an ended run has left. This process must be their reaper. `lost`
+/// tells whether the terminal is lost.
 fn left(mark: &str, lost: impl FnOnce() -> bool) -> Left {
     let (dead, _) = adopted();
     let lost = lost();
@@ -435,7 +441,7 @@ fn left(mark: &str, lost: impl FnOnce() -> bool) -> Left {
     Left { dead, alive, lost }
 }
 
-/// Kills what is left, and reaps it.
+/// Kills and reaps the processes that are left.
 fn sweep(mark: &str) {
     loop {
         for pid in marked(mark) {
@@ -448,8 +454,8 @@ fn sweep(mark: &str) {
     }
 }
 
-/// Reaps what has come to this process, its parent having ended: how many were dead, and whether
-/// any lives.
+/// Reaps the orphans that became children of this process. Returns the number of dead children, and
+/// whether any child is alive.
 fn adopted() -> (usize, bool) {
     let mut dead = 0;
     loop {
@@ -462,7 +468,8 @@ fn adopted() -> (usize, bool) {
     }
 }
 
-/// The processes that have this mark in their environment: without zombies, and without this one.
+/// The processes that have this mark in their environment, without zombies and without this
+/// process.
 fn marked(mark: &str) -> Vec<i32> {
     let Ok(table) = fs::read_dir("/proc") else { return Vec::new() };
     let entry = format!("TORTURE={mark}");
@@ -477,7 +484,7 @@ fn marked(mark: &str) -> Vec<i32> {
         .collect()
 }
 
-/// The files of a run, without those of this program.
+/// The files of a run, without the files of this benchmark.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let own = ["log", "pid", "end", "tmp", "work", "state"].map(|name| directory.join(name));
     let parts = ["", "tmp", "work", "state"].map(|part| directory.join(part));
