@@ -201,7 +201,8 @@ pub(crate) fn leak(definition: Command) {
 mod tests {
     use super::*;
 
-    /// Else the property that compares both ways compares nothing.
+    /// Ensures that common words need only a part of the definition. Otherwise the property that
+    /// compares both ways would compare nothing.
     #[test]
     fn common_words_need_only_a_part_of_the_definition() {
         for line in

@@ -149,7 +149,7 @@ mod tests {
         let help = main();
         let options = help.lines().filter(|line| line.starts_with(' ') && line.contains("--")).count();
         assert_eq!(options, MAIN.len(), "{help}");
-        // The prompt takes a line too.
+        // The prompt also takes a line, so 23 lines fit on a screen of 24.
         assert!(help.lines().count() <= 23, "{}: {help}", help.lines().count());
         for line in help.lines() {
             assert!(line.chars().count() <= WIDTH, "{}: {line}", line.chars().count());

@@ -113,7 +113,7 @@ mod tests {
             super::options(words.join("\0").as_bytes());
         }
 
-        /// Most of these words are valid, so that a part of the definition is enough for them.
+        /// Most of these words are valid, so a part of the definition is enough to read them.
         #[test]
         fn a_part_of_the_definition_reads_what_the_whole_reads(
             options in prop::collection::vec(prop::sample::select(RIGHT.to_vec()), 0..5),

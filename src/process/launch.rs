@@ -223,7 +223,7 @@ mod tests {
             // These errors end the search.
             (&[ENOENT, ETXTBSY, ENOENT], ETXTBSY, 1),
             (&[EACCES, EIO, ENOENT], EIO, 1),
-            // A name with a slash: the error is the answer.
+            // A name with a slash is not searched for, so its error is the result.
             (&[ENOENT], ENOENT, 0),
             (&[ENOTDIR], ENOTDIR, 0),
             (&[EACCES], EACCES, 0),

@@ -337,7 +337,7 @@ mod tests {
 
     const OWN: OwnIds = OwnIds { pid: 1, group: 1, session: 1 };
 
-    /// A row of parent, group and session.
+    /// A row of the process table.
     fn row(pid: i32, parent: i32, group: i32, session: i32) -> Row {
         Row { process: Process::new(pid, 1), parent, group, session, state: State::Alive }
     }
@@ -354,8 +354,8 @@ mod tests {
         b"A=1".to_vec()
     }
 
-    /// An attempt with command 4 that began while the `older` processes lived, with these
-    /// environments.
+    /// The origins of an attempt whose command is process 4. The `older` processes, with these
+    /// environments, lived when the attempt began.
     fn origins(older: &[(Row, Vec<u8>)]) -> Origins {
         let mut origins = Origins {
             mark: b"7.7".to_vec(),
@@ -391,7 +391,7 @@ mod tests {
         let orphan = |group, session| row(6, 1, group, session);
         let older = || row(2, 1, 2, 2);
         for (lacks, environment, orphan, expected) in [
-            // The mark, even if the group tells otherwise.
+            // The mark decides, even if the group says otherwise.
             (bare(), marked(), orphan(6, 6), true),
             (bare(), marked(), orphan(2, 1), true),
             // The mark of another attempt does not count.
@@ -400,11 +400,11 @@ mod tests {
             (keyed(), bare(), orphan(2, 1), false),
             (keyed(), bare(), orphan(6, 2), false),
             (bare(), bare(), orphan(4, 1), true),
-            // The group and the session of retry tell nothing.
+            // The group and the session of retry decide nothing.
             (keyed(), bare(), orphan(1, 1), true),
-            // An earlier attempt has started it.
+            // An earlier attempt started the process.
             (keyed(), keyed(), orphan(6, 6), false),
-            // Neither mark nor key.
+            // The process has neither the mark nor the key.
             (keyed(), bare(), orphan(6, 6), true),
             (bare(), bare(), orphan(6, 6), false),
             (bare(), Vec::new(), orphan(6, 6), false),

@@ -110,7 +110,7 @@ mod tests {
             std::hint::spin_loop();
         }
         assert!(scheduled() >= before);
-        // A turn that spins is late, but it is no stop.
+        // A busy loop makes the detector's turn late, but the loop is not a stop.
         let mut stops = StopDetector::new();
         let end = awake() + MS(300);
         while awake() < end {

@@ -42,7 +42,7 @@ fn output_that_is_not_passed_on_is_no_success() {
     host.interrupt_output = Some(Signal::PIPE);
     let finish = run(&Policy::example(Rules::default()), &mut host).unwrap();
     assert_eq!(finish, Finish::InterruptedOutput { signal: Signal::PIPE });
-    // Of a failure nothing is.
+    // The held output of a failure is not passed on.
     let mut host = Scripted::new(&[failed(3)]);
     host.interrupt_output = Some(Signal::PIPE);
     let finish = run(&Policy::example(Rules::default()), &mut host).unwrap();
@@ -69,7 +69,7 @@ fn a_check_comes_before_every_attempt() {
             "shows nothing"
         ]
     );
-    // It cannot tell until the end.
+    // The check cannot tell, up to the last attempt.
     let mut host = Scripted::new(&[failed(7)]);
     host.checks = vec![(2, 0), (3, 0), (9, 0)];
     let finish = run(&Policy::example(Rules::default()), &mut host).unwrap();
@@ -86,7 +86,7 @@ fn no_attempt_begins_when_the_check_has_used_the_time_up() {
     let finish = run(&policy, &mut host).unwrap();
     assert_eq!(finish, Finish::NeverStarted { deadline: Duration::from_secs(5) });
     assert_eq!(host.log, ["check 1", "shows nothing"]);
-    // Nor where a signal has come meanwhile.
+    // No attempt begins if a signal came in the meantime.
     let mut host = Scripted::new(&[failed(0)]);
     host.checks = vec![(1, 0)];
     host.interrupt_after_admission = Some(Signal::TERM);
@@ -175,14 +175,14 @@ fn an_interrupted_wait_names_what_it_was_for() {
     let mut waits = Policy::example(Rules::default());
     waits.admission = Admission { breaker: None, wait: true, budget: None };
     waits.schedule.deadline = Some(Duration::from_hours(1));
-    // The first look whether the breaker is closed comes after 5 s, and is a minute late.
+    // retry first looks at the breaker again after 5 s, and one minute late.
     let mut host = Scripted::new(&[failed(1)]);
     host.refusals = vec![Some(refusal(20))];
     host.stopped = Duration::from_mins(1);
     let Wait::Breaker(aged) = interrupted(&waits, host) else { panic!("no breaker") };
     assert_eq!(aged, refusal(20).after(Duration::from_secs(65)));
     assert_eq!((aged.age, aged.left), (Duration::from_secs(85), Duration::ZERO));
-    // An attempt opened it.
+    // An attempt opened the breaker.
     let mut host = Scripted::new(&[failed(1)]);
     host.settlements = vec![Settlement::Wait(refusal(40))];
     assert!(matches!(interrupted(&waits, host), Wait::Breaker(_)));
@@ -230,18 +230,18 @@ fn an_open_breaker_runs_nothing_and_between_attempts_it_ends_the_run() {
 
     let why = Exhausted::BreakerOpen { refusal: refusal(30), deadline: None };
     let gave_up = Finish::GaveUp { outcome: Outcome::Exited(1), rule: Rule::AnyFailure, why };
-    // This run's own failure opens it: there is no wait.
+    // The run's own failure opens the breaker, so there is no wait.
     let mut host = Scripted::new(&[failed(1)]);
     host.settlements = vec![Settlement::Open(refusal(30))];
     assert_eq!(run(&Policy::example(Rules::default()), &mut host).unwrap(), gave_up);
     assert_eq!(host.log, ["attempt 1 after None", "exited 1, asks for a retry"]);
-    // The last of its attempts opens it: that is said.
+    // The last attempt opens the breaker, and retry says so.
     let mut host = Scripted::new(&[failed(1)]);
     host.settlements = vec![Settlement::Go, Settlement::Go, Settlement::Open(refusal(30))];
     let finish = run(&Policy::example(Rules::default()), &mut host).unwrap();
     assert!(matches!(finish, Finish::GaveUp { why: Exhausted::Attempts, .. }));
     assert_eq!(host.log.last().map(String::as_str), Some("is open now"));
-    // Another's failure opens it meanwhile.
+    // The failure of another run opens the breaker in the meantime.
     let mut host = Scripted::new(&[failed(1)]);
     host.refusals = vec![None, Some(refusal(30))];
     assert_eq!(run(&Policy::example(Rules::default()), &mut host).unwrap(), gave_up);
@@ -256,7 +256,7 @@ fn a_signal_that_comes_while_the_record_is_waited_for_meets_no_attempt() {
     host.interrupt_after_admission = Some(Signal::TERM);
     let finish = run(&policy, &mut host).unwrap();
     assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM, wait: Wait::Nothing });
-    // A probe is given back.
+    // The run gives its probe back.
     assert_eq!(host.log, ["shows nothing"]);
 }
 
@@ -272,12 +272,12 @@ fn a_breaker_is_waited_for_within_the_deadline() {
     assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
     let waited = host.now.saturating_sub(Duration::from_secs(1000));
     assert!((Duration::from_secs(20)..=Duration::from_secs(35)).contains(&waited), "{waited:?}");
-    // Said once, while nothing changes.
+    // retry reports the wait once, as long as nothing changes.
     let mut host = Scripted::new(&[failed(0)]);
     host.refusals = vec![Some(refusal(2)), Some(refusal(1)), Some(refusal(1))];
     assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
     assert_eq!(host.log.iter().filter(|line| *line == "waits").count(), 1);
-    // Closed by hand it is not waited for to the end.
+    // Somebody closes the breaker, so the wait ends early.
     policy.schedule.deadline = Some(Duration::from_mins(150));
     let mut host = Scripted::new(&[failed(0)]);
     host.refusals = vec![Some(refusal(3600))];
@@ -294,7 +294,8 @@ fn a_breaker_is_waited_for_within_the_deadline() {
     let finish = run(&policy, &mut host).unwrap();
     assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM, wait: Wait::Delay });
     policy.schedule.deadline = Some(Duration::from_mins(1));
-    // The deadline passes while retry is stopped: nothing was run, for the breaker's sake.
+    // The deadline passes while retry is stopped. The run then ends because of the breaker, without
+    // an attempt.
     let mut host = Scripted::new(&[failed(0)]);
     host.refusals = vec![Some(refusal(3))];
     host.stopped = Duration::from_secs(100);
@@ -302,7 +303,7 @@ fn a_breaker_is_waited_for_within_the_deadline() {
     let finish = run(&policy, &mut host).unwrap();
     let passed = host.now.saturating_sub(Duration::from_secs(1000));
     assert_eq!(finish, Finish::NotRun { refusal: refusal(3).after(passed), deadline });
-    // Its own failure opens it: one wait, for both.
+    // The run's own failure opens the breaker. One wait covers the delay and the breaker.
     let mut host = Scripted::new(&[failed(1), failed(0)]);
     host.settlements = vec![Settlement::Wait(refusal(40))];
     host.closed_at = Some(host.now + Duration::from_secs(5));
@@ -331,14 +332,14 @@ fn a_deadline_that_passes_while_the_breaker_is_asked_meets_no_attempt() {
     let mut host = Scripted::new(&[failed(0)]);
     host.asking = deadline;
     assert_eq!(run(&policy, &mut host).unwrap(), Finish::NeverStarted { deadline });
-    // A probe is given back.
+    // The run gives its probe back.
     assert_eq!(host.log, ["shows nothing"]);
-    // Whoever has seen the breaker open ends as one who was refused.
+    // A run that has seen the breaker open ends as a refused run.
     let mut host = Scripted::new(&[failed(0)]);
     host.asking = Duration::from_secs(25);
     host.refusals = vec![Some(refusal(20))];
     let finish = run(&policy, &mut host).unwrap();
-    // The first answer came after 25 s.
+    // The run got the first answer after 25 s.
     let passed = host.now.saturating_sub(Duration::from_secs(1025));
     assert_eq!(finish, Finish::NotRun { refusal: refusal(20).after(passed), deadline: Some(deadline) });
     assert!(!host.log.iter().any(|line| line.starts_with("attempt")), "{:?}", host.log);
@@ -353,7 +354,7 @@ fn a_spent_budget_ends_the_run_before_the_wait() {
     let why = Exhausted::BudgetSpent(spent);
     assert_eq!(finish, Finish::GaveUp { outcome: Outcome::Exited(1), rule: Rule::AnyFailure, why });
     assert_eq!(host.log.iter().filter(|line| line.starts_with("wait")).count(), 1);
-    // Where no retry follows none is asked for, and what is said to that does not matter.
+    // If no retry follows, the run asks for no token, and the answer does not matter.
     let mut host = Scripted::new(&[failed(3)]);
     host.settlements = vec![Settlement::Spent(spent)];
     let rules = Rules { fatal_on: vec![Condition::parse("3").unwrap()], ..Rules::default() };

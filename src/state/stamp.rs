@@ -65,13 +65,14 @@ mod tests {
     #[test]
     fn over_a_boot_the_wall_clock_tells_how_long_ago_it_was() {
         let earlier = stamp("a", 50_000, 1_000_000);
-        // 30 s later by the wall clock, 2 s after boot: what was then is now 30 s ago.
+        // The wall clock is 30 s later, and the new boot was 2 s ago. The earlier time is now 30 s
+        // ago.
         let now = stamp("b", 2000, 1_030_000);
         assert_eq!(earlier.boot_ms + now.shift_from(&earlier), 2000 - 30_000);
-        // Set back: it was just now.
+        // The wall clock was set back, so the earlier time counts as the present.
         let now = stamp("b", 2000, 5);
         assert_eq!(earlier.boot_ms + now.shift_from(&earlier), 2000);
-        // Without a boot's name there is only the wall clock.
+        // Without a boot id, only the wall clock counts.
         let (earlier, now) = (stamp("", 50_000, 1_000_000), stamp("", 60_000, 1_030_000));
         assert_eq!(earlier.boot_ms + now.shift_from(&earlier), 60_000 - 30_000);
     }

@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// The new part of a file that has this content and then changes.
+    /// The new part of a file that had this content and then changed.
     fn new_of(before: Option<&str>, change: impl FnOnce(&Path)) -> String {
         let directory =
             std::env::temp_dir().join(format!("retry-headers-{}-{:p}", std::process::id(), &before));
@@ -131,7 +131,7 @@ mod tests {
         }
         let file = HeadersFile::new(&path).unwrap();
         let mark = file.mark();
-        // Well past a tick of the file system's clock.
+        // The sleep is longer than a tick of the file system's clock.
         std::thread::sleep(std::time::Duration::from_millis(20));
         change(&path);
         let new = String::from_utf8(file.since(&mark)).unwrap();
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(new_of(Some(old), rewrite(new)), new);
         assert_eq!(new_of(Some(old), rewrite(old)), old);
         assert_eq!(new_of(Some(old), |path| fs::remove_file(path).unwrap()), "");
-        // Written anew, it begins as it did, and goes on.
+        // The rewritten file begins as before and is longer.
         assert_eq!(
             new_of(Some("HTTP/1.1 404 x\r\nA: b\r\n"), rewrite("HTTP/1.1 404 x\r\nA: b\r\nC: d\r\n\r\n")),
             "HTTP/1.1 404 x\r\nA: b\r\nC: d\r\n\r\n"
@@ -165,7 +165,7 @@ mod tests {
             new_of(Some("HTTP/1.1 503 S"), rewrite("HTTP/1.1 503 Service\r\n\r\n")),
             "HTTP/1.1 503 Service\r\n\r\n"
         );
-        // A script's log, a line at a time.
+        // A script adds one line at a time to its log.
         assert_eq!(new_of(Some("HTTP 404\n"), append("HTTP 503\n")), "HTTP 503\n");
     }
 }

@@ -59,7 +59,7 @@ mod tests {
             ("a\n", false),
             ("a\nb", true),
             ("a\r\n", false),
-            // The text of a progress bar is still there.
+            // The text of a progress bar is still on the line.
             ("50%\r", true),
             ("\r", false),
             ("a\n\x1b[0m", false),

@@ -72,11 +72,11 @@ mod tests {
         assert_eq!(after(64_000, 0, 0), SHORTEST);
         assert_eq!(after(64_000, 8000, 0), micros(1000));
         assert_eq!(after(64_000, 80_000_000, 0), LONGEST);
-        // Half of the time that the rest takes at this speed.
+        // The wait is half of the time that the rest takes at this speed.
         assert_eq!(after(32_000, 1000, 0), micros(500));
         assert_eq!(after(48_000, 1000, 0), micros(1500));
         assert_eq!(after(1, 1000, 0), SHORTEST);
-        // The command has read most of it, and then no more.
+        // The command read most of the input and then stopped reading.
         assert_eq!(after(1, 801_000, 800_000), LONGEST);
         assert_eq!(after(1, 9000, 8000), micros(1000));
     }

@@ -308,7 +308,8 @@ mod tests {
         assert!(passage.owed >= Some(4096));
         move_on(&mut passage);
         assert!(passage.is_drained() && !passage.is_over());
-        // A process that was left behind writes on, and owes nothing.
+        // A process that was left behind still writes. The passage does not have to pass these
+        // bytes on.
         theirs.write_all(b"def").unwrap();
         passage.command_ended();
         assert!(passage.is_drained());

@@ -274,11 +274,11 @@ mod tests {
             (per(Condition, none), apart(Terminal, Bytes), vec![terminal(STDOUT)]),
             (per(Condition, Condition), apart(NotWritable, Messages), vec![]),
             (per(Condition, Condition), apart(Messages, Terminal), vec![terminal(STDERR)]),
-            // One file is watched as one stream, so that its order is kept.
+            // If both streams are one file, retry watches them as one stream to keep the order.
             (per(none, Profile), one(Bytes), vec![optional(BOTH)]),
             (per(Condition, none), one(Bytes), vec![BOTH]),
             (per(Profile, Condition), one(Bytes), vec![BOTH]),
-            // Of a terminal, only the streams that are needed.
+            // On a terminal, retry watches only the streams that it needs.
             (per(none, Condition), one(Terminal), vec![terminal(STDERR)]),
             (per(Condition, Condition), one(Terminal), vec![terminal(BOTH)]),
         ] {

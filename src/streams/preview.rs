@@ -108,7 +108,7 @@ mod tests {
         // Another reader has taken one byte of the two that the command has read.
         assert_eq!(preview.align(b"bcde"), 4);
         assert_eq!(preview.to_take(), 1);
-        // And another two, before retry took one.
+        // The other reader took two more bytes before retry took one.
         assert_eq!(preview.take(b"d"), b"");
         assert_eq!(preview.to_take(), 0);
         assert_eq!(preview.only_here(), b"d");

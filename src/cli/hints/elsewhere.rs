@@ -304,7 +304,7 @@ mod tests {
     fn a_hint_names_only_options_that_exist() {
         let ours = ours();
         for hint in LONG.iter().map(|(_, hint)| hint).chain(SHORT.iter().map(|(_, hint)| hint)) {
-            // A command follows `retry --`.
+            // The words after `retry --` are a command, so its options are not options of retry.
             let own = hint.replace("retry -- sh -c", "").replace("retry -- curl -f", "");
             for word in own.split([' ', ',', ';', ':', '(', ')']).filter(|word| word.starts_with('-')) {
                 assert!(word == "--" || word == "-qq" || ours.contains(word), "{word} in {hint}");

@@ -211,10 +211,11 @@ mod tests {
         assert_eq!(spent(three_an_hour, 0, 0), Duration::from_mins(20));
         assert_eq!(spent(three_an_hour, 0, 1_000_000), Duration::from_secs(200));
         assert_eq!(spent(FIFTH, 0, 6000), Duration::from_secs(24));
-        // A third of a second is no whole number of milliseconds.
+        // A third of a second is not a whole number of milliseconds.
         let three = Rate::Times { count: 3, period: Duration::from_secs(1) };
         assert_eq!(spent(three, 0, 0), Duration::from_millis(334));
-        // The record was used at another rate, or lies ahead of a clock that was set back.
+        // The record was used with another rate, or its time is after the present because the clock
+        // was set back.
         assert_eq!(spent(TEN_A_SECOND, 0, -5000), Duration::from_millis(5100));
     }
 
@@ -244,8 +245,8 @@ mod tests {
     }
 
     proptest! {
-        /// In every window the withdrawals are no more than the size, what came back, and what was
-        /// put in.
+        /// In each window, the withdrawals are no more than the size, the tokens that came back,
+        /// and the deposits.
         #[test]
         fn no_window_has_more_than_it_may(
             rate in rate(),
@@ -253,7 +254,7 @@ mod tests {
         ) {
             let mut bucket = Bucket::full(rate, at(0));
             let mut now = 0;
-            // (when, withdrawn, deposited)
+            // The entries are (time, withdrawn, deposited).
             let mut log: Vec<(i64, u64, u64)> = Vec::new();
             for (wait, deposits) in steps {
                 now += wait;
@@ -265,8 +266,8 @@ mod tests {
                     };
                     log.push((now, 0, worth));
                 } else if let Err(Spent { next }) = bucket.withdraw(rate, at(now)) {
-                    // Refused only if there is less than a token, and until the moment that it
-                    // names.
+                    // The bucket refuses only if it has less than one token, and only until the
+                    // time that it names.
                     prop_assert!(bucket.level(rate, at(now)) < TOKEN);
                     let then = at(now).plus(next);
                     prop_assert!(next > Duration::ZERO);
@@ -283,7 +284,7 @@ mod tests {
                     let put_in: u64 = window.iter().map(|(_, _, into)| into).sum();
                     let time = at(log[to].0).since(at(log[from].0));
                     let most = rate.size() * TOKEN + returned(rate.returns(), time) + put_in;
-                    // The parts that were rounded off may add up to one billionth.
+                    // The parts lost by rounding may add up to one billionth.
                     prop_assert!(withdrawn <= most + 1, "{withdrawn} > {most}");
                 }
             }

@@ -106,7 +106,7 @@ mod tests {
         }
     }
 
-    /// A waiting run whose own cooldown differs from that of the breaker.
+    /// A run with its own cooldown, which differs from the cooldown of the breaker.
     fn admission(wait: bool) -> Admission {
         let cooldown = Duration::from_mins(10);
         let failures = NonZeroU32::new(5).unwrap();
@@ -131,7 +131,7 @@ mod tests {
             let range = Duration::from_millis(from)..Duration::from_millis(to);
             looks.iter().filter(|look| range.contains(look)).count()
         };
-        // Of 300, 20 in each second of the fifteen.
+        // An even spread has 20 of the 300 runs in each of the fifteen seconds.
         for second in 0..15 {
             let there = within(20_000 + second * 1000, 21_000 + second * 1000);
             assert!((5..=40).contains(&there), "{there} in second {second}");
@@ -153,8 +153,8 @@ mod tests {
     }
 
     proptest! {
-        /// A look comes when the probe is due, at most half the cooldown later, and before the
-        /// deadline.
+        /// A run looks at the breaker when the probe is due, at most half the cooldown later, and
+        /// before the deadline.
         #[test]
         fn a_waiting_run_looks_in_time(
             left in 0u64..100,

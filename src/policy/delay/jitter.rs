@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    /// Mean and range of each jitter over many draws, against the formulas.
+    /// Compares the mean and the range of many draws of each jitter with the formulas.
     #[test]
     fn each_jitter_has_its_range_and_mean() {
         let spread = Spread { base: secs(8.0), first: secs(1.0), previous: secs(4.0), cap: secs(10.0) };
@@ -134,7 +134,7 @@ mod tests {
             let width = high - low;
             assert!(least >= low && least <= low + width * 0.01, "{jitter:?} least {least}");
             assert!(most <= high && most >= high - width * 0.01, "{jitter:?} most {most}");
-            // Four standard errors of the mean of 100,000 uniform draws.
+            // The tolerance is four standard errors of the mean of 100,000 uniform draws.
             assert!(
                 (mean - f64::midpoint(low, high)).abs() <= width * 0.0037 + 1e-9,
                 "{jitter:?} mean {mean}"
@@ -142,7 +142,8 @@ mod tests {
         }
     }
 
-    /// `--seed` promises the same delays; this holds it over an update of the generator.
+    /// `--seed` promises the same delays. This test fails if an update of the generator changes
+    /// them.
     #[test]
     fn a_seed_means_these_delays() {
         let mut rng = rng(7);
@@ -175,7 +176,7 @@ mod tests {
         }
         let mut rng = rng(seed);
         let hop = |rng: &mut Xoshiro256PlusPlus| {
-            // Box–Muller.
+            // The Box–Muller transform.
             let (u, v): (f64, f64) = (rng.random_range(f64::EPSILON..1.0), rng.random_range(0.0..1.0));
             let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
             secs((10.0 + 2.0 * normal).max(0.0) / 1000.0)
@@ -218,8 +219,8 @@ mod tests {
         (calls, end.as_secs_f64() * 1000.0)
     }
 
-    /// The table of the contention model, found again with this file's jitter: mean calls and end
-    /// over 20 seeds, 100 clients.
+    /// The jitters of this file reproduce the table of the contention model: mean calls and mean
+    /// end over 20 seeds, with 100 clients.
     #[test]
     fn the_contention_model_gives_its_table() {
         let (first, cap) = (secs(0.005), secs(2.0));

@@ -21,7 +21,7 @@ fn judged(policy: &Policy, attempt: Attempt) -> Judged {
     Judged { verdict: policy.rules.classify(&attempt), attempt }
 }
 
-/// What follows a first attempt, in a word or two.
+/// The step after a first attempt, in one or two words.
 fn next(policy: &Policy, attempt: Attempt) -> String {
     let mut progress = policy.schedule.start();
     policy.schedule.count(&mut progress, attempt.ran);
@@ -138,10 +138,10 @@ fn only_the_service_s_own_failures_count_against_it() {
         (cut(Limit::Deadline(second)), 1, None, rules(""), false, "failure"),
         (cut(Limit::Deadline(second)), 0, None, rules(""), false, "nothing"),
         (cut(Limit::Deadline(second)), 1, Some(second), rules(""), false, "nothing"),
-        // Not yet what is waited for, and it works.
+        // The command works, but the awaited result has not come yet.
         (Outcome::Exited(0), 0, None, until.clone(), false, "success"),
         (Outcome::Exited(0), 0, None, until, true, "nothing"),
-        // It ran for as long as is healthy.
+        // The attempt ran long enough to count as healthy.
         (Outcome::Exited(1), 9, None, rules(""), false, "success"),
         (Outcome::Exited(1), 9, None, rules("1"), false, "nothing"),
     ] {

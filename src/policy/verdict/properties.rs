@@ -158,7 +158,7 @@ pub(crate) fn window(bytes: &[u8]) {
 mod tests {
     use proptest::prelude::*;
 
-    /// Bytes that are like what the property is about.
+    /// Bytes that resemble the subject of the property: most are from `words`, and some are random.
     fn like(words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
         let word = prop_oneof![
             4 => prop::sample::select(words).prop_map(|word| word.as_bytes().to_vec()),

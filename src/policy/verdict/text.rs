@@ -249,7 +249,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// A search over many lines finds what a search over each finds.
+        /// A search over many lines finds the same as a search over each line.
         #[test]
         fn many_lines_are_searched_as_each_alone(
             pattern in prop::sample::select(vec![
@@ -260,7 +260,7 @@ mod tests {
         ) {
             let all = lines.join(ending);
             let each = regex_automata::meta::Regex::new(pattern).unwrap();
-            // Behind the last end of a line there is none.
+            // The text after the last end of a line is not a line if it is empty.
             let expected = all.split_terminator(ending).any(|line| each.is_match(line));
             let text = Text::new(Streams::Stdout, pattern).unwrap();
             let mut found = false;

@@ -138,12 +138,12 @@ mod tests {
 
     use super::*;
 
-    /// All pieces of a stream that comes in parts of this size: bytes of the span, and one on
-    /// either side.
+    /// All pieces of a stream that arrives in parts of this size. Each piece is its span, and the
+    /// byte before and the byte after the span.
     fn pieces(stream: &[u8], part: usize) -> Vec<(Option<u8>, Vec<u8>, Option<u8>)> {
         let (mut window, mut all) = (Window::default(), Vec::new());
         let mut keep = |piece: Piece<'_>| {
-            // The break that ends it is not searched.
+            // The break at the end of a piece is not searched.
             let end = match &piece.bytes[piece.span.end..] {
                 [b'\n' | b'\r'] => piece.bytes.len(),
                 _ => piece.span.end,
@@ -192,7 +192,7 @@ mod tests {
             assert_eq!((all[0].0, all.last().unwrap().2), (None, None));
             let mut at = 0;
             for (before, span, after) in &all {
-                // Where it begins in the line, the overlap taken off.
+                // The position of the piece in the line, without the overlap.
                 let from = if at == 0 { 0 } else { at - OVERLAP };
                 assert_eq!(*span, line[from..from + span.len()]);
                 assert_eq!(*before, from.checked_sub(1).map(|i| line[i]));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes, in whatever parts, is searched; and nothing else is.
+        /// The window searches exactly the bytes of the stream, for any stream and any parts.
         #[test]
         fn nothing_is_lost(stream in prop::collection::vec(prop::sample::select(b"ab\n\r\x00\xff".to_vec()), 0..200), part in 1usize..50) {
             prop_assert_eq!(pieces(&stream, part).concat_spans(), stream);

@@ -5,7 +5,7 @@ use super::*;
 
 const START: Duration = Duration::from_secs(1000);
 
-/// The time of the events in the table: before each limit of [`settings`].
+/// The time of the events in the table. It is before each limit of [`settings`].
 const NOW: Duration = Duration::from_secs(1001);
 
 fn s(seconds: u64) -> Duration {
@@ -107,7 +107,8 @@ fn action_name(action: &Action) -> &'static str {
     }
 }
 
-/// Each pair of an event and a state: the next state, if it is another, and the actions.
+/// For each pair of an event and a state, the table has the actions and the next state. A state
+/// that does not change is left out.
 #[test]
 fn every_event_in_every_state() {
     let mut table = String::new();
@@ -245,7 +246,7 @@ fn output_is_waited_for_until_a_limit_or_a_signal() {
         let ending = lifecycle.ending(now).unwrap();
         assert_eq!((ending.outcome, ending.ran), (Outcome::Exited(0), s(ran)));
     }
-    // The output of a command that was interrupted is not waited for at all.
+    // retry does not wait for the output of an interrupted command.
     let mut lifecycle = Lifecycle::new(settings(), START);
     play(&mut lifecycle, &[(NOW, interrupt()), (NOW, exited(0))]);
     assert_eq!(lifecycle.ending(NOW).unwrap().interrupted, Some(Signal::INT));

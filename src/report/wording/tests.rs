@@ -32,7 +32,7 @@ fn wording() -> Wording {
     Wording::new(subject, false)
 }
 
-/// The usual wording for a run that differs in its subject.
+/// The usual wording, after a change of its subject.
 fn with(change: impl FnOnce(&mut Subject)) -> Wording {
     let mut wording = wording();
     change(&mut wording.subject);
@@ -49,7 +49,8 @@ fn until(condition: &str) -> Wording {
     with(|subject| subject.rules.until = until)
 }
 
-/// Where a run stands after attempts that ran so long, in seconds; one of 30 s is healthy.
+/// The progress of a run after attempts that took this long, in seconds. An attempt of 30 s is
+/// healthy.
 fn progress(ran: &[u64]) -> Progress {
     let schedule = Schedule {
         max_attempts: NonZeroU32::new(5),
@@ -77,14 +78,14 @@ fn cut(limit: Limit) -> Attempt {
     Attempt::ended(Outcome::TimedOut(Cut { limit, ended_by: Signal::TERM, left: Vec::new() }))
 }
 
-/// The line for an attempt that another follows.
+/// The line for an attempt that is repeated.
 fn retry(wording: &Wording, progress: &Progress, attempt: &Attempt) -> String {
     let judged = Judged { verdict: wording.subject.rules.classify(attempt), attempt: attempt.clone() };
     let event = Event::Retry { progress, judged: &judged, delay: Duration::from_millis(800) };
     line(wording, &event)
 }
 
-/// The line for the end of a run, after `attempts` of which the last two are given.
+/// The line for the end of a run with these attempts. The line may mention the last two attempts.
 fn ends(wording: &Wording, attempts: &[Attempt], finish: impl FnOnce(&Judged) -> Finish) -> String {
     let judge = |attempt: &Attempt| Judged {
         verdict: wording.subject.rules.classify(attempt),
@@ -143,7 +144,7 @@ fn an_unmet_condition_is_named() {
              exited 0 {unmet}"
         )
     );
-    // A failure that has a reason needs no other.
+    // A failure with a reason needs no second reason.
     assert_eq!(
         retry(&done, &first, &exited(7)),
         "retry: curl: attempt 1 of 5 exited 7 (could not connect); next in 0.8s"
@@ -161,7 +162,7 @@ fn an_unmet_condition_is_named() {
         retry(&verbose, &first, &exited(99)),
         "retry: curl: attempt 1 of 5 exited 99 (--until 3 did not hold; any failure is retryable); next in 0.8s"
     );
-    // It is the user's, and may be anything.
+    // The user writes the condition, so it may contain anything.
     let long = until(&format!("stdout~\x1b{}", "x".repeat(100)));
     assert_eq!(
         retry(&long, &first, &exited(0)),
@@ -191,7 +192,7 @@ fn a_cut_does_not_hide_the_failure_before_it() {
         ends(&verbose, &[exited(0), cut.clone()], why())
             .ends_with("; previous attempt: exited 0 (--until stdout~x did not hold)")
     );
-    // So does a signal.
+    // A signal has the same effect.
     let killed = Attempt::ended(Outcome::Signaled(Signal::INT));
     let interrupted = |last: &Judged| Finish::InterruptedAttempt {
         signal: Signal::INT,
@@ -317,7 +318,7 @@ fn a_healthy_attempt_says_when_it_counts_anew() {
         "retry: curl: attempt 3 of 5 exited 99; it ran 31s (--healthy-after 0.5m), so it now counts as attempt 1 of 5; \
          next in 0.8s"
     );
-    // The first is the first anyway.
+    // A healthy first attempt is attempt 1 in both counts.
     assert_eq!(
         retry(&wording, &progress(&[31]), &healthy),
         "retry: curl: attempt 1 of 5 exited 99; next in 0.8s"

@@ -6,33 +6,33 @@ use rand::rngs::Xoshiro256PlusPlus;
 use crate::policy::outcome::{Outcome, Unkept};
 use crate::run::*;
 
-/// A world whose attempts end as scripted and whose clock moves only by what is done.
+/// A world whose attempts end as the script says. Its clock moves only by the actions of the run.
 pub(super) struct Scripted {
     pub(super) now: Duration,
-    /// Outcome and length of each attempt; the last repeats.
+    /// Outcome and length of each attempt. The last entry repeats.
     pub(super) script: Vec<(Outcome, Duration)>,
     pub(super) interrupt_pause: Option<Signal>,
     /// A wait that ends after this time is interrupted.
     pub(super) interrupt_waits_after: Duration,
-    /// How much longer a wait takes than it should.
+    /// Time by which each wait is too long.
     pub(super) stopped: Duration,
     pub(super) interrupt_attempt: Option<Signal>,
-    /// Comes while the record is waited for.
+    /// A signal that comes while the run waits for the record.
     pub(super) interrupt_after_admission: Option<Signal>,
     pub(super) admitted: bool,
-    /// How long it takes to ask the breaker.
+    /// Time that a question to the breaker takes.
     pub(super) asking: Duration,
-    /// When somebody closes the breaker.
+    /// Time at which somebody closes the breaker.
     pub(super) closed_at: Option<Duration>,
-    /// What the breaker says before each attempt; after these, yes.
+    /// The answer of the breaker before each attempt. The breaker says yes after the last answer.
     pub(super) refusals: Vec<Option<Refusal>>,
-    /// What is said to each report; after these, go.
+    /// The answer to each report. After the last answer, the run goes on.
     pub(super) settlements: Vec<Settlement>,
-    /// Status and length of each check, while there are any.
+    /// Status and length of each check, until there are no more.
     pub(super) checks: Vec<(u8, u64)>,
-    /// Comes while held output is passed on.
+    /// A signal that comes while retry passes held output on.
     pub(super) interrupt_output: Option<Signal>,
-    /// Why the input of an attempt is not kept.
+    /// The reason for which the input of an attempt is not kept.
     pub(super) unkept: Option<Unkept>,
     pub(super) log: Vec<String>,
     pub(super) judged: Vec<(u32, bool)>,

@@ -361,14 +361,15 @@ mod tests {
 
     use super::*;
 
-    /// The path of a lock file in a directory that is removed at the end.
+    /// The path of a lock file. The directory is removed at the end of the test.
     fn place() -> (TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.lock");
         (directory, path)
     }
 
-    /// Another run's view of the same lock: the kernel tells descriptions apart, not processes.
+    /// The same lock as another run sees it. The kernel tells open file descriptions apart, not
+    /// processes.
     fn opened(path: &Path) -> Lock {
         Lock::open(path, Surroundings::none()).unwrap().unwrap()
     }
@@ -419,7 +420,7 @@ mod tests {
             assert_eq!(second.hold(generation), Err(LockError::Held(None)));
             assert_eq!(second.newest_lease(), Some(generation));
         }
-        // A lease is apart from the lock.
+        // A lease is independent of the lock.
         assert_eq!(second.acquire(&path, Duration::ZERO), Ok(Acquired::Yes));
         first.give_up(LEASES - 1);
         assert_eq!(second.newest_lease(), Some(7));
@@ -432,7 +433,7 @@ mod tests {
         let (_directory, path) = place();
         let holder = Lock::create(&path, Surroundings::none()).unwrap();
         holder.hold(3).unwrap();
-        // This process has the file open, and takes the part of the ancestor.
+        // This process has the file open and plays the ancestor.
         let below = Surroundings { ancestors: || vec![std::process::id()], ..Surroundings::none() };
         let below = Lock::open(&path, below).unwrap().unwrap();
         assert!(!below.holder_lives(3, std::process::id()));
@@ -479,12 +480,12 @@ mod tests {
         assert!(holder.is_stuck(secs(101), |_| false));
         assert!(!holder.is_stuck(secs(109), |_| true));
         assert!(holder.is_stuck(secs(110), |_| true));
-        // The lock has gone to another hand.
+        // Another holder has taken the lock.
         holder.see(signature("       124  6\n"), secs(109));
         assert!(!holder.is_stuck(secs(109), |_| false));
         holder.see(signature("       124  6\n"), secs(110));
         assert!(holder.is_stuck(secs(110), |_| false));
-        // A holder that has not signed is nobody who could be busy.
+        // A holder without a signature cannot be a busy process.
         holder.see(signature(""), secs(110));
         assert!(holder.is_stuck(secs(111), |_| true));
     }

@@ -20,7 +20,7 @@ const FOREVER: Duration = Duration::MAX;
 #[derive(Debug, Default)]
 struct Shelf {
     record: RefCell<Record>,
-    /// Seconds.
+    /// The time in seconds.
     now: Cell<i64>,
     /// The run that holds a lease, by its generation.
     leases: RefCell<BTreeMap<u64, u32>>,
@@ -29,7 +29,7 @@ struct Shelf {
     transactions: Cell<u32>,
 }
 
-/// One run's store. Runs have numbers, as all of them are this process.
+/// The store of one run. Each run has a number, because all runs are in this process.
 #[derive(Debug)]
 struct Memory {
     shelf: Rc<Shelf>,
@@ -107,7 +107,7 @@ impl Store for Memory {
     }
 }
 
-/// Runs with a breaker on one shelf and, if they have a budget of its own, that on another.
+/// Runs with a breaker on one shelf. A budget with its own name is on another shelf.
 #[derive(Default)]
 struct World {
     breaker: Rc<Shelf>,
@@ -156,7 +156,7 @@ fn failure() -> Observation {
     Observation::Failure { description: "exited 7".into(), asked: None }
 }
 
-/// Makes an attempt, which fails.
+/// Makes an attempt that fails.
 fn fail(run: &mut Participant<Memory>, intent: Intent) -> Settlement {
     assert_eq!(run.admit(FOREVER), None);
     run.settle(&failure(), intent, FOREVER)
@@ -270,7 +270,7 @@ fn a_run_that_has_seen_the_breaker_open_takes_silence_for_a_refusal() {
         let expected = Warning { affected: Affected::Breaker, problem: Problem::Unanswered(error.clone()) };
         assert_eq!(run.take_warnings(), vec![expected; warnings], "told once");
     }
-    // Also if a probe is due: this run cannot get the lease.
+    // The same holds if a probe is due, because this run cannot get the lease.
     world.pass_time(COOLDOWN * 2);
     assert_eq!(run.admit(FOREVER).unwrap().known, Known::Earlier);
     world.failure.take();

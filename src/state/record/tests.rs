@@ -1,4 +1,4 @@
-//! The format of a record, and bytes that are none.
+//! Tests the format of a record, and bytes that are not a record.
 
 use proptest::prelude::*;
 
@@ -142,7 +142,7 @@ fn after_a_reboot_and_a_jump_it_is_open_for_no_longer_than_its_length() {
         ("b", 3000, 1_910_000, Some(110)),
         ("b", 3000, 1_910_000 - 3_600_000, Some(120)),
         ("b", 3000, 1_910_000 - 30 * year, Some(120)),
-        // The breaker is not closed: the next attempt is a probe.
+        // The breaker is not closed, so the next attempt is a probe.
         ("b", 3000, 1_910_000 + 3_600_000, None),
         ("b", 3000, 1_910_000 + 30 * year, None),
         ("a", 5, 1_910_000, Some(120)),

@@ -122,7 +122,7 @@ mod tests {
 
     const IDLE: Traffic = Traffic { to: Stream::Stdout, pending: false, reading: Reading::WithRoom };
 
-    /// The places of the passages that are read, and whether each sink is polled for room.
+    /// The indexes of the passages that are read, and for each sink, whether it is polled for room.
     fn polled(passages: &[Traffic], passes_held: bool) -> (Vec<usize>, Vec<(Stream, bool)>) {
         let (mut read, mut sinks) = (Vec::new(), Vec::new());
         for (target, flags) in targets(passages, passes_held) {
@@ -152,7 +152,8 @@ mod tests {
         assert_eq!(polled(&[full, IDLE, stderr], false), (vec![2], both.clone()));
         assert_eq!(polled(&[IDLE, full, stderr], false), (vec![0, 2], both.clone()));
         assert_eq!(polled(&[slow, stderr], false), (vec![1], vec![(Stdout, false), (Stderr, false)]));
-        // Held bytes fill stdout on their way out, and retry still reads what it is to hold.
+        // Held bytes can fill stdout while retry passes them on. retry still reads the output that
+        // it holds.
         assert_eq!(polled(&[], true), (vec![], vec![(Stdout, true)]));
         assert_eq!(polled(&[IDLE], true), (vec![], vec![(Stdout, true)]));
         assert_eq!(polled(&[held, stderr], true), (vec![0, 1], both));

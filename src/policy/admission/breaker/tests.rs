@@ -1,4 +1,4 @@
-//! The breaker against examples, and against a naive history.
+//! Tests the breaker with examples, and against a simple model of its history.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -21,7 +21,7 @@ fn failure() -> Observation {
     Observation::Failure { description: "exited 7".into(), asked: None }
 }
 
-/// Admits or panics.
+/// The admission of a run. Panics if the breaker refuses the run.
 fn pass(breaker: &mut Breaker, now: Moment) -> Pass {
     match breaker.admit(now, secs(20), 1, |_, _| true) {
         Admitted::Yes(pass) => pass,
@@ -68,7 +68,7 @@ fn each_failed_probe_doubles_the_cooldown_up_to_sixteen_times() {
     let success = pass(&mut breaker, now);
     breaker.record(success, &Observation::Success, now, &settings());
     assert_eq!(breaker.refusal(now, |_, _| true), None);
-    // All over again from the first cooldown.
+    // After a success, the first cooldown applies again.
     for _ in 0..3 {
         let pass = pass(&mut breaker, now);
         breaker.record(pass, &failure(), now, &settings());
@@ -112,7 +112,7 @@ fn the_lease_of_one_who_is_dead_or_late_goes_to_the_next() {
     ));
     assert!(matches!(breaker.admit(at(50), secs(20), 3, |_, _| true), Admitted::No(_)));
     let third = pass(&mut breaker, at(51));
-    // A late report changes nothing.
+    // The report of a run that lost its lease changes nothing.
     breaker.record(first, &Observation::Success, at(52), &settings());
     assert!(breaker.refusal(at(52), |_, _| true).is_some());
     breaker.record(third, &Observation::Success, at(52), &settings());
@@ -138,13 +138,13 @@ fn it_is_told_since_when_why_and_for_how_long() {
     let probe = pass(&mut breaker, at(30));
     let asking = Observation::Failure { description: "exited 9".into(), asked: Some(secs(100)) };
     breaker.record(probe, &asking, at(31), &settings());
-    // Since it opened first; for as long as the server asks.
+    // The age counts from the first opening. The breaker stays open for as long as the server asks.
     let refusal = breaker.refusal(at(41), |_, _| true).unwrap();
     let Refusal { age, left, cooldown, failures, last, cause, prober, known } = refusal;
     assert_eq!(known, Known::Now);
     assert_eq!((age, left, failures, last.as_deref()), (secs(41), secs(90), 4, Some("exited 9")));
     assert_eq!((cause, prober, cooldown), (Cause::Failures, None, Some(secs(30))));
-    // A probe that shows nothing changes nothing else, and the doubling goes on.
+    // A probe without a result changes nothing else, and the cooldown doubles as before.
     let probe = pass(&mut breaker, at(131));
     breaker.record(probe, &Observation::Nothing, at(132), &settings());
     let probe = pass(&mut breaker, at(132));
@@ -171,14 +171,14 @@ fn a_record_that_was_lost_is_put_back_as_it_was_seen() {
     let seen = opened(at(1000)).opening().unwrap().clone();
     let refusal = seen.unanswered(at(1010));
     assert_eq!((refusal.known, refusal.age, refusal.left), (Known::Earlier, secs(10), secs(20)));
-    // It is open for as long as before, and then one run probes.
+    // The restored breaker stays open until the same time. One run then probes.
     let mut breaker = Breaker::default();
     breaker.restore(&seen, None, at(1010));
     assert_eq!(breaker.refusal(at(1010), |_, _| true).unwrap().left, secs(20));
     let probe = pass(&mut breaker, at(1030));
     assert!(probe.probe);
     assert!(breaker.refusal(at(1031), |_, _| true).is_some());
-    // The report of a probe counts, also if the record was lost meanwhile.
+    // The report of a probe counts, even if the record was lost in the meantime.
     for (observed, left) in [(failure(), Some(secs(60))), (Observation::Success, None)] {
         let mut breaker = Breaker::default();
         breaker.restore(&seen, Some(probe.generation), at(1031));
@@ -193,7 +193,8 @@ fn a_probe_keeps_its_lease_when_its_record_is_lost() {
     let seen = breaker.opening().unwrap().clone();
     let probe = pass(&mut breaker, at(1030));
     let lost = || Breaker::probed(probe.generation, 0, at(1031), secs(300));
-    // Also if a run that has seen the breaker open, or an older probe, puts its opening back.
+    // The same holds if a run that has seen the breaker open restores the opening. It also holds if
+    // an older probe restores the opening.
     for earlier in [None, Some(probe.generation - 1)] {
         let mut breaker = lost();
         breaker.restore(&seen, earlier, at(1031));
@@ -219,7 +220,7 @@ fn the_cooldown_is_that_of_the_run_that_opened_it_last() {
     let shorter = Settings { cooldown: secs(2), ..settings() };
     breaker.record(probe, &failure(), at(1030), &shorter);
     assert_eq!(cooldown(&breaker), Some(secs(2)));
-    // A probe that shows nothing, and a trip, leave it as it was.
+    // A probe without a result and a trip do not change the cooldown.
     let probe = pass(&mut breaker, at(1034));
     assert_eq!(cooldown(&breaker), Some(secs(2)));
     breaker.record(probe, &Observation::Nothing, at(1035), &settings());
@@ -245,14 +246,14 @@ fn what_a_server_asked_at_an_earlier_failure_counts() {
 enum Step {
     /// A run asks for an attempt.
     Ask,
-    /// One of the last runs that were admitted reports, with settings of its own.
+    /// One of the most recent runs reports, with its own settings.
     Report {
         back: usize,
         observed: Observation,
         threshold: u32,
         cooldown: u64,
     },
-    /// One of the last runs dies.
+    /// One of the most recent runs dies.
     Die {
         back: usize,
     },
@@ -291,7 +292,7 @@ struct Run {
     reported: bool,
 }
 
-/// An opening, by the history.
+/// An opening in the model.
 #[derive(Clone)]
 struct Opened {
     first: Moment,
@@ -303,13 +304,14 @@ struct Opened {
     last: Option<String>,
 }
 
-/// The present by the history alone, without the breaker.
+/// A model of the breaker that keeps the whole history.
 #[derive(Default)]
 struct History {
     runs: Vec<Run>,
-    /// Not closed since.
+    /// The current opening, if the breaker is not closed.
     open: Option<Opened>,
-    /// Failures since the last success or change, of runs admitted since the last change.
+    /// Failures since the last success or change of state. Only runs that were admitted since the
+    /// last change count.
     failures: u32,
     not_before: Option<Moment>,
     /// Runs with a lower index were admitted before the last change of state.
@@ -329,7 +331,7 @@ impl History {
         self.changed = self.runs.len();
     }
 
-    /// Counts a report of a run that was admitted since the last change of state.
+    /// Counts the report of a run that was admitted since the last change of state.
     fn take(&mut self, pass: Pass, observed: Observation, settings: &Settings, now: Moment) {
         let open_for = |probes: u32, asked: Option<Duration>| {
             (settings.cooldown * 2u32.pow(probes.min(4))).max(asked.unwrap_or_default())
@@ -367,7 +369,7 @@ impl History {
     }
 }
 
-/// A breaker, and the history that it must agree with.
+/// The breaker, and the model that it must agree with.
 struct Trial {
     breaker: Breaker,
     history: History,
@@ -435,7 +437,7 @@ impl Trial {
                     let mut older = history.runs.iter().map(|run| run.pass.generation);
                     prop_assert!(older.all(|generation| generation != pass.generation), "it is new");
                     history.changed = history.runs.len();
-                    // A probe that was due once is due again, whatever the clock.
+                    // A probe that was due once stays due, even if the clock is set back.
                     history.open.iter_mut().for_each(|open| open.length = Duration::ZERO);
                 }
                 history.runs.push(Run { pass, asked_at: now, alive: true, reported: false });
@@ -480,9 +482,9 @@ impl Trial {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
-    /// Against a naive history: an open breaker admits nothing, there is at most one live probe,
-    /// only a success or a reset closes the breaker, late reports change nothing, and no state
-    /// lasts for ever.
+    /// Compares the breaker with the model. An open breaker admits no run. There is at most one
+    /// live probe. Only a success or a reset closes the breaker. Late reports change nothing. No
+    /// state lasts forever.
     #[test]
     fn any_history_keeps_the_promises(steps in prop::collection::vec(step(), 1..80)) {
         let (breaker, history) = (Breaker::default(), History::default());

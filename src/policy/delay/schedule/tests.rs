@@ -26,7 +26,7 @@ fn rng(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)
 }
 
-/// Every step of a run whose attempts take no time and fail, from `elapsed` on.
+/// The steps of a run from `elapsed` on. Its attempts take no time, and they fail.
 fn steps(schedule: &Schedule, mut elapsed: Duration, seed: u64, most: usize) -> Vec<Next> {
     let (mut progress, mut rng) = (schedule.start(), rng(seed));
     let mut steps = Vec::new();
@@ -57,8 +57,8 @@ fn five_attempts_have_four_delays_and_none_after_the_last() {
 fn a_delay_past_the_deadline_is_shortened_while_that_is_worth_it() {
     let deadline = secs(10);
     let schedule = Schedule { max_attempts: None, deadline: Some(deadline), ..schedule() };
-    // 1 + 2 + 4 = 7; 8 does not fit into 3, nine tenths of it do; then 0.27 is under half the first
-    // delay.
+    // The first delays take 1 + 2 + 4 = 7 s. A delay of 8 s does not fit into the last 3 s, but
+    // nine tenths of these 3 s do. The next 0.27 s are less than half of the first delay.
     assert_eq!(
         steps(&schedule, Duration::ZERO, 0, 9),
         [
@@ -72,7 +72,7 @@ fn a_delay_past_the_deadline_is_shortened_while_that_is_worth_it() {
     assert_eq!(steps(&schedule, deadline, 0, 9), [Next::Stop(Exhausted::Deadline(deadline))]);
 }
 
-/// What follows an attempt that ran so long, `left` before the deadline.
+/// The step after an attempt that took `ran`, with `left` until the deadline.
 fn after_attempt(
     schedule: &Schedule,
     ran: Duration,
@@ -92,15 +92,15 @@ fn a_shortened_delay_leaves_room_for_an_attempt() {
     let slow = Schedule { growth: Growth::Constant { delay: secs(60) }, ..schedule() };
     let next = |ran, left| after_attempt(&slow, secs(ran), secs(left), None, 0);
     let over = |deadline| Next::Stop(Exhausted::DelayPastDeadline(secs(deadline)));
-    // A tenth, or twice the attempt.
+    // The delay leaves a tenth of the time free, or twice the length of the attempt.
     assert_eq!(next(0, 50), Next::Wait(secs(45)));
     assert_eq!(next(2, 50), Next::Wait(secs(45)));
     assert_eq!(next(10, 50), Next::Wait(secs(30)));
-    // Half the first delay is the least that is worth it.
+    // A delay of less than half of the first delay is not worth a wait.
     assert_eq!(next(11, 50), over(61));
     assert_eq!(next(30, 50), over(80));
     assert_eq!(next(0, 33), over(33));
-    // What fits is not shortened, however long the attempt.
+    // A delay that fits is not shortened, even after a long attempt.
     assert_eq!(next(60, 61), Next::Wait(secs(60)));
     // The first entry of a list is its first delay.
     let list = Growth::List { first: secs(1), rest: vec![secs(500)] };
@@ -111,7 +111,7 @@ fn a_shortened_delay_leaves_room_for_an_attempt() {
         limited.count(&mut progress, Duration::ZERO);
         assert_eq!(limited.next(&mut progress, Duration::ZERO, None, &mut rng(0)), expected);
     }
-    // The longest attempt counts, not the last one; also after a healthy one.
+    // The longest attempt counts, and not the last attempt. It also counts after a healthy attempt.
     let healthy = Schedule { healthy_after: Some(secs(10)), deadline: Some(secs(50)), ..slow.clone() };
     let mut progress = healthy.start();
     for ran in [2, 10, 1] {
@@ -123,8 +123,8 @@ fn a_shortened_delay_leaves_room_for_an_attempt() {
 #[test]
 fn a_wish_is_not_shortened_where_an_attempt_has_no_room() {
     let spread = Schedule { jitter: Jitter::Full, ..schedule() };
-    // 48 of 50 s asked for, and attempts of 10 s. A draw that fits stays, and any other comes as
-    // soon as it may.
+    // The server asks for 48 of the 50 s, and attempts take 10 s. A draw that fits stays. Any other
+    // draw moves to the first 0.2 s after the time that the server asks for.
     let waits = (0..50).map(|seed| after_attempt(&spread, secs(10), secs(50), Some(secs(48)), seed));
     let (early, late): (Vec<_>, Vec<_>) = waits.partition(
         |next| matches!(next, Next::Wait(wait) if (secs(48)..=Duration::from_millis(48_200)).contains(wait)),
@@ -134,7 +134,7 @@ fn a_wish_is_not_shortened_where_an_attempt_has_no_room() {
         assert!(matches!(next, Next::Wait(wait) if (secs(48)..secs(50)).contains(&wait)), "{next:?}");
     }
     assert_eq!(after_attempt(&schedule(), secs(10), secs(50), Some(secs(48)), 0), Next::Wait(secs(48)));
-    // A backoff that is too long gives way to the wish.
+    // A backoff that is too long is shortened, but not below the wait that the server asks for.
     let slow = Schedule { growth: Growth::Constant { delay: secs(60) }, ..schedule() };
     assert_eq!(after_attempt(&slow, secs(5), secs(50), Some(secs(20)), 0), Next::Wait(secs(40)));
     assert_eq!(after_attempt(&slow, secs(20), secs(50), Some(secs(35)), 0), Next::Wait(secs(35)));
@@ -180,7 +180,7 @@ fn asked(wait: Duration) -> Asked {
     Asked { wait, field: "Retry-After" }
 }
 
-/// What follows the first failure when the server asks for this.
+/// The step after the first failure if the server asks for this wait.
 fn after_asked(schedule: &Schedule, wait: Duration, elapsed: Duration, seed: u64) -> Next {
     let mut progress = schedule.start();
     schedule.count(&mut progress, Duration::ZERO);
@@ -189,11 +189,11 @@ fn after_asked(schedule: &Schedule, wait: Duration, elapsed: Duration, seed: u64
 
 #[test]
 fn the_server_is_asked_again_when_it_wants_and_not_earlier() {
-    // Without jitter: exactly then, or when the backoff is over.
+    // Without jitter, the wait is exactly the longer one of the server's wait and the backoff.
     assert_eq!(after_asked(&schedule(), secs(7), Duration::ZERO, 0), Next::Wait(secs(7)));
     let slow = Schedule { growth: Growth::Constant { delay: secs(20) }, ..schedule() };
     assert_eq!(after_asked(&slow, secs(7), Duration::ZERO, 0), Next::Wait(secs(20)));
-    // Beyond the cap too: that is for the backoff.
+    // The cap limits only the backoff, so a longer wait that a server asks for stays.
     let capped = Schedule { cap: secs(2), ..schedule() };
     assert_eq!(after_asked(&capped, secs(100), Duration::ZERO, 0), Next::Wait(secs(100)));
     let most = secs(300);
@@ -210,7 +210,7 @@ fn the_server_is_asked_again_when_it_wants_and_not_earlier() {
         Next::Stop(Exhausted::AskedPastDeadline { asked: asked(secs(10)), deadline })
     );
     assert_eq!(after_asked(&limited, secs(9), secs(50), 0), Next::Wait(secs(9)));
-    // A wish makes no delay shorter than without it.
+    // A wait that a server asks for does not shorten the delay.
     let floor = Schedule { floor: secs(8), deadline: Some(secs(6)), ..schedule() };
     assert_eq!(
         after_asked(&floor, secs(1), Duration::ZERO, 0),
@@ -236,13 +236,13 @@ fn fifty_clients_that_were_told_the_same_spread_over_a_second_at_least() {
             .collect();
         waits.sort_by(f64::total_cmp);
         assert!(waits[0] >= 0.0 && waits[49] <= spread, "{waits:?}");
-        // Fifty draws of a uniform: both ends are near.
+        // Fifty uniform draws come close to both ends.
         assert!(waits[0] < 0.15 * spread && waits[49] > 0.85 * spread, "{jitter:?} {waits:?}");
     }
 }
 
 proptest! {
-    /// A wait that a server asked for is never cut short and never ends past the deadline.
+    /// A wait that a server asks for is never cut short, and never ends after the deadline.
     #[test]
     fn what_was_asked_for_is_waited_for(
         seed: u64, deadline in 1u64..100_000, elapsed in 0u64..100_000, told in 1u64..100_000, first in 0u64..100_000,
@@ -262,7 +262,7 @@ proptest! {
             Next::Stop(Exhausted::AskedPastDeadline { .. } | Exhausted::Deadline(_)) => {
                 prop_assert!(elapsed + told >= deadline);
             }
-            // The backoff does not fit, and what is left is not worth it.
+            // The backoff does not fit, and the time that is left is too short.
             Next::Stop(_) => prop_assert!(first * 5 > (deadline - elapsed) * 9 && told < deadline - elapsed),
         }
     }
@@ -290,8 +290,8 @@ proptest! {
         }
     }
 
-    /// A delay that does not fit is shortened exactly so that an attempt fits, or none follows;
-    /// what a server asked for and the lower bound hold in any case.
+    /// A delay that does not fit is shortened so that an attempt just fits, or the run ends. The
+    /// wait that a server asks for and the lower bound hold in both cases.
     #[test]
     fn a_delay_is_shortened_to_make_room_or_given_up(
         seed: u64, left in 1u64..100_000, ran in 0u64..50_000, first in 0u64..200_000, floor in 0u64..50_000,

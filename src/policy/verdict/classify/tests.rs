@@ -70,7 +70,7 @@ fn a_start_that_may_work_later_is_retried() {
         let verdict = fatal_on.classify(&passing);
         assert_eq!(matches!(verdict, Verdict::Fatal(_)), ended, "-x {text}: {verdict:?}");
     }
-    // What never ran is no success, whatever was waited for.
+    // A command that never ran is not a success, even if the rules wait for a failure.
     for text in ["failure", "any"] {
         let until = Rules { until: Some(condition(text)), ..Rules::default() };
         assert_eq!(until.classify(&passing), Verdict::Retryable(Rule::StartMayPass));
@@ -95,7 +95,7 @@ fn a_status_that_may_be_a_wrapper_s_own_is_not_fatal_by_itself() {
             assert_eq!(wrapped.reason(&failed), None, "{program}");
         }
     }
-    // No other status of sudo is its own.
+    // sudo itself uses only status 1, so any other status is the command's.
     let wrapped = rows(&["curl", "sudo"]);
     assert!(matches!(wrapped.classify(&attempt(Outcome::Exited(3))), Verdict::Fatal(_)));
     assert_eq!(wrapped.reason(&attempt(Outcome::Exited(7))), Some("could not connect"));
@@ -142,7 +142,8 @@ fn what_may_have_had_its_effect_is_not_retried_where_that_is_not_wanted() {
         (answered(503, None), false),
         (answered(502, Some(3)), false),
         (answered(500, None), false),
-        // After a redirect, say: something was sent.
+        // A status came before the failure, for example from a redirect. curl therefore had sent a
+        // request.
         (Attempt { evidence: Evidence::of_status(302), ..attempt(Outcome::Exited(7)) }, false),
     ] {
         assert_eq!(retried(&rules, &attempt), expected, "{attempt:?}");
@@ -309,7 +310,7 @@ fn what_still_lives_forbids_the_next_attempt_whatever_the_user_said() {
 }
 
 proptest! {
-    /// No outcome is left without a verdict, and only what the user or exit 0 calls success is one.
+    /// Each outcome has a verdict. Only exit 0, or a rule of the user, makes an attempt a success.
     #[test]
     fn only_exit_zero_succeeds_by_default(status: u8, signal in 1..=64i32, reader_gone: bool) {
         for outcome in [Outcome::Exited(status), Outcome::Signaled(Signal::reported(signal))] {

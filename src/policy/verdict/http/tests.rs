@@ -6,7 +6,7 @@ const STDOUT: LineSource = LineSource::STDOUT;
 const STDERR: LineSource = LineSource::Stream(Stream::Stderr);
 const HEADERS: LineSource = LineSource::HeadersFile;
 
-/// 1994-11-06 08:49:37, the date of RFC 9110's examples.
+/// 1994-11-06 08:49:37, the date in the examples of RFC 9110.
 const NOW: Duration = Duration::from_secs(784_111_777);
 
 fn read(source: LineSource, text: &str) -> Reader {
@@ -21,7 +21,7 @@ fn feed(reader: &mut Reader, source: LineSource, text: &str) {
     }
 }
 
-/// The wait in seconds, and the field.
+/// The wait that the server asks for, in seconds, and the name of the field.
 fn asked(reader: &Reader) -> Option<(f64, &'static str)> {
     let asked = reader.response().asked(SystemTime::UNIX_EPOCH + NOW)?;
     Some((asked.wait.as_secs_f64(), asked.field))
@@ -138,7 +138,7 @@ fn what_is_asked_is_in_the_fields_of_the_response() {
         // Any status may ask.
         (301, "Retry-After: 5", Some((5.0, "Retry-After"))),
         (404, "Retry-After: 5", Some((5.0, "Retry-After"))),
-        // The largest that is valid.
+        // The largest valid value counts.
         (503, "Retry-After: 5\nRetry-After: 7\nRetry-After: 6\nRetry-After: x", Some((7.0, "Retry-After"))),
         (503, "Retry-After: 5\nRetry-After: Sun, 06 Nov 1994 08:49:46 GMT", Some((9.0, "Retry-After"))),
         // Dates count from `Date`, or from now.
@@ -153,18 +153,18 @@ fn what_is_asked_is_in_the_fields_of_the_response() {
             Some((30.0, "Retry-After")),
         ),
         (503, "Date: yesterday\nRetry-After: Sun, 06 Nov 1994 08:50:37 GMT", Some((60.0, "Retry-After"))),
-        // Milliseconds outrank it, even with zero.
+        // The fields in milliseconds win over `Retry-After`, even with the value zero.
         (503, "Retry-After: 9\nretry-after-ms: 1500", Some((1.5, "retry-after-ms"))),
         (503, "Retry-After: 9\nRetry-After-Ms: 0.5", Some((0.0005, "retry-after-ms"))),
         (503, "x-ms-retry-after-ms: 20\nRetry-After: 9", Some((0.02, "x-ms-retry-after-ms"))),
         (503, "x-amz-retry-after: 20\nretry-after-ms: 30", Some((0.03, "retry-after-ms"))),
         (503, "retry-after-ms: 0\nRetry-After: 9", Some((9.0, "Retry-After"))),
         (503, "retry-after-ms: -1\nRetry-After: 9", Some((9.0, "Retry-After"))),
-        // It outranks the limits, even with zero.
+        // `Retry-After` wins over the rate limits, even with the value zero.
         (429, "RateLimit: \"a\";r=0;t=30\nRetry-After: 9", Some((9.0, "Retry-After"))),
         (429, "RateLimit: \"a\";r=0;t=30\nRetry-After: 0", None),
         (429, "RateLimit: \"a\";r=0;t=30\nRetry-After: x", Some((30.0, "RateLimit"))),
-        // Limits.
+        // Rate limits.
         (403, "RateLimit: \"a\";r=0;t=30", Some((30.0, "RateLimit"))),
         (403, "RateLimit: \"a\";r=0;t=30\nRateLimit: \"b\";r=0;t=40", Some((40.0, "RateLimit"))),
         (503, "RateLimit: \"a\";r=1;t=30", None),
@@ -214,15 +214,15 @@ fn an_epoch_reset_without_date_counts_from_now() {
     assert_eq!(before.map(|asked| asked.wait), Some(Duration::from_secs(1_735_689_630)));
 }
 
-/// The output of curl 7.88 and wget 1.21, as it was written, and of scripts.
+/// The output of curl 7.88 and wget 1.21, as these programs wrote it, and the output of scripts.
 #[test]
 fn programs_are_understood() {
     let meter = "\r  0     0    0     0    0     0      0      0 --:--:--  0:00:02 --:--:--     0";
     let block = "HTTP/1.1 503 Service Unavailable\r\nServer: x\r\nRetry-After: 120\r\n\r\n";
     for (text, status, expected) in [
-        // curl -i, with a body that speaks of HTTP.
+        // curl -i, with a body that contains header fields.
         (format!("{block}X-RateLimit-Reset: 7\nretry after: 5\n"), Some(503), Some(120.0)),
-        // curl -iL, or 100 Continue, or a proxy's CONNECT.
+        // curl -iL, a 100 Continue, or the CONNECT of a proxy.
         (format!("HTTP/1.1 302 Found\r\nRetry-After: 9\r\n\r\n{block}"), Some(503), Some(120.0)),
         (format!("{block}HTTP/1.1 200 OK\r\n\r\n"), Some(200), None),
         (format!("HTTP/1.1 100 Continue\n\n{block}"), Some(503), Some(120.0)),
@@ -236,7 +236,7 @@ fn programs_are_understood() {
             Some(503),
             Some(120.0),
         ),
-        // curl -v with a slow server: the progress meter stands before lines.
+        // curl -v with a slow server: the progress meter comes before the lines.
         (
             format!("{meter}{meter}< HTTP/1.1 503 x\r\n{meter}* note\n{meter}< Retry-After: 120\r\n< \r\n"),
             Some(503),
@@ -309,7 +309,7 @@ fn the_last_block_of_any_source_wins_and_only_its_fields_count() {
     assert_eq!((reader.response().status(), asked(&reader)), (Some(429), None));
     feed(&mut reader, STDERR, "< Retry-After: 3\n");
     assert_eq!(asked(&reader), Some((3.0, "Retry-After")));
-    // Outside of a block, a field is the last response's.
+    // A field outside of a block belongs to the last response.
     feed(&mut reader, HEADERS, "Retry-After: 4\n");
     assert_eq!(asked(&reader), Some((4.0, "Retry-After")));
     feed(&mut reader, STDOUT, "\n");
@@ -339,7 +339,7 @@ fn a_program_s_message_names_the_last_response_or_another() {
     assert_eq!(retry_after(&reader), (Some(503), Some(5.0)), "what came before any status is kept");
     feed(&mut reader, STDERR, "HTTP/1.1 502\n");
     assert_eq!(retry_after(&reader), (Some(502), None));
-    // What a body imitates comes behind on stdout.
+    // A body that looks like a response comes later on stdout. It does not count.
     let mut reader = read(STDOUT, "HTTP/1.1 503\nRetry-After: 5\n\n");
     reader.said(503);
     feed(&mut reader, STDOUT, "HTTP/1.1 404\nRetry-After: 200\n\n");
@@ -353,7 +353,7 @@ fn a_program_s_message_names_the_last_response_or_another() {
     assert_eq!(retry_after(&reader), (None, None), "nobody asked for it");
 }
 
-/// Lines as programs write them, and near misses.
+/// Lines that programs write, and lines that are almost the same.
 fn lines() -> impl Strategy<Value = Vec<(LineSource, String)>> {
     let source = prop_oneof![Just(STDOUT), Just(STDERR), Just(HEADERS)];
     let prefix = prop_oneof![Just(""), Just("< "), Just("  "), Just("> "), Just("<"), Just("\r 0 --:-- 0< ")];
@@ -390,7 +390,7 @@ proptest! {
         let _ = reader.response().asked(SystemTime::UNIX_EPOCH + Duration::from_secs(now.into()));
     }
 
-    /// Whatever came, what is asked is more than nothing.
+    /// A wait that a server asks for is more than zero, whatever the lines are.
     #[test]
     fn nobody_asks_for_nothing(lines in lines(), said: Option<u16>, now: u32) {
         let mut reader = Reader::default();
@@ -404,7 +404,7 @@ proptest! {
         prop_assert!(response.status().is_none_or(|status| (100..=599).contains(&status)));
     }
 
-    /// What came before the last block does not count.
+    /// Lines before the last block do not count.
     #[test]
     fn the_last_block_wins(before in lines(), block in lines(), source in 0..3usize) {
         let source = [STDOUT, STDERR, HEADERS][source];
@@ -423,14 +423,14 @@ proptest! {
         prop_assert_eq!(reader.in_block(source), fresh.in_block(source));
     }
 
-    /// While no block is open, a line that is no candidate need not be given.
+    /// While no block is open, a reader needs only the lines that match [`CANDIDATE`].
     #[test]
     fn the_candidates_are_all_that_a_reader_takes(lines in lines()) {
         let candidate = regex::bytes::Regex::new(CANDIDATE).unwrap();
         let (mut all, mut some) = (Reader::default(), Reader::default());
         for (source, line) in &lines {
             all.line(*source, line.as_bytes());
-            // As it lies in a buffer.
+            // The line stands between other lines, as in a buffer.
             if some.in_block(*source) || candidate.is_match(format!("x\n{line}\ny").as_bytes()) {
                 some.line(*source, line.as_bytes());
             }

@@ -268,7 +268,7 @@ mod tests {
         ] {
             assert_eq!(date(text.as_bytes()), Some(seconds(784_111_777)), "{text}");
         }
-        // A leap second of the past, and the longest name of a day.
+        // A past leap second, and the longest name of a weekday.
         assert_eq!(date(b"Sat, 31 Dec 2016 23:59:60 GMT"), Some(seconds(1_483_228_800)));
         assert_eq!(date(b"Wednesday, 09-Nov-94 08:49:37 GMT"), Some(seconds(784_370_977)));
         for text in [
@@ -330,7 +330,8 @@ mod tests {
             ),
             (r#""a";r=1;r=0;t=1;t=2"#, nothing(Some(2))),
             ("token;r=0;t=1", nothing(Some(1))),
-            // `t` is not what the draft says: it tells nothing, the quota stays empty.
+            // The draft does not allow this value of `t`. The value is ignored, and the quota stays
+            // empty.
             (r#""a";r=0;t=-1"#, nothing(None)),
             (r#""a";r=0;t=1.5"#, nothing(None)),
             ("", None),
@@ -368,7 +369,7 @@ mod tests {
             let _ = (retry_after(text.as_bytes()), reset(text.as_bytes()), rate_limit(text.as_bytes()));
         }
 
-        /// Every moment that has a date is read back from it, whatever its case.
+        /// Each moment with a date is read back from that date, in upper and in lower case.
         #[test]
         fn dates_read_back(time in 0u64..253_402_300_800, upper: bool) {
             let text = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + seconds(time));

@@ -57,7 +57,8 @@ fn stdout_tells_where_an_option_says_so() {
     }
 }
 
-/// Each row once more, by what a person would type: `>` keeps its terminal.
+/// Checks each row again with a command line as a person types it. A command line after `>` keeps
+/// its terminal.
 #[test]
 fn what_may_ask_or_page_keeps_its_terminal() {
     for line in include_str!("terminal.txt").lines().filter(|line| !line.starts_with('#')) {
@@ -94,7 +95,8 @@ fn auto_finds_a_row_by_each_of_its_programs() {
     assert_eq!(Profile::for_program("true"), None);
 }
 
-/// The classes of the reference table, written a second time and by class: a slip in one shows.
+/// Lists the classes of the reference table a second time, by class, so that a slip in either list
+/// shows.
 #[test]
 fn the_classes_are_those_of_the_sources() {
     for (name, class, statuses) in [
@@ -176,7 +178,7 @@ fn reasons(row: &Profile) -> impl Iterator<Item = &'static str> {
 }
 
 /// Words that end a clause, or a noun phrase whose noun comes too early: `connection refused`,
-/// `option requires an argument`, `file not found`. Before a noun a participle is an adjective:
+/// `option requires an argument`, `file not found`. A participle before a noun is an adjective:
 /// `refused connection`.
 const ENDS: [&str; 45] = [
     "accepted",
@@ -226,20 +228,20 @@ const ENDS: [&str; 45] = [
     "wrong",
 ];
 
-/// Finite verbs that make a clause wherever they stand behind the first word.
+/// Finite verbs. A reason with one of these verbs after the first word is a clause.
 const VERBS: [&str; 20] = [
     "accepts", "asks", "denies", "exceeds", "expects", "expires", "fails", "found", "gave", "gives", "got",
     "lacks", "needs", "refuses", "rejects", "requires", "said", "says", "timed", "wants",
 ];
 
-/// Whether a reason is a clause. A single word is the code that the line has.
+/// Whether a reason is a clause. A single word is a code from the line, and not a clause.
 fn is_clause(reason: &str) -> bool {
     let lower = reason.to_lowercase();
     let words: Vec<&str> = lower.split([' ', '-', ',', ':']).filter(|word| !word.is_empty()).collect();
     let Some((last, before)) = words.split_last().filter(|(_, before)| !before.is_empty()) else {
         return false;
     };
-    // `connection reset by peer` ends as early as `connection reset`.
+    // `connection reset by peer` is a clause, like `connection reset`.
     let by = before.iter().zip(&words[1..]).any(|(word, next)| *next == "by" && ENDS.contains(word));
     ENDS.contains(last)
         || by
@@ -272,8 +274,8 @@ fn no_reason_is_a_clause() {
     }
 }
 
-/// A verb makes a clause, or a participle that stands alone, and neither reads well before
-/// "is fatal".
+/// A verb makes a clause, and so does a participle that stands alone. Neither reads well before "is
+/// fatal".
 #[test]
 fn every_reason_is_a_noun_phrase() {
     let verbs = Regex::new(concat!(
@@ -316,31 +318,32 @@ fn every_pattern_is_a_regex_that_needs_words_and_an_http_status_has_its_group() 
 }
 
 proptest! {
-    /// What is matched is found.
+    /// The search pattern `found_by` finds each line that the pattern matches.
     #[test]
     fn found_by_finds_what_the_pattern_matches(line in found_differently(), around in "[ -~]{0,9}") {
         let (pattern, line) = line;
         let found_by = pattern.found_by.unwrap_or_default();
         prop_assert!(compiled(found_by).is_match(&line), "{:?} in {}", found_by, line.escape_ascii());
-        // Whether it still matches within more is for the pattern to say.
+        // The longer line need not match the pattern. If it does, `found_by` must find it.
         let longer = [around.as_bytes(), &line, around.as_bytes()].concat();
         prop_assert!(!compiled(pattern.regex).is_match(&longer) || compiled(found_by).is_match(&longer));
     }
 }
 
-/// A pattern that is searched for by another, and a text that it matches.
+/// A pattern with its own `found_by`, and a text that the pattern matches.
 fn found_differently() -> impl Strategy<Value = (&'static Pattern, Vec<u8>)> {
     let all = TABLE.iter().flat_map(|row| row.patterns).filter(|pattern| pattern.found_by.is_some());
     prop::sample::select(all.collect::<Vec<_>>()).prop_flat_map(|pattern| {
-        // The generator knows no line's beginning; what must not stand before stands in both.
+        // The generator does not support `^` and `$`. Both patterns have the same condition for the
+        // text before a match, so `^` can be left out.
         let source = pattern.regex.replace("(?:^|", "(?:|").replace("|$)", "|)");
         let text = bytes_regex(&format!("(?-u){source}")).expect("it can be generated");
         text.prop_map(move |text| (pattern, text))
     })
 }
 
-/// What the rules make of a failure of the row's program, by its status and the lines that are
-/// watched.
+/// The class and the reason that the rules give for a failure of the row's program. The arguments
+/// are the status and the watched lines.
 fn judge(row: &'static Profile, status: u8, text: &str) -> (Class, String) {
     let rules = Rules { profiles: vec![row], ..Rules::default() };
     let mut scanner = Scanner::new(Arc::new(rules.wanted(Reach::default())));

@@ -5,7 +5,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::policy::admission::breaker::State;
 
-/// A name in a directory that the store makes, below one that is removed at the end.
+/// A name in a directory that the store creates. The directory above is removed at the end of the
+/// test.
 fn place() -> (TempDir, Place) {
     let above = tempfile::tempdir().unwrap();
     let place = Place::new("payments", &above.path().join("state"));
