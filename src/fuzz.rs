@@ -1,4 +1,5 @@
-//! The entry points of the fuzzers in `fuzz/`. Each checks a property of any bytes.
+//! The entry points of the fuzzers in `fuzz/`. Each function checks a property that holds for any
+//! bytes.
 
 use crate::policy::verdict::properties;
 

@@ -175,7 +175,8 @@ fn an_interrupted_wait_names_what_it_was_for() {
     let mut waits = Policy::example(Rules::default());
     waits.admission = Admission { breaker: None, wait: true, budget: None };
     waits.schedule.deadline = Some(Duration::from_hours(1));
-    // retry first looks at the breaker again after 5 s, and one minute late.
+    // The next look at the breaker is due after 5 s. It comes one minute late, because retry was
+    // stopped.
     let mut host = Scripted::new(&[failed(1)]);
     host.refusals = vec![Some(refusal(20))];
     host.stopped = Duration::from_mins(1);
@@ -285,7 +286,7 @@ fn a_breaker_is_waited_for_within_the_deadline() {
     assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
     let waited = host.now.saturating_sub(Duration::from_secs(1000));
     assert!((Duration::from_mins(1)..=Duration::from_secs(80)).contains(&waited), "{waited:?}");
-    // A signal that arrives after that does not interrupt a wait for a breaker.
+    // A signal that arrives after the breaker has closed does not interrupt a wait for the breaker.
     let mut host = Scripted::new(&[failed(0)]);
     host.refusals = vec![Some(refusal(3600))];
     host.closed_at = Some(host.now + Duration::from_mins(1));
@@ -334,7 +335,7 @@ fn a_deadline_that_passes_while_the_breaker_is_asked_meets_no_attempt() {
     assert_eq!(run(&policy, &mut host).unwrap(), Finish::NeverStarted { deadline });
     // The run gives its probe back.
     assert_eq!(host.log, ["shows nothing"]);
-    // A run that has seen the breaker open ends as a refused run.
+    // A run that has seen the breaker open ends like a run that the breaker refused.
     let mut host = Scripted::new(&[failed(0)]);
     host.asking = Duration::from_secs(25);
     host.refusals = vec![Some(refusal(20))];

@@ -35,8 +35,8 @@ pub(crate) fn condition(bytes: &[u8]) {
     }
 }
 
-/// Whatever a server or a script writes, the response is valid, and the lines that the scanner
-/// skips do not matter.
+/// The response is valid, whatever a server or a script writes. The lines that the scanner skips do
+/// not matter.
 pub(crate) fn response(bytes: &[u8]) {
     let mut reader = Reader::new(true);
     for line in bytes.split(|b| *b == b'\n') {
@@ -48,7 +48,8 @@ pub(crate) fn response(bytes: &[u8]) {
     for now in [SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 31)] {
         assert!(response.asked(now).is_none_or(|asked| !asked.wait.is_zero()));
     }
-    // The text in one piece, without colours, and without a line that is longer than the window.
+    // The rest of the check needs the text in one piece, without colours, and without a line that
+    // is longer than the window.
     if bytes.contains(&0x1b) || bytes.split(|b| *b == b'\n').any(|line| line.len() > WINDOW) {
         return;
     }
@@ -148,7 +149,7 @@ pub(crate) fn window(bytes: &[u8]) {
             panic!("{pattern} compiles")
         };
         let lines = text.split(|b| matches!(b, b'\n' | b'\r'));
-        // None of the patterns matches a line of nothing.
+        // No pattern matches an empty line.
         let found = lines.filter(|line| !line.is_empty()).any(|line| plain.is_match(line));
         assert_eq!(ours.is_match(&text, 0..text.len()), found, "{pattern} in {text:?}");
     }

@@ -125,7 +125,7 @@ fn every_event_in_every_state() {
     assert!(table == include_str!("table.txt"), "{table}");
 }
 
-/// The actions of a series of events, and when each comes.
+/// The actions for a series of events. Each event comes with its time.
 fn play(lifecycle: &mut Lifecycle, events: &[(Duration, Event)]) -> Vec<Vec<Action>> {
     events.iter().map(|(at, event)| lifecycle.on(event.clone(), *at)).collect()
 }

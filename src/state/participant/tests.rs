@@ -113,7 +113,7 @@ struct World {
     breaker: Rc<Shelf>,
     budget: Rc<Shelf>,
     runs: u32,
-    /// Every store fails with this.
+    /// Every store fails with this error.
     failure: Rc<RefCell<Option<StoreError>>>,
 }
 

@@ -135,7 +135,7 @@ fn what_is_asked_is_in_the_fields_of_the_response() {
         (503, "Retry-After: inf", None),
         (503, "Retry-After: 5, 6", None),
         (503, &huge, Some((Duration::MAX.as_secs_f64(), "Retry-After"))),
-        // Any status may ask.
+        // A response with any status may ask for a wait.
         (301, "Retry-After: 5", Some((5.0, "Retry-After"))),
         (404, "Retry-After: 5", Some((5.0, "Retry-After"))),
         // The largest valid value counts.

@@ -274,8 +274,8 @@ fn no_reason_is_a_clause() {
     }
 }
 
-/// A verb makes a clause, and so does a participle that stands alone. Neither reads well before "is
-/// fatal".
+/// A verb makes a clause, and so does a participle that stands alone. Neither reads well before the
+/// words "is fatal".
 #[test]
 fn every_reason_is_a_noun_phrase() {
     let verbs = Regex::new(concat!(

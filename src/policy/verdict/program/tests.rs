@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The program that a line of words runs, and the names of the wrappers around it.
+/// The program that a line of words runs, and the names of the program's wrappers.
 fn program(line: &str) -> (Option<&str>, Vec<&str>) {
     let words: Vec<&str> = line.split_whitespace().collect();
     let programs = look_through(&words);
