@@ -9,15 +9,16 @@
 //! their subreaper (prctl(2)), and the process table does not tell who started them. The first of
 //! these rules that applies decides:
 //!
-//! 1. An earlier walk knew the origin of the process. 2. The process carries the mark of the
-//! attempt. The mark is a variable that only the command of this attempt gets, and each process
-//! inherits it that the command starts. There is a mark only if older processes live when the
-//! attempt begins. 3. The process is in a session or process group that a walk has seen with one
-//! origin. 4. The process carries the key of this run, but not the mark: an earlier attempt has
-//! started it. 5. The process carries neither: it has cleared its environment, or comes from a
-//! program that knows nothing of this run. If an older process lacks the key too, the process
-//! counts as older: it is worse to end a process of others than to spare a daemon of the attempt.
-//! If all older processes carry the key, the attempt has started it.
+//! 1. An earlier walk knew the origin of the process.
+//! 2. The process carries the mark of the attempt. The mark is a variable that only the command of
+//!    this attempt gets, and each process inherits it that the command starts. There is a mark only
+//!    if older processes live when the attempt begins.
+//! 3. The process is in a session or process group that a walk has seen with one origin.
+//! 4. The process carries the key of this run, but not the mark: an earlier attempt has started it.
+//! 5. The process carries neither: it has cleared its environment, or comes from a program that
+//!    knows nothing of this run. If an older process lacks the key too, the process counts as older:
+//!    it is worse to end a process of others than to spare a daemon of the attempt. If all older
+//!    processes carry the key, the attempt has started it.
 //!
 //! A process has no environment for a moment within execve(2). This surprised the author: without a
 //! second look, a daemon that is just being started seems to have cleared its environment.
