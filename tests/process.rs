@@ -1,5 +1,5 @@
-//! Processes and signals where there is no controlling terminal: what the command gets, what it
-//! leaves behind, and how retry ends.
+//! Processes and signals without a controlling terminal: the surroundings of the command, the
+//! processes that it leaves behind, and the end of retry.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,17 +16,19 @@ use crate::support::process::{self, Doomed, Entry, wait_until};
 use crate::support::retry::BINARY;
 use crate::support::{Log, Retry, Run, Running, Scratch, retry};
 
-/// The end of a script that runs until a signal ends it; its traps run soon, for no sleep is long.
+/// The end of a script that runs until a signal ends it. Its sleeps are short, so that its traps
+/// run soon.
 const LOOP: &str = "while :; do sleep 0.02; done";
 
-/// Longer than any test: what waits for this long was ended by something else.
+/// A wait that is longer than any test. If a test ends before that time, something else ended the
+/// wait.
 const LONG: Duration = Duration::from_mins(5);
 
 fn number(text: &str) -> i32 {
     text.trim().parse().unwrap_or_else(|_| panic!("{text:?} is no number"))
 }
 
-/// The only child of `pid`, once it runs the program `name`.
+/// Waits until a child of `pid` runs the program `name`, and returns the child.
 #[track_caller]
 fn child_named(pid: i32, name: &str) -> i32 {
     let mut found = None;
@@ -41,13 +43,13 @@ fn lines_of(log: &Log, word: &str) -> usize {
     log.lines().iter().filter(|line| *line == word).count()
 }
 
-/// Waits for the `n`th line that is `word`.
+/// Waits for the `n`th line that is equal to `word`.
 #[track_caller]
 fn wait_for_word(log: &Log, word: &str, n: usize) {
     wait_until(&format!("line {word} number {n}"), || lines_of(log, word) >= n);
 }
 
-/// `retry OPTIONS -- sh -c SCRIPT`, to whose commands the log is known as `$LOG`.
+/// The run `retry OPTIONS -- sh -c SCRIPT`, with the path of the log in `$LOG`.
 fn scripted(log: &Log, options: &[&str], script: &str) -> Retry {
     retry().args(options).env("LOG", log.path()).sh(script)
 }
@@ -118,10 +120,10 @@ fn a_command_that_ignores_the_signal_is_waited_for() {
     log.wait_for(1);
     running.signal(Signal::SIGTERM);
     running.signal(Signal::SIGTERM);
-    // Passed on after TERM had been: USR1 comes later than both.
+    // retry passes USR1 on after both TERMs, so USR1 arrives last.
     running.signal(Signal::SIGUSR1);
     wait_for_word(&log, "usr1", 1);
-    // Three times what KILL would have waited for at a timeout.
+    // This is three times the `--kill-after` time, after which KILL would follow a timeout.
     thread::sleep(Duration::from_millis(300));
     assert!(!running.ended());
     scratch.file("log.go", "");
@@ -149,7 +151,7 @@ fn a_signal_during_the_wait_ends_retry_by_it_at_once_with_a_line() {
 fn a_signal_between_the_first_one_and_kill_at_a_timeout_reaches_the_command_too() {
     let scratch = Scratch::new();
     let log = scratch.log("log");
-    // The first TERM is the timeout's, the second ours.
+    // The timeout sends the first TERM, and the test sends the second TERM.
     let script = format!("n=0; trap 'n=$((n+1)); echo term >>\"$LOG\"; [ $n -lt 2 ] || exit 7' TERM; {LOOP}");
     let options = ["--timeout", "0.5", "--kill-after", "300", "-d", "0"];
     let running = scripted(&log, &options, &script).spawn();
@@ -231,7 +233,8 @@ fn an_ignored_signal_stays_ignored_during_an_attempt_and_during_a_wait() {
         let running = scripted(&log, &options, script).ignoring(signal).spawn();
         log.wait_for(1);
         running.signal(signal);
-        // The lower number is read first: once this one has arrived, the other has been dealt with.
+        // retry reads the signal with the lower number first. After WINCH has arrived, retry has
+        // also dealt with the other signal.
         running.signal(Signal::SIGWINCH);
         wait_for_word(&log, "winch", 1);
         scratch.file("log.go", "");
@@ -245,9 +248,9 @@ fn an_ignored_signal_stays_ignored_during_an_attempt_and_during_a_wait() {
     }
 }
 
-// What the command is started with.
+// The surroundings of the command.
 
-/// Ignored, blocked and caught signals of a run of `cat /proc/self/status`.
+/// The ignored, blocked and caught signals in the output of `cat /proc/self/status`.
 #[track_caller]
 fn signal_sets(run: &Run) -> [u64; 3] {
     run.code(0);
@@ -258,7 +261,7 @@ fn signal_sets(run: &Run) -> [u64; 3] {
     })
 }
 
-/// Options of retry, and what makes a command fail in all attempts but the one that counts.
+/// Options of retry, each with a prefix of the script that makes all attempts but the last fail.
 const WAYS: [(&[&str], &str); 3] = [
     (&[], ""),
     (&["--timeout", "100", "-q"], ""),
@@ -268,7 +271,7 @@ const WAYS: [(&[&str], &str); 3] = [
 #[test]
 fn dispositions_and_mask_are_the_ones_that_retry_was_started_with() {
     let all: Vec<Signal> =
-        // A shell sets CHLD back for itself: another test looks at that.
+        // A shell resets CHLD for itself, so another test covers CHLD.
         Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGCHLD)).collect();
     let cases: [(&[Signal], &[Signal]); 9] = [
         (&[], &[]),
@@ -293,7 +296,7 @@ fn dispositions_and_mask_are_the_ones_that_retry_was_started_with() {
             let with = signal_sets(&start(retry().args(options).arg("--")));
             let without = signal_sets(&start(Retry::new("env")));
             assert_eq!(with, without, "ignored {ignored:?}, blocked {blocked:?}, {options:?}");
-            // Whoever started the tests may have had 32 and 33 ignored, as glibc's posix_spawn
+            // The process that started the tests may have ignored 32 and 33, as glibc's posix_spawn
             // does.
             let own = [without[0] & !(0b11 << 31), without[1], without[2]];
             assert_eq!(own, [set(ignored), set(blocked), 0], "the oracle itself");
@@ -318,7 +321,7 @@ fn real_time_signals_are_handed_on_as_they_came() {
 
 #[test]
 fn ignored_children_are_waited_for_and_stay_ignored_for_the_command() {
-    // Not through a shell, which sets CHLD back for itself.
+    // The test uses no shell here, because a shell resets CHLD for itself.
     let start = |program: Retry| {
         program.args(["grep", "SigIgn", "/proc/self/status"]).ignoring(Signal::SIGCHLD).run()
     };
@@ -359,7 +362,8 @@ fn without_a_terminal_a_signal_reaches_the_whole_group() {
 fn the_command_has_every_descriptor_that_retry_was_given_and_no_other() {
     let scratch = Scratch::new();
     let given = scratch.file("given", "given\n");
-    // Neither pipe nor redirection: the shell may make them in itself.
+    // The script uses neither a pipe nor a redirection, because the shell may create descriptors
+    // for those.
     let list = "find /proc/$$/fd -mindepth 1 -fprintf $OUT '%f %l\\n'; exit 0";
     for redirections in [
         "",
@@ -395,12 +399,13 @@ fn the_command_has_every_descriptor_that_retry_was_given_and_no_other() {
 fn a_lock_that_was_given_by_a_descriptor_is_held_by_the_command() {
     let scratch = Scratch::new();
     let lock = scratch.file("lock", "");
-    // The inner flock asks on a description of its own, and is refused while fd 9 has the lock.
+    // The inner flock asks through its own open description. It is refused while descriptor 9 has
+    // the lock.
     let script = "exec 9<\"$LOCK\"; flock 9; exec \"$0\" -n 1 -- sh -c 'flock -n \"$LOCK\" true || flock -n 9 && exit 33'";
     Retry::new("sh").args(["-c", script, BINARY]).env("LOCK", lock).run().code(33);
 }
 
-// Timeouts: nothing survives.
+// After a timeout, no process of the attempt survives.
 
 /// The living processes that have this variable in their environment.
 fn marked(mark: &str) -> Vec<Entry> {
@@ -411,25 +416,25 @@ fn marked(mark: &str) -> Vec<Entry> {
     process::table().into_iter().filter(|entry| entry.lives() && has_mark(entry)).collect()
 }
 
-/// The command leaves `lines` lines in `$LOG` per attempt and never ends. After its timeout, when
-/// the next attempt begins and when retry has ended, nothing of it lives.
+/// Runs a command that writes `lines` lines to `$LOG` per attempt and never ends. After its
+/// timeout, none of its processes may live when the next attempt begins or when retry has ended.
 #[track_caller]
 fn nothing_survives(what: &str, lines: usize, script: &str) {
-    // On a busy machine an attempt may not get to its lines in the shorter times.
+    // On a busy machine an attempt may not write its lines within the shorter timeouts.
     let far_enough = |timeout| lines_after_timeouts(timeout, what, script) == 2 * lines;
     assert!(TIMEOUTS.into_iter().any(far_enough), "{what}: its lines are missing");
 }
 
-/// Timeouts to try, until one is long enough for what is to happen before it.
+/// Timeouts that the test tries in turn, until one is long enough for all lines of an attempt.
 const TIMEOUTS: [&str; 3] = ["1", "4", "16"];
 
-/// How many lines there are after two attempts; fails if anything lives.
+/// Runs two attempts and returns the number of their lines. Fails if any process still lives.
 #[track_caller]
 fn lines_after_timeouts(timeout: &str, what: &str, script: &str) -> usize {
     let scratch = Scratch::new();
     let log = scratch.log("log");
     let late = scratch.log("late");
-    // At its start an attempt looks for those that an earlier one named.
+    // At its start an attempt looks for living processes that an earlier attempt listed.
     let whole = format!(
         "for p in $(cat \"$LOG\"); do grep -s \"^State:.[^ZX]\" /proc/$p/status >>\"$LATE\"; done
         {script}"
@@ -546,7 +551,7 @@ fn a_timeout_spares_what_lived_below_retry_before_it_was_retry() {
 
 #[test]
 fn what_an_attempt_left_behind_is_reaped_when_it_ends() {
-    // While an attempt runs, and while retry waits.
+    // retry reaps while an attempt runs, and also while it waits.
     for (second, delay) in [("until [ -e \"$LOG.end\" ]; do sleep 0.02; done", "0"), ("exit", "300")] {
         let scratch = Scratch::new();
         let log = scratch.log("log");
@@ -594,7 +599,7 @@ fn when_retry_is_killed_the_command_gets_the_signal() {
 
 #[test]
 fn what_belongs_to_another_user_is_named_and_ends_the_run() {
-    // SAFETY: it reads one number.
+    // SAFETY: geteuid only returns a number.
     if unsafe { libc::geteuid() } != 0 {
         needs::left_out("the rights of root");
         return;
@@ -631,9 +636,9 @@ fn what_belongs_to_another_user_is_named_and_ends_the_run() {
     assert_eq!(log.lines().len(), 1);
 }
 
-// As PID 1.
+// retry as PID 1.
 
-/// retry as PID 1 of a namespace, and its pid outside; nothing where that is not permitted.
+/// retry as PID 1 of a namespace, with its pid outside, or `None` if that is not permitted.
 fn as_init(arguments: &[&str], log: &Log) -> Option<(Running, i32)> {
     let unshare = || Retry::new("unshare").args(["--pid", "--fork", "--mount-proc"]);
     if unshare().arg("true").run().status.code() != Some(0) {
@@ -688,7 +693,7 @@ fn as_pid_1_a_timeout_works() {
 
 #[test]
 fn ten_thousand_attempts_leave_no_descriptor_and_no_zombie() {
-    // A descriptor lost per attempt would meet this limit soon.
+    // If each attempt lost a descriptor, the run would soon reach this limit.
     let script = "ulimit -n 32; exec \"$0\" --delay 0 --max 10000 -q -- /bin/false";
     let running = Retry::new("sh").args(["-c", script, BINARY]).limit(LONG).spawn();
     let pid = running.pid();
@@ -706,7 +711,7 @@ fn ten_thousand_attempts_leave_no_descriptor_and_no_zombie() {
     assert!(children <= 1, "{children} children at a time");
 }
 
-// How the command is found, and how it ends.
+// The search for the command, and its exit status.
 
 #[test]
 fn a_pipeline_whose_reader_leaves_ends_after_one_attempt() {
@@ -769,7 +774,7 @@ fn what_cannot_be_found_or_run_ends_with_127_or_126_after_one_attempt() {
         ("second/orphan", Some(&both), 126),
     ] {
         let run = run(program, path);
-        // A hint may follow the line that says why.
+        // A hint may follow the line with the reason.
         let lines = run.messages().iter().filter(|line| !line.starts_with("retry: hint: ")).count();
         run.code(status).check(lines == 1, &format!("one line for {program:?}"));
         run.check(!run.stderr.contains("next in"), "no second attempt");
@@ -784,7 +789,7 @@ fn what_cannot_be_found_or_run_ends_with_127_or_126_after_one_attempt() {
     ] {
         run(program, path).code(status).stderr_contains("attempt 1 of 2 exited");
     }
-    // A status of the command's own that happens to be one of these is no different.
+    // A command may exit with one of these statuses itself, which makes no difference.
     for status in [126, 127] {
         let run = retry().args(["-d", "0"]).sh(format!("exit {status}")).run();
         run.code(status).check(run.messages().len() == 1, "one attempt");
@@ -857,7 +862,7 @@ fn a_signal_to_retry_is_no_success_whatever_it_waits_for() {
 
 #[test]
 fn what_proc_does_not_show_keeps_the_next_attempt_from_starting() {
-    // A pid namespace that still has the /proc of the one outside.
+    // The new pid namespace still has the /proc of the outer namespace.
     let unshare = || Retry::new("unshare").args(["--pid", "--fork", "setsid", "-w"]);
     if unshare().arg("true").run().status.code() != Some(0) {
         needs::left_out("the right to make a pid namespace");
@@ -878,7 +883,8 @@ fn what_proc_does_not_show_keeps_the_next_attempt_from_starting() {
 fn a_background_process_of_an_earlier_attempt_survives_a_later_ones_timeout() {
     let scratch = Scratch::new();
     let log = scratch.log("log");
-    // It starts one more, in a session of its own, while the second attempt runs, and stays.
+    // While the second attempt runs, the background process starts another process in a new
+    // session, and stays.
     let script = "if [ $RETRY_ATTEMPT = 1 ]; then
             sh -c 'echo $$; until [ -e \"$LOG.go\" ]; do sleep 0.02; done; setsid sleep 300 & echo $!; wait' >>\"$LOG\" &
             until [ -s \"$LOG\" ]; do sleep 0.02; done; exit 1
@@ -918,7 +924,7 @@ fn no_attempt_begins_past_the_deadline() {
         "retry: sh: gave up after 1 attempt in {T}: the deadline of 3s has passed; exited 7",
     ]);
     assert_eq!(log.lines(), ["start"]);
-    // Before the first attempt, too.
+    // The deadline also holds before the first attempt.
     let options = ["--splay", "2.9", "--deadline", "3", "--seed", "2"];
     let running = scripted(&log, &options, "echo start >>\"$LOG\"; exit 7").spawn();
     running.signal(Signal::SIGSTOP);

@@ -1,4 +1,4 @@
-//! Replay: every attempt reads the same, and what none has read is there for whoever comes after.
+//! Replay: every attempt reads the same input, and unread input stays there for the next reader.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -23,11 +23,11 @@ use crate::support::{Retry, Run, Scratch, Terminal, retry};
 
 const INPUT: &str = "one 11\ntwo 22\nthree 333\n";
 
-/// How a command may read, and what of [`INPUT`] it then has read.
+/// Ways in which a command may read, each with the part of [`INPUT`] that it consumes.
 const WAYS: [(&str, &str); 4] =
     [("cat", INPUT), ("head -c 10", "one 11\ntwo"), ("read -r x; echo \"$x\"", "one 11\n"), (":", "")];
 
-/// Three attempts that read so; all fail.
+/// Runs three failing attempts that read in this way.
 fn three(run: Retry, way: &str, stdin: impl Into<Stdio>) -> Run {
     let stdio: Stdio = stdin.into();
     let run = run.args(["-q", "-n3", "-d0"]).sh(format!("{way}; echo '|'; exit 3")).stdin(stdio).run();
@@ -35,16 +35,16 @@ fn three(run: Retry, way: &str, stdin: impl Into<Stdio>) -> Run {
     run
 }
 
-/// What is still there to be read, once nobody writes any more.
+/// Reads everything that is left in the input, after all its writers have closed it.
 fn rest(shared: &mut impl Read) -> String {
     let mut rest = String::new();
     shared.read_to_string(&mut rest).unwrap();
     rest
 }
 
-/// Runs three attempts for each way of reading; each must read what one command alone would, and
-/// what they have not read must still be there. `make` gives the input twice, to retry and to the
-/// test.
+/// Runs three attempts for each way of reading. Each attempt must read the same as a single command
+/// without retry, and the rest of the input must still be there. `make` returns the input twice:
+/// for retry and for the test.
 #[track_caller]
 fn same_for_all<R: Read>(retry: impl Fn() -> Retry, mut make: impl FnMut() -> (OwnedFd, R)) {
     for (way, read) in WAYS {
@@ -54,7 +54,7 @@ fn same_for_all<R: Read>(retry: impl Fn() -> Retry, mut make: impl FnMut() -> (O
     }
 }
 
-/// A pipe with these bytes and no writer, twice.
+/// A pipe with these bytes and no writer, in two copies.
 fn pipe_with(bytes: &[u8]) -> (OwnedFd, File) {
     let (reader, mut writer) = io::pipe().unwrap();
     writer.write_all(bytes).unwrap();
@@ -82,7 +82,7 @@ fn of_a_fifo_every_attempt_reads_the_same_and_no_more_is_taken() {
     let path = scratch.join("fifo");
     mkfifo(&path, Mode::S_IRWXU).unwrap();
     same_for_all(retry, || {
-        // Opened for both it waits for nobody.
+        // The open does not block, because it opens the FIFO for reading and writing.
         let mut both = File::options().read(true).write(true).open(&path).unwrap();
         both.write_all(INPUT.as_bytes()).unwrap();
         let reader = File::open(&path).unwrap();
@@ -90,7 +90,7 @@ fn of_a_fifo_every_attempt_reads_the_same_and_no_more_is_taken() {
     });
 }
 
-/// A file that begins with something else, open behind that, twice.
+/// A file whose offset is behind its first line, in two copies.
 fn file_at_an_offset(path: &Path) -> (OwnedFd, File) {
     fs::write(path, format!("before\n{INPUT}")).unwrap();
     let mut file = File::open(path).unwrap();
@@ -118,7 +118,7 @@ fn of_a_file_that_cannot_be_opened_anew_every_attempt_reads_the_same() {
         if !getuid().is_root() {
             return retry();
         }
-        // Root may open all, but for this.
+        // Root may open every file, unless root lacks these capabilities.
         let without = ["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", BINARY];
         Retry::new("setpriv").args(without)
     };
@@ -136,7 +136,7 @@ fn of_a_file_that_cannot_be_opened_anew_every_attempt_reads_the_same() {
     });
 }
 
-/// What its commands have as descriptor 0, by name.
+/// The names of descriptor 0 in the two attempts of this run.
 fn name_of_stdin(run: Retry) -> Vec<String> {
     let run = run.args(["-q", "-n2", "-d0"]).sh("readlink /proc/$$/fd/0; exit 3").run();
     run.code(3);
@@ -156,14 +156,14 @@ fn what_cannot_be_replayed_is_the_commands_own() {
     let scratch = Scratch::new();
     let directory = File::open(scratch.path()).unwrap();
     assert_eq!(name_of_stdin(retry().stdin(directory)), [scratch.path().to_str().unwrap(); 2]);
-    // A socket that is stdout too, which the command may want whole.
+    // The socket is stdout too, and the command may want both directions.
     let (one, mut other) = UnixStream::pair().unwrap();
     let one = OwnedFd::from(one);
     let name = socket(&one);
     let run = retry().args(["-q", "-n2", "-d0"]).sh("readlink /proc/$$/fd/0; exit 3");
     run.stdout(one.try_clone().unwrap()).stdin(Stdio::from(one)).run().code(3);
     assert_eq!(rest(&mut other), format!("{name}\n{name}\n"));
-    // And a terminal: each attempt gets the line that was typed for it.
+    // The input is a terminal: each attempt gets the line that the test typed for it.
     let mut terminal = Terminal::shell();
     terminal.line("retry -q -d0 -n2 -- sh -c 'read x; echo got-$x; tty; exit 3'");
     for line in ["a", "b"] {
@@ -188,11 +188,11 @@ fn a_shell_loop_keeps_its_input() {
         let run = |script: &str| Retry::new(shell).args(["-c", script]).run();
         run(&format!("{script} <{}", quoted(&lines))).code(0).silent().stdout(twice);
         run(&format!("cat {} | {script}", quoted(&lines))).code(0).silent().stdout(twice);
-        // A command that reads nothing takes nothing.
+        // A command that reads nothing consumes nothing.
         let nothing = format!("cat {} | while read x; do {BINARY} echo $x; done", quoted(&lines));
         run(&nothing).code(0).silent().stdout("1\n2\n3\n4\n5\n6\n");
     }
-    // Under job control.
+    // The same holds under job control.
     let mut terminal = Terminal::shell();
     let script = script.replace(BINARY, "retry");
     let seen = terminal.command(&format!("{script} <{}; echo", quoted(&lines)));
@@ -212,8 +212,8 @@ fn inherit_and_null_are_what_they_say() {
     assert_eq!(rest(&mut shared), INPUT);
     let limited = retry().args(["--stdin", "null", "--stdin-limit", "4k", "true"]).run();
     limited.code(125).says(&["{*}--stdin-limit is for --stdin replay only", "{*}"]);
-    // An attempt that none can follow has the pipe itself; and so has one before which nothing was
-    // read.
+    // The last possible attempt gets the pipe itself. So does an attempt if nothing was read before
+    // it.
     for (options, script) in
         [(["-n1", "-d0"], "exit 3"), (["-n2", "-d0"], "[ $RETRY_ATTEMPT = 1 ] && exit 3")]
     {
@@ -226,14 +226,15 @@ fn inherit_and_null_are_what_they_say() {
     }
 }
 
-/// Bytes that tell where in them something was lost.
+/// Bytes from which a test can tell the place of a loss.
 fn numbered(length: usize) -> Vec<u8> {
     (0_u64..).flat_map(|n| format!("{n:07}\n").into_bytes()).take(length).collect()
 }
 
 #[test]
 fn much_is_replayed_whole_and_in_little_memory() {
-    // From memory, from a file, and ends that fit no page.
+    // The input is kept in memory or in a file, and its length is not always a multiple of the page
+    // size.
     for length in [1024 * 1024, 1024 * 1024 + 1, 20_000_001] {
         let bytes = numbered(length);
         let scratch = Scratch::new();
@@ -252,7 +253,7 @@ fn much_is_replayed_whole_and_in_little_memory() {
         );
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
     }
-    // An attempt reads further than the one before, and a later one less.
+    // One attempt reads further than the attempt before it, and a later attempt reads less.
     let bytes = numbered(5_000_000);
     let script = "case $RETRY_ATTEMPT in
         1) head -c 100001 ;; 2) head -c 3000000 ;; 3) : ;; 4) head -c 10 ;; *) cat ;; esac; [ $RETRY_ATTEMPT = 5 ]";
@@ -336,7 +337,7 @@ while part := os.read(0, 100000):
 sys.exit(0 if os.environ['RETRY_ATTEMPT'] == '2' else 3)";
     let run = feed(retry().args(["-q", "-n2", "-d0", "python3", "-c", larger]));
     run.code(0).check(run.stdout == bytes, "the same bytes");
-    // A retry within another is such a command, too.
+    // A nested retry is also a command with a larger pipe.
     let script = "cat | { [ $RETRY_ATTEMPT = 2 ] && cat || { cat >/dev/null; exit 3; }; }";
     let run = feed(retry().args(["-q", "-n2", "-d0", BINARY, "-q", "-n2", "-d0"]).sh(script));
     run.code(0).check(run.stdout == bytes, "the same bytes");
@@ -356,26 +357,27 @@ fn what_is_there_is_there_at_the_first_look() {
 #[test]
 fn what_commands_count_on_stays() {
     let scratch = Scratch::new();
-    // A lock on the shared description: its holder takes it again.
+    // The description of the locked file is shared, so that its holder can lock it again.
     let lock = scratch.file("lock", "line\n");
     let script = format!(
         "(flock 0; {BINARY} -q -d0 -- sh -c 'flock 0; cat; [ $RETRY_ATTEMPT = 2 ]') <{}",
         quoted(&lock)
     );
     Retry::new("bash").args(["-c", &script]).run().code(0).stdout("line\nline\n");
-    // A FIFO that is open for writing as well.
+    // The FIFO is also open for writing.
     let fifo = scratch.join("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).unwrap();
     let script =
         format!("{BINARY} -n2 -d0 -- sh -c 'echo token >&0; read x; echo got $x' <>{}", quoted(&fifo));
     Retry::new("bash").args(["-c", &script]).run().code(0).stdout("got token\n").silent();
-    // The last descriptors are for the command.
+    // retry leaves the last free descriptors to the command.
     let script = format!("echo in | (ulimit -n 6; exec {BINARY} -n2 -d0 -- sh -c 'cat; exit 3')");
     let run = Retry::new("bash").args(["-c", &script]).run();
     run.code(3)
         .stdout("in\n")
         .stderr_contains("not retried: stdin could not be kept for another attempt (Too many open files)");
-    // A directory for what does not fit into memory that has no name is /tmp, not this one.
+    // If TMPDIR is empty, input that does not fit into memory is kept in /tmp, and not in the
+    // working directory.
     let there = scratch.join("there");
     fs::create_dir(&there).unwrap();
     let script = "wc -c; ls -l /proc/$PPID/fd | grep -o '[^ ]*/#[0-9]*\\|[^ ]*/[.]tmp[^ ]*' >&2; [ $RETRY_ATTEMPT = 2 ]";
@@ -389,13 +391,12 @@ fn what_commands_count_on_stays() {
 
 #[test]
 fn a_source_that_gives_nothing_is_not_asked_without_end() {
-    // Of an out-of-band byte poll tells, and no read that a command without a mind for it makes
-    // (unix(7)).
+    // poll(2) reports an out-of-band byte, but ordinary reads do not return it (unix(7)).
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let running = retry().args(["-q", "cat"]).stdin(Stdio::from(OwnedFd::from(ours))).spawn();
     theirs.write_all(b"a").unwrap();
     running.wait_for_stdout("a");
-    // Older kernels know none for these sockets.
+    // Older kernels do not support out-of-band data on these sockets.
     let sent = nix::sys::socket::send(theirs.as_raw_fd(), b"!", nix::sys::socket::MsgFlags::MSG_OOB);
     let ticks = cpu_time(running.pid());
     thread::sleep(Duration::from_millis(500));
@@ -411,7 +412,7 @@ fn a_source_that_gives_nothing_is_not_asked_without_end() {
 fn neither_an_endless_nor_a_silent_writer_holds_anything_up() {
     let sh = |script: &str| Retry::new("sh").args(["-c", script]).run();
     sh(&format!("yes | {BINARY} -q -n3 -d0 -- sh -c 'head -n1; exit 3'")).code(3).stdout("y\ny\ny\n");
-    // Nothing comes, and the end neither.
+    // The input has no data and does not end.
     let (reader, _writer) = io::pipe().unwrap();
     retry()
         .args(["-q", "-n3", "-d0"])
@@ -420,7 +421,8 @@ fn neither_an_endless_nor_a_silent_writer_holds_anything_up() {
         .run()
         .code(3)
         .stdout("ran\nran\nran\n");
-    // What comes is there at once: each line is written when the one before has been seen.
+    // The command gets each line at once: the test writes a line after it has seen the output for
+    // the line before.
     let (reader, mut writer) = io::pipe().unwrap();
     let script = "while read x; do echo $RETRY_ATTEMPT-$x; done; [ $RETRY_ATTEMPT = 2 ]";
     let running = retry().args(["-q", "-d0"]).sh(script).stdin(reader).spawn();
@@ -430,7 +432,7 @@ fn neither_an_endless_nor_a_silent_writer_holds_anything_up() {
     }
     drop(writer);
     running.wait_bounded().code(0).stdout("1-a\n1-b\n1-c\n2-a\n2-b\n2-c\n");
-    // The second attempt has what the first read, and then what comes.
+    // The second attempt reads the input of the first attempt, and then the new input.
     let (reader, mut writer) = io::pipe().unwrap();
     let script =
         "read x; echo $RETRY_ATTEMPT-$x; [ $RETRY_ATTEMPT = 1 ] && exit 3; read x; echo $RETRY_ATTEMPT-$x";
@@ -451,7 +453,7 @@ fn a_command_that_closes_its_input_kills_nobody() {
         let run = if ignored { run.ignoring(Signal::SIGPIPE) } else { run };
         run.run().code(0).silent().stdout("200000\n300000\n");
     }
-    // It goes on without.
+    // The command runs on without its input.
     let (stdin, mut shared) = pipe_with(INPUT.as_bytes());
     let scratch = Scratch::new();
     let log = scratch.log("log");
@@ -505,7 +507,7 @@ fn each_record_reaches_one_of_two_readers() {
     while let length @ 1.. = shared.read(&mut part).unwrap() {
         other.extend_from_slice(&part[..length]);
         if other.len() % 250 == 0 {
-            // The command gets its share on a busy machine too.
+            // The pause lets the command get its share on a busy machine, too.
             thread::sleep(Duration::from_micros(100));
         }
     }
@@ -526,7 +528,8 @@ fn a_background_process_takes_nothing_more() {
     let scratch = Scratch::new();
     let log = scratch.log("log");
     mkfifo(&scratch.join("gate"), Mode::S_IRWXU).unwrap();
-    // It has the attempt's input open, and reads when all is over.
+    // The background process has the attempt's input open, and reads from it after the run has
+    // ended.
     let script = format!(
         "(read go <{gate}; cat >{log}; echo end >>{log}) <&0 & head -c 7",
         gate = quoted(scratch.join("gate")),
@@ -553,10 +556,10 @@ fn past_the_limit_the_attempt_goes_on_and_only_the_retry_is_refused() {
     with("0").code(3).stdout("2000000\n").says(&[
         "retry: sh: not retried: stdin is longer than --stdin-limit 0; a higher limit allows a retry; exited 3",
     ]);
-    // What is not read is not long.
+    // Unread input does not count towards the limit.
     let unread = retry().args(["-n2", "-d0", "--stdin-limit", "10"]).sh("head -c 10; exit 3");
     unread.stdin(bytes.clone()).run().code(3).stdout("0000000\n000000000\n00");
-    // Success is none of its business, and what is left is left.
+    // The limit does not affect a successful attempt, and unread input stays in the pipe.
     let (stdin, mut shared) = pipe_with(INPUT.as_bytes());
     let run = retry().args(["--stdin-limit", "3"]).sh("head -c 7").stdin(Stdio::from(stdin)).run();
     run.code(0).silent().stdout("one 11\n");
@@ -573,7 +576,7 @@ fn without_room_the_attempt_goes_on_and_only_the_retry_is_refused() {
     let run = retry().args(["-n2", "-d0"]).sh("wc -c; exit 3").env("TMPDIR", "/nonexistent");
     let run = run.stdin(bytes.clone()).run();
     run.code(3).stdout("3000000\n").says(&[&refused("/nonexistent", "No such file or directory")]);
-    // A limit of this process's own kills it no more than the disk's.
+    // A file size limit of the process refuses the retry like a full disk, and does not kill retry.
     let script = format!("ulimit -f 1500; exec {BINARY} -n2 -d0 -- sh -c 'wc -c; exit 3'");
     let run = Retry::new("sh").args(["-c", &script]).env("TMPDIR", "/tmp").stdin(bytes.clone()).run();
     run.code(3).stdout("3000000\n").says(&[&refused("/tmp", "File too large")]);
@@ -602,7 +605,7 @@ fn where_there_is_no_tee_it_is_read_ahead_and_replayed_all_the_same() {
     let script = "case $RETRY_ATTEMPT in 1) head -c 300001 | tail -c 9 ;; 2) exec <&- ;; *) cat ;; esac; [ $RETRY_ATTEMPT = 3 ]";
     let run = retry().without_tee().args(["-q", "-d0"]).sh(script).stdin(bytes.clone()).run();
     run.code(0).stdout([&bytes[299_992..300_001], &bytes].concat());
-    // It reads no more than it must to have something for the command, and waits for nobody.
+    // retry reads only as much as the command needs, and does not wait for the writer.
     let (reader, mut writer) = io::pipe().unwrap();
     let script = "read x; echo $RETRY_ATTEMPT-$x; [ $RETRY_ATTEMPT = 2 ]";
     let running = retry().without_tee().args(["-q", "-d0"]).sh(script).stdin(reader).spawn();
@@ -635,7 +638,7 @@ fn a_socket_that_breaks_is_not_its_end() {
     let running =
         retry().args(["-q", "-n2", "-d0"]).arg("cat").stdin(Stdio::from(OwnedFd::from(near))).spawn();
     running.wait_for_stdout("half of it");
-    // Without linger a close is a reset (socket(7)).
+    // With a linger time of zero, a close sends a reset (socket(7)).
     nix::sys::socket::setsockopt(
         &far,
         nix::sys::socket::sockopt::Linger,

@@ -1,4 +1,4 @@
-//! What runs share, under crowd and crash, and where it cannot be used.
+//! The state that runs share: under a crowd of processes, after a crash, and if it cannot be used.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -19,19 +19,19 @@ use crate::support::{Retry, Run, Scratch};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// What a run says of shared state that it cannot use.
+/// Part of the message about shared state that a run cannot use.
 const WITHOUT: &str = "continuing without";
 
-/// A run with the shared options of these tests, whose command ends so.
+/// A run with the shared options of these tests. Its command exits with `status`.
 fn once(records: &Records, status: u8) -> Run {
     let options = ["-n1", "--breaker", "b", "--budget", "20%"];
     records.retry().args(options).sh(format!("exit {status}")).limit(SOON).run()
 }
 
-// Crowd.
+// Many processes at once.
 
-/// Processes that are all there before any is waited for. They are plain children: five hundred
-/// times two threads would be the test's own crowd.
+/// Processes that all start before the test waits for any of them. They are plain children, because
+/// two reader threads for each of five hundred runs would load the machine too much.
 struct Crowd {
     children: Vec<Child>,
 }
@@ -111,18 +111,18 @@ fn of_five_hundred_at_once_exactly_one_probes() {
     assert_eq!(records.state("b"), "closed");
 }
 
-// Crash.
+// Crashes.
 
 #[test]
 fn whenever_it_is_killed_the_next_run_works() {
     let records = Records::new();
-    // A breaker that opens, probes and closes all the time.
+    // With these options the breaker opens, probes and closes all the time.
     let options = "-d0 --deadline 9 --breaker b --breaker-failures 2 --breaker-cooldown 0.002 --breaker-wait --budget 900%";
     let options: Vec<&str> = options.split(' ').collect();
     let lane = |seed: u64| {
         let mut random = seed;
         let mut draw = |below: u64| {
-            // Knuth's MMIX.
+            // The generator and its constants are those of Knuth's MMIX.
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (random >> 33) % below
         };
@@ -134,7 +134,7 @@ fn whenever_it_is_killed_the_next_run_works() {
             crowd.children[0].kill().unwrap();
             killed += i32::from(crowd.children[0].wait().unwrap().code().is_none());
             if records.path("b.json").exists() {
-                // It parses.
+                // `read` fails if the record does not parse.
                 let _ = records.read("b");
             }
         }
@@ -148,7 +148,7 @@ fn whenever_it_is_killed_the_next_run_works() {
     assert!(killed > 1000, "only {killed} of 2000 were killed before their end");
     let said = fs::read_to_string(records.scratch.join("said")).unwrap();
     assert!(!said.contains(WITHOUT) && !said.contains("damaged"), "{said}");
-    // No lease is left: a probe is made at once.
+    // No lease is left, so the next run probes at once.
     records.age("b", SOON);
     once(&records, 0).code(0).silent();
     once(&records, 7).code(7);
@@ -160,7 +160,7 @@ fn a_file_that_was_left_half_written_is_removed_at_the_next_write() {
     let records = Records::new();
     once(&records, 7).code(7);
     fs::write(records.path("b.json.retry-tmp"), "{ \"version\"").unwrap();
-    // Also where it appears while a run has the lock file open.
+    // The next write also removes the file if it appears while a run has the lock file open.
     let script = format!("echo >{}; exit 7", records.path("b.json.retry-tmp").display());
     let run = records.retry().args(["-n1", "--breaker", "b"]).sh(&script).run();
     run.code(7).check_stderr(|text| !text.contains(WITHOUT));
@@ -168,7 +168,7 @@ fn a_file_that_was_left_half_written_is_removed_at_the_next_write() {
     assert_eq!(records.failures("b"), 2);
 }
 
-// What is there is no record.
+// Files that are not records.
 
 #[test]
 fn what_is_no_record_is_set_aside_and_begun_anew() {
@@ -186,16 +186,16 @@ fn what_is_no_record_is_set_aside_and_begun_anew() {
         assert_eq!(fs::read(records.path("b.json.corrupt")).unwrap(), bytes);
         assert_eq!(records.failures("b"), 1);
         once(&records, 7).code(7).says(&["retry: sh: gave up after 1 attempt in {T}: exited 7"]);
-        // A success stays one, and says so too.
+        // A successful run stays a success, and it also reports the file that was set aside.
         fs::write(records.path("b.json"), bytes).unwrap();
         once(&records, 0).code(0).says(&["{*}set aside{*}"]);
     }
 }
 
-/// Makes a place unusable; the path that is named for it.
+/// Makes a place unusable, and returns the path that the message names.
 type Spoil = fn(&Records) -> PathBuf;
 
-/// Something else in the place of a file.
+/// Ways to put something else in the place of a file.
 const SPOILT: [(&str, Spoil); 11] = [
     ("the file is a directory", |records| made(records, "b.json", |path| fs::create_dir(path).unwrap())),
     ("the file is a fifo", |records| made(records, "b.json", |path| mkfifo(path, Mode::S_IRWXU).unwrap())),
@@ -230,7 +230,7 @@ fn made(records: &Records, name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     path
 }
 
-/// A link to a file outside of the directory, which must stay as it is.
+/// Makes a link to a file outside of the directory. The outside file must stay unchanged.
 fn link(records: &Records, path: &Path) {
     symlink(records.scratch.file("outside", "outside"), path).unwrap();
 }
@@ -245,21 +245,21 @@ fn where_it_cannot_be_used_the_command_runs_and_one_line_says_so() {
             let line =
                 format!("retry: sh: continuing without breaker and budget b: {{*}}{}{{*}}", path.display());
             match status {
-                // Only under the lock it is seen that a file cannot be written beside.
+                // A run learns only under the lock that it cannot write a file beside the record.
                 0 if what.starts_with("what is written beside") => run.code(0).silent(),
                 0 => run.code(0).says(&[&line]),
                 _ => run.code(7).says(&[&line, "retry: sh: gave up after 1 attempt in {T}: exited 7"]),
             };
             run.check(run.took < SOON / 2, what);
         }
-        // Several attempts, one line; quiet, the same.
+        // Several attempts print one line, and so does a quiet run.
         let run = records.retry().args(["-n3", "-d0", "--breaker", "b"]).sh("exit 7").run();
         assert_eq!(run.code(7).stderr.matches(WITHOUT).count(), 1, "{what}: {}", run.stderr);
         let run = records.retry().args(["-q", "-n3", "-d0", "--breaker", "b"]).sh("exit 7").run();
         assert_eq!(run.code(7).stderr.matches(WITHOUT).count(), 1, "{what}: {}", run.stderr);
         let run = records.retry().args(["-qq", "--breaker", "b"]).sh("exit 0").run();
         run.code(0).silent();
-        // What is asked of it fails.
+        // An explicit request about the breaker fails.
         records.retry().arg("--breaker-trip=b").run().code(125).stdout("");
         let none = records.scratch.join("none");
         assert!(!none.exists(), "{what}");
@@ -277,13 +277,13 @@ fn what_is_in_trouble_is_left_out_alone() {
         let options = ["-n9", "-d0", "--breaker", "a", "--breaker-failures", "99", "--budget", budget];
         records.retry().args(options).sh("exit 7").run()
     };
-    // The budget cannot be used: the breaker counts.
+    // The budget cannot be used, but the breaker still counts.
     both("c=2/h")
         .code(7)
         .stderr_contains("continuing without budget c: ")
         .stderr_contains("after 9 attempts");
     assert_eq!(records.failures("a"), 9);
-    // And the other way round.
+    // The breaker cannot be used, but the budget still counts.
     fs::rename(records.path("c.json"), records.path("a.json")).unwrap();
     both("d=2/h")
         .code(7)
@@ -306,7 +306,7 @@ fn what_was_never_a_record_is_nobody_s_to_move() {
         assert_eq!(fs::read_to_string(&path).unwrap(), content);
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
     }
-    // A lock file of somebody else is not signed.
+    // A lock file of another program does not carry the signature of retry.
     fs::remove_file(scratch.join("deploy")).unwrap();
     for content in ["mine", "d41d8cd98f00b204e9800998ecf8427e"] {
         let lock = scratch.file("deploy.lock", content);
@@ -315,7 +315,7 @@ fn what_was_never_a_record_is_nobody_s_to_move() {
         run.code(7).stderr_contains("/deploy.lock is not a lock file of retry");
         assert_eq!(fs::read_to_string(lock).unwrap(), content);
     }
-    // What is damaged time and again is kept each time.
+    // Each of several damaged files is kept.
     let records = Records::new();
     for n in 1..=12 {
         once(&records, 7).code(7);
@@ -381,7 +381,7 @@ fn where_nothing_can_be_written_the_command_runs() {
         "retry: sh: continuing without breaker b: cannot write {*}/b.json.retry-tmp: File too large",
         "retry: sh: gave up after 1 attempt in {T}: exited 7",
     ]);
-    // Nothing is lost, and nothing left.
+    // The earlier failure is still recorded, and no other file remains.
     assert_eq!(
         (records.failures("b"), records.files()),
         (1, vec!["b.json".to_owned(), "b.json.lock".to_owned()])
@@ -455,9 +455,9 @@ impl Run {
     }
 }
 
-// Users.
+// Other users.
 
-/// The binary for a user without any power, where this is run by root.
+/// The binary as run by a user without privileges, if root runs the test.
 fn nobody(scratch: &Scratch) -> Option<impl Fn() -> Retry> {
     if !Uid::effective().is_root() {
         needs::left_out("the rights of root");
@@ -483,13 +483,13 @@ fn another_user_s_directory_is_no_place_and_root_leaves_its_owner_in_charge() {
     let Some(nobody) = nobody(&records.scratch) else { return };
     let directory = records.directory();
     let run = || nobody().env("RETRY_STATE", &directory).args(["-n1", "--breaker", "b"]).sh("exit 7").run();
-    // Root's.
+    // Root owns the directory.
     once(&records, 7).code(7);
     run()
         .code(7)
         .stderr_contains("continuing without breaker b: cannot ")
         .stderr_contains("Permission denied");
-    // One's own, but read-only.
+    // The user owns the directory, but it is read-only.
     fs::remove_dir_all(&directory).unwrap();
     fs::create_dir(&directory).unwrap();
     let owned = |path: &Path| chown(path, Some(Uid::from_raw(65534)), Some(Gid::from_raw(65534))).unwrap();
@@ -500,7 +500,7 @@ fn another_user_s_directory_is_no_place_and_root_leaves_its_owner_in_charge() {
         .stderr_contains("continuing without breaker b: cannot ")
         .stderr_contains("Permission denied");
     assert!(records.files().is_empty());
-    // What root makes there is its owner's.
+    // Files that root creates belong to the directory's owner.
     fs::set_permissions(&directory, PermissionsExt::from_mode(0o700)).unwrap();
     let path = records.path("b.json");
     records.retry().arg("--breaker-trip").arg(&path).run().code(0);
@@ -511,7 +511,7 @@ fn another_user_s_directory_is_no_place_and_root_leaves_its_owner_in_charge() {
     records.retry().arg("--breaker-reset").arg(&path).run().code(0);
     run().code(7);
     assert_eq!(records.failures("b"), 1);
-    // Nor does it take the directories that it makes in another's home.
+    // Directories that root creates in another user's home belong to that user, too.
     let home = records.scratch.join("home");
     fs::create_dir(&home).unwrap();
     owned(&home);
@@ -520,12 +520,12 @@ fn another_user_s_directory_is_no_place_and_root_leaves_its_owner_in_charge() {
     for name in [".local", ".local/state", ".local/state/retry", ".local/state/retry/b.json"] {
         assert_eq!(fs::metadata(home.join(name)).unwrap().uid(), 65534, "{name}");
     }
-    // A file that cannot be read.
+    // The file cannot be read.
     fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     run().code(7).stderr_contains("continuing without breaker b: cannot read ");
 }
 
-// Clocks.
+// Changes of the clock.
 
 #[test]
 fn no_jump_of_a_clock_opens_it_for_longer_or_closes_it() {
@@ -537,11 +537,12 @@ fn no_jump_of_a_clock_opens_it_for_longer_or_closes_it() {
         (None, -30 * YEAR, Some(30)),
         // There was a reboot.
         (Some(other), 0, Some(30)),
-        // And the clock was then set back: by an hour, a day, thirty years.
+        // After a reboot the clock was set back by an hour, a day or thirty years.
         (Some(other), 3_600_000, Some(30)),
         (Some(other), 86_400_000, Some(30)),
         (Some(other), 30 * YEAR, Some(30)),
-        // Or forward: the cooldown seems over, and one run probes.
+        // After a reboot the clock was set forward. The cooldown seems to be over, and one run
+        // probes.
         (Some(other), -3_600_000, None),
         (Some(other), -30 * YEAR, None),
     ] {
@@ -555,7 +556,7 @@ fn no_jump_of_a_clock_opens_it_for_longer_or_closes_it() {
             clock["unix_ms"] = (clock["unix_ms"].as_i64().unwrap() + unix).into();
             if let Some(boot) = boot {
                 clock["boot_id"] = boot.into();
-                // It was up for a year.
+                // Before the reboot the machine was up for a year.
                 for (part, name) in [("clock", "boot_ms"), ("breaker", "first_ms"), ("breaker", "since_ms")] {
                     record[part][name] = (record[part][name].as_i64().unwrap() + YEAR).into();
                 }
@@ -571,7 +572,7 @@ fn no_jump_of_a_clock_opens_it_for_longer_or_closes_it() {
             assert_eq!(records.state("b"), "open", "{what}");
         } else {
             assert!(left == 0.0, "{what}: {left}");
-            // A probe that fails opens it again: it was not closed.
+            // A failed probe opens the breaker again, which shows that the clock did not close it.
             once(&records, 7).code(7);
             assert_eq!(records.read("b")["breaker"]["length_ms"], 60_000, "{what}");
         }
@@ -588,12 +589,12 @@ fn after_a_reboot_with_the_clock_set_back_it_does_not_stick() {
         record["clock"]["boot_id"] = "another".into();
         record["clock"]["unix_ms"] = (record["clock"]["unix_ms"].as_i64().unwrap() + 3_600_000).into();
     });
-    // The look at it writes down what is left: it gets less.
+    // The look at the breaker records the remaining time, so that the remaining time becomes less.
     records.retry().args(options).sh("exit 0").run().code(75);
     process::wait_until("the cooldown is over", || {
         records.retry().args(options).sh("exit 0").run().status.code() == Some(0)
     });
-    // So does the budget: a retry comes back in a second.
+    // The budget does not stick either: a token returns within a second.
     process::wait_until("there is a token", || {
         let run = records.retry().args(["-n2", "-d0", "--budget", "b=1/1s"]).sh("exit 7").run();
         run.stderr.contains("gave up after 2 attempts")

@@ -1,27 +1,28 @@
-//! The cases of a table test, several at once.
+//! Runs the cases of a table test, several at once.
 
 use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::thread;
 
-/// How many cases run at once. They wait rather than work.
+/// The number of cases that run at once. It may exceed the number of processors, because cases
+/// mostly wait.
 const AT_ONCE: usize = 5;
 
-/// Runs `test` on each of the cases, which must not depend on each other. The first panic is the
-/// test's.
+/// Runs `test` on each case. The cases must not depend on each other. The first panic becomes the
+/// panic of the test.
 pub(crate) fn each<C: Send>(cases: impl IntoIterator<Item = C>, test: impl Fn(C) + Sync) {
     let cases: Vec<C> = cases.into_iter().collect();
     assert!(!cases.is_empty(), "a table without cases tests nothing");
     let queue = Mutex::new(cases.into_iter());
     let work = || {
         loop {
-            // Not in a `while let`, which would hold the lock for as long as the case runs.
+            // A `while let` would hold the lock for as long as the case runs.
             let next = queue.lock().unwrap().next();
             let Some(case) = next else { break };
             test(case);
         }
     };
-    // The name of the test, for its panics and for what it leaves out.
+    // The workers take the test's name, so that panics and the list of left-out tests show it.
     let name = thread::current().name().unwrap_or("a test").to_owned();
     thread::scope(|scope| {
         let start = |_| thread::Builder::new().name(name.clone()).spawn_scoped(scope, work).unwrap();

@@ -1,7 +1,6 @@
-//! What the tests stand on: the command under test, a server, terminals and the process table.
+//! Support for the tests: the command under test, a server, terminals and the process table.
 //!
-//! Everything here cleans up after itself on drop, also when a test panics, and every wait is
-//! bounded.
+//! Everything here cleans up after itself on drop, even if a test panics. Every wait is bounded.
 #![allow(dead_code, reason = "a vocabulary: not every word is used at every time")]
 #![allow(unused_imports, reason = "the same, for the names that are re-exported here")]
 

@@ -1,9 +1,9 @@
 //! Programs that a test needs and that a machine may lack.
 //!
 //! A base system has `sh`, `bash` and the programs of coreutils, util-linux, grep, sed and awk. A
-//! test that runs another program begins with [`need!`]. Without the program it ends there, and the
-//! run of all tests lists it on stderr when it ends. With `RETRY_TEST_ALL=1`, which `.ci/run` sets,
-//! it fails.
+//! test that runs another program begins with [`need!`]. If the program is missing, the test ends
+//! there, and the run of all tests lists the test on stderr at its end. With `RETRY_TEST_ALL=1`,
+//! which `.ci/run` sets, the test fails instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,11 +12,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The variable that makes a missing program a failure, if it is `1`.
+/// If this variable is `1`, a missing program is a failure.
 const ALL: &str = "RETRY_TEST_ALL";
 
 /// The optional programs, each with its Debian package. `.ci/run` installs the packages. A program
-/// without a package is not in Debian, or too large for CI: a machine that lacks it never fails.
+/// without a package is not in Debian, or is too large for CI. If such a program is missing, no
+/// test fails.
 pub(crate) const PROGRAMS: [(&str, Option<&str>); 39] = [
     ("ansible", Some("ansible-core")),
     ("apt-get", Some("apt")),
@@ -59,7 +60,7 @@ pub(crate) const PROGRAMS: [(&str, Option<&str>); 39] = [
     ("zsh", Some("zsh")),
 ];
 
-/// Where daemons are: few users have these directories on their PATH.
+/// Directories of daemons, which few users have on their PATH.
 const DAEMONS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
 /// Ends the test here unless this machine has all of these programs: `need!("strace", "python3");`
@@ -71,15 +72,15 @@ macro_rules! need {
     };
 }
 
-/// Whether this machine has all of these programs. The test is listed under each that is missing.
+/// Tells whether this machine has all of these programs. Lists the test under each missing program.
 #[track_caller]
 pub(crate) fn all(programs: &[&str]) -> bool {
     let missing: Vec<&str> = programs.iter().copied().filter(|name| program(name).is_none()).collect();
     missing.is_empty()
 }
 
-/// The path of a program of [`PROGRAMS`]. Without it the test is listed, or fails; see the module's
-/// page.
+/// The path of a program of [`PROGRAMS`]. If the program is missing, lists the test or fails; see
+/// the page of this module.
 #[track_caller]
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let known = PROGRAMS.iter().find(|(known, _)| *known == name);
@@ -103,20 +104,20 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Lists the test that runs as one that leaves out what needs `what`: a program, or a permission.
+/// Lists the running test as one that leaves out whatever needs `what`: a program, or a permission.
 pub(crate) fn left_out(what: &str) {
     // libtest names a thread after its test.
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let mut list = list();
     if list.is_empty() {
-        // SAFETY: atexit(3) keeps the address of a function that is there until the process ends.
+        // SAFETY: atexit(3) keeps the address of a function that exists until the process ends.
         let registered = unsafe { libc::atexit(print) };
         assert_eq!(registered, 0, "atexit(3) takes no function more");
     }
     list.entry(what.to_owned()).or_default().insert(test);
 }
 
-/// The tests that left something out, by what they lacked.
+/// The tests that left something out, by the program or permission that they lacked.
 type List = BTreeMap<String, BTreeSet<String>>;
 
 fn list() -> MutexGuard<'static, List> {
@@ -124,7 +125,7 @@ fn list() -> MutexGuard<'static, List> {
     LIST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes the list to descriptor 2: libtest captures what macros print, and nothing else.
+/// Writes the list to descriptor 2, because libtest captures everything that macros print.
 extern "C" fn print() {
     let mut text = String::from("\nLEFT OUT: this machine lacks what some tests need.\n");
     for (what, tests) in &*list() {
@@ -144,7 +145,7 @@ mod tests {
     /// A test that needs a program.
     const TEST: &str = "generated::mandoc_finds_nothing_above_style";
 
-    /// Runs that test on a machine without any program.
+    /// Runs [`TEST`] on a machine without any program.
     fn without_programs(threads: &str, all: &str) -> Run {
         let nothing = Scratch::new();
         Retry::new(std::env::current_exe().unwrap())
@@ -182,7 +183,8 @@ mod tests {
         let (_, packages) = ci.split_once("packages=(").unwrap();
         let (packages, _) = packages.split_once(')').unwrap();
         for (program, package) in PROGRAMS {
-            // The script runs these two itself.
+            // The script itself runs under bash and calls apt-get, so it does not install these
+            // two.
             let installed = |package| packages.split_whitespace().any(|word| word == package);
             assert!(
                 package.is_none_or(|package| ["apt", "bash"].contains(&package) || installed(package)),

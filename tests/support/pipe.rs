@@ -17,14 +17,14 @@ pub(crate) fn set_nonblocking(fd: impl AsFd, yes: bool) {
     fcntl(&fd, FcntlArg::F_SETFL(new)).unwrap();
 }
 
-/// A pipe that takes not one byte more.
+/// A pipe that has no room for another byte.
 pub(crate) fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     fill(&mut writer);
     (reader, writer)
 }
 
-/// Writes until there is no room.
+/// Writes until the pipe is full.
 pub(crate) fn fill(writer: &mut (impl Write + AsFd)) {
     set_nonblocking(writer.as_fd(), true);
     for size in [4096, 1] {

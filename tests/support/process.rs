@@ -1,4 +1,4 @@
-//! The process table as an oracle, read from /proc (proc(5)), and waiting for what it will say.
+//! Reads the process table from /proc (proc(5)) as an oracle, and waits for changes in it.
 
 use std::fs;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Longest wait for anything that must come.
+/// The longest wait for any event that a test expects.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(5);
@@ -18,28 +18,29 @@ const POLL: Duration = Duration::from_millis(5);
 /// One line of the process table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Its process id.
+    /// The process id.
     pub(crate) pid: i32,
-    /// The command's name, as `comm` has it.
+    /// The command's name, as in `comm`.
     pub(crate) name: String,
-    /// `R`, `S`, `D`, `T` stopped, `t` traced, `Z` zombie, `X` dead.
+    /// `R` running, `S` sleeping, `D` uninterruptible, `T` stopped, `t` traced, `Z` zombie, `X`
+    /// dead.
     pub(crate) state: char,
-    /// Parent.
+    /// The parent's process id.
     pub(crate) ppid: i32,
-    /// Process group.
+    /// The process group.
     pub(crate) pgid: i32,
-    /// Session.
+    /// The session.
     pub(crate) sid: i32,
-    /// When it started, in ticks since boot: with the pid the identity of a process.
+    /// The start time in ticks since boot. Pid and start time together identify a process.
     pub(crate) start: u64,
 }
 
 impl Entry {
-    /// The entry of `pid`; nothing where there is no such process, a zombie included.
+    /// The entry of `pid`, which may be a zombie, or `None` if there is no such process.
     pub(crate) fn read(pid: i32) -> Option<Self> {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
         let stat = String::from_utf8_lossy(&stat);
-        // The name may hold spaces and parentheses: it ends at the last one.
+        // The name may contain spaces and parentheses, so it ends at the last parenthesis.
         let (head, tail) = stat.rsplit_once(')')?;
         let (_, name) = head.split_once('(')?;
         let fields: Vec<&str> = tail.split_whitespace().collect();
@@ -54,24 +55,24 @@ impl Entry {
         })
     }
 
-    /// Neither a zombie nor dead.
+    /// Tells whether the process is neither a zombie nor dead.
     pub(crate) fn lives(&self) -> bool {
         !matches!(self.state, 'Z' | 'X' | 'x')
     }
 }
 
-/// The whole table as far as it can be read, zombies included.
+/// All readable entries of the table, including zombies.
 pub(crate) fn table() -> Vec<Entry> {
     let pids = fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
     pids.filter_map(Entry::read).collect()
 }
 
-/// Whether `pid` runs, sleeps or is stopped; not for a zombie.
+/// Tells whether `pid` runs, sleeps or is stopped. A zombie is not alive.
 pub(crate) fn alive(pid: i32) -> bool {
     Entry::read(pid).is_some_and(|e| e.lives())
 }
 
-/// Whether `pid` has ended and was not reaped.
+/// Tells whether `pid` has ended but has not been reaped.
 pub(crate) fn zombie(pid: i32) -> bool {
     state(pid) == Some('Z')
 }
@@ -81,15 +82,15 @@ pub(crate) fn state(pid: i32) -> Option<char> {
     Entry::read(pid).map(|e| e.state)
 }
 
-/// The signals in a line of `/proc/PID/status` (proc_pid_status(5)): `SigBlk:`, `ShdPnd:` and the
-/// like; none if there is no such process.
+/// The signals in a line of `/proc/PID/status` (proc_pid_status(5)), for example `SigBlk:` or
+/// `ShdPnd:`. The result is empty if there is no such process.
 pub(crate) fn signals(pid: i32, line: &str) -> Vec<Signal> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix(line)?.trim(), 16).ok());
     Signal::iterator().filter(|signal| mask.unwrap_or(0) & (1 << (*signal as u64 - 1)) != 0).collect()
 }
 
-/// Whether `pid` is stopped by a signal.
+/// Tells whether `pid` is stopped, by a signal or by a tracer.
 pub(crate) fn stopped(pid: i32) -> bool {
     matches!(state(pid), Some('T' | 't'))
 }
@@ -114,12 +115,12 @@ pub(crate) fn parent_of(pid: i32) -> Option<i32> {
     Entry::read(pid).map(|e| e.ppid)
 }
 
-/// The children of `pid`, zombies included.
+/// The children of `pid`, including zombies.
 pub(crate) fn children_of(pid: i32) -> Vec<i32> {
     table().iter().filter(|e| e.ppid == pid).map(|e| e.pid).collect()
 }
 
-/// All that lives below `pid`, nearest first, zombies included.
+/// All descendants of `pid`, nearest first, including zombies.
 pub(crate) fn descendants_of(pid: i32) -> Vec<i32> {
     let table = table();
     let mut found = vec![pid];
@@ -136,7 +137,7 @@ pub(crate) fn session(sid: i32) -> Vec<i32> {
     table().iter().filter(|e| e.sid == sid && e.lives()).map(|e| e.pid).collect()
 }
 
-/// Sends `signal`; whether there was a process to take it.
+/// Sends `signal`, and tells whether the process exists.
 pub(crate) fn send(pid: i32, signal: Signal) -> bool {
     match kill(Pid::from_raw(pid), signal) {
         Ok(()) => true,
@@ -145,12 +146,12 @@ pub(crate) fn send(pid: i32, signal: Signal) -> bool {
     }
 }
 
-/// Kills `leader`, all below it and all of its session, until nothing of it lives.
+/// Kills `leader`, all its descendants and all members of its session, until none of them lives.
 pub(crate) fn kill_tree(leader: i32) {
     let signal = |pid, signal| {
         let _ = kill(Pid::from_raw(pid), signal);
     };
-    // Stopped, it starts nothing more, and its orphans still come to it while they are collected.
+    // A stopped leader starts no more processes, and it still adopts orphans while we collect them.
     signal(leader, Signal::SIGSTOP);
     let end = Instant::now() + PATIENCE;
     loop {
@@ -160,7 +161,7 @@ pub(crate) fn kill_tree(leader: i32) {
         for &pid in &doomed {
             signal(pid, Signal::SIGKILL);
         }
-        // A process that the leader traces dies when its tracer does.
+        // A process that the leader traces dies when the leader does.
         if doomed.iter().all(|&pid| is_traced_by(pid, leader)) || Instant::now() > end {
             break;
         }
@@ -169,7 +170,7 @@ pub(crate) fn kill_tree(leader: i32) {
     signal(leader, Signal::SIGKILL);
 }
 
-/// Whether `tracer` traces a process (proc_pid_status(5)).
+/// Tells whether `tracer` traces the process `pid` (proc_pid_status(5)).
 fn is_traced_by(pid: i32, tracer: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status
@@ -177,7 +178,7 @@ fn is_traced_by(pid: i32, tracer: i32) -> bool {
         .any(|line| line.strip_prefix("TracerPid:").is_some_and(|pid| pid.trim() == tracer.to_string()))
 }
 
-/// Waits until `condition` holds; panics with `what` when it does not within [`PATIENCE`].
+/// Waits until `condition` holds, and panics with `what` if it does not within [`PATIENCE`].
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
@@ -187,7 +188,8 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A process that a test may leave behind: killed on drop, where it still is the same process.
+/// A process that a test may leave behind. Drop kills it, unless another process has its pid by
+/// then.
 #[derive(Debug)]
 pub(crate) struct Doomed {
     pid: i32,
@@ -195,19 +197,19 @@ pub(crate) struct Doomed {
 }
 
 impl Doomed {
-    /// Takes charge of `pid`, which must be there.
+    /// Takes charge of `pid`, which must exist.
     #[track_caller]
     pub(crate) fn new(pid: i32) -> Self {
         let start = start_time(pid).unwrap_or_else(|| panic!("there is no process {pid}"));
         Self { pid, start }
     }
 
-    /// Its process id.
+    /// The process id.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Whether it still lives: this process, not another that got its pid.
+    /// Tells whether this process lives. Another process with the same pid does not count.
     pub(crate) fn alive(&self) -> bool {
         Entry::read(self.pid).is_some_and(|e| e.start == self.start && e.lives())
     }
@@ -221,7 +223,7 @@ impl Drop for Doomed {
     }
 }
 
-/// Threads that keep processors busy until dropped.
+/// Threads that keep processors busy until they are dropped.
 #[derive(Debug)]
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
@@ -229,7 +231,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts `threads` of them.
+    /// Starts `threads` busy threads.
     #[must_use]
     pub(crate) fn new(threads: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));

@@ -1,4 +1,4 @@
-//! What runs share, seen from outside: a directory of records, read and changed as files.
+//! The state that runs share, seen from outside: a directory of records, read and changed as files.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
@@ -10,29 +10,29 @@ use serde_json::Value;
 use super::retry::{Retry, retry};
 use super::scratch::Scratch;
 
-/// A directory of records of the test's own.
+/// A directory of records for one test.
 #[derive(Debug)]
 pub(crate) struct Records {
     pub(crate) scratch: Scratch,
 }
 
 impl Records {
-    /// An empty one: it is not even there.
+    /// A directory that does not exist yet.
     pub(crate) fn new() -> Self {
         Self { scratch: Scratch::new() }
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub(crate) fn directory(&self) -> PathBuf {
         self.scratch.join("state")
     }
 
-    /// A run that keeps its records there.
+    /// A run that keeps its records in this directory.
     pub(crate) fn retry(&self) -> Retry {
         retry().env("RETRY_STATE", self.directory())
     }
 
-    /// The file of a name, or of what goes with it.
+    /// The path of a record, of its lock, or of another file in the directory.
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.directory().join(file)
     }
@@ -44,13 +44,13 @@ impl Records {
         serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{error}: {}", bytes.escape_ascii()))
     }
 
-    /// `state` of the breaker in it.
+    /// The field `state` of the breaker in the record `name`.
     #[track_caller]
     pub(crate) fn state(&self, name: &str) -> String {
         self.read(name)["breaker"]["state"].as_str().unwrap().to_owned()
     }
 
-    /// `failures` of the breaker in it.
+    /// The field `failures` of the breaker in the record `name`.
     #[track_caller]
     pub(crate) fn failures(&self, name: &str) -> u64 {
         self.read(name)["breaker"]["failures"].as_u64().unwrap()
@@ -63,7 +63,7 @@ impl Records {
         fs::write(self.path(&format!("{name}.json")), record.to_string()).unwrap();
     }
 
-    /// Makes all that is in the record of a name so much older.
+    /// Makes every time in the record of a name older by `by`.
     pub(crate) fn age(&self, name: &str, by: Duration) {
         fn older(value: &mut Value, by: i64) {
             let Some(fields) = value.as_object_mut() else { return };
@@ -83,7 +83,7 @@ impl Records {
         });
     }
 
-    /// Holds the lock of a record, as a run does that was stopped in the midst of a transaction.
+    /// Holds the lock of a record, like a run that was stopped in the middle of a transaction.
     #[track_caller]
     pub(crate) fn locked(&self, name: &str) -> File {
         let path = self.path(&format!("{name}.json.lock"));
@@ -95,12 +95,12 @@ impl Records {
             l_len: 1,
             l_pid: 0,
         };
-        // The lock may be another's for a moment.
+        // Another process may hold the lock for a moment.
         super::process::wait_until("the lock is free", || fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).is_ok());
         file
     }
 
-    /// The files there, by name.
+    /// The sorted names of the files in the directory.
     pub(crate) fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory()).into_iter().flatten();
         let mut names: Vec<_> =

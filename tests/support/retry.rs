@@ -1,4 +1,4 @@
-//! The command under test, and what it is started with.
+//! The command under test, and the surroundings in which a test starts it.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use super::running::{Drain, Running};
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_retry");
 
-/// Longest time a run may take unless it says otherwise.
+/// The longest time of a run, unless the test sets another limit.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// The command under test with no arguments yet.
@@ -26,8 +26,8 @@ pub(crate) fn retry() -> Retry {
     Retry::new(BINARY)
 }
 
-/// A command to be run: by default in a session of its own, with an empty stdin, with all signals
-/// at their defaults, and without the variables that a `retry` around the tests would have set.
+/// A command to run. By default it leads its own session, has an empty stdin, has all signals at
+/// their defaults, and lacks the variables that a `retry` around the tests would have set.
 #[derive(Debug)]
 #[must_use = "nothing runs before `run` or `spawn`"]
 pub(crate) struct Retry {
@@ -41,12 +41,12 @@ pub(crate) struct Retry {
     limit: Duration,
 }
 
-/// What a command reads.
+/// The stdin of a command.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// These bytes, through a pipe that is closed after them.
+    /// These bytes, through a pipe that closes after them.
     Bytes(Vec<u8>),
-    /// This.
+    /// This descriptor.
     Stdio(Stdio),
 }
 
@@ -87,7 +87,7 @@ impl From<PipeReader> for Input {
 }
 
 impl Retry {
-    /// The same care for another program, to compare with.
+    /// Prepares another program in the same way, for a comparison.
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
@@ -107,13 +107,13 @@ impl Retry {
         }
     }
 
-    /// One more argument.
+    /// Adds an argument.
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
     }
 
-    /// More arguments.
+    /// Adds arguments.
     pub(crate) fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.command.args(args);
         self
@@ -136,60 +136,62 @@ impl Retry {
         self
     }
 
-    /// Starts with no variables at all, but for those set after this.
+    /// Starts the command without any variables, except for those set after this call.
     pub(crate) fn env_clear(mut self) -> Self {
         self.command.env_clear();
         self
     }
 
-    /// What it reads: bytes through a pipe, a file, a pipe's end, or a `Stdio`.
+    /// Sets the stdin: bytes through a pipe, a file, the end of a pipe, or a `Stdio`.
     pub(crate) fn stdin(mut self, input: impl Into<Input>) -> Self {
         self.stdin = input.into();
         self
     }
 
-    /// Where its stdout goes instead of into [`Run::stdout`].
+    /// Sends the stdout elsewhere, instead of into [`Run::stdout`].
     pub(crate) fn stdout(mut self, stdio: impl Into<Stdio>) -> Self {
         self.stdout = Some(stdio.into());
         self
     }
 
-    /// Where its stderr goes instead of into [`Run::stderr`].
+    /// Sends the stderr elsewhere, instead of into [`Run::stderr`].
     pub(crate) fn stderr(mut self, stdio: impl Into<Stdio>) -> Self {
         self.stderr = Some(stdio.into());
         self
     }
 
-    /// Its working directory.
+    /// Sets the working directory.
     pub(crate) fn dir(mut self, path: impl AsRef<Path>) -> Self {
         self.command.current_dir(path);
         self
     }
 
-    /// Whether it leads a session of its own, without a controlling terminal (the default).
+    /// Sets whether the command leads its own session, without a controlling terminal (the
+    /// default).
     pub(crate) fn setsid(mut self, yes: bool) -> Self {
         self.setsid = yes;
         self
     }
 
-    /// Starts with this signal ignored, as under `nohup` or after `trap ''`.
+    /// Starts the command with this signal ignored, as under `nohup` or after `trap ''`.
     pub(crate) fn ignoring(mut self, signal: Signal) -> Self {
         self.ignored.insert(signal);
         self
     }
 
-    /// Starts with this signal blocked.
+    /// Starts the command with this signal blocked.
     pub(crate) fn blocking(mut self, signal: Signal) -> Self {
         self.blocked.insert(signal);
         self
     }
 
-    /// Starts where the kernel knows no tee(2) (ENOSYS), as under some sandboxes.
+    /// Starts the command as if the kernel lacked tee(2) (ENOSYS), as under some sandboxes.
     pub(crate) fn without_tee(self) -> Self {
         self.denying(libc::SYS_tee, libc::ENOSYS)
     }
 
-    /// Starts where a filter answers this system call with this errno (seccomp(2)).
+    /// Starts the command under a filter that answers this system call with this errno
+    /// (seccomp(2)).
     pub(crate) fn denying(mut self, call: libc::c_long, errno: i32) -> Self {
         let number = u32::try_from(call).unwrap();
         let instruction = |code: u32, yes, no, k| libc::sock_filter {
@@ -199,7 +201,8 @@ impl Retry {
             k,
         };
         let filter = [
-            // The call's number stands first in what a filter sees (seccomp(2)).
+            // The system call's number is the first field of the data that a filter sees
+            // (seccomp(2)).
             instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
             instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
             instruction(
@@ -210,7 +213,7 @@ impl Retry {
             ),
             instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
         ];
-        // SAFETY: prctl(2) is a plain system call, and the filter lives in the closure.
+        // SAFETY: prctl(2) is a plain system call, and the closure owns the filter.
         unsafe {
             self.command.pre_exec(move || {
                 let program = libc::sock_fprog {
@@ -231,25 +234,26 @@ impl Retry {
         self
     }
 
-    /// Anything else that a [`Command`] can do.
+    /// Applies any other change that a [`Command`] allows.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Command)) -> Self {
         change(&mut self.command);
         self
     }
 
-    /// Longest time that the run may take; past it all is killed and the test fails.
+    /// Sets the longest time of the run. After that time all its processes are killed and the test
+    /// fails.
     pub(crate) fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the command to its end.
     #[track_caller]
     pub(crate) fn run(self) -> Run {
         self.spawn().wait_bounded()
     }
 
-    /// Starts it.
+    /// Starts the command.
     #[track_caller]
     pub(crate) fn spawn(mut self) -> Running {
         let bytes = match self.stdin {
@@ -268,11 +272,12 @@ impl Retry {
         let shown = format!("{:?}", self.command);
         let started = Instant::now();
         let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{shown} did not start: {e}"));
-        // What this process still holds of the descriptors given would keep pipes open.
+        // Descriptors that remain open in this process would keep pipes open.
         drop(self.command);
         if let Some(bytes) = bytes {
             let mut pipe = child.stdin.take().unwrap();
-            // It may stay unread: the thread ends with the last reader.
+            // The command may leave bytes unread. The thread then ends when the last reader closes
+            // the pipe.
             thread::spawn(move || pipe.write_all(&bytes));
         }
         let stdout = child.stdout.take().map(Drain::new);
@@ -281,9 +286,9 @@ impl Retry {
     }
 }
 
-/// Lets a command start with the dispositions and mask of a login shell's child, whatever the tests
-/// themselves were started with: a shell without job control ignores INT for what it puts in the
-/// background, and that would be inherited.
+/// Lets a command start with the dispositions and the mask of a login shell's child, whatever the
+/// tests themselves started with. For example, a shell without job control ignores INT for
+/// background commands, and the command would inherit that.
 pub(crate) fn defaults_before_exec(
     command: &mut Command,
     setsid: bool,
@@ -291,8 +296,8 @@ pub(crate) fn defaults_before_exec(
     blocked: HashSet<Signal>,
 ) {
     let blocked: SigSet = blocked.into_iter().collect();
-    // SAFETY: setsid, signal and sigprocmask are async-signal-safe (signal-safety(7)), and nothing
-    // here allocates: the sets were built before.
+    // SAFETY: setsid, signal and sigprocmask are async-signal-safe (signal-safety(7)). Nothing here
+    // allocates, because the sets are built before.
     unsafe {
         command.pre_exec(move || {
             if setsid {

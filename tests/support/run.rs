@@ -1,4 +1,4 @@
-//! What a finished run left behind, and what a test may say about it.
+//! The results of a finished run, and assertions about them.
 
 use std::fmt::Write as _;
 use std::os::unix::process::ExitStatusExt;
@@ -11,36 +11,36 @@ use predicates::Predicate;
 
 use super::running::Stream;
 
-/// What a run left behind. Its pipes stay open until it is dropped, so that what the command left
-/// running does not die of SIGPIPE.
+/// The results of a run. Its pipes stay open until this value is dropped, so that processes which
+/// the command left running do not die of SIGPIPE.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// How it ended.
+    /// The exit status or signal.
     pub(crate) status: ExitStatus,
-    /// All that came on stdout until it ended.
+    /// Everything that arrived on stdout until the run ended.
     pub(crate) stdout: Vec<u8>,
-    /// All that came on stderr until it ended, bytes that are not UTF-8 replaced.
+    /// Everything that arrived on stderr until the run ended, with invalid UTF-8 replaced.
     pub(crate) stderr: String,
-    /// From before its start to its end: never less than the true time.
+    /// The time from before the start to the end, which is never less than the true time.
     pub(crate) took: Duration,
     pub(super) shown: String,
     pub(super) open: Vec<Box<dyn Stream>>,
 }
 
 impl Run {
-    /// It exited with `status`.
+    /// Asserts that the run exited with `status`.
     #[track_caller]
     pub(crate) fn code(&self, status: i32) -> &Self {
         self.check(self.status.code() == Some(status), &format!("exit status {status}"))
     }
 
-    /// It died by `signal`.
+    /// Asserts that the run died by `signal`.
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) -> &Self {
         self.check(self.status.signal() == Some(signal as i32), &format!("death by {signal}"))
     }
 
-    /// Its stdout is exactly this.
+    /// Asserts that stdout is exactly this.
     #[track_caller]
     pub(crate) fn stdout(&self, expected: impl AsRef<[u8]>) -> &Self {
         let expected = expected.as_ref();
@@ -48,37 +48,37 @@ impl Run {
         self.check(self.stdout == expected, &what)
     }
 
-    /// Its stderr is exactly this.
+    /// Asserts that stderr is exactly this.
     #[track_caller]
     pub(crate) fn stderr(&self, expected: &str) -> &Self {
         self.check(self.stderr == expected, &format!("stderr {expected:?}"))
     }
 
-    /// Its stderr contains this.
+    /// Asserts that stderr contains this.
     #[track_caller]
     pub(crate) fn stderr_contains(&self, needle: &str) -> &Self {
         self.stderr_is(&predicates::str::contains(needle))
     }
 
-    /// Its stderr satisfies this.
+    /// Asserts that stderr satisfies this.
     #[track_caller]
     pub(crate) fn stderr_is(&self, predicate: &impl Predicate<str>) -> &Self {
         self.check(predicate.eval(&self.stderr), &format!("a stderr with {predicate}"))
     }
 
-    /// Its stderr is empty.
+    /// Asserts that stderr is empty.
     #[track_caller]
     pub(crate) fn silent(&self) -> &Self {
         self.stderr("")
     }
 
-    /// The lines of its stderr that retry itself wrote.
+    /// The lines on stderr that retry itself wrote.
     pub(crate) fn messages(&self) -> Vec<&str> {
         self.stderr.lines().filter(|line| line.starts_with("retry: ")).collect()
     }
 
-    /// What retry wrote is exactly these lines, where `{T}` stands for any time (`0.8s`, `1m 30s`),
-    /// `{R}` for a reason in parentheses or none, and `{*}` for any text.
+    /// Asserts that retry wrote exactly these lines. `{T}` stands for any time (`0.8s`, `1m 30s`),
+    /// `{R}` for a reason in parentheses or nothing, and `{*}` for any text.
     #[track_caller]
     pub(crate) fn says(&self, lines: &[&str]) -> &Self {
         let messages = self.messages();
@@ -87,19 +87,19 @@ impl Run {
         self.check(fits, &format!("these messages and no others:\n{}", lines.join("\n")))
     }
 
-    /// The waits that were announced, as they were written.
+    /// The announced waits, in the format of the messages.
     pub(crate) fn announced(&self) -> Vec<&str> {
         self.messages().iter().filter_map(|line| Some(line.split_once("; next in ")?.1)).collect()
     }
 
-    /// The assertions of `assert_cmd`, for what is missing here.
+    /// The assertions of `assert_cmd`, if a test needs more than the methods here.
     pub(crate) fn assert(&self) -> Assert {
         let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone().into_bytes());
         let output = Output { status: self.status, stdout, stderr };
         Assert::new(output).append_context("command", self.shown.clone())
     }
 
-    /// Fails, with all that is known of the run, where `true_of_it` is false.
+    /// Fails if `true_of_it` is false, and shows everything that is known about the run.
     #[track_caller]
     pub(crate) fn check(&self, true_of_it: bool, expected: &str) -> &Self {
         assert!(
@@ -112,10 +112,10 @@ impl Run {
     }
 }
 
-/// A time as messages show it, in a regular expression.
+/// A regular expression for a time in messages.
 const TIME: &str = r"\d+(\.\d+)?(ms|s|m|h|d)( \d+(\.\d+)?(ms|s|m|h))*";
 
-/// The predicate of a message's shape: see [`Run::says`].
+/// A predicate for the shape of a message; see [`Run::says`].
 fn shaped(line: &str) -> impl Predicate<str> {
     let mut pattern = String::from("^");
     for c in line.chars() {
@@ -141,7 +141,7 @@ pub(super) mod tests {
         Retry::new("sh").args(["-c", script])
     }
 
-    /// The panic of a test that must fail.
+    /// The panic message of a test that must fail.
     pub(crate) fn failure<T>(test: impl FnOnce() -> T) -> String {
         let test = AssertUnwindSafe(|| drop(test()));
         let cause = catch_unwind(test).expect_err("it did not fail");

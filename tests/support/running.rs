@@ -1,4 +1,4 @@
-//! A command that runs: its output so far, signals to it, its end within bounds.
+//! A running command: its output so far, signals to it, and a bounded wait for its end.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -14,11 +14,11 @@ use nix::sys::signal::Signal;
 use super::process;
 use super::run::{Run, describe};
 
-/// How often what cannot be waited for is looked at.
+/// The interval between checks for events that cannot be waited for.
 const POLL: Duration = Duration::from_millis(2);
 
-/// Reads a stream until its end, or until its writer has exited and nothing is left in it: what the
-/// writer left behind may keep it open.
+/// Reads a stream until its end, or until its writer has exited and the stream is empty. The second
+/// condition is needed because processes that the writer left behind may keep the stream open.
 #[derive(Debug)]
 pub(super) struct Drain {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -26,7 +26,7 @@ pub(super) struct Drain {
     thread: Option<JoinHandle<Box<dyn Stream>>>,
 }
 
-/// The reading end of a pipe, kept open for as long as the run is looked at.
+/// The reading end of a pipe, which stays open for as long as the test looks at the run.
 pub(super) trait Stream: Read + AsFd + Send + std::fmt::Debug {}
 
 impl<T: Read + AsFd + Send + std::fmt::Debug> Stream for T {}
@@ -40,7 +40,8 @@ impl Drain {
         let thread = thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
             loop {
-                // Before the look into the pipe: all that it wrote is in there by then.
+                // We load the flag before we look into the pipe. If the writer has exited by then,
+                // all its output is already in the pipe.
                 let ended = ended.load(Ordering::Acquire);
                 let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
                 match poll(&mut fds, 10u8) {
@@ -69,7 +70,8 @@ impl Drain {
     }
 }
 
-/// A command that runs. Dropped before its end, it is killed with all that it started.
+/// A running command. If it is dropped before its end, it is killed with all processes that it
+/// started.
 #[derive(Debug)]
 #[must_use = "a command that is not waited for is killed"]
 pub(crate) struct Running {
@@ -83,34 +85,34 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Its process id.
+    /// The process id.
     pub(crate) fn pid(&self) -> i32 {
         self.child.id().try_into().unwrap()
     }
 
-    /// Sends it a signal: to this process, not to its group.
+    /// Sends a signal to this process, but not to its group.
     pub(crate) fn signal(&self, signal: Signal) {
         process::send(self.pid(), signal);
     }
 
-    /// What it has written to stdout so far.
+    /// The output on stdout so far.
     pub(crate) fn stdout_so_far(&self) -> Vec<u8> {
         self.stdout.as_ref().map(Drain::so_far).unwrap_or_default()
     }
 
-    /// What it has written to stderr so far.
+    /// The output on stderr so far.
     pub(crate) fn stderr_so_far(&self) -> String {
         let bytes = self.stderr.as_ref().map(Drain::so_far).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Waits until its stderr contains `needle`.
+    /// Waits until stderr contains `needle`.
     #[track_caller]
     pub(crate) fn wait_for_stderr(&self, needle: &str) {
         self.wait_for_text("stderr", needle, || self.stderr_so_far());
     }
 
-    /// Waits until its stdout contains `needle`.
+    /// Waits until stdout contains `needle`.
     #[track_caller]
     pub(crate) fn wait_for_stdout(&self, needle: &str) {
         self.wait_for_text("stdout", needle, || String::from_utf8_lossy(&self.stdout_so_far()).into_owned());
@@ -123,19 +125,19 @@ impl Running {
             let now = Instant::now();
             assert!(now < end, "no {needle:?} in its {stream}\n{}", self.describe("not waited for"));
             if self.ended() {
-                // What it wrote is on its way; no more will come.
+                // The last output may still be on its way to us, but there will be no more.
                 end = end.min(now + Duration::from_secs(2));
             }
             thread::sleep(POLL);
         }
     }
 
-    /// Whether it has ended; it is not reaped by this.
+    /// Tells whether the command has ended, without reaping it.
     pub(crate) fn ended(&self) -> bool {
         !process::alive(self.pid())
     }
 
-    /// Waits for its end. Past the limit all of it is killed, and the test fails.
+    /// Waits for the end. After the limit all its processes are killed, and the test fails.
     #[track_caller]
     pub(crate) fn wait_bounded(mut self) -> Run {
         let status = loop {

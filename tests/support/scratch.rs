@@ -1,4 +1,4 @@
-//! Directories of a test's own, and files in which commands leave lines.
+//! Directories for single tests, and files to which commands append lines.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::process;
 
-/// A directory of the test's own, removed on drop.
+/// A directory for one test, which is removed on drop.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: PathBuf,
 }
 
 impl Scratch {
-    /// A new, empty one.
+    /// Creates a new, empty directory.
     #[must_use]
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -32,27 +32,28 @@ impl Scratch {
         }
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of `name` in it.
+    /// The path of `name` in the directory.
     pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Writes a file; its path.
+    /// Writes a file and returns its path.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
         fs::write(&path, content).unwrap();
         path
     }
 
-    /// Writes an executable; its path.
+    /// Writes an executable and returns its path.
     ///
-    /// Another process writes it: a descriptor of ours, open for writing, could be inherited by
-    /// what another thread starts just then, and execve(2) would fail with ETXTBSY.
+    /// Another process writes the file. If we had it open for writing, a command that another
+    /// thread starts at that moment could inherit our descriptor, and execve(2) would fail with
+    /// ETXTBSY.
     pub(crate) fn script(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
         let mut writer = Command::new("sh")
@@ -66,7 +67,7 @@ impl Scratch {
         path
     }
 
-    /// A log in it, empty so far.
+    /// Creates an empty log in the directory.
     pub(crate) fn log(&self, name: &str) -> Log {
         Log { path: self.file(name, "") }
     }
@@ -78,19 +79,19 @@ impl Drop for Scratch {
     }
 }
 
-/// A file to which commands append a line each time they have something to say.
+/// A file to which commands append lines.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     path: PathBuf,
 }
 
 impl Log {
-    /// Where it is.
+    /// The path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The shell command that appends `words`, which the shell expands as in double quotes.
+    /// The shell command that appends `words`. The shell expands `words` as in double quotes.
     pub(crate) fn echo(&self, words: &str) -> String {
         format!("echo \"{words}\" >>{}", quoted(&self.path))
     }
@@ -101,14 +102,14 @@ impl Log {
         file.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// The lines so far; one without its newline is not there yet.
+    /// The complete lines so far. A line without its newline does not count yet.
     pub(crate) fn lines(&self) -> Vec<String> {
         let bytes = fs::read(&self.path).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
     }
 
-    /// Waits until there are `n` lines at least; all lines.
+    /// Waits until there are at least `n` lines, and returns all lines.
     #[track_caller]
     pub(crate) fn wait_for(&self, n: usize) -> Vec<String> {
         let end = Instant::now() + process::PATIENCE;
@@ -123,7 +124,7 @@ impl Log {
     }
 }
 
-/// A path as one word of the shell.
+/// Quotes a path as one word for the shell.
 pub(crate) fn quoted(path: impl AsRef<Path>) -> String {
     format!("'{}'", path.as_ref().to_str().unwrap().replace('\'', r"'\''"))
 }

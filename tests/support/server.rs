@@ -1,7 +1,8 @@
-//! An HTTP/1.1 server that does what a script says, on loopback, and keeps a log.
+//! An HTTP/1.1 server on loopback that follows a script and keeps a log.
 //!
-//! One request for each connection. The n-th request gets the n-th reply of the script, the last
-//! one repeating. What is in the log came whole; its time was taken before its reply began.
+//! The server takes one request per connection. The n-th request gets the n-th reply of the script,
+//! and the last reply repeats. The log holds only complete requests. The time of a request is taken
+//! before its reply begins.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -14,25 +15,25 @@ use std::time::{Duration, Instant};
 
 use super::process;
 
-/// What the server does with a request.
+/// The server's reaction to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    /// Answers: see [`Reply::status`].
+    /// Sends an answer: see [`Reply::status`].
     Answer(Answer),
-    /// Breaks the connection: the client sees ECONNRESET.
+    /// Breaks the connection, so that the client sees ECONNRESET.
     Reset,
-    /// Ends the connection in good order, but without an answer.
+    /// Closes the connection in good order, but without an answer.
     Close,
     /// Leaves the client waiting until the server is dropped.
     Stall,
-    /// Promises more than it sends: [`PARTIAL`] comes, and then the end.
+    /// Announces a longer body than it sends: it sends [`PARTIAL`] and closes the connection.
     Truncate,
 }
 
-/// All that comes of the body of [`Reply::Truncate`].
+/// The part of the body that [`Reply::Truncate`] sends.
 pub(crate) const PARTIAL: &str = "part";
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     status: u16,
@@ -41,7 +42,7 @@ pub(crate) struct Answer {
 }
 
 impl Reply {
-    /// An answer with this status, no headers but those that frame it, and an empty body.
+    /// An answer with this status, an empty body, and no headers except those that frame the body.
     pub(crate) fn status(status: u16) -> Self {
         Self::Answer(Answer { status, headers: Vec::new(), body: Vec::new() })
     }
@@ -65,30 +66,30 @@ impl Reply {
     }
 }
 
-/// A request that came whole.
+/// A complete request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// When all of it was there.
+    /// The time when the request was complete.
     pub(crate) at: Instant,
-    /// `GET` and the like.
+    /// The method, for example `GET`.
     pub(crate) method: String,
-    /// The target, query included.
+    /// The target, including the query.
     pub(crate) path: String,
-    /// Names in lower case, values trimmed, in order.
+    /// The headers in order, with names in lower case and values trimmed.
     pub(crate) headers: Vec<(String, String)>,
-    /// The body, out of its chunks.
+    /// The body, decoded from its chunks.
     pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    /// The first header of this name, in any case.
+    /// The value of the first header with this name, in any case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 }
 
-/// A running server. Dropped, it closes every connection and its port.
+/// A running server. Drop closes every connection and the port.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -104,7 +105,7 @@ struct Shared {
     stalled: Mutex<Vec<Arc<TcpStream>>>,
 }
 
-/// What becomes of a request.
+/// A function that chooses the reaction to a request.
 struct Act(Box<Does>);
 
 type Does = dyn Fn(usize, &Request) -> Reply + Send + Sync;
@@ -115,11 +116,11 @@ impl std::fmt::Debug for Act {
     }
 }
 
-/// No client of a test takes longer than this over a request.
+/// Every client in the tests sends its request within this time.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 
 impl Server {
-    /// Starts one that follows `script`.
+    /// Starts a server that follows `script`.
     #[must_use]
     pub(crate) fn new(script: impl IntoIterator<Item = Reply>) -> Self {
         let script: Vec<Reply> = script.into_iter().collect();
@@ -127,7 +128,7 @@ impl Server {
         Self::acting(move |number, _| script.get(number).or(script.last()).unwrap().clone())
     }
 
-    /// Starts one that does `act` for each request, of which so many have come before.
+    /// Starts a server that calls `act` for each request, with the number of requests before it.
     #[must_use]
     pub(crate) fn acting(act: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -143,7 +144,7 @@ impl Server {
         Self { address, shared, acceptor: Some(acceptor) }
     }
 
-    /// Its port.
+    /// The server's port.
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
@@ -153,20 +154,20 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// The requests so far, in the order in which they were answered.
+    /// The requests so far, in the order of the replies.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.log.lock().unwrap().clone()
     }
 
-    /// Waits until `n` requests have come; all that have.
+    /// Waits until at least `n` requests have arrived, and returns all of them.
     #[track_caller]
     pub(crate) fn wait_for(&self, n: usize) -> Vec<Request> {
         process::wait_until(&format!("{n} requests"), || self.requests().len() >= n);
         self.requests()
     }
 
-    /// The time from each request to the next. It holds the whole wait between two attempts: the
-    /// earlier time was taken before the answer, the later one after the new attempt had begun.
+    /// The time from each request to the next. It includes the whole wait between two attempts: the
+    /// earlier time is taken before the reply, and the later time after the next attempt has begun.
     pub(crate) fn gaps(&self) -> Vec<Duration> {
         self.requests().windows(2).map(|pair| pair[1].at - pair[0].at).collect()
     }
@@ -175,7 +176,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the acceptor, which then sees that it is over.
+        // The connection wakes the acceptor, which then sees the flag.
         let _ = TcpStream::connect(self.address);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
@@ -184,8 +185,8 @@ impl Drop for Server {
 }
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    // Weak: a connection must close, and be reset where the script says so, as soon as it is done
-    // with.
+    // The references are weak, because a connection must close, or be reset if the script says so,
+    // as soon as its thread is done with it.
     let mut connections: Vec<(JoinHandle<()>, Weak<TcpStream>)> = Vec::new();
     while let Ok((stream, _)) = listener.accept() {
         if shared.stopping.load(Ordering::SeqCst) {
@@ -194,7 +195,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         connections.retain(|(thread, stream)| !thread.is_finished() || stream.strong_count() > 0);
         let (stream, shared) = (Arc::new(stream), Arc::clone(shared));
         let handle = Arc::downgrade(&stream);
-        // A client that goes away in the middle is no failure: tests kill clients.
+        // A client that disconnects in the middle is not a failure, because tests kill clients.
         let thread = thread::spawn(move || drop(converse(stream, &shared)));
         connections.push((thread, handle));
     }
@@ -282,8 +283,8 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Reads a request whole (RFC 9112), its body by length or by chunks; asks for it where the client
-/// waits to be asked (RFC 9110 section 10.1.1).
+/// Reads a complete request (RFC 9112), with its body by length or by chunks. Sends `100 Continue`
+/// if the client waits for it (RFC 9110 section 10.1.1).
 fn read_request(reader: &mut BufReader<&TcpStream>) -> io::Result<Request> {
     let first = line(reader)?;
     let mut words = first.split(' ').map(str::to_owned);
@@ -308,7 +309,8 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> io::Result<Request> {
             let size = u64::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16)
                 .map_err(io::Error::other)?;
             read_exactly(reader, size, &mut request.body)?;
-            // The end of a chunk; after the last one, of the trailers, which no client here sends.
+            // This line ends a chunk. After the last chunk it ends the trailers, which no client
+            // here sends.
             line(reader)?;
             if size == 0 {
                 break;
@@ -338,11 +340,11 @@ fn line(reader: &mut impl BufRead) -> io::Result<String> {
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
-/// Lets the close of this connection send RST (socket(7), `SO_LINGER`).
+/// Makes the close of this connection send RST (socket(7), `SO_LINGER`).
 fn reset(stream: &TcpStream) -> io::Result<()> {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let size = libc::socklen_t::try_from(size_of_val(&linger)).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open, and the value is a `linger` of the size given.
+    // SAFETY: the descriptor is open, and the value is a `linger` of the given size.
     let set = unsafe {
         libc::setsockopt(
             stream.as_raw_fd(),
@@ -355,21 +357,21 @@ fn reset(stream: &TcpStream) -> io::Result<()> {
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A port at which every connection is refused: it is bound, which keeps others from it, and
-/// nothing listens there.
+/// A port that refuses every connection. A socket is bound to it, so that no other process takes
+/// the port, but nothing listens there.
 #[derive(Debug)]
 pub(crate) struct RefusedPort {
     _socket: OwnedFd,
     port: u16,
 }
 
-/// Reserves such a port, until it is dropped.
+/// Reserves a port that refuses every connection, until it is dropped.
 #[must_use]
 pub(crate) fn refused_port() -> RefusedPort {
     // SAFETY: no pointers are passed.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
     assert!(socket >= 0, "no socket: {}", io::Error::last_os_error());
-    // SAFETY: the descriptor was just made and belongs to nobody else.
+    // SAFETY: the descriptor was just created, and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     let mut address = libc::sockaddr_in {
         sin_family: libc::sa_family_t::try_from(libc::AF_INET).unwrap(),
@@ -378,17 +380,17 @@ pub(crate) fn refused_port() -> RefusedPort {
         sin_zero: [0; 8],
     };
     let mut size = libc::socklen_t::try_from(size_of_val(&address)).unwrap();
-    // SAFETY: the address is a `sockaddr_in` of the size given, which bind reads.
+    // SAFETY: the address is a `sockaddr_in` of the given size, and bind only reads it.
     let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
     assert_eq!(bound, 0, "not bound: {}", io::Error::last_os_error());
-    // SAFETY: the same, which getsockname writes, no further than the size given.
+    // SAFETY: the address is a `sockaddr_in`, and getsockname writes no more than the given size.
     let named = unsafe { libc::getsockname(socket.as_raw_fd(), (&raw mut address).cast(), &raw mut size) };
     assert_eq!(named, 0, "no name: {}", io::Error::last_os_error());
     RefusedPort { _socket: socket, port: u16::from_be(address.sin_port) }
 }
 
 impl RefusedPort {
-    /// Its number.
+    /// The port's number.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -402,7 +404,7 @@ impl RefusedPort {
 mod tests {
     use super::*;
 
-    /// Sends `request`; all that comes back.
+    /// Sends `request` and returns the whole answer.
     fn ask(server: &Server, request: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect(server.address)?;
         stream.set_read_timeout(Some(READ_LIMIT))?;
@@ -474,7 +476,7 @@ mod tests {
             drop(server);
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
         };
-        // Another test may take the port in between. That does not happen each time.
+        // Another test may take the port in between, but that does not happen every time.
         assert!((0..5).any(|_| closed()));
     }
 

@@ -1,5 +1,5 @@
-//! A service that is down for a while and then serves so many requests in a second, and a crowd of
-//! clients that want it all at once.
+//! A service that is down for a while and then serves a limited number of requests per second, and
+//! a crowd of clients that call it all at once.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,51 +9,52 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What the service does.
+/// The behaviour of the service.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Service {
-    /// How long it refuses everybody.
+    /// The time during which the service refuses everybody.
     pub(crate) outage: Duration,
-    /// How many more it refuses then.
+    /// The number of further requests that it refuses after the outage.
     pub(crate) stumbles: usize,
-    /// How many requests it serves in a second, after that; it refuses the rest.
+    /// The number of requests per second that it serves after that. It refuses the rest.
     pub(crate) rate: f64,
-    /// What a refusal asks for (`Retry-After`), if anything, in seconds.
+    /// The seconds that a refusal asks for (`Retry-After`), if any.
     pub(crate) asks: Option<u32>,
-    /// How many first requests it holds until the last of them has come. Its time begins then.
+    /// The number of first requests that it holds until the last of them has arrived. The outage
+    /// begins at that moment.
     pub(crate) gathers: usize,
 }
 
 /// A request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
-    /// Since the beginning of the outage.
+    /// The time since the beginning of the outage.
     pub(crate) at: Duration,
     pub(crate) served: bool,
 }
 
-/// What became of a storm.
+/// The results of a storm.
 #[derive(Debug, Clone)]
 pub(crate) struct Aftermath {
     pub(crate) clients: usize,
     pub(crate) arrivals: Vec<Arrival>,
-    /// How many clients ended without success.
+    /// The number of clients that ended without success.
     pub(crate) gave_up: usize,
-    /// How many had not ended when they were no longer waited for.
+    /// The number of clients that had not ended within the limit.
     pub(crate) unfinished: usize,
-    /// When the last client that succeeded ended, since the beginning.
+    /// The time from the beginning to the end of the last successful client.
     pub(crate) last_success: Option<Duration>,
     pub(crate) outage: Duration,
 }
 
 impl Aftermath {
-    /// Requests during the outage for each client.
+    /// The number of requests per client during the outage.
     pub(crate) fn amplification(&self) -> f64 {
         let during = self.arrivals.iter().filter(|arrival| arrival.at < self.outage).count();
         count(during) / count(self.clients)
     }
 
-    /// Most requests in a tenth of a second, once the outage is over.
+    /// The largest number of requests within a tenth of a second, after the outage.
     pub(crate) fn peak(&self) -> usize {
         let after: Vec<Duration> =
             self.arrivals.iter().map(|arrival| arrival.at).filter(|at| *at >= self.outage).collect();
@@ -64,13 +65,13 @@ impl Aftermath {
     }
 }
 
-/// A number of things, for a ratio.
+/// A count as a float, for a ratio.
 fn count(things: usize) -> f64 {
     u32::try_from(things).map_or(f64::INFINITY, f64::from)
 }
 
-/// Lets `clients` processes of `command`, which is told the port, loose on the service at once;
-/// waits for them all, `limit` at most.
+/// Starts `clients` processes of `command` at once and waits for all of them, at most for `limit`.
+/// `command` receives the port of the service.
 pub(crate) fn storm(
     service: Service,
     clients: usize,
@@ -113,7 +114,7 @@ pub(crate) fn storm(
         let _ = child.wait();
     }
     over.store(true, Ordering::Release);
-    // Wakes it.
+    // The connection wakes the server.
     let _ = TcpStream::connect(address);
     server.join().unwrap();
     let arrivals = arrivals.lock().unwrap().clone();
@@ -142,7 +143,7 @@ fn serve(
         arrivals.lock().unwrap().push(Arrival { at: Duration::ZERO, served: false });
         let _ = stream.write_all(answer(false, service.asks).as_bytes());
     }
-    // A bucket of a tenth of a second's requests.
+    // The bucket holds the requests of a tenth of a second.
     let most = (service.rate / 10.0).max(1.0);
     let (mut tokens, mut filled, mut stumbles) = (most, service.outage, service.stumbles);
     while let Ok((mut stream, _)) = listener.accept() {
@@ -162,7 +163,7 @@ fn serve(
             }
         }
         arrivals.lock().unwrap().push(Arrival { at, served });
-        // Who has gone meanwhile wants no answer.
+        // The client may have disconnected meanwhile, so an error does not matter.
         let _ = stream.write_all(answer(served, service.asks).as_bytes());
     }
 }

@@ -1,8 +1,8 @@
-//! Real terminals: a pseudo-terminal (pty(7)), a shell that leads its session, job control, and
-//! eyes on what a person would see.
+//! Real terminals: a pseudo-terminal (pty(7)), a shell that leads its session, job control, and a
+//! record of everything that a person would see.
 //!
-//! What is typed is echoed. A test that waits for a word must not type that word: it types
-//! `echo rea''dy` and expects `ready`.
+//! The terminal echoes everything that a test types. A test that waits for a word must not type
+//! that word: it types `echo rea''dy` and expects `ready`.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -24,7 +24,7 @@ use super::needs;
 use super::process;
 use super::retry::{BINARY, defaults_before_exec};
 
-/// What the shells of [`Terminal::shell`] and [`Terminal::dash`] ask with.
+/// The prompt of the shells that this module starts.
 pub(crate) const PROMPT: &str = "<<prompt>> ";
 
 /// ^C, the key that sends INT.
@@ -36,23 +36,23 @@ pub(crate) const CTRL_Z: &[u8] = b"\x1a";
 /// ^\, the key that sends QUIT.
 pub(crate) const CTRL_BACKSLASH: &[u8] = b"\x1c";
 
-/// Longest wait for something to be seen.
+/// The longest wait for an expected text.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A terminal and what runs in it. Dropped, all of its session is killed.
+/// A terminal and its session. Drop kills the whole session.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     master: Option<Arc<File>>,
     leader: Child,
     seen: Arc<Mutex<Vec<u8>>>,
-    /// How much of `seen` was expected already.
+    /// The length of the part of `seen` that earlier expectations have consumed.
     cursor: usize,
     stop: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Terminal {
-    /// An interactive bash, at its prompt, with `retry` on its PATH.
+    /// Starts an interactive bash with `retry` on its PATH, and waits for its prompt.
     #[track_caller]
     #[must_use]
     pub(crate) fn shell() -> Self {
@@ -62,7 +62,7 @@ impl Terminal {
         Self::interactive(bash)
     }
 
-    /// An interactive dash, at its prompt, with `retry` on its PATH.
+    /// Starts an interactive dash with `retry` on its PATH, and waits for its prompt.
     #[track_caller]
     #[must_use]
     pub(crate) fn dash() -> Self {
@@ -71,7 +71,7 @@ impl Terminal {
         Self::interactive(dash)
     }
 
-    /// An interactive zsh, at its prompt, with `retry` on its PATH.
+    /// Starts an interactive zsh with `retry` on its PATH, and waits for its prompt.
     #[track_caller]
     #[must_use]
     pub(crate) fn zsh() -> Self {
@@ -94,13 +94,13 @@ impl Terminal {
         terminal
     }
 
-    /// Runs `command` as the leader of a session whose controlling terminal is a new one of 24 by
-    /// 80, which is its stdin, stdout and stderr too.
+    /// Runs `command` as the leader of a session. A new terminal of 24 by 80 is the session's
+    /// controlling terminal and the command's stdin, stdout and stderr.
     #[track_caller]
     #[must_use]
     pub(crate) fn open(mut command: Command) -> Self {
-        // All descriptors close at exec: no command that another test starts meanwhile keeps this
-        // terminal open.
+        // All descriptors close at exec, so that a command which another test starts meanwhile
+        // cannot keep this terminal open.
         let master = OpenOptions::new()
             .read(true)
             .write(true)
@@ -111,9 +111,9 @@ impl Terminal {
         // SAFETY: TIOCSPTLCK reads an int.
         ok(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) });
         let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-        // SAFETY: TIOCGPTPEER takes the flags by value and gives a new descriptor (ioctl_tty(2)).
+        // SAFETY: TIOCGPTPEER takes the flags by value and returns a new descriptor (ioctl_tty(2)).
         let slave = ok(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) });
-        // SAFETY: the descriptor was just made and belongs to nobody else.
+        // SAFETY: the descriptor was just created, and nothing else owns it.
         let slave = unsafe { OwnedFd::from_raw_fd(slave) };
         set_size(&master, 24, 80);
 
@@ -124,7 +124,7 @@ impl Terminal {
         }
         command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
         defaults_before_exec(&mut command, true, HashSet::new(), HashSet::new());
-        // SAFETY: ioctl is a system call and no more; it takes no pointer here.
+        // SAFETY: ioctl is only a system call, and it takes no pointer here.
         unsafe {
             command.pre_exec(|| match libc::ioctl(0, libc::TIOCSCTTY, 0) {
                 0 => Ok(()),
@@ -158,7 +158,7 @@ impl Terminal {
         self.key(text.as_bytes());
     }
 
-    /// Types these bytes: [`CTRL_C`] and the like.
+    /// Types these bytes, for example [`CTRL_C`].
     pub(crate) fn key(&mut self, bytes: &[u8]) {
         self.master().write_all(bytes).unwrap();
     }
@@ -169,16 +169,17 @@ impl Terminal {
         self.send("\r");
     }
 
-    /// Types a command line, and waits for the next prompt; what was seen between the two.
+    /// Types a command line, waits for the next prompt, and returns the text between the two.
     #[track_caller]
     pub(crate) fn command(&mut self, line: &str) -> String {
         self.line(line);
-        // The echo first: its end is the end of the line.
+        // The echo comes first and ends with the end of the line.
         self.expect("\n");
         self.expect_prompt()
     }
 
-    /// Waits until `needle` is seen after all that was expected before; what was seen before it.
+    /// Waits for `needle` in the text after the earlier expectations, and returns the text before
+    /// it.
     #[track_caller]
     pub(crate) fn expect(&mut self, needle: &str) -> String {
         let end = Instant::now() + PATIENCE;
@@ -197,13 +198,13 @@ impl Terminal {
         }
     }
 
-    /// Waits for the shell's next prompt; what was seen before it.
+    /// Waits for the shell's next prompt, and returns the text before it.
     #[track_caller]
     pub(crate) fn expect_prompt(&mut self) -> String {
         self.expect(PROMPT)
     }
 
-    /// All that was seen, with a mark where the next expectation begins.
+    /// The whole text so far, with a mark at the place where the next expectation begins.
     pub(crate) fn transcript(&self) -> String {
         let seen = self.seen.lock().unwrap();
         let (old, new) = seen.split_at(self.cursor);
@@ -213,14 +214,14 @@ impl Terminal {
         format!("{old}|HERE|{new}\n--- foreground group {group:?}, session {table:#?}")
     }
 
-    /// The process group in the foreground; nothing where there is none.
+    /// The process group in the foreground, if there is one.
     pub(crate) fn foreground_pgid(&self) -> Option<i32> {
         nix::unistd::tcgetpgrp(self.master.as_deref()?).ok().map(nix::unistd::Pid::as_raw)
     }
 
     /// Waits until the foreground belongs to a group whose first process has become the program
-    /// `name`; that group. Before that it is still a copy of the shell, with the shell's signals: a
-    /// key could be lost on it.
+    /// `name`, and returns that group. Before that moment the process is still a copy of the shell
+    /// with the shell's signal handling, so that a key could be lost.
     #[track_caller]
     pub(crate) fn wait_for_job(&self, name: &str) -> i32 {
         let mut job = None;
@@ -231,18 +232,18 @@ impl Terminal {
         job.expect("the wait was for this")
     }
 
-    /// Gives the terminal a new size; the kernel sends WINCH to the foreground group.
+    /// Gives the terminal a new size, so that the kernel sends WINCH to the foreground group.
     pub(crate) fn size(&self, rows: u16, cols: u16) {
         set_size(self.master(), rows, cols);
     }
 
-    /// The modes of the terminal, to compare before and after.
+    /// The modes of the terminal, for a comparison of before and after.
     pub(crate) fn termios(&self) -> Termios {
-        // On Linux the master's ioctl speaks of the slave (tty_ioctl.c, `tty_mode_ioctl`).
+        // On Linux an ioctl on the master acts on the slave (tty_ioctl.c, `tty_mode_ioctl`).
         tcgetattr(self.master()).unwrap()
     }
 
-    /// Pulls the plug: the kernel sends HUP to the session's leader and the foreground group.
+    /// Hangs up: the kernel sends HUP to the session's leader and to the foreground group.
     pub(crate) fn hang_up(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(reader) = self.reader.take() {
@@ -251,7 +252,7 @@ impl Terminal {
         self.master = None;
     }
 
-    /// Waits for the leader's end.
+    /// Waits until the leader ends.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
         let mut status = None;
@@ -284,7 +285,7 @@ fn watch(mut master: &File, seen: &Mutex<Vec<u8>>, stop: &AtomicBool) {
             Ok(0) => return,
             Ok(n) => seen.lock().unwrap().extend_from_slice(&buffer[..n]),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            // EIO: nobody has the terminal open any more.
+            // EIO means that no process has the terminal open any more.
             Err(_) => return,
         }
     }
