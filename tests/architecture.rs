@@ -1,5 +1,5 @@
-//! The floors of the house, read from the source: an import points down, decisions stay pure, and
-//! `unsafe` stays fenced.
+//! Rules for the source: an import points to a lower floor, decisions stay pure, and `unsafe` stays
+//! confined.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::support::needs::PROGRAMS;
 
-/// A source file: its path below `src/`, and its lines without comments' and strings' content.
+/// A source file: its path below `src/`, its text, and its lines without the content of comments
+/// and strings.
 struct Source {
     name: String,
     text: String,
@@ -20,19 +21,19 @@ impl Source {
         Self { name, text, code }
     }
 
-    /// The wing that it belongs to: its first directory, or its own name.
+    /// The wing of the file: its first directory, or its own name.
     fn wing(&self) -> &str {
         self.name.split(['/', '.']).next().unwrap_or_default()
     }
 
-    /// The path of its module: `policy::delay::jitter`.
+    /// The path of the module, for example `policy::delay::jitter`.
     fn module(&self) -> Vec<&str> {
         let name = self.name.trim_end_matches(".rs").trim_end_matches("/mod");
         if matches!(name, "lib" | "main") { Vec::new() } else { name.split('/').collect() }
     }
 
-    /// Its lines with their numbers from 1. Tests do not count: neither the module of tests that
-    /// ends a file, nor a file of tests.
+    /// The lines with their numbers from 1, without tests: neither the test module at the end of a
+    /// file, nor a file of tests.
     fn product(&self) -> impl Iterator<Item = (usize, &str)> {
         let tests = self
             .code
@@ -43,7 +44,7 @@ impl Source {
         self.code[..end].iter().enumerate().map(|(n, line)| (n + 1, line.as_str()))
     }
 
-    /// The wings that its paths name, with the line of each.
+    /// The wings that paths in the file name, each with its line.
     fn uses(&self) -> Vec<(usize, String)> {
         let module = self.module();
         let mut uses = Vec::new();
@@ -60,7 +61,8 @@ impl Source {
             while let Some(after) = rest.strip_prefix("super::") {
                 (rest, up) = (after, up + 1);
             }
-            // `super::` from a module of tests inside the file does not occur: those are cut off.
+            // `super::` from a test module inside the file does not occur, because `product` leaves
+            // such modules out.
             if root == "super::" && module.len() > up {
                 continue;
             }
@@ -93,7 +95,7 @@ fn names(path: &str) -> Vec<String> {
     names
 }
 
-/// The text with comments, strings and characters blanked, line by line as it was.
+/// The text with comments, strings and characters blanked. The line breaks stay.
 fn strip(text: &str) -> String {
     let bytes: Vec<char> = text.chars().collect();
     let at = |i: usize| bytes.get(i).copied().unwrap_or('\0');
@@ -127,7 +129,7 @@ fn strip(text: &str) -> String {
             keep_lines(&mut out, start, i);
             out.push_str("\"\"");
         } else if at(i) == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
-            // A character, not a lifetime.
+            // This is a character and not a lifetime.
             i += if at(i + 1) == '\\' { 3 } else { 2 };
             while i < bytes.len() && at(i) != '\'' {
                 i += 1;
@@ -180,15 +182,16 @@ const FLOORS: [(&str, u8); 15] = [
     ("main", 4),
 ];
 
-/// Imports within one floor that the plan allows: importer and imported. All others point down.
+/// Imports within one floor that the plan allows, as importer and imported. All other imports point
+/// down.
 const ASIDE: [(&str, &str); 4] =
     [("process", "streams"), ("cli", "exit"), ("cli", "report"), ("host", "run")];
 
-/// Why `from` may not name `to`; nothing where it may.
+/// The reason why `from` may not name `to`, or `None` if it may.
 fn forbidden(from: &str, to: &str) -> Option<String> {
     let floor = |wing: &str| FLOORS.iter().find(|(name, _)| *name == wing).map(|(_, floor)| *floor);
     let Some(above) = floor(from) else { return Some(format!("{from} has no floor")) };
-    // The front page is made of everything.
+    // The crate's front page uses every wing.
     if from == to || from == "lib" || ASIDE.contains(&(from, to)) {
         return None;
     }
@@ -230,8 +233,8 @@ const BANNED_BELOW: [&str; 21] = [
     "nix::",
     "rand::rng",
     "SysRng",
-    // What waits or is shared to be changed; that a value has many owners, or is made once, is no
-    // effect.
+    // These types wait or share mutable state. `Arc` and `OnceLock` are allowed, because shared
+    // ownership and one-time creation are not effects.
     "Mutex",
     "RwLock",
     "Condvar",
@@ -247,7 +250,7 @@ fn decisions_touch_nothing() {
     let mut wrong = Vec::new();
     for source in sources("src").iter().filter(|source| source.wing() == "policy") {
         for (line, code) in source.product() {
-            // The names of signals and of errors are tables.
+            // The names of signals and errors are only tables.
             let code = code.replace("nix::sys::signal::Signal::", "").replace("nix::errno::Errno", "");
             for banned in BANNED_BELOW.iter().chain(&PRINTS).filter(|banned| code.contains(**banned)) {
                 wrong.push(format!("src/{}:{line}: {banned}", source.name));
@@ -286,7 +289,7 @@ fn nothing_prints_but_the_front_page() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Whether a line has the word.
+/// Tells whether a line contains the word.
 fn has_word(line: &str, word: &str) -> bool {
     line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == word)
 }
@@ -300,8 +303,8 @@ fn unsafe_stays_on_the_floor_of_effects() {
             outside.insert(source.name.clone(), count);
         }
     }
-    // `main`'s attribute and its call of `start`; `start` itself, and its call of `arguments`;
-    // localtime_r(3).
+    // These are the attribute of `main` and its call of `start`, `start` itself and its call of
+    // `arguments`, and localtime_r(3).
     let allowed = BTreeMap::from([("clock.rs", 2), ("lib.rs", 2), ("main.rs", 2)]);
     let allowed = allowed.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
     assert_eq!(outside, allowed);
@@ -314,7 +317,7 @@ fn every_unsafe_block_says_why_it_is_safe() {
         let lines: Vec<&str> = source.text.lines().collect();
         for (n, code) in source.code.iter().enumerate() {
             let Some(at) = code.find("unsafe {") else { continue };
-            // The comment stands above the statement, or on the same line.
+            // The comment stands above the statement.
             let statement = (0..=n).rev().find(|n| {
                 let above = n.checked_sub(1).map_or("", |n| source.code[n].trim());
                 above.is_empty() || above.ends_with([';', '{', '}', ','])
@@ -330,7 +333,7 @@ fn every_unsafe_block_says_why_it_is_safe() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The guards themselves: each must be able to fail.
+/// Tests of the rules themselves: each rule must be able to fail.
 mod tests {
     use super::*;
 
@@ -399,7 +402,7 @@ fn a_test_asks_for_the_optional_programs_that_it_runs() {
     let mut faults = Vec::new();
     for source in sources("tests") {
         for test in source.text.split("\n#[test]\n").skip(1) {
-            // The last one of a file may have helpers behind it.
+            // Helpers may follow the last test of a file.
             let name = test.lines().next().unwrap_or_default();
             let body = test.split("\n}\n").next().unwrap_or_default();
             faults.extend(

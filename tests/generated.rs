@@ -1,5 +1,5 @@
-//! The committed files that are made from the definition of the command line: man page, completions
-//! and the README's table. `BLESS=1 cargo test generated` writes them again.
+//! The committed files that are generated from the definition of the command line: man page,
+//! completions and the README's table. `BLESS=1 cargo test generated` writes them again.
 
 mod completion;
 mod man;
@@ -20,7 +20,7 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// Compares the committed file with `made`; with `BLESS`, writes it.
+/// Compares the committed file with `made`. If `BLESS` is set, writes the file instead.
 #[track_caller]
 fn same(name: &str, made: &str) {
     let path = path(name);
@@ -75,7 +75,7 @@ fn mandoc_finds_nothing_above_style() {
 fn the_man_page_has_every_option_and_its_sections() {
     need!("mandoc");
     let page = Retry::new("mandoc").args(["-Tascii", "-O", "width=100"]).stdin(man::page().as_str()).run();
-    // Bold text is overstruck: a character, a backspace, the character.
+    // Bold text is overstruck: each character is followed by a backspace and the same character.
     let bytes = page.stdout.split(|b| *b == 8).map(|part| &part[..part.len().saturating_sub(1)]);
     let mut text = String::from_utf8(bytes.collect::<Vec<_>>().concat()).unwrap();
     text.push('\n');

@@ -1,8 +1,8 @@
-//! The command from outside: one binary, one module per feature.
+//! Tests of the command from outside: one binary, one module per feature.
 //!
-//! The oracles are what the world sees: exit statuses, bytes, lines that commands leave in a file,
-//! the log of a server, the process table, a terminal. Nothing here waits for a time to pass and
-//! hopes.
+//! The oracles are visible from outside: exit statuses, bytes, lines that commands write to a file,
+//! the log of a server, the process table, a terminal. No test sleeps and hopes that something has
+//! happened by then.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

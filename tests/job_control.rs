@@ -1,4 +1,4 @@
-//! At a terminal: keys, job control, reading the terminal and pipelines work as without retry.
+//! At a terminal, keys, job control, reads from the terminal and pipelines work as without retry.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -13,11 +13,12 @@ use crate::support::scratch::quoted;
 use crate::support::terminal::{CTRL_BACKSLASH, CTRL_C, CTRL_Z};
 use crate::support::{Log, Scratch, Terminal};
 
-/// The end of a script that runs until a signal ends it; its traps run soon, for no sleep is long.
+/// The end of a script that runs until a signal ends it. Its sleeps are short, so that its traps
+/// run soon.
 const LOOP: &str = "while :; do sleep 0.02; done";
 
-/// What a script says to wait for the test, without a process: a child that ^Z stops between
-/// vfork(2) and its exec keeps the shell itself from stopping, with and without retry.
+/// A line of a script that waits for the test without a child process. If ^Z stopped a child
+/// between vfork(2) and its exec, the shell itself could not stop, with or without retry.
 const GATE: &str = "read go <\"$LOG.gate\"";
 
 fn number(text: &str) -> i32 {
@@ -33,7 +34,8 @@ fn wait_for_word(log: &Log, word: &str, n: usize) {
     wait_until(&format!("line {word} number {n}"), || count(log, word) >= n);
 }
 
-/// A shell at a terminal, a directory, and a log that is `$LOG` to what runs there.
+/// A shell at a terminal, a directory, and a log whose path is `$LOG` for the commands of the
+/// shell.
 struct Desk {
     scratch: Scratch,
     log: Log,
@@ -50,18 +52,18 @@ impl Desk {
         terminal.command(&format!("export LOG={}; ulimit -c 0", quoted(log.path())));
         let gate = scratch.join("log.gate");
         nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        // Open for both, a fifo waits for nobody.
+        // The open does not block, because it opens the FIFO for reading and writing.
         let gate = OpenOptions::new().read(true).write(true).open(gate).unwrap();
         Self { scratch, log, terminal, gate }
     }
 
-    /// Writes a script for sh; the words that run it.
+    /// Writes a script for sh, and returns the words that run it.
     fn script(&self, text: &str) -> String {
         format!("sh {}", quoted(self.scratch.file("script", text)))
     }
 
-    /// Starts `retry OPTIONS -- sh` with a script that first leaves its pid in the log; both pids,
-    /// once that line is there.
+    /// Starts `retry OPTIONS -- sh` with a script that first writes its pid to the log. Waits for
+    /// that line, and returns the pids of retry and of the command.
     #[track_caller]
     fn start(&mut self, options: &str, script: &str) -> (i32, i32) {
         let script = self.script(&format!("echo $$ >>\"$LOG\"\n{script}"));
@@ -72,18 +74,18 @@ impl Desk {
         (job, command)
     }
 
-    /// Lets a script go on that waits at its [`GATE`].
+    /// Lets a script that waits at its [`GATE`] continue.
     fn open_gate(&mut self) {
         self.gate.write_all(b"\n").unwrap();
     }
 
-    /// The exit status of what ran last.
+    /// The exit status of the last command.
     #[track_caller]
     fn status(&mut self) -> i32 {
         number(&self.terminal.command("echo $?"))
     }
 
-    /// Types ^Z and waits until the shell has the terminal, and both are stopped.
+    /// Types ^Z, and waits until the shell has the terminal and all of these processes are stopped.
     #[track_caller]
     fn suspend(&mut self, stops: &[i32]) {
         self.terminal.key(CTRL_Z);
@@ -95,7 +97,7 @@ impl Desk {
         assert_eq!(self.terminal.foreground_pgid(), Some(self.terminal.leader()));
     }
 
-    /// Types `fg` and waits until both run on.
+    /// Types `fg`, and waits until all of these processes continue.
     #[track_caller]
     fn foreground(&mut self, go_on: &[i32]) {
         self.terminal.line("fg");
@@ -144,7 +146,7 @@ fn the_interrupt_key_ends_the_wait_between_attempts() {
 
 #[test]
 fn a_loop_of_the_shell_ends_with_the_retry_in_it() {
-    // A shell goes on with its loop unless what it waited for died by the signal itself.
+    // A shell continues its loop unless the process that it waited for died by the signal itself.
     let mut desk = Desk::new();
     let script = desk.script("echo start >>\"$LOG\"; exec sleep 300");
     desk.terminal.line(&format!("for i in 1 2 3; do retry -- {script}; done"));
@@ -166,7 +168,7 @@ fn each_press_of_the_interrupt_key_reaches_the_command_exactly_once() {
         desk.terminal.key(CTRL_C);
         desk.terminal.expect("^C");
         wait_for_word(&desk.log, "int", n);
-        // Passed on after all that came before it.
+        // retry passes WINCH on after all signals that came before it.
         process::send(job, Signal::SIGWINCH);
         wait_for_word(&desk.log, "mark", n);
         assert_eq!(count(&desk.log, "int"), n, "{:?}", desk.log.lines());
@@ -284,7 +286,7 @@ fn the_stop_key_does_not_stop_what_ignores_it() {
     for n in 1..=3 {
         desk.terminal.key(CTRL_Z);
         desk.terminal.expect("^Z");
-        // A higher number than TSTP: it is dealt with later.
+        // WINCH has a higher number than TSTP, so retry deals with it later.
         process::send(job, Signal::SIGWINCH);
         wait_for_word(&desk.log, "mark", n);
         assert!(!stopped(job) && !stopped(command), "{}", desk.terminal.transcript());
@@ -300,7 +302,8 @@ fn the_wait_between_attempts_stops_and_goes_on() {
     let mut desk = Desk::new();
     let before = desk.terminal.termios();
     let script = desk.script("echo start >>\"$LOG\"; exit 1");
-    // Long enough to be stopped in; past it, the next attempt begins at `fg`.
+    // The delay is long enough to stop retry in it. If the delay is over, the next attempt begins
+    // at `fg`.
     desk.terminal.line(&format!("retry -n 2 -d 3 -j none -- {script}"));
     desk.terminal.expect("; next in ");
     let waiting = Instant::now();
@@ -366,12 +369,12 @@ fn in_the_background_reading_the_terminal_stops_both_until_fg() {
     let script = desk.script("echo $$ >>\"$LOG\"; read x; echo \"got-$x\"; exit 7");
     desk.terminal.command(&format!("retry -n 1 -- {script} &"));
     let told = desk.terminal.command("echo $!");
-    // That it has stopped may be told behind it already.
+    // The shell may already report the stop after this line.
     let job = number(told.lines().next().unwrap());
     let command = number(&desk.log.wait_for(1)[0]);
     wait_until("both are stopped", || stopped(job) && stopped(command));
     assert_eq!(desk.terminal.foreground_pgid(), Some(desk.terminal.leader()));
-    // The shell tells it before its next prompt.
+    // The shell reports the stop before its next prompt.
     let told = desk.terminal.command("jobs");
     assert!(told.contains("Stopped"), "{told}");
     desk.foreground(&[job, command]);
@@ -397,7 +400,7 @@ fn a_pipeline_is_one_job() {
     let mut desk = Desk::new();
     let script = desk.script("echo on''e; echo tw''o; exit 7");
     desk.terminal.line(&format!("retry -n 1 -- {script} | cat; echo status ${{PIPESTATUS[0]}}"));
-    // A line of retry's own may come between these.
+    // A message of retry may come between these lines.
     desk.terminal.expect("one\r\n");
     desk.terminal.expect("two\r\n");
     desk.terminal.expect("status 7");
@@ -424,7 +427,8 @@ fn a_pager_works_behind_retry_and_under_it() {
     need!("less");
     let mut desk = Desk::new();
     let before = desk.terminal.termios();
-    // Its endless writer dies of SIGPIPE when the pager is left: no second attempt.
+    // The endless writer dies of SIGPIPE when the user leaves the pager, and there is no second
+    // attempt.
     let writer = desk.script("echo start >>\"$LOG\"; i=0; while :; do i=$((i+1)); echo line-$i; done");
     desk.terminal.line(&format!("retry -d 0 -- {writer} | TERM=xterm less"));
     desk.terminal.expect("line-23");
@@ -468,7 +472,7 @@ fn a_key_from_just_before_the_command_is_there_reaches_it() {
     need!("strace");
     let mut desk = Desk::new();
     let script = desk.script("exec sleep 300");
-    // The clone(2) that makes the command is held up; ^C comes meanwhile, to retry alone.
+    // strace delays the clone(2) that creates the command. Meanwhile ^C reaches retry alone.
     let strace = "strace -f -qq -o /dev/null -e trace=clone -e inject=clone:delay_enter=3000000:when=1";
     desk.terminal.line(&format!("{strace} {BINARY} -n 1 -- {script}"));
     let mut retry = 0;
@@ -476,7 +480,7 @@ fn a_key_from_just_before_the_command_is_there_reaches_it() {
         let tree = process::descendants_of(desk.terminal.leader());
         let found = tree.into_iter().filter_map(Entry::read).find(|e| e.name == "retry");
         retry = found.map_or(0, |e| e.pid);
-        // Held in the call, and nothing else of its stops takes so long.
+        // Only the delayed call stops retry for this long.
         retry != 0
             && (0..20).all(|_| {
                 thread::sleep(Duration::from_millis(5));
@@ -491,7 +495,7 @@ fn a_key_from_just_before_the_command_is_there_reaches_it() {
 #[test]
 fn the_terminal_is_taken_back_from_a_command_that_was_ended_with_it() {
     let mut desk = Desk::new();
-    // A shell with job control takes the terminal, and is killed there.
+    // A shell with job control takes the terminal, and is killed while it has the terminal.
     let script = desk.script(
         "if [ $RETRY_ATTEMPT = 1 ]; then exec bash --norc --noprofile --noediting -i; fi; read x; echo \"read $x\" >>\"$LOG\"",
     );

@@ -1,7 +1,7 @@
-//! The rows of the profile table and the programs themselves, which fail here for real: against
-//! scripted servers on loopback, and by their own wrong options.
+//! The rows of the profile table, tested with real failures of the programs themselves: against
+//! scripted servers on loopback, and by wrong options.
 //!
-//! A test ends early without its program: see `support/needs.rs`.
+//! If a program is missing, its test ends early: see `support/needs.rs`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,8 +18,9 @@ use crate::support::needs;
 use crate::support::process::wait_until;
 use crate::support::{Log, RefusedPort, Reply, Run, Scratch, Server, refused_port, retry};
 
-/// A program, called through a script of its name that counts the calls, and away from what its
-/// user has configured. The script runs it for the first attempt only, and lets the second succeed.
+/// A program that is called through a script of the same name, away from its user's configuration.
+/// The script counts the calls. It runs the program in the first attempt only, and lets the second
+/// attempt succeed.
 struct Program {
     name: &'static str,
     row: &'static str,
@@ -36,7 +37,7 @@ impl Program {
         needs::program(name).map(|found| Self::new(&found, name, row))
     }
 
-    /// `sh` under the row that is asked for.
+    /// `sh` with the profile `row`.
     fn sh(row: &'static str) -> Self {
         Self::new(Path::new("/bin/sh"), "sh", row)
     }
@@ -56,13 +57,13 @@ impl Program {
         self
     }
 
-    /// Runs it under retry, which makes two attempts at most.
+    /// Runs the program under retry, which makes at most two attempts.
     #[track_caller]
     fn run<A: AsRef<str>>(&self, args: impl IntoIterator<Item = A>) -> Failure<'_> {
         self.run_with(&[], args)
     }
 
-    /// The same with more options of retry.
+    /// Runs the program with more options of retry.
     #[track_caller]
     fn run_with<A: AsRef<str>>(&self, options: &[&str], args: impl IntoIterator<Item = A>) -> Failure<'_> {
         fs::write(self.calls.path(), "").unwrap();
@@ -82,14 +83,15 @@ impl Program {
     }
 }
 
-/// What retry made of a failure.
+/// The reaction of retry to a failure.
 struct Failure<'a> {
     program: &'a Program,
     run: Run,
 }
 
 impl Failure<'_> {
-    /// It was tried again, because of `words`; `statuses` are those of the program's versions.
+    /// Asserts that retry tried again because of `words`. `statuses` are the statuses of all
+    /// versions of the program.
     #[track_caller]
     fn retryable(self, statuses: &[i32], words: &str) {
         let name = self.program.name;
@@ -103,7 +105,7 @@ impl Failure<'_> {
         assert_eq!(self.program.calls.lines().len(), 2);
     }
 
-    /// It was not tried again, because of `words` and the row.
+    /// Asserts that retry did not try again, because of `words` and the row.
     #[track_caller]
     fn fatal(self, statuses: &[i32], words: &str) {
         let (Program { name, row, .. }, status) = (self.program, self.run.status.code());
@@ -122,7 +124,7 @@ fn answers(status: u16) -> Server {
     Server::new([Reply::status(status)])
 }
 
-/// A server of no protocol: it greets, reads once, answers, and hangs up.
+/// A server without a protocol: it sends a greeting, reads once, sends an answer, and closes.
 struct Talker {
     port: u16,
     stopping: Arc<AtomicBool>,
@@ -141,7 +143,7 @@ impl Talker {
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
-                // A client that goes away in the middle is no failure.
+                // A client that disconnects in the middle is not a failure.
                 let _ = talk(stream, &greeting, &answer);
             }
         });
@@ -157,7 +159,7 @@ fn talk(mut stream: TcpStream, greeting: &[u8], answer: &[u8]) -> std::io::Resul
         stream.write_all(answer)?;
     }
     stream.shutdown(Shutdown::Write)?;
-    // To its end: a close with bytes unread would be a reset.
+    // The server reads to the end, because a close with unread bytes would be a reset.
     while stream.read(&mut [0; 4096])? > 0 {}
     Ok(())
 }
@@ -257,7 +259,7 @@ fn httpie() {
     http.run(["--no-such-option", "http://127.0.0.1/"]).fatal(&[1], "usage");
 }
 
-/// Options that keep ssh off its user's configuration and from asking.
+/// Options that keep ssh from its user's configuration and from questions.
 const SSH: [&str; 9] = [
     "-F",
     "none",
@@ -267,7 +269,8 @@ const SSH: [&str; 9] = [
     "-oUserKnownHostsFile=/dev/null",
     "-oGlobalKnownHostsFile=/dev/null",
     "-oIdentitiesOnly=yes",
-    // Of several values ssh takes the first: one that is put before this wins.
+    // If an option has several values, ssh takes the first, so a test can override this value with
+    // an earlier option.
     "-oConnectTimeout=30",
 ];
 
@@ -289,7 +292,7 @@ fn ssh_and_scp_that_do_not_get_through() {
     ssh.run(SSH.iter().copied().chain(["-oNoSuchOption=1", "127.0.0.1"]))
         .fatal(&[255], "Bad configuration option");
     let Some(scp) = Program::of("scp", "ssh") else { return };
-    // 1 where it sees its ssh end before it has asked it anything.
+    // scp exits with 1 if its ssh ends before scp has sent a request.
     scp.run(SSH.iter().copied().chain(["-P", &port, "127.0.0.1:/x", "y"]))
         .retryable(&[255, 1], "refused connection");
 }
@@ -298,7 +301,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// A running sshd; dropped, it ends.
+/// A running sshd, which ends on drop.
 struct Sshd {
     child: Child,
     scratch: Scratch,
@@ -306,14 +309,14 @@ struct Sshd {
 }
 
 impl Sshd {
-    /// One with a host key of its own that lets nobody in, where sshd is installed and may run.
+    /// Starts an sshd with its own host key, if sshd is installed and may run. It lets nobody in.
     #[track_caller]
     fn start() -> Option<Self> {
         let sshd = needs::program("sshd")?;
         if !needs::all(&["ssh-keygen"]) {
             return None;
         }
-        // sshd(8), FILES: as root it insists on this directory, which its package makes at boot.
+        // As root sshd needs this directory, which its package creates at boot (sshd(8), FILES).
         if is_root() && !Path::new("/run/sshd").is_dir() {
             needs::left_out("the directory /run/sshd");
             return None;
@@ -327,7 +330,7 @@ impl Sshd {
                 .status();
             assert!(made.unwrap().success());
         }
-        // A port that nobody has; for the time between, sshd must be trusted to get it.
+        // The port is free now. Another process could take it before sshd does.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let config = scratch.file(
             "config",
@@ -352,7 +355,7 @@ impl Sshd {
         Some(sshd)
     }
 
-    /// Options to reach it with a key that it does not know.
+    /// Options to reach this sshd with a key that it does not know.
     fn options(&self, known_hosts: &str) -> Vec<String> {
         let mut options: Vec<String> = SSH.iter().map(|&option| option.to_owned()).collect();
         options[5] = format!("-oUserKnownHostsFile={}", self.scratch.join(known_hosts).display());
@@ -378,7 +381,7 @@ fn whom_ssh_does_not_let_in_does_not_try_again() {
         let command = format!("ssh {}", options.join(" "));
         ssh.run(options.iter().map(String::as_str).chain(["nobody@127.0.0.1", "true"])).fatal(&[255], words);
         if let Some(rsync) = Program::of("rsync", "rsync") {
-            // 12 if rsync sees the end of the stream before the end of ssh.
+            // rsync exits with 12 if it sees the end of the stream before the end of ssh.
             rsync.run(["-e", &command, "nobody@127.0.0.1:/x", "y"]).fatal(&[255, 12], words);
         }
         if let Some(git) = git() {
@@ -471,7 +474,7 @@ fn git_that_is_asked_for_what_is_not_there() {
     git.run(["-C", "r", "add", "file"]).retryable(&[128], "existing lock file");
 }
 
-/// An apt-get that knows nothing but `source`.
+/// An apt-get whose only source is `source`.
 fn apt(source: &str) -> Program {
     let apt = Program::of("apt-get", "apt").unwrap();
     let at = |name: &str| apt.scratch.join(name).display().to_string();
@@ -670,7 +673,7 @@ fn aws() {
     aws.run(["--no-such-option", "sts", "get-caller-identity"]).fatal(&[252, 255], "Unknown options");
 }
 
-/// A server that refuses a session of PostgreSQL's protocol, version 3, with this error.
+/// A server that refuses a session of the PostgreSQL protocol, version 3, with this error.
 fn postgresql(sqlstate: &str, message: &str) -> Talker {
     let fields = format!("SFATAL\0VFATAL\0C{sqlstate}\0M{message}\0\0");
     let mut packet = vec![b'E'];
@@ -763,7 +766,7 @@ fn mysql() {
         client.run(args.into_iter().chain(["--connect-timeout", "10", "-e", "select 1"]))
     };
     connect(nobody.port()).retryable(&[1], "no connection");
-    // An error packet instead of a handshake: length, number, 0xff, code, SQLSTATE, message.
+    // The packet is an error instead of a handshake: length, number, 0xff, code, SQLSTATE, message.
     let packet = |code: u16, text: &str| {
         let mut packet = vec![u8::try_from(text.len() + 3).unwrap(), 0, 0, 0, 0xff];
         packet.extend(code.to_le_bytes());
@@ -803,7 +806,7 @@ fn restic() {
     snapshots(&format!("rest:{}", busy.url("/"))).retryable(&[1], "HTTP 503");
     let forbidden = answers(403);
     snapshots(&format!("rest:{}", forbidden.url("/"))).fatal(&[1], "HTTP 403");
-    // 10 since 0.17.
+    // restic exits with 10 since version 0.17.
     snapshots("no-such-repository").fatal(&[1, 10], "missing config file");
     restic.run(["--no-such-option"]).fatal(&[1], "unknown flag");
 }

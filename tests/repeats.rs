@@ -1,4 +1,4 @@
-//! Safe repeats: one key for all attempts, and for the next run where this one fails.
+//! Safe repeats: one key for all attempts of a run, and for the next run if this run fails.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use crate::support::records::Records;
 use crate::support::scratch::quoted;
 use crate::support::{Reply, Retry, Run, Scratch, Server, process, refused_port, retry};
 
-/// What each attempt found as its key.
+/// The key of an attempt.
 const KEY: &str = "$RETRY_IDEMPOTENCY_KEY";
 
 #[test]
@@ -25,14 +25,14 @@ fn all_attempts_of_a_run_have_one_fresh_key() {
     let log = scratch.log("log");
     for _ in 0..2 {
         let script = format!("{}; exit 7", log.echo(KEY));
-        // What an outer run had is not this one's.
+        // The run ignores the key of an outer run.
         retry().args(["-n3", "-d0"]).sh(script).env("RETRY_IDEMPOTENCY_KEY", "outer").run().code(7);
     }
     let keys = log.lines();
     assert_eq!((&keys[0], &keys[0]), (&keys[1], &keys[2]));
     assert_eq!((&keys[3], &keys[3]), (&keys[4], &keys[5]));
     assert_ne!(keys[0], keys[3]);
-    // A random UUID (RFC 9562, section 5.4).
+    // The key is a random UUID (RFC 9562, section 5.4).
     let dashes: Vec<_> = keys[0].match_indices('-').map(|(at, _)| at).collect();
     assert_eq!((keys[0].len(), dashes, &keys[0][14..15]), (36, vec![8, 13, 18, 23], "4"));
     retry()
@@ -54,7 +54,8 @@ fn exactly_the_tokens_in_arguments_are_replaced() {
         .code(0)
         .stdout("k{max}\na1/5b\n{k{max}}\n{\"max\":{}}\n{{.Max}} {Key}\n\n");
     run(&["--expand", "-n", "unlimited"], &["[{max}]"]).code(0).stdout("[]\n");
-    // Without the option nothing is, and where a key is given that is no slip.
+    // Without `--expand` retry replaces nothing. If the user gives a key, `{key}` in an argument is
+    // a mistake.
     run(&[], &["{key}", "{attempt}"]).code(0).stdout("{key}\n{attempt}\n");
     let refused = run(&["--idempotency-key", "k"], &["{key}"]);
     refused.code(125).stdout("").says(&[
@@ -62,7 +63,7 @@ fn exactly_the_tokens_in_arguments_are_replaced() {
         "retry: hint: add --expand, so that retry replaces {key}",
     ]);
     run(&["--idempotency-key", "k"], &["{attempt}"]).code(0).stdout("{attempt}\n");
-    // Each attempt has its own number; the command's name is no argument.
+    // Each attempt replaces its own number. The command's name is not an argument.
     let scratch = Scratch::new();
     let log = scratch.log("log");
     let script =
@@ -71,7 +72,7 @@ fn exactly_the_tokens_in_arguments_are_replaced() {
     assert_eq!(log.lines(), ["1", "2", "3"]);
 }
 
-/// A run whose key is in this file.
+/// Runs with its key in this file.
 fn with_file(path: &Path, script: &str) -> Run {
     let mut option = std::ffi::OsString::from("file:");
     option.push(path);
@@ -96,9 +97,9 @@ fn a_key_file_outlives_failed_runs_and_goes_with_success() {
     assert!(!path.exists());
     with_file(&path, &works).code(0).silent();
     assert_ne!(log.lines()[3], key);
-    // Nothing else is left.
+    // No other file remains.
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
-    // A run that is refused before its first attempt has sent nothing.
+    // A run that is refused before its first attempt has sent nothing, so it leaves no key.
     with_file(&path, "exit 0").code(0);
     let option = format!("file:{}", path.display());
     let run = retry().args(["--breaker-trip=b"]).env("RETRY_STATE", scratch.join("s")).run();
@@ -145,7 +146,7 @@ fn a_key_file_that_is_none_is_refused_before_anything_runs() {
     let nowhere = scratch.join("none/key");
     with_file(&nowhere, &ran).code(125).stderr_contains("cannot make the key file");
     assert_eq!(log.lines(), [""; 0]);
-    // One that somebody has written without an end of line, and of the greatest length.
+    // Another program wrote the key, without an end of line and with the greatest length.
     fs::remove_file(&path).unwrap();
     fs::write(&path, [b'k'; 255]).unwrap();
     with_file(&path, &format!("test ${{#RETRY_IDEMPOTENCY_KEY}} = 255 && {ran}")).code(0);
@@ -180,11 +181,12 @@ fn a_key_of_another_run_is_not_removed() {
     let path = scratch.join("key");
     with_file(&path, &format!("echo another >{}", path.display())).code(0);
     assert_eq!(fs::read_to_string(&path).unwrap(), "another\n");
-    // Whatever it has become meanwhile, nothing is waited for, and that it stays is said.
+    // retry never waits, whatever the key file has become meanwhile, and reports that the file
+    // stays.
     fs::remove_file(&path).unwrap();
     let run = with_file(&path, &format!("rm {0}; mkfifo {0}", path.display()));
     run.code(0).stderr_contains("is not a regular file; the next run will use the same key");
-    // A link to nothing is no place for one.
+    // A link to nothing is not a place for a key.
     let link = scratch.join("link");
     std::os::unix::fs::symlink(scratch.join("none"), &link).unwrap();
     with_file(&link, "exit 0").code(125).stderr_contains("is not a regular file");
@@ -206,7 +208,7 @@ fn whenever_it_is_killed_the_key_file_is_whole_and_nothing_else_is_left() {
     }
     let left = fs::read_dir(scratch.path()).unwrap().count();
     assert!(left <= 1, "{left}");
-    // Whatever the umask, its owner can read it.
+    // The owner can read the key file under any umask.
     let _ = fs::remove_file(&path);
     let script = format!(
         "umask 0777; exec {} -n1 --idempotency-key {option} -- sh -c 'exit 7'",
@@ -240,28 +242,28 @@ fn what_may_have_had_its_effect_is_not_repeated() {
             run.stderr_contains("it may already have taken effect: --not-idempotent; -r failure retries it)");
         }
     }
-    // By hand all the same.
+    // A condition given by hand still allows the repeat.
     let server = Server::new([Reply::status(500), Reply::status(500)]);
     curl(&["-r", "http:500"], &server.url("/")).code(22);
     assert_eq!(server.requests().len(), 2);
-    // A timeout, an unknown failure.
+    // The option refuses a repeat after a timeout and after an unknown failure.
     let run = retry().args(["--not-idempotent", "-d0"]).sh("exit 3").run();
     run.code(3).says(&["retry: sh: not retried: exited 3 (it may already have taken effect: --not-idempotent; -r failure retries it)"]);
     let run = retry().args(["--not-idempotent", "-d0", "--timeout", "0.2"]).sh("exec sleep 300").run();
     run.code(124).stderr_contains("not retried: timed out");
 }
 
-/// The orders of a shop by key, with what was ordered, and how often it acted.
+/// The bodies of a shop's orders by key, and the number of orders that the shop carried out.
 type Orders = (BTreeMap<String, Vec<u8>>, usize);
 
-/// A server that knows orders by their key, and breaks the first two connections after it has
-/// acted.
+/// A server that recognizes orders by their key. It breaks the first two connections after it has
+/// carried out the order.
 fn shop() -> (Server, Arc<Mutex<Orders>>) {
     let table = Arc::new(Mutex::new((BTreeMap::new(), 0)));
     let of_server = Arc::clone(&table);
     let server = Server::acting(move |number, request| {
         let mut table = of_server.lock().unwrap();
-        // Without a key every request is another order.
+        // Without a key every request is a new order.
         let key = request.header("Idempotency-Key").map_or_else(|| format!("none-{number}"), str::to_owned);
         if !table.0.contains_key(&key) {
             table.0.insert(key.clone(), request.body.clone());
@@ -297,11 +299,11 @@ fn with_a_key_three_attempts_make_one_order() {
     assert_eq!(key_seen.len(), 36);
     assert_eq!(body.as_slice(), fs::read(&order).unwrap(), "the body is no argument");
     assert!(!scratch.join("order.key").exists());
-    // What would have been without.
+    // Without a key the same requests make three orders.
     let (server, table) = shop();
     curl(&[], &server).code(0);
     assert_eq!(table.lock().unwrap().1, 3);
-    // A run that fails, and the next day's.
+    // A failed run and the run of the next day make one order.
     let (server, table) = shop();
     curl(&["--expand", "--idempotency-key", &key], &server).code(0);
     assert_eq!(table.lock().unwrap().1, 1);
@@ -320,7 +322,7 @@ fn with_a_key_three_attempts_make_one_order() {
 fn a_check_before_every_attempt_says_whether_it_is_needed() {
     let scratch = Scratch::new();
     let (log, done) = (scratch.log("log"), scratch.join("done"));
-    // The effect is there, and only the answer was lost.
+    // The first effect was achieved, and only the answer was lost.
     let script = format!(
         "{}; [ $RETRY_ATTEMPT = 2 ] && : >{}; exit 56",
         log.echo("attempt $RETRY_ATTEMPT"),
@@ -338,7 +340,7 @@ fn a_check_before_every_attempt_says_whether_it_is_needed() {
     assert_eq!(log.lines(), lines);
     run().code(0).says(&["retry: sh: not run: --check says that the work is done"]);
     assert_eq!(log.lines()[5..], ["check 1/5 after "]);
-    // The key is the attempt's, and goes with success.
+    // The check has the same key as the attempt, and success removes the key.
     let option = format!("file:{}", scratch.join("key").display());
     let script = log.echo(KEY);
     let run =
@@ -354,7 +356,7 @@ fn a_check_that_cannot_tell_is_a_failed_attempt_that_is_not_made() {
     let records = Records::new();
     let log = scratch.log("log");
     let with = |check: &str| {
-        // Conditions are the command's.
+        // Conditions apply to the command, and not to the check.
         let options = ["-n2", "-d0", "-x", "any", "-p", "curl", "--not-idempotent", "--check", check];
         retry().args(options).sh(log.echo("ran")).run()
     };
@@ -370,13 +372,13 @@ fn a_check_that_cannot_tell_is_a_failed_attempt_that_is_not_made() {
         ]);
     }
     assert!(log.lines().is_empty());
-    // Its timeout is the attempt's, and nothing of it survives.
+    // The timeout of an attempt also limits its check, and no process of the check survives.
     let check = format!("{}; sleep 600 & sleep 600", log.echo("$$"));
     let run = retry().args(["-n1", "--timeout", "0.5", "--check", &check]).sh("exit 0").run();
     run.code(124).says(&["{*}gave up after 1 attempt in {T}: --check timed out after 0.5s, ended by TERM"]);
     let pid = log.lines()[0].parse().unwrap();
     assert!(!process::alive(pid) && process::session(pid).is_empty());
-    // That it is done shows nothing of the service.
+    // A check that reports finished work says nothing about the health of the service.
     let done = |options: &[&str]| {
         let run =
             retry().args(["-n1", "--breaker", "d"]).args(options).env("RETRY_STATE", records.directory());
@@ -385,17 +387,17 @@ fn a_check_that_cannot_tell_is_a_failed_attempt_that_is_not_made() {
     done(&["sh", "-c", "exit 7"]).code(7);
     done(&["--check", "true", "false"]).code(0);
     assert_eq!(records.failures("d"), 1);
-    // What follows is no text for it.
+    // An option after `--check` is not taken for its value.
     retry()
         .args(["--check", "--hold", "--", "true"])
         .run()
         .code(125)
         .stderr_contains("--check needs a value");
     retry().args(["--check=-e", "true"]).run().code(127).stderr_contains("--check exited 127");
-    // It can tell later.
+    // A check may fail first and work before a later attempt.
     let check = "[ $RETRY_ATTEMPT = 2 ] && exit 1; exit 3";
     retry().args(["-q", "-d0", "--check", check]).sh("echo $RETRY_ATTEMPT").run().code(0).stdout("2\n");
-    // A breaker counts it like any other failure.
+    // A breaker counts a failed check like any other failure.
     let run = retry().args(["-n2", "-d0", "--breaker", "b", "--check", "exit 3", "true"]);
     run.env("RETRY_STATE", records.directory()).run().code(3);
     assert_eq!(records.failures("b"), 2);
@@ -408,10 +410,10 @@ fn a_check_reads_nothing_and_writes_to_stderr() {
         let run = retry().args(options).args(["--check", check, "cat"]).stdin("in\n").run();
         run.code(0).stdout("in\n").stderr("looked\nso\n");
     }
-    // Also where there is none.
+    // The same holds if stderr is closed.
     let script = format!("{} --check 'echo x; exit 1' -- echo y 2>&-", crate::support::retry::BINARY);
     Retry::new("sh").args(["-c", &script]).run().code(0).stdout("y\n");
-    // A line of input for the command, and none for the check.
+    // The command gets the input, and the check gets none of it.
     let (reader, mut writer) = io::pipe().unwrap();
     writer.write_all(b"a\nb\n").unwrap();
     let run = retry().args(["--check", "read x && exit 7; exit 1", "-d0", "-q"]);
@@ -432,12 +434,12 @@ fn a_signal_during_a_check_meets_no_attempt() {
     run.says(&[
         "retry: sh: interrupted by TERM during the check before attempt 1 of 5; --check killed by TERM",
     ]);
-    // One that answers all the same.
+    // The check may catch the signal and exit with an answer.
     let check = format!("trap 'exit 1' TERM; {}; while :; do sleep 0.02; done", log.echo("looks"));
     let running = retry().args(["--check", &check]).sh(log.echo("ran")).spawn();
     log.wait_for(2);
     running.signal(Signal::SIGTERM);
-    // No attempt was made whose status this could be.
+    // There was no attempt whose exit status retry could return.
     running
         .wait_bounded()
         .signal(Signal::SIGTERM)

@@ -359,7 +359,7 @@ fn a_lock_that_is_held_is_waited_for_for_a_second() {
     let run = once(&records, 0);
     run.code(0).says(&["retry: sh: continuing without breaker and budget b: {*}/b.json.lock has been locked by process {*} for too long"]);
     assert!(run.took >= Duration::from_secs(1), "{:?}", run.took);
-    // One who waits gets it when it is free.
+    // A run that waits for the lock gets it as soon as it is free.
     let records = &records;
     thread::scope(|scope| {
         let waiting = scope.spawn(|| once(records, 7));

@@ -16,7 +16,7 @@ pub(super) fn script(shell: Shell) -> String {
     let mut command = definition();
     let options = reference::options(&command);
     command.build();
-    // clap_complete's bash knows neither `--name=value` nor where options end.
+    // The bash script of clap_complete handles neither `--name=value` nor the end of the options.
     if shell == Shell::Bash {
         return bash(&options);
     }
@@ -54,7 +54,7 @@ fn definition() -> Command {
 struct Names {
     /// All names with their dashes.
     all: String,
-    /// The long ones that take a value, as a pattern of `case`.
+    /// The long names that take a value, as a pattern of `case`.
     long_with_value: String,
     letters_without_value: String,
     letters_with_value: String,
@@ -106,8 +106,8 @@ fn bash(options: &[OptionEntry]) -> String {
     )
 }
 
-/// clap_complete's script, with the search for the command at its beginning, and the command's own
-/// completion in place of clap's for a trailing argument.
+/// The script of clap_complete. A search for the command is added at its beginning, and the
+/// command's own completion replaces clap's completion for trailing arguments.
 fn zsh(script: &str, options: &[OptionEntry]) -> String {
     let names = Names::of(options);
     let search = fill(
@@ -127,8 +127,8 @@ fn zsh(script: &str, options: &[OptionEntry]) -> String {
     replace_once(&script, command, "'(-): :_command_names -e' \\")
 }
 
-/// clap_complete's script for the words before the command only, in a script that gives the words
-/// after that to the command's own completion.
+/// The script of clap_complete, limited to the words before the command. The words after that get
+/// the command's own completion.
 fn fish(script: &str, options: &[OptionEntry]) -> String {
     const RULE: &str = "complete -c retry ";
     let rules = script.lines().filter(|line| line.starts_with(RULE)).count();
@@ -136,7 +136,7 @@ fn fish(script: &str, options: &[OptionEntry]) -> String {
     let is_optional = |option: &&OptionEntry| matches!(option.value, ValueForm::AfterEquals(_));
     let mut lines: Vec<String> = script.lines().map(ToOwned::to_owned).collect();
     for option in options.iter().filter(is_optional) {
-        // A value that may be left out is not the next word.
+        // If a value may be omitted, it is not the next word.
         let name = format!(" -l {} ", option.long);
         let rule = lines.iter_mut().find(|line| line.contains(&name)).expect("the option has a rule");
         *rule = replace_once(rule, " -r -f", " -f");
@@ -146,7 +146,7 @@ fn fish(script: &str, options: &[OptionEntry]) -> String {
     fill("completions/retry.fish.in", &[("ARGPARSE", &argparse.join(" ")), ("SCRIPT", &script)])
 }
 
-/// An option as fish's `argparse` wants it.
+/// An option in the format of fish's `argparse`.
 fn argparse(option: &OptionEntry) -> String {
     let short = option.short.map(|letter| format!("{letter}/")).unwrap_or_default();
     match option.value {

@@ -91,7 +91,7 @@ fn item(tag: &str, body: &str) -> String {
     format!(".TP\n{}\n{}\n", line(tag), body.lines().map(line).collect::<Vec<_>>().join("\n"))
 }
 
-/// A line of the product's text in roff, with what is between backquotes in bold.
+/// A line of the product's text in roff. Text between backquotes becomes bold.
 fn line(text: &str) -> String {
     let mut roff = String::new();
     if text.starts_with(['.', '\'']) {
