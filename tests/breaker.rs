@@ -1,4 +1,4 @@
-//! Breaker and budget: what one run leaves for the next.
+//! Breaker and budget: the state that one run leaves for the next.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,16 +14,16 @@ use crate::support::{Log, Reply, Retry, Run, Scratch, Server, retry};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Longest time for a run that has nothing to wait for.
+/// The longest time of a run that waits for nothing.
 const SOON: Duration = Duration::from_secs(30);
 
 impl Records {
-    /// A run of one attempt with this breaker.
+    /// Makes a run of one attempt with this breaker.
     fn once(&self, options: &[&str], script: &str) -> Run {
         self.retry().args(["-n1", "--breaker", "b"]).args(options).sh(script).limit(SOON).run()
     }
 
-    /// A breaker that has just been opened by this many failures.
+    /// A breaker that this many failures have just opened.
     fn opened(failures: usize) -> Self {
         let records = Self::new();
         let threshold = failures.to_string();
@@ -35,7 +35,7 @@ impl Records {
     }
 }
 
-/// The arguments that leave the file there once the command runs, and end with it.
+/// A script that logs its attempt and runs until the file `go` exists.
 fn blocked(log: &Log, go: &str) -> String {
     format!("{}; until [ -e {go} ]; do sleep 0.01; done", log.echo("$RETRY_ATTEMPT"))
 }
@@ -49,7 +49,7 @@ fn failures_in_a_row_of_all_runs_open_it_and_then_nothing_runs() {
         let run = records.once(&[], &script);
         assert_eq!((run.code(7).messages().len(), records.failures("b")), (if n == 5 { 2 } else { 1 }, n));
         if n == 5 {
-            // The run that opens it says so.
+            // The run that opens the breaker reports it.
             run.stderr_contains("retry: sh: breaker b is open since ")
                 .stderr_contains("(5 failures, last: exited 7), next probe in 30s\n");
         }
@@ -63,9 +63,9 @@ fn failures_in_a_row_of_all_runs_open_it_and_then_nothing_runs() {
         path.display()
     )]);
     assert_eq!(log.lines().len(), 5, "nothing was run");
-    // The time is the wall clock's.
+    // The message shows the time of the wall clock.
     let since = run.stderr.split("since ").nth(1).unwrap();
-    // Its date stands behind it, as the line may be read on another day.
+    // The date follows the time, because the user may read the line on another day.
     let date = since.split([' ', '(']).nth(2).unwrap_or_default();
     let shape: String = date.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
     assert_eq!(shape, "9999-99-99", "{since}");
@@ -76,12 +76,12 @@ fn failures_in_a_row_of_all_runs_open_it_and_then_nothing_runs() {
         "{}",
         run.stderr
     );
-    // In every process, also one of other settings.
+    // The breaker is open for every process, even for a run with other settings.
     records.once(&["--breaker-failures", "99", "--breaker-cooldown", "1"], &script).code(75);
-    // Quiet, it says why it failed; twice, nothing.
+    // With -q the run still reports why it failed. With -qq it prints nothing.
     records.once(&["-q"], &script).code(75).stderr_contains("not run");
     records.once(&["-qq"], &script).code(75).silent();
-    // What closes it is what was said.
+    // The command in the message closes the breaker.
     let command = run.stderr.trim_end().rsplit("retry ").next().unwrap().to_owned();
     retry().arg(&command).run().code(0).stderr("").assert().stdout(predicates::str::contains("is closed"));
     records.once(&[], "exit 0").code(0).silent();
@@ -127,7 +127,7 @@ fn what_the_service_is_not_to_blame_for_does_not_count() {
     records.once(&["--timeout", "20", "--deadline", "0.2"], "exec sleep 300").code(124);
     counted("an attempt that the deadline cut before its timeout");
     assert_eq!(records.read("b")["breaker"], before["breaker"], "nothing else has changed");
-    // And what it is to blame for does.
+    // Failures of the service do count.
     records.once(&["--timeout", "0.2"], "exec sleep 300").code(124);
     assert_eq!(records.failures("b"), 2, "a timeout");
     records.once(&["--timeout", "0.2", "-x", "timeout"], "exec sleep 300").code(124);
@@ -147,7 +147,7 @@ fn if_it_opens_between_two_attempts_the_run_ends_with_the_command_s_status() {
         "retry: sh: gave up after 2 attempts in {T}: breaker b is open since {*} (2 failures, last: exited 7), next \
          probe in {T}; to close it: retry --breaker-reset={*}/b.json; exited 7{R}",
     ]);
-    // Also where another run has opened it during the wait.
+    // The run also ends if another run opens the breaker during the wait.
     let records = Records::new();
     let log = records.scratch.log("log");
     let script = format!("{}; exit 7", log.echo("ran"));
@@ -194,7 +194,8 @@ fn after_the_cooldown_one_run_probes_and_its_outcome_holds_for_all() {
                 (breaker["length_ms"].as_u64(), breaker["failures"].as_u64()),
                 (Some(60_000), Some(4))
             );
-            // Ten more: it is never open for longer than 16 times its cooldown.
+            // After ten more failures the breaker is open for 16 times its cooldown, and never
+            // longer.
             for _ in 0..10 {
                 records.age("b", HOUR);
                 records.once(&[], "exit 7").code(7);
@@ -235,10 +236,10 @@ fn the_lease_of_a_prober_ends_with_its_life_or_its_time() {
             records.age("b", Duration::from_secs(114));
             records.once(&[], "exit 0").code(75);
             records.age("b", Duration::from_secs(1));
-            // Its time is over: another probes, and fails.
+            // The lease has expired, so another run probes, and fails.
             records.once(&[], "exit 7").code(7);
             let before = records.read("b");
-            // What it says late, that all is well, changes nothing.
+            // The late success of the first prober changes nothing.
             fs::write(&go, "").unwrap();
             prober.signal(Signal::SIGCONT);
             prober.wait_bounded().code(0);
@@ -342,7 +343,7 @@ fn who_waits_for_it_runs_when_the_probe_is_due() {
     run.code(0).says(&["retry: sh: breaker b is open since {*} (1 failure, last: exited 7), next probe in {T}; retry looks again in {T}"]);
     assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!((log.lines().len(), records.state("b").as_str()), (1, "closed"));
-    // Its own failures open it too.
+    // The run's own failures open the breaker, too.
     let options = ["--breaker", "b", "--breaker-wait", "--deadline", "60", "-d0", "--breaker-failures", "1"];
     let script = "test $RETRY_ATTEMPT = 3";
     let began = Instant::now();
@@ -356,7 +357,7 @@ fn who_waits_for_it_runs_when_the_probe_is_due() {
         "retry: sh: attempt 2 exited 1; next in {T}",
         "retry: sh: succeeded at attempt 3 in {T}",
     ]);
-    // What does not fit into the deadline is not begun, and costs no token.
+    // A wait that does not fit into the deadline does not begin, and costs no token.
     let options = ["--breaker", "c", "--breaker-wait", "--deadline", "9", "-d0", "--breaker-failures", "1"];
     let run = records.retry().args(options).args(["--budget", "3/h"]).sh("exit 7").run();
     run.code(7).stderr_contains("gave up after 1 attempt").stderr_contains("past the deadline of 9s");
@@ -390,14 +391,14 @@ fn a_budget_lets_a_share_of_the_runs_retry() {
     let log = records.scratch.log("log");
     let script = format!("{}; exit 7", log.echo("$RETRY_ATTEMPT"));
     let run = || records.retry().args(["-n3", "-d0", "--budget", "b=20%"]).sh(&script).run();
-    // Ten at the start.
+    // The budget starts with ten tokens.
     let first: Vec<Run> = (0..5).map(|_| run()).collect();
     for run in &first {
         run.code(7).stderr_contains("gave up after 3 attempts");
     }
     let retries = || log.lines().iter().filter(|line| *line != "1").count();
     assert_eq!(retries(), 10);
-    // Then one for five runs; what comes back in the time that it takes is less than one.
+    // Five runs then earn one token. The tokens that return over time are less than one.
     let runs: Vec<Run> = (0..20).map(|_| run()).collect();
     assert!((14..=15).contains(&retries()), "{}", retries());
     let refused = runs.iter().find(|run| run.stderr.contains("spent")).unwrap();
@@ -405,7 +406,7 @@ fn a_budget_lets_a_share_of_the_runs_retry() {
         .code(7)
         .stderr_contains(": budget b is spent, next retry allowed in ")
         .stderr_contains("s; exited 7\n");
-    // A first attempt is never held up.
+    // The budget never holds up a first attempt.
     assert_eq!(log.lines().iter().filter(|line| *line == "1").count(), 25);
     records.age("b", Duration::from_secs(61));
     let before = retries();
@@ -426,7 +427,7 @@ fn a_budget_by_time_holds_for_all_runs_and_has_a_name_of_its_own() {
     assert_eq!(log.lines().len(), 5);
     assert_eq!(records.files(), ["b.json", "b.json.lock", "other.json", "other.json.lock"]);
     assert_eq!(records.failures("b"), 5);
-    // Without a name it is the breaker's.
+    // A budget without a name belongs to the breaker's record.
     records.retry().args(options).arg("2/h").sh(&script).run().code(7);
     assert_eq!(log.lines().len(), 8);
     assert!(records.read("b")["budget"].is_object());
@@ -462,7 +463,7 @@ fn the_table_shows_all_that_there_is() {
     let lines: Vec<&str> = text.lines().collect();
     let heading: Vec<&str> = lines[0].split_whitespace().collect();
     assert_eq!(heading, ["NAME", "STATE", "FAILURES", "SINCE", "NEXT", "PROBE", "BUDGET"]);
-    // In columns.
+    // The table has aligned columns.
     for column in ["STATE", "FAILURES", "SINCE", "NEXT", "BUDGET"].map(|name| lines[0].find(name).unwrap()) {
         for line in &lines {
             assert!(line[..column].ends_with("  ") && !line[column..].starts_with(' '), "{text}");
@@ -505,7 +506,7 @@ fn json_is_for_programs() {
     let none: Value = serde_json::from_slice(&run.code(0).stdout).unwrap();
     assert_eq!((&none["state"], &none["since"]), (&"closed".into(), &Value::Null));
     run.says(&["retry: {*}/none.json does not exist yet"]);
-    // What no form of a date can show does not take the rest with it.
+    // A time that no date format can show does not hide the rest of the record.
     records.edit("b", |record| record["breaker"]["first_ms"] = (-1_000_000_000_000_000_i64).into());
     let run = records.retry().args(["--breaker-status", "--json"]).run();
     let all: Value = serde_json::from_slice(&run.code(0).stdout).unwrap();
@@ -526,7 +527,8 @@ fn tripped_it_stays_open_until_its_time_or_a_reset() {
     let run = records.retry().args(["--breaker-reset=b"]).run();
     run.code(0).stdout_is("^breaker b is closed; it was open for .*\n$");
     records.once(&[], "exit 0").code(0);
-    // A name under which nothing has happened is closed already; that there is nothing is said.
+    // A breaker without a record counts as closed, and the message says that the record does not
+    // exist.
     let run = records.retry().args(["--breaker-reset=typo"]).run();
     run.code(0).stdout_is("^breaker typo is closed; .*/typo.json does not exist yet\n$");
     assert_eq!(records.files(), ["b.json", "b.json.lock"]);
@@ -534,7 +536,7 @@ fn tripped_it_stays_open_until_its_time_or_a_reset() {
 }
 
 impl Run {
-    /// Its stdout matches this regular expression.
+    /// Asserts that stdout matches this regular expression.
     #[track_caller]
     fn stdout_is(&self, pattern: &str) -> &Self {
         use predicates::Predicate;
@@ -581,7 +583,7 @@ fn the_state_is_where_the_user_or_xdg_has_it_for_its_owner_alone() {
     there("own/deep");
     run(&[("HOME", &home), ("RETRY_STATE", "x")], &["--state", "relative"]);
     there("relative");
-    // A name that is a path is that file.
+    // A name that is a path means that file.
     let path = scratch.join("file");
     retry().args(["-n1", "--breaker", "./file"]).sh("exit 7").dir(scratch.path()).run().code(7);
     assert!(path.is_file() && scratch.join("file.lock").is_file());
@@ -600,7 +602,8 @@ impl Run {
 
 #[test]
 fn without_home_the_password_database_has_it() {
-    // Only that it is there that it looks; whether it may write there is the machine's.
+    // The test checks only that retry looks there, because the user may lack the right to write
+    // there.
     let run = retry()
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
@@ -623,7 +626,7 @@ fn nothing_is_kept_or_asked_without_the_options() {
 fn the_command_has_no_part_in_lock_or_lease_and_neither_is_held_while_it_runs() {
     let records = Records::opened(1);
     records.age("b", HOUR);
-    // Of a probe, which holds its lease meanwhile.
+    // The run is a probe, which holds its lease meanwhile.
     let inner = format!("{BINARY} --breaker-status; {BINARY} --breaker-trip=b");
     let run = records.once(&[], &format!("ls -l /proc/self/fd; {inner}"));
     let text = String::from_utf8(run.code(0).stdout.clone()).unwrap();

@@ -1,4 +1,5 @@
-//! Hold: of the attempt that succeeds stdout passes whole and once, of a failed one nothing.
+//! `--hold`: the stdout of a successful attempt passes once and complete, and the stdout of a
+//! failed attempt does not pass.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -13,7 +14,7 @@ use crate::support::retry::BINARY;
 use crate::support::scratch::quoted;
 use crate::support::{Retry, Scratch, Terminal, retry};
 
-/// Bytes that tell where in them something was lost, among them all values.
+/// Bytes from which a test can tell the place of a loss. They contain all values.
 fn bytes(length: usize) -> Vec<u8> {
     (0_u32..).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_ne_bytes()).take(length).collect()
 }
@@ -35,7 +36,7 @@ fn only_the_attempt_that_succeeds_is_passed_on() {
     run.code(3).stdout("").says(&["{*}gave up after 2 attempts{*}"]);
     run.check(!run.stderr.contains("half"), "quiet");
     retry().args(["--hold", "-n2", "-d0", "-qq"]).sh("echo half; exit 3").run().code(3).stdout("").silent();
-    // An exit 0 that is no success, and an exit 3 that is one.
+    // An exit with 0 may be a failure here, and an exit with 3 a success.
     let run = retry().args(["--hold", "-n2", "-d0", "-u", "stdout~^ready"]);
     run.sh("[ $RETRY_ATTEMPT = 2 ] && echo ready; echo more").run().code(0).stdout("ready\nmore\n");
     retry().args(["--hold", "--success-on", "3"]).sh("echo it; exit 3").run().code(3).stdout("it\n");
@@ -68,7 +69,7 @@ fn it_passes_whole_at_any_size_in_little_memory() {
 fn several_writers_are_all_kept() {
     let run = retry().arg("--hold").sh("echo a; echo b >/dev/stdout; echo c >>/dev/stdout; echo d").run();
     run.code(0).stdout("a\nb\nc\nd\n");
-    // Each block arrives whole, wherever it begins (PIPE_BUF, pipe(7)).
+    // Each block arrives in one piece, whatever its position (PIPE_BUF, pipe(7)).
     let run = retry().arg("--hold").sh("for n in a b c; do yes $n$n$n | head -c 400000 & done; wait").run();
     let mut counts = [0; 3];
     for line in run.code(0).stdout.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
@@ -88,7 +89,8 @@ fn of_a_failed_attempt_the_end_goes_to_stderr() {
     let (end, last) = rest.split_at(64 * 1024);
     run.check(end == &lines.concat()[120_000 - 64 * 1024..], "the last 64 KiB");
     run.check(last.starts_with("retry: sh: gave up"), "and the line after it");
-    // A line without an end gets one; nothing is said of nothing; what is binary is not shown.
+    // A last line without a newline gets one. Empty output is not mentioned, and binary output is
+    // not shown.
     with("printf abc; exit 3").stderr_contains("held back:\nabc\nretry: sh: gave up");
     with("exit 3").says(&["{*} gave up {*}"]);
     let run = with("printf 'a\\0b'; exit 3");
@@ -97,7 +99,7 @@ fn of_a_failed_attempt_the_end_goes_to_stderr() {
         "{*} gave up {*}",
     ]);
     run.check(!run.stderr.contains('\0'), "no byte of it");
-    // A stderr that nobody reads stops nothing.
+    // A stderr without a reader does not stop the run.
     let (_reader, writer) = full_pipe();
     let run = retry().args(["--hold", "-n3", "-d0"]).sh("seq 20000; exit 3").stderr(writer).run();
     run.code(3).stdout("");
@@ -109,7 +111,7 @@ fn stderr_passes_at_once_and_by_itself() {
     let gate = scratch.join("gate");
     nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let script = format!("echo out; echo err >&2; read go <{}", quoted(&gate));
-    // The second option watches stderr too.
+    // The second set of options also watches stderr.
     for options in [&["--hold"][..], &["--hold", "-r", "stderr~never"]] {
         let running = retry().args(options).sh(&script).spawn();
         running.wait_for_stderr("err\n");
@@ -117,7 +119,7 @@ fn stderr_passes_at_once_and_by_itself() {
         fs::write(&gate, "\n").unwrap();
         running.wait_bounded().code(0).stdout("out\n").stderr("err\n");
     }
-    // Both in one file: what is held comes behind.
+    // If both streams go to one file, the held output comes last.
     let both = scratch.join("both");
     let file = File::create(&both).unwrap();
     let run = retry().arg("--hold").sh("echo out; echo err >&2").stdout(file.try_clone().unwrap());
@@ -130,8 +132,8 @@ fn what_stays_in_the_background_holds_up_nothing() {
     let scratch = Scratch::new();
     let (gate, log) = (scratch.join("gate"), scratch.log("log"));
     nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // What the background of a failed attempt writes later is nobody's, and does not kill it while
-    // retry runs.
+    // Late output from the background of a failed attempt is dropped, and does not kill the writer
+    // while retry runs.
     let script = format!(
         "if [ $RETRY_ATTEMPT = 1 ]; then
              (read go <{gate}; echo late || exit; {logs}) & exit 3
@@ -143,7 +145,7 @@ fn what_stays_in_the_background_holds_up_nothing() {
     );
     let run = retry().args(["--hold", "-d0", "-q"]).sh(script).run();
     run.code(0).stdout("done\n").silent();
-    // What has been written before the command ends is in it, whoever wrote it.
+    // The output contains everything that any process wrote before the command ended.
     let script = format!(
         "(echo early; {}; sleep 600) & until [ -s {} ]; do sleep 0.01; done; echo end",
         log.echo("x"),
@@ -165,12 +167,12 @@ fn a_broken_pipe_downstream_ends_as_without_retry() {
     run.code(0).says(&[
         "retry: seq: succeeded at attempt 1 of 5 in {T}; the reader of the command's output is gone",
     ]);
-    // It has gone before: the command notices when it writes, and is not run again.
+    // The reader left earlier: the command gets the error when it writes, and is not run again.
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     let run = retry().args(["--hold", "-d0"]).sh("while :; do echo x; done").stdout(writer).run();
     run.code(141).silent();
-    // With PIPE ignored it is an error, as it is for the command.
+    // If PIPE is ignored, retry reports an error, as the command would.
     let run = bash(&format!("(trap '' PIPE; exec {BINARY} --hold -- seq 1000000)"));
     run.code(0).stdout("1\n125\n").says(&["retry: cannot write to stdout: Broken pipe"]);
 }
@@ -182,7 +184,7 @@ fn a_slow_reader_gets_all() {
     let file = scratch.file("bytes", &bytes);
     let (mut reader, writer) = io::pipe().unwrap();
     let running = retry().args(["--hold", "cat"]).arg(&file).stdout(writer).spawn();
-    // Longer than retry waits for a reader of what it watches.
+    // This pause is longer than retry waits for the reader of a watched stream.
     thread::sleep(Duration::from_millis(1500));
     assert!(!running.ended());
     let mut read = Vec::new();
@@ -215,7 +217,7 @@ fn what_cannot_be_passed_on_whole_is_no_success() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let run = retry().args(["--hold", "echo", "x"]).stdout(full).run();
     run.code(125).says(&["retry: cannot write to stdout: No space left on device"]);
-    // An idempotency key outlives it: the answer has reached nobody.
+    // The idempotency key is kept, because the answer has reached nobody.
     let scratch = Scratch::new();
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let option = format!("--idempotency-key=file:{}", scratch.join("key").display());
@@ -223,7 +225,7 @@ fn what_cannot_be_passed_on_whole_is_no_success() {
     assert!(scratch.join("key").exists());
 }
 
-/// Whether a process waits in poll(2), and has been there for a while.
+/// Tells whether a process has been waiting in poll(2) for a while.
 fn in_poll(pid: i32) -> bool {
     let waits = || fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|place| place.contains("poll"));
     waits()
@@ -247,7 +249,7 @@ fn without_room_it_is_a_failure_of_retry() {
     run.code(125)
         .stdout("")
         .says(&said("/nonexistent", "No such file or directory").each_ref().map(String::as_str));
-    // One that fails is judged as ever, and its end is shown.
+    // A failed attempt is judged as usual, and the end of its output is shown.
     let script = "[ $RETRY_ATTEMPT = 2 ] || { seq 1000000; exit 3; }; echo done";
     let run = retry().args(["--hold", "-d0"]).sh(script).env("TMPDIR", "/nonexistent").run();
     run.code(0).stdout("done\n").stderr_contains("999999\n1000000\nretry: sh: attempt 1 of 5 exited 3");
@@ -272,7 +274,7 @@ fn a_timeout_passes_nothing_on() {
     run.code(0).stdout("2\n").stderr_contains("held back:\n1\n");
     let run = retry().args(["--hold", "--deadline", "1"]).sh("echo 1; sleep 600").run();
     run.code(124).stdout("").stderr_contains("held back:\n1\n");
-    // A signal to retry, too.
+    // A signal to retry passes nothing on either.
     let running = retry().args(["--hold"]).sh("echo 1; echo err >&2; sleep 600").spawn();
     running.wait_for_stderr("err\n");
     running.signal(Signal::SIGTERM);
@@ -286,7 +288,7 @@ fn a_terminal_a_closed_stdout_and_one_that_does_not_block() {
         "retry -q --hold -d0 -- sh -c 'test -t 1 || echo no-$RETRY_ATTEMPT; [ $RETRY_ATTEMPT = 2 ]'",
     );
     assert!(seen.contains("no-2") && !seen.contains("no-1"), "{seen}");
-    // Closed it stays closed.
+    // A closed stdout stays closed.
     let run = Retry::new("sh").args(["-c", &format!("{BINARY} --hold -n1 -- sh -c 'echo x || exit 9' >&-")]);
     run.run().code(9);
     let (mut reader, writer) = io::pipe().unwrap();
@@ -367,7 +369,7 @@ os.write(1, b'x' * (1 << 20))";
     for options in [&["-r", "stdout~never"][..], &["--hold"]] {
         let (mut reader, writer) = io::pipe().unwrap();
         let running = retry().args(options).args(["python3", "-c", program]).stdout(writer).spawn();
-        // It has ended, and most of it is on the way.
+        // The command has ended, and most of its output is still in the pipe.
         thread::sleep(Duration::from_millis(500));
         let mut read = Vec::new();
         reader.read_to_end(&mut read).unwrap();
@@ -378,7 +380,7 @@ os.write(1, b'x' * (1 << 20))";
 
 #[test]
 fn no_line_is_lost_to_what_is_shown_before_it() {
-    // Nobody reads until all is said.
+    // The test reads stderr only after retry has written all its messages.
     let (mut reader, writer) = io::pipe().unwrap();
     let running = retry().args(["--hold", "-n4", "-d0"]).sh("seq 20000; exit 3").stderr(writer).spawn();
     thread::sleep(Duration::from_millis(300));

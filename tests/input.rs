@@ -1,5 +1,4 @@
-//! What can be typed, and what cannot: wrong options and values, bytes that are no text, names,
-//! help, volumes.
+//! The command line: wrong options and values, bytes that are not text, names, help and volumes.
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
@@ -13,7 +12,7 @@ use nix::sys::signal::Signal;
 use crate::support::retry::BINARY;
 use crate::support::{Log, Retry, Run, Scratch, retry};
 
-/// Values that no option which takes a duration may take.
+/// Values that every option for a duration refuses.
 const DURATIONS: &[&str] = &[
     "",
     " ",
@@ -50,7 +49,7 @@ const DURATIONS: &[&str] = &[
     "3years",
 ];
 
-/// And where no time at all makes no sense.
+/// Durations of zero, which some options refuse as well.
 const ZEROS: &[&str] = &["0", "0s", "0.0", "00"];
 
 const COUNTS: &[&str] =
@@ -91,7 +90,7 @@ const CONDITIONS: &[&str] = &[
     "stdout~\\n",
 ];
 
-/// No names of files that a command could write.
+/// Names that are not files to which a command could write.
 const FILES: &[&str] = &["", ".", "/dev/null"];
 
 const WORDS: &[&str] = &["", " ", "-1", "NaN", "99999999999999999999999", "fulll", "full,none"];
@@ -114,10 +113,10 @@ const SIZES: &[&str] = &[
 
 const PROFILES: &[&str] = &["", "-1", "NaN", "curll", "curl,none", "none,curl", "auto,none"];
 
-/// Names of breakers that are none.
+/// Values that are not names of breakers.
 const NAMES: &[&str] = &["", "a/b", "x/", "/", "./", "../..", LONG_NAME];
 
-/// 101 bytes.
+/// This name has 101 bytes.
 const LONG_NAME: &str =
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
@@ -150,7 +149,7 @@ const TRIPS: &[&str] = &["", "=1h", "x=", "x=0", "x=-1", "x=soon", "a/b", "x=999
 
 const LABELS: &[&str] = &["", "  "];
 
-/// Every option that takes a value: its names, its own wrong values, and a right one.
+/// All options that take a value: the names, the wrong values, and a valid value.
 #[rustfmt::skip]
 const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
     ("--max", "-n", &[COUNTS], "2"),
@@ -188,7 +187,7 @@ const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
     ("--label", "", &[LABELS], "x"),
 ];
 
-/// Options that take none.
+/// Options that take no value.
 const FLAGS: &[(&str, &str)] = &[
     ("--breaker-wait", ""),
     ("--expand", ""),
@@ -201,7 +200,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("--version", "-V"),
 ];
 
-/// Runs with these options before a command that would leave a line in a log.
+/// Runs of retry with wrong options. If a command ran, it would write a line to a log.
 struct Refusals {
     scratch: Scratch,
     log: Log,
@@ -219,8 +218,8 @@ impl Refusals {
         retry().args(options).sh(self.log.echo("ran")).dir(self.scratch.path()).run()
     }
 
-    /// A wrong command line: two lines, the first as `cause` wants it; 125, nothing on stdout,
-    /// nothing run.
+    /// Checks that retry refuses a wrong command line: it prints two lines, of which the first
+    /// satisfies `cause`, exits with 125, leaves stdout empty, and runs nothing.
     fn refused(&mut self, run: &Run, what: &str, cause: impl Fn(&str) -> bool) {
         let lines: Vec<&str> = run.stderr.lines().collect();
         let fits = match lines[..] {
@@ -242,16 +241,16 @@ impl Refusals {
     fn done(self) {
         assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
         assert_eq!(self.log.lines(), [""; 0], "nothing was run");
-        // The command would have left its line.
+        // A valid command line does run the command, so the log would show it.
         self.run(&["-n", "1"]).code(0);
         assert_eq!(self.log.lines(), ["ran"]);
     }
 }
 
-/// A cause names the option and, where there is one to see, the value.
+/// Tells whether the cause names the option and the value, if the value is visible.
 fn names(cause: &str, option: &str, value: &str) -> bool {
     let named = cause.strip_prefix(option).is_some_and(|rest| rest.starts_with([' ', ':']));
-    // Of a long value the beginning.
+    // The message shows only the beginning of a long value.
     let seen = value.get(..60).unwrap_or(value);
     named && cause.contains(seen)
 }
@@ -267,7 +266,7 @@ fn a_wrong_value_is_refused_with_its_option_and_a_hint() {
             let run = refusals.run(&[&joined]);
             refusals.refused(&run, &joined, |cause| names(cause, long, value));
         }
-        // The short name is another name of the same.
+        // The short name means the same option.
         if let (false, Some(value)) = (short.is_empty(), lists[0].last()) {
             let run = refusals.run(&[short, value]);
             refusals.refused(&run, &format!("{short} {value:?}"), |cause| names(cause, long, value));
@@ -276,7 +275,7 @@ fn a_wrong_value_is_refused_with_its_option_and_a_hint() {
             refusals.refused(&run, &joined, |cause| names(cause, long, value.trim()));
         }
     }
-    // Of several names the wrong one.
+    // If the value has several names, the message shows the wrong name.
     let run = refusals.run(&["--profile", "curl,curll"]);
     refusals.refused(&run, "curl,curll", |cause| names(cause, "--profile", "curll"));
     refusals.done();
@@ -298,7 +297,8 @@ fn an_option_without_its_value_is_refused() {
     refusals.done();
 }
 
-/// Of an option that takes one value the last one counts, so that who has an alias can override it.
+/// If an option with one value is given twice, the last value counts, so that users can override
+/// their aliases.
 #[test]
 fn an_option_given_twice_has_its_last_value() {
     let repeatable = ["--retry-on", "--fatal-on", "--success-on"];
@@ -313,16 +313,17 @@ fn an_option_given_twice_has_its_last_value() {
                 if instead.contains(long) { retry().args(["--state", "."]).dir(scratch.path()) } else { run };
             run.args(options).args(command).run().status.code()
         };
-        // All that the option needs is there, and one more of it changes nothing.
+        // The command line has everything that the option needs, so that a repetition of the option
+        // changes nothing.
         let once = run(&[long, value]);
         assert_eq!(run(&[long, value, again, value]), once, "{long}");
-        // A value is still looked at where another follows.
+        // retry still checks a value that a later value replaces.
         let wrong = wrong[0].iter().find(|wrong| !wrong.trim().is_empty() && *long != "--headers");
         if let Some(wrong) = wrong {
             assert_eq!(run(&[long, wrong, again, value]), Some(125), "{long} {wrong}");
         }
     }
-    // What is seen of the last.
+    // These runs show the effect of the last value.
     let fails = || retry().args(["-d", "0"]).args(["--label", "a", "-n", "9"]);
     let run = fails().args(["-n", "2", "--label", "b", "--max=3"]).sh("exit 8").run();
     run.code(8).check(run.messages().len() == 3, "three attempts");
@@ -352,7 +353,7 @@ fn what_is_repeatable_adds_up() {
     retry().args(["-q", "-q", "-n1"]).sh("exit 8").run().code(8).silent();
 }
 
-/// As in timeout(1).
+/// A duration of zero means no limit, as in timeout(1).
 #[test]
 fn no_time_at_all_is_no_limit() {
     for zero in ["0", "0s", "0.0", "00"] {
@@ -365,7 +366,7 @@ fn no_time_at_all_is_no_limit() {
             "retry: sh: gave up after 2 attempts in {T}: exited 8",
         ]);
     }
-    // A limit is taken back, and with it what follows from it.
+    // A zero cancels an earlier limit and its consequences.
     let run = retry().args(["--deadline", "60", "--deadline", "0", "-d0"]).sh("exit 8").run();
     run.code(8).check(run.messages().len() == 5, "five attempts, as without a deadline");
     let run = retry().args(["--timeout", "0.1", "--timeout", "0"]).sh("sleep 0.3").run();
@@ -412,7 +413,7 @@ fn options_that_contradict_each_other_are_refused() {
         refusals.refused(&run, options, |cause| named.iter().all(|word| cause.contains(word)));
     }
     refusals.done();
-    // And what only looks like it is not.
+    // These combinations only look contradictory.
     for options in [
         "--min-delay 2 --max-delay 2",
         "--splay 0 --deadline 5",
@@ -483,7 +484,7 @@ fn the_table_above_has_every_option() {
         })
         .collect();
     let valued = OPTIONS.iter().map(|(long, ..)| (*long, true));
-    // Its value may be left out: it has tests of its own.
+    // The value of this option is optional, so other tests cover it.
     let optional = std::iter::once(("--breaker-status", true));
     let table: BTreeSet<_> =
         valued.chain(FLAGS.iter().map(|(long, _)| (*long, false))).chain(optional).collect();
@@ -493,7 +494,7 @@ fn the_table_above_has_every_option() {
 #[test]
 fn what_is_not_utf8_is_refused_in_an_option() {
     let mut refusals = Refusals::new();
-    // The name of a file may be any bytes, and so may a command.
+    // The name of a file may contain any bytes, and so may a command.
     for (long, short, ..) in
         OPTIONS.iter().filter(|(long, ..)| !["--headers", "--state", "--check"].contains(long))
     {
@@ -512,7 +513,7 @@ fn what_is_not_utf8_is_refused_in_an_option() {
     refusals.done();
 }
 
-/// Says what it was started with, each ended by a NUL.
+/// A script that prints its own arguments, each ended by a NUL.
 const CMDLINE: &str = "cat /proc/$$/cmdline; exit";
 
 #[test]
@@ -541,7 +542,7 @@ fn a_command_whose_name_is_not_utf8_runs_and_its_name_is_not_printed() {
     let start = "retry: command: gave up after 1 attempt in ";
     assert!(line.starts_with(start) && line.ends_with(": exited 3\n"), "{line:?}");
 
-    // And one that is not there.
+    // The name of a missing command is not printed either.
     let missing = scratch.join(OsStr::from_bytes(b"no\xff\x07"));
     let run = retry().arg(&missing).run();
     run.code(127).stdout("");
@@ -580,7 +581,7 @@ fn options_end_at_the_first_operand() {
     retry().args(["-n", "2", "printf", "%s|"]).args(words).run().code(0).silent().stdout(expected);
     retry().args(["echo", "-n", "5", "--max"]).run().code(0).silent().stdout("5 --max");
     retry().args(["printf", "%s|", "--", "a"]).run().code(0).silent().stdout("--|a|");
-    // Behind `--` a name may begin with a dash.
+    // A name after `--` may begin with a dash.
     retry().args(["--", "-n", "5"]).run().code(127).says(&["retry: -n: not retried: command not found{R}"]);
     retry().args(["--", "--", "x"]).run().code(127).says(&["retry: --: not retried: command not found{R}"]);
     retry().args(["-", "x"]).run().code(127).says(&["retry: -: not retried: command not found{R}"]);
@@ -603,7 +604,7 @@ fn an_empty_environment_stays_empty_but_for_the_attempt() {
     lines.sort_unstable();
     run.code(0).silent();
     assert_eq!(lines, ["RETRY_ATTEMPT=1", "RETRY_LAST_STATUS=", "RETRY_MAX_ATTEMPTS=3"]);
-    // Without PATH a name is looked up where execvp(3) looks.
+    // Without PATH, a name is looked up in the same directories as in execvp(3).
     retry().args(["echo", "found"]).env_clear().run().code(0).silent().stdout("found\n");
 }
 
@@ -614,10 +615,10 @@ fn a_missing_name_of_its_own_costs_nothing() {
     bash().args(["-n", "1", "sh", "-c", "echo x; exit 3"]).run().code(3).stdout("x\n");
     bash().run().code(125).says(&["retry: no command to run", "retry: hint: {*}"]);
 
-    // Not even an empty argv[0]; newer kernels add one.
+    // There is not even an empty argv[0]. Newer kernels add one.
     let binary = CString::new(BINARY).unwrap();
     let bare = retry().with(|command| {
-        // SAFETY: execve is async-signal-safe; the lists end with a null pointer and live on this
+        // SAFETY: execve is async-signal-safe. The lists end with a null pointer and live on this
         // stack.
         unsafe {
             command.pre_exec(move || {
@@ -644,7 +645,7 @@ fn the_short_help_has_ten_options_on_one_screen() {
         options.filter(|line| !line.contains("--help") && !line.contains("--version")).collect();
     assert_eq!(options.len(), 10, "{options:#?}");
     assert!(help.contains("  -h, --help"), "{help}");
-    // Width and size of the terminal do not matter, nor where it stands.
+    // The width and the size of the terminal do not matter, and neither does the position of `-h`.
     retry().args(["-v", "-h", "--frob"]).env("COLUMNS", "20").run().code(0).silent().stdout(&help);
 }
 
@@ -695,8 +696,7 @@ fn help_that_nobody_reads_is_quiet() {
     }
 }
 
-/// What each volume says of a run that fails, of one that succeeds late, and of one that succeeds
-/// at once.
+/// If a pattern is not a valid regular expression, the message marks the position of the error.
 #[test]
 fn a_regex_that_is_none_is_shown_with_a_caret() {
     let scratch = Scratch::new();
@@ -707,7 +707,8 @@ fn a_regex_that_is_none_is_shown_with_a_caret() {
     assert_eq!(lines[..3], ["retry: --until stdout~ab(c: unclosed group", "retry:   ab(c", "retry:     ^"]);
     assert!(lines.len() == 4 && lines[3].starts_with("retry: hint: "), "{lines:?}");
     assert_eq!(log.lines(), [""; 0]);
-    // What has no width, or is none of a terminal's business, is shown as it is escaped.
+    // Characters without width and control characters are shown escaped, and the caret allows for
+    // that.
     let run = retry().args(["-r", "stderr~\u{1b}[31m(x"]).sh("exit 0").run();
     let lines: Vec<&str> = run.code(125).stderr.lines().collect();
     let column = lines[1].find("[31").unwrap();
@@ -761,11 +762,11 @@ fn volumes_say_less_and_more() {
         run(silent, fails).code(3).silent();
         run(silent, late).code(0).silent();
     }
-    // Which rule decided.
+    // With `-v` the message names the deciding rule.
     let verbose = "retry: x: attempt 1 of 2 exited 3 (any failure is retryable); next in 10ms";
     let gave_up_verbose = format!("{gave_up} (any failure is retryable)");
     run(&["-v"], fails).code(3).says(&[verbose, &gave_up_verbose]);
-    // The last of both counts, so that an alias can be overridden.
+    // The last of the two options counts, so that users can override their aliases.
     for options in [&["-q", "-v"][..], &["-qq", "-v"], &["-qqv"], &["--quiet", "-v", "-q", "--verbose"]] {
         run(options, fails).code(3).says(&[verbose, &gave_up_verbose]);
     }
@@ -777,7 +778,7 @@ fn volumes_say_less_and_more() {
     }
     let verbose = "retry: x: attempt 1 of 2 exited 1 (--retry-on 1); next in 10ms";
     run(&["--verbose", "-r", "1"], late).code(0).says(&[verbose, decided]);
-    // What was signalled.
+    // With `-v` retry reports the signals that it sends.
     let cut = retry().args(["-v", "-n1", "--timeout", "0.2", "sleep", "600"]).run();
     cut.code(124).says(&[
         "retry: sleep: sent TERM to process {*}",

@@ -1,4 +1,5 @@
-//! Limits, delays and verdicts: how often, how long, with which status, in which words.
+//! Limits, delays and verdicts: the number of attempts, the times, the exit statuses and the
+//! messages.
 
 use std::fs;
 use std::io;
@@ -12,18 +13,18 @@ use crate::support::process::{stopped, wait_until};
 use crate::support::scratch::quoted;
 use crate::support::{Log, Run, Scratch, each, retry};
 
-/// Far less than what the commands here would sleep.
+/// A limit far below the sleeps of the commands here.
 const BOUNDED: Duration = Duration::from_secs(40);
 
-/// Runs on and does only what its traps say.
+/// A script that never ends by itself, and only reacts with its traps.
 const FOR_EVER: &str = "while :; do sleep 0.05; done";
 
-/// A command of this name in `scratch`.
+/// Creates a command with this name in `scratch`.
 fn command(scratch: &Scratch, name: &str, script: &str) -> std::path::PathBuf {
     scratch.script(name, format!("#!/bin/sh\n{script}\n"))
 }
 
-/// Waits in the shell until a file is there.
+/// A script that waits for a file.
 fn until_there(path: &Path) -> String {
     format!("until [ -e {} ]; do sleep 0.02; done", quoted(path))
 }
@@ -97,14 +98,15 @@ fn a_deadline_cuts_an_attempt() {
     run.code(124).stdout("");
     run.says(&["retry: sleep: gave up after 1 attempt in {T}: {*}deadline of 0.4s, ended by TERM"]);
     run.check(run.took >= Duration::from_millis(400), "not before its time");
-    // With a timeout that would come later, and one that comes first.
+    // The first run has a timeout after its deadline, and the second run has a timeout before its
+    // deadline.
     let run = retry().args(["--deadline", "1", "--timeout", "60", "sleep", "600"]).limit(BOUNDED).run();
     run.code(124).says(&["retry: sleep: gave up after 1 attempt in {T}: {*}deadline of 1s, ended by TERM"]);
     let run = retry().args(["--deadline", "60", "-n1", "--timeout", "0.2", "sleep", "600"]).limit(BOUNDED);
     let run = run.run();
     run.code(124)
         .says(&["retry: sleep: gave up after 1 attempt in {T}: timed out after 0.2s, ended by TERM"]);
-    // Success at its signal is none.
+    // An exit with 0 after the deadline's signal is not a success.
     let script = format!("trap 'exit 0' TERM; {FOR_EVER}");
     retry().args(["--deadline", "2"]).sh(script).limit(BOUNDED).run().code(124);
 }
@@ -117,7 +119,7 @@ fn a_delay_that_cannot_fit_is_not_begun() {
         "retry: sh: gave up after 1 attempt in {T}: the next delay does not fit into the deadline of 60s; \
          exited 7",
     ]);
-    // A shortened delay would be below the lower bound.
+    // A delay shortened to the deadline would be below the lower bound.
     let run = retry().args(["--deadline", "60", "-d", "0", "--min-delay", "90"]);
     let run = run.sh("kill -KILL $$").limit(BOUNDED).run();
     run.code(137).says(&["retry: sh: gave up after 1 attempt in {T}: {*}deadline of 60s; killed by KILL"]);
@@ -137,8 +139,8 @@ fn a_delay_past_the_deadline_is_shortened_so_that_one_more_attempt_fits() {
     assert!(matches!(announced[..], [0.1, shortened] if (50.0..=54.0).contains(&shortened)), "{text}");
 }
 
-/// Twice the time of the longest attempt does not fit: the run ends at once with the command's
-/// status, where an attempt after half of the rest would have been cut by the deadline (124).
+/// Twice the time of the longest attempt does not fit into the rest, so the run ends at once with
+/// the command's status. An attempt after half of the rest would be cut by the deadline (124).
 #[test]
 fn no_attempt_is_begun_that_the_deadline_would_cut() {
     let scratch = Scratch::new();
@@ -174,7 +176,7 @@ fn attempts_have_a_limit_or_none() {
         assert!(run.messages()[0].starts_with("retry: sh: attempt 1 exited 1; next in 0s"), "{}", run.stderr);
         assert_eq!(lines, (1..=9).map(|n| format!("{n}/")).collect::<Vec<_>>());
     }
-    // It ends although there is no limit: by the deadline.
+    // There is no maximum, but the deadline ends the run.
     let (run, lines) = count(&["-n", "unlimited", "--deadline", "2"], "exit 7");
     run.check(matches!(run.status.code(), Some(7 | 124)), "7 or, cut, 124");
     run.stderr_contains("deadline of 2s").check(lines.len() > 1, "more than one attempt");
@@ -205,9 +207,10 @@ fn each_attempt_knows_its_number_and_what_came_before() {
     assert_eq!(log.lines(), ["1/5//kept", "2/5/7/kept", "3/5/143/kept", "4/5/124/kept", "5/5/255/kept"]);
 }
 
-/// Options, what the command does, the exit status, and after how many attempts of three at most.
+/// Options, the command's script, the exit status, and the number of attempts, which is at most
+/// three.
 const VERDICTS: &[(&str, &str, i32, usize)] = &[
-    // Nothing asked for.
+    // No options.
     ("", "exit 0", 0, 1),
     ("", "exit 7", 7, 3),
     ("", "exit 255", 255, 3),
@@ -243,14 +246,14 @@ const VERDICTS: &[(&str, &str, i32, usize)] = &[
     ("-x 0", "exit 0", 1, 1),
     ("-x 1", "[ $RETRY_ATTEMPT = 4 ] || exit $RETRY_ATTEMPT", 1, 1),
     ("-x 2", "[ $RETRY_ATTEMPT = 4 ] || exit $RETRY_ATTEMPT", 2, 2),
-    // --success-on: the command's own status.
+    // --success-on: the run ends with the command's own status.
     ("--success-on 7", "exit 7", 7, 1),
     ("--success-on 7", "exit 8", 8, 3),
     ("--success-on 7", "exit 0", 0, 1),
     ("--success-on 7,8 --success-on 9", "exit 9", 9, 1),
     ("--success-on TERM", "kill -TERM $$", 143, 1),
     ("--success-on 126", "exit 126", 126, 1),
-    // --until: success is 0, and what else would be success is retried.
+    // --until: a match ends with 0, and other successes are retried.
     ("-u 7", "exit 7", 0, 1),
     ("-u 7", "exit 0", 1, 3),
     ("-u 7", "exit 8", 8, 3),
@@ -261,7 +264,7 @@ const VERDICTS: &[(&str, &str, i32, usize)] = &[
     ("-u failure", "exit 9", 0, 1),
     ("-u KILL", "kill -KILL $$", 0, 1),
     ("-u 7 --success-on 0", "exit 0", 0, 1),
-    // --retry-on: these, and no other failures.
+    // --retry-on: only these failures are retried.
     ("-r 7", "exit 7", 7, 3),
     ("-r 7", "exit 8", 8, 1),
     ("-r 7", "exit 0", 0, 1),
@@ -299,7 +302,8 @@ fn verdicts_decide_attempts_and_status() {
         if seen != (Some(*status), *attempts) {
             wrong.push(format!("{options:?} {does}: {seen:?} not {:?}\n{}", (status, attempts), run.stderr));
         }
-        // A verdict of success is quiet or says so; a failure ends with one line that says why.
+        // A successful run prints nothing or reports the success. A failed run ends with one line
+        // that gives the reason.
         let last = run.messages().last().copied().unwrap_or_default();
         let failed = last.contains(": gave up after ") || last.contains(": not retried: ");
         let fatal = *attempts < 3 && failed;
@@ -323,7 +327,7 @@ fn a_verdict_says_by_which_rule() {
         let options = options.split(' ').filter(|option| !option.is_empty());
         retry().args(options).sh(does).run().says(&[said]);
     }
-    // What it is told to do brings another attempt.
+    // The option -r 126 makes the failure retryable.
     retry().args(["-r", "126", "-n1"]).sh("exit 126").run().code(126).stderr_contains("gave up after 1");
 }
 
@@ -362,7 +366,7 @@ fn what_cannot_be_started_is_not_retried() {
     retry().arg(scratch.path()).run().code(126);
     let run = retry().arg(scratch.join("none")).run();
     run.code(127).says(&["retry: none: not retried: {*}/none: command not found{R}"]);
-    // It is no failure of the command, and what waits for one must not take it for that.
+    // A failed start is not a failure of the command, so these conditions must not match it.
     for options in [["-r", "failure"], ["-u", "failure"], ["--success-on", "any"]] {
         let run = retry().args(options).arg(scratch.join("none")).run();
         run.code(127).says(&["retry: none: not retried: {*}/none: command not found ({*}-r 127 retries it)"]);
@@ -384,7 +388,7 @@ fn a_failure_is_final_once_nobody_reads_stdout() {
     let run = retry().args(["-n", "3", "-d", "0"]).sh(&script).stdout(writer).run();
     run.code(7).says(&["retry: sh: not retried: exited 7 ({*}; -r failure retries it)"]);
     assert_eq!(log.lines(), ["x"]);
-    // While somebody does, it is not.
+    // While a reader exists, the failure is retried.
     let (reader, writer) = io::pipe().unwrap();
     retry().args(["-n", "3", "-d", "0"]).sh(&script).stdout(writer).run().code(7);
     drop(reader);
@@ -396,7 +400,7 @@ fn a_healthy_attempt_starts_attempts_and_backoff_anew() {
     let scratch = Scratch::new();
     let run = |healthy: &[&str]| -> (Run, Log) {
         let log = scratch.log("log");
-        // The second run of it is a long one.
+        // The second attempt takes a long time.
         let long = format!("[ $(wc -l <{}) != 2 ] || sleep 2", quoted(log.path()));
         let script = format!("{}; {long}; exit 7", log.echo("$RETRY_ATTEMPT"));
         let delays = ["-n", "2", "-d", "0.1,5", "-j", "none"];
@@ -405,7 +409,7 @@ fn a_healthy_attempt_starts_attempts_and_backoff_anew() {
     let (without, log) = run(&[]);
     without.code(7).stderr_contains("gave up after 2 attempts in ");
     assert_eq!(log.lines(), ["1", "2"]);
-    // It counts as the first of a new series: its delay is the first delay again.
+    // The healthy attempt counts as the first of a new series, so the first delay follows it again.
     let (with, log) = run(&["--healthy-after", "2"]);
     with.code(7).says(&[
         "retry: sh: attempt 1 of 2 exited 7; next in 0.1s",
@@ -430,7 +434,7 @@ fn the_same_seed_makes_the_same_delays() {
         let others = ["2", "3", "18446744073709551615"].map(|seed| announced(Some(seed), more));
         assert!(others.iter().any(|other| *other != one), "{more:?}: {one:?}");
     }
-    // Without jitter there is nothing to draw.
+    // Without jitter retry draws no random numbers.
     for seed in [Some("1"), None] {
         assert_eq!(announced(seed, &["-j", "none"]), ["50ms", "90ms", "90ms", "90ms"]);
     }
@@ -440,12 +444,12 @@ fn the_same_seed_makes_the_same_delays() {
 fn a_splay_waits_before_the_first_attempt() {
     let scratch = Scratch::new();
     let log = scratch.log("log");
-    // All of ten thousand seconds is a long time even at the start of the range.
+    // With this seed the splay is long enough for the test.
     let running = retry().args(["--splay", "100000", "--seed", "1"]).sh(log.echo("ran")).spawn();
     wait_until("it waits", || {
         let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap_or_default();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-        // It has taken its signals.
+        // retry has blocked its signals, so it is ready to receive them.
         caught.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 0x4000 != 0))
     });
     running.signal(Signal::SIGTERM);
@@ -453,7 +457,7 @@ fn a_splay_waits_before_the_first_attempt() {
     run.signal(Signal::SIGTERM);
     run.says(&["retry: sh: interrupted by TERM during the wait before the first attempt (--splay 100000s)"]);
     assert_eq!(log.lines(), [""; 0]);
-    // And no longer than it says.
+    // The wait is not longer than the splay.
     let run = retry().args(["--splay", "0.3"]).sh(log.echo("ran")).run();
     run.code(0).silent();
     assert_eq!(log.lines(), ["ran"]);
@@ -533,7 +537,7 @@ fn time_spent_stopped_does_not_count_against_the_timeout() {
         log.wait_for(1);
         running.signal(Signal::SIGSTOP);
         wait_until("retry is stopped", || stopped(running.pid()));
-        // Longer than the timeout: this is the time that must not count.
+        // This pause is longer than the timeout, and must not count against it.
         thread::sleep(Duration::from_secs(4));
         running.signal(Signal::SIGCONT);
         wait_until("retry runs on", || !stopped(running.pid()));
@@ -543,7 +547,7 @@ fn time_spent_stopped_does_not_count_against_the_timeout() {
             running.wait_bounded().code(0).silent();
             assert_eq!(log.lines(), ["started", "finished"]);
         } else {
-            // What is left of it still counts.
+            // The remaining time of the timeout still counts.
             let run = running.wait_bounded();
             run.code(124);
             run.says(&["retry: sh: gave up after 1 attempt in {T}: timed out after 3s, ended by TERM"]);

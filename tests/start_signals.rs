@@ -1,8 +1,8 @@
-//! Signals that arrive while a command starts reach it exactly once, at each instant between
-//! clone(2) and execve(2).
+//! A signal that arrives while a command starts reaches the command exactly once, at each instant
+//! between clone(2) and execve(2).
 //!
-//! strace holds a process up at one system call. The command starts with INT blocked, so that an
-//! INT from before its execve stays pending and can be counted.
+//! strace delays a process at one system call. The command starts with INT blocked, so that an INT
+//! from before its execve stays pending and can be counted.
 
 use std::fs;
 use std::process::Command;
@@ -28,7 +28,7 @@ sigprocmask(SIG_UNBLOCK, POSIX::SigSet->new(SIGINT));
 select undef, undef, undef, 0.01 while 1;
 "#;
 
-/// Who is held up.
+/// The process that strace delays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
     Retry,
@@ -37,16 +37,16 @@ enum Who {
 
 use Who::{Child, Retry};
 
-/// Where a start is held up: at the n-th call of this name, on its way in or out.
+/// The point of the delay: the n-th call of this name, at its entry or at its exit.
 #[derive(Debug, Clone, Copy)]
 struct Instant(Who, &'static str, &'static str, usize);
 
-/// The child's last call before it takes the signal mask of the command. retry itself makes fewer
-/// of these.
+/// The child's last call before it takes the signal mask of the command. retry itself calls this
+/// less often.
 const BEFORE_MASK: Instant = Instant(Child, "rt_sigaction", "exit", 3);
 
 impl Instant {
-    /// The words that make strace hold up the start there. With -DDD it is no part of the job.
+    /// The command line of strace with this delay. With -DDD strace is not a part of the job.
     fn strace(self) -> Vec<String> {
         let Self(_, call, side, n) = self;
         let (trace, inject) =
@@ -55,7 +55,7 @@ impl Instant {
         words.map(ToOwned::to_owned).to_vec()
     }
 
-    /// Waits until the process is held up there.
+    /// Waits until the process is delayed at this call.
     #[track_caller]
     fn wait(self, above: i32) -> Held {
         let Self(who, call, ..) = self;
@@ -68,7 +68,8 @@ impl Instant {
                 Child => retry.and_then(|retry| process::children_of(retry).first().copied()),
             };
             let there = pid.is_some_and(|pid| process::state(pid) == Some('t') && is_in(pid, call));
-            // Each call of a traced process stops for a moment, the one that is held up for longer.
+            // Each call of a traced process stops it for a moment, but only the delayed call stops
+            // it for longer.
             seen = if there { seen + 1 } else { 0 };
             held = retry.zip(pid.and_then(tracer_of)).map(|(retry, strace)| Held { retry, strace, runs });
             seen >= 4 && held.is_some()
@@ -77,39 +78,39 @@ impl Instant {
     }
 }
 
-/// A start that strace holds up.
+/// A start that strace delays.
 #[derive(Debug)]
 struct Held {
     retry: i32,
     strace: i32,
-    /// The command runs already: only retry is held up.
+    /// The command already runs, and only retry is delayed.
     runs: bool,
 }
 
 impl Held {
-    /// Lets it go on: without its tracer a process runs.
+    /// Ends the delay: without its tracer the process continues.
     fn release(&self) {
         process::send(self.strace, Signal::SIGKILL);
     }
 
-    /// Sends an INT with `send`; what the command has logged then.
+    /// Sends an INT with `send`, and returns the lines that the command has logged by then.
     ///
-    /// If the group has the INT from `send`, retry is stopped until the command has dealt with it:
-    /// a second one that retry passes on cannot merge with it.
+    /// If `send` reaches the whole group, retry is stopped until the command has handled the INT.
+    /// Otherwise an INT that retry passes on could merge with the first one.
     #[track_caller]
     fn logged(&self, by_group: bool, log: &Log, send: impl FnOnce()) -> Vec<String> {
         if by_group {
             process::send(self.retry, Signal::SIGSTOP);
         }
         send();
-        // A command that runs has the INT by way of strace.
+        // If the command already runs, the INT reaches it in spite of the delay.
         if !self.runs {
             self.release();
         }
         wait_until("the INT", || log.lines().iter().any(|line| line == "int"));
         self.release();
         process::send(self.retry, Signal::SIGCONT);
-        // retry passes it on after all that came before it.
+        // retry passes WINCH on after all signals that came before it.
         process::send(self.retry, Signal::SIGWINCH);
         wait_until("what came before", || log.lines().iter().any(|line| line == "mark"));
         process::send(self.retry, Signal::SIGTERM);
@@ -117,20 +118,20 @@ impl Held {
     }
 }
 
-/// The process that traces this one (proc_pid_status(5)).
+/// The process that traces `pid` (proc_pid_status(5)).
 fn tracer_of(pid: i32) -> Option<i32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()?;
     (tracer != 0).then_some(tracer)
 }
 
-/// The first process that is retry, of this one and those below it.
+/// The first process with the name `retry` among `above` and its descendants.
 fn retry_in(above: i32) -> Option<i32> {
     let tree = std::iter::once(above).chain(descendants_of(above));
     tree.filter_map(Entry::read).find(|entry| entry.name == "retry").map(|entry| entry.pid)
 }
 
-/// Whether a process is in this system call (proc_pid_syscall(5)).
+/// Tells whether a process is in this system call (proc_pid_syscall(5)).
 fn is_in(pid: i32, call: &str) -> bool {
     let number = match call {
         "clone" => libc::SYS_clone,
@@ -149,7 +150,8 @@ fn is_in(pid: i32, call: &str) -> bool {
     text.split(' ').next() == Some(&number.to_string())
 }
 
-/// Types ^C at this instant of the start of a command; what that has logged.
+/// Types ^C at this instant of a command's start, and returns the lines that the command has
+/// logged.
 #[track_caller]
 fn interrupted_at(instant: Instant, around: &[&str]) -> Vec<String> {
     let scratch = Scratch::new();
@@ -160,7 +162,7 @@ fn interrupted_at(instant: Instant, around: &[&str]) -> Vec<String> {
     command.args([BINARY, "-n1", "-r", "output~x", "--", "perl", "-e", COUNT]).env("LOG", log.path());
     let mut terminal = Terminal::open(command);
     let held = instant.wait(terminal.leader());
-    // Before its child is there, the INT is retry's alone.
+    // Before the child exists, only retry gets the INT.
     let by_group = !matches!(instant, Instant(Retry, "clone", "enter", _));
     let lines = held.logged(by_group, &log, || terminal.key(CTRL_C));
     assert_eq!(terminal.wait().code(), Some(6), "{}", terminal.transcript());
@@ -203,7 +205,7 @@ fn without_proc_the_interrupt_key_is_not_lost() {
     ];
     each(instants, |instant| {
         let lines = interrupted_at(instant, &hidden);
-        // It may come twice.
+        // The command may get the INT twice.
         let is = |word: &&String| *word == "int";
         assert!((1..=2).contains(&lines.iter().filter(is).count()), "{instant:?}: {lines:?}");
     });
@@ -223,7 +225,7 @@ fn a_signal_to_the_group_of_a_command_that_leaves_it_reaches_that_once() {
             .blocking(Signal::SIGINT)
             .spawn();
         let held = instant.wait(running.pid());
-        // Once its child has left the group, the INT is retry's alone.
+        // After the child has left the group, only retry gets the INT.
         let by_group = matches!(instant, Instant(Child, "setpgid", "enter", _));
         let lines = held.logged(by_group, &log, || {
             assert!(process::send(-running.pid(), Signal::SIGINT));
@@ -240,8 +242,8 @@ fn a_signal_to_the_group_of_a_command_that_leaves_it_reaches_that_once() {
     each(instants, sent);
 }
 
-/// Types ^Z at this instant of the start of a command, and brings the job back once the shell has
-/// its prompt.
+/// Types ^Z at this instant of a command's start, and continues the job in the foreground after the
+/// shell shows its prompt.
 #[track_caller]
 fn suspended_at(instant: Instant) {
     let scratch = Scratch::new();

@@ -1,4 +1,4 @@
-//! Watched streams: nobody notices, and the rules that asked for them see every line.
+//! Watched streams: the command and its reader notice nothing, and the rules see every line.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -13,18 +13,19 @@ use crate::support::scratch::quoted;
 use crate::support::terminal::CTRL_C;
 use crate::support::{Retry, Scratch, Terminal, retry};
 
-/// Well under how long the commands here would sleep, far over what a busy machine needs.
+/// A limit well below the sleeps of the commands here, and far above the needs of a busy machine.
 const BOUNDED: Duration = Duration::from_secs(40);
 
 /// A rule that needs both streams and matches nothing here.
 const WATCHED: [&str; 2] = ["-x", "output~never such a line"];
 
-/// Waits for a file, as a script.
+/// A script that waits for a file.
 fn until_there(path: &std::path::Path) -> String {
     format!("until [ -e {} ]; do sleep 0.02; done", quoted(path))
 }
 
-/// Everything that is hard to pass through: no text, no lines, an end in the middle of one.
+/// Bytes that are hard to pass through: not text, without lines, with an end in the middle of a
+/// line.
 fn nasty() -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..=255).cycle().take(70_000).collect();
     bytes.extend(
@@ -41,7 +42,7 @@ fn bytes_pass_exactly_and_in_order() {
     let script = format!("cat {0}; cat {0} >&2; exit 0", quoted(&file));
     let run = retry().args(WATCHED).sh(&script).run();
     run.code(0).stdout(nasty());
-    // stderr, which a `Run` keeps as text.
+    // A `Run` keeps stderr as text, so this run writes stderr to a file.
     let copy = scratch.join("stderr");
     let run = retry().args(WATCHED).sh(&script).stderr(File::create(&copy).unwrap()).run();
     run.code(0).stdout(nasty());
@@ -67,12 +68,12 @@ fn streams_to_the_same_place_keep_their_order() {
     let expected: Vec<String> = (1..=9).map(|i| format!("out {i}\nerr {i}\n")).collect();
     let expected = expected.concat();
     for rule in ["stdout~never", "stderr~never", "output~never"] {
-        // A file.
+        // Both streams go to a file.
         let path = scratch.join("both");
         let both = File::create(&path).unwrap();
         retry().args(["-x", rule]).sh(script).stdout(both.try_clone().unwrap()).stderr(both).run().code(0);
         assert_eq!(fs::read_to_string(&path).unwrap(), expected, "{rule}");
-        // A pipe.
+        // Both streams go to a pipe.
         let (mut reader, writer) = io::pipe().unwrap();
         let run =
             retry().args(["-x", rule]).sh(script).stdout(writer.try_clone().unwrap()).stderr(writer).run();
@@ -81,7 +82,7 @@ fn streams_to_the_same_place_keep_their_order() {
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, expected, "{rule}");
     }
-    // What passes counts for both.
+    // If both streams go to one place, a rule for one stream also sees the lines of the other.
     let path = scratch.join("both");
     for (rule, script) in
         [("stdout~^b$", "echo a; echo b >&2; exit 1"), ("stderr~^b$", "echo a; echo b; exit 1")]
@@ -93,7 +94,7 @@ fn streams_to_the_same_place_keep_their_order() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("not retried: exited 1 (fatal by --fatal-on"), "{rule}: {text}");
     }
-    // Each where it goes otherwise.
+    // If the streams go to different places, each stays in its place.
     let run = retry().args(["-x", "output~never"]).sh("echo out; echo err >&2").run();
     run.code(0).stdout("out\n").stderr("err\n");
 }
@@ -103,7 +104,8 @@ fn a_stream_that_no_rule_needs_is_the_commands_own() {
     let scratch = Scratch::new();
     let streams = |rule: &[&str]| {
         let (out, err, said) = (scratch.join("out"), scratch.join("err"), scratch.join("said"));
-        // No redirection while it looks: the shell may make it in itself.
+        // The script uses no redirection during the look, because the shell may create descriptors
+        // for it.
         let script = format!("find /proc/$$/fd/1 /proc/$$/fd/2 -fprintf {} '%l\\n'; :", quoted(&said));
         let run = retry().args(rule).sh(script);
         run.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap()).run().code(0);
@@ -121,7 +123,7 @@ fn a_stream_that_no_rule_needs_is_the_commands_own() {
     assert_eq!(streams(&["-p", "http"]), (false, false));
     assert_eq!(streams(&["-p", "timeout,sysexits"]), (true, true));
     assert_eq!(streams(&["-p", "none"]), (true, true));
-    // A closed one stays closed.
+    // A closed stream stays closed.
     let said = scratch.join("said");
     let script = format!(
         "exec {BINARY} -x output~x -- sh -c 'find /proc/$$/fd -mindepth 1 -fprintf {} \"%f\\n\"; :' >&- 2>&-",
@@ -147,7 +149,7 @@ fn lines_are_found_wherever_they_stand() {
         ("stdout~a.b", "printf 'a\\nb\\n'; exit 1", false),
         ("stdout~^a(?-u:\\x00|\\xff)b", "printf 'a\\000b'; exit 1", true),
         ("stdout~^a(?-u:\\x00|\\xff)b", "printf 'a\\377b'; exit 1", true),
-        // Lines longer than what is kept of one.
+        // These lines are longer than the part that retry keeps of a line.
         ("stdout~xready$", &format!("{long}; echo ready; exit 1"), true),
         ("stdout~^ready", &format!("{long}; echo ready; exit 1"), false),
         ("stdout~readyx", &format!("{long}; printf ready; {long}; exit 1"), true),
@@ -171,7 +173,7 @@ fn until_polls_what_a_command_says() {
         "retry: sh: attempt 2 of 5 exited 0{R}; next in {T}",
         "retry: sh: succeeded at attempt 3 of 5 in {T}: exited 0 (--until stdout~\"state\": *\"ready\")",
     ]);
-    // Another attempt's lines are not this one's.
+    // The lines of one attempt do not count for another attempt.
     let script = "[ $RETRY_ATTEMPT = 1 ] && echo fatal; exit 1";
     let run = retry().args(["-d0", "-n3", "-r", "stdout~fatal"]).sh(script).run();
     run.code(1).says(&[
@@ -185,7 +187,8 @@ fn a_background_process_does_not_hold_up_the_verdict() {
     let scratch = Scratch::new();
     let log = scratch.log("log");
     let go = scratch.join("go");
-    // The first attempt leaves one that holds both streams, and that writes when the second runs.
+    // The first attempt leaves a process that holds both streams, and that writes while the second
+    // attempt runs.
     let script = format!(
         "if [ $RETRY_ATTEMPT = 1 ]; then ({}; echo late; {}; exec sleep 600) & {}; exit 1; fi; \
          touch {}; until grep -q wrote {}; do sleep 0.02; done; exit 7",
@@ -195,7 +198,7 @@ fn a_background_process_does_not_hold_up_the_verdict() {
         quoted(&go),
         quoted(log.path()),
     );
-    // What it writes passes, and counts for no verdict.
+    // The late output passes through, and does not count for any verdict.
     let run = retry()
         .args(["-d0", "-n2", "-x", "stdout~late", "-x", "stderr~late"])
         .sh(script)
@@ -212,7 +215,7 @@ fn a_background_process_does_not_hold_up_the_verdict() {
         "retry: sh: attempt 1 of 2 exited 1{R}; next in {T}",
         "retry: sh: gave up after 2 attempts in {T}: exited 7",
     ]);
-    // Nor does one that never stops writing.
+    // A background process that never stops writing does not hold up the verdict either.
     let script = format!("yes >&2 & {}; exit 3", log.echo("$!"));
     let run =
         retry().args(["-n1", "-x", "stderr~never"]).sh(script).stderr(File::create("/dev/null").unwrap());
@@ -221,14 +224,14 @@ fn a_background_process_does_not_hold_up_the_verdict() {
 
 #[test]
 fn a_command_learns_that_its_reader_has_gone() {
-    // By a signal at its next write.
+    // The command learns it by a signal at its next write.
     let script = format!("{BINARY} -v -x stdout~never -- yes | head -1");
     let run = Retry::new("bash").args(["-c", &format!("{script}; echo ${{PIPESTATUS[0]}}")]).run();
     run.code(0).stdout("y\n141\n");
     run.says(&[
         "retry: yes: not retried: killed by PIPE (the reader of the command's output is gone; -r PIPE retries it)",
     ]);
-    // And by poll(2) before it writes.
+    // The command also learns it by poll(2) before it writes.
     need!("python3");
     let waits = "import select, sys\np = select.poll()\np.register(1, 0)\nsys.stderr.write('polls\\n')\n\
                  sys.stderr.flush()\nprint(p.poll(30000), file=sys.stderr)\n";
@@ -246,7 +249,8 @@ fn a_full_disk_is_no_success() {
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
     let run = retry().args(["-x", "stdout~never"]).sh("seq 1 200000; exit 0").stdout(full()).run();
     run.code(125).says(&["retry: cannot write to stdout: No space left on device"]);
-    // A stderr that takes nothing stops nothing; but what it did not take was the command's.
+    // A stderr that refuses bytes does not stop the command. But the lost bytes were the command's,
+    // so the run fails.
     let run = retry().args(["-x", "stderr~never"]).sh("seq 1 200000 >&2; echo done").stderr(full()).run();
     run.code(125).stdout("done\n");
 }
@@ -254,7 +258,7 @@ fn a_full_disk_is_no_success() {
 #[test]
 fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
     let (reader, writer) = io::pipe().unwrap();
-    // More than any pipe holds.
+    // The output is larger than any pipe.
     let script = "yes | head -c 3000000";
     let run = retry().args(["-n1", "--timeout", "1", "-x", "stdout~never"]).sh(script).stdout(writer);
     let run = run.limit(BOUNDED).run();
@@ -263,8 +267,8 @@ fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
         "retry: sh: gave up after 1 attempt in {T}: timed out after 1s, ended by TERM",
     ]);
     drop(reader);
-    // A command that has ended was in time, and is not run again; but its output must not get lost
-    // unseen.
+    // The command ended in time, so retry does not run it again. But the loss of its output must be
+    // reported.
     for (limit, script, status) in [
         ("--timeout", "echo last", 125),
         ("--deadline", "echo last", 125),
@@ -279,7 +283,7 @@ fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
         }
         drop(reader);
     }
-    // A slow one gets all.
+    // A slow reader gets all the output.
     let scratch = Scratch::new();
     let go = scratch.join("go");
     let inner = format!("{BINARY} -x stdout~never -- sh -c 'head -c 300000 /dev/zero'");
@@ -291,7 +295,7 @@ fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
 
 #[test]
 fn memory_stays_bounded_whatever_passes() {
-    // Lines, and one line without an end.
+    // The output is many lines, or one line without an end.
     for writes in ["yes 'a line of some length' | head -c 200000000", "head -c 100000000 /dev/zero"] {
         let script = format!("{writes}; grep VmHWM /proc/$PPID/status >&2");
         let run = retry()
@@ -306,7 +310,7 @@ fn memory_stays_bounded_whatever_passes() {
 
 #[test]
 fn long_output_is_matched_to_its_last_byte() {
-    // A second thread matches, and is gone at the next start.
+    // A second thread does the matching, and ends before the next attempt starts.
     let count = "ls /proc/$PPID/task | wc -l >&2";
     let long = "yes 'a line of some length' | head -c 22000000";
     let script = format!("{count}; {long}; printf 'the end %s' $RETRY_ATTEMPT; {count}");
@@ -343,7 +347,7 @@ fn a_terminal_stays_one_with_its_size() {
         assert_eq!(seen.matches("33 77").count(), 2, "{rule}: {seen:?}");
         assert!(seen.contains("both"), "{rule}: {seen:?}");
     }
-    // Newlines are turned once, by the terminal.
+    // The terminal alone converts newlines, and does so once.
     let lines = scratch.file("lines", "printf 'one\\ntwo\\tx\\r\\n'; printf 'three\\n' >&2");
     let plain = terminal.command(&format!("sh {}", quoted(&lines)));
     let body = |text: &str| text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap();
@@ -362,7 +366,8 @@ fn a_terminal_that_changes_its_size_tells_a_watched_command() {
     let scratch = Scratch::new();
     let log = scratch.log("log");
     terminal.size(20, 80);
-    // The trap may run for the kernel's signal, before the size is there, and again for retry's.
+    // The trap may run for the kernel's signal before the new size is set, and again for retry's
+    // signal.
     let script = format!(
         "trap {} WINCH; {}; until grep -q '44 99' {}; do sleep 0.02; done",
         quoted(format!("echo $(stty size <&2) >>{}", quoted(log.path()))),
@@ -383,7 +388,7 @@ fn keys_work_on_a_watched_command() {
     let scratch = Scratch::new();
     let log = scratch.log("log");
     let modes = terminal.termios();
-    // It reads the terminal by its stdin and by /dev/tty.
+    // The script reads the terminal through stdin and through /dev/tty.
     let reads = scratch.file(
         "reads",
         format!("printf 'name? ' >&2; read a; printf 'again? ' >&2; read b </dev/tty; {}", log.echo("$a $b")),
@@ -395,7 +400,7 @@ fn keys_work_on_a_watched_command() {
     terminal.send("bert\r");
     terminal.expect_prompt();
     assert_eq!(log.lines(), ["anna bert"]);
-    // ^C ends it, once.
+    // ^C reaches the command once and ends it.
     let loops = scratch.file(
         "loops",
         format!("trap 'echo caught; exit 9' INT; {}; while :; do sleep 0.02; done", log.echo("on")),
@@ -410,7 +415,7 @@ fn keys_work_on_a_watched_command() {
 
 #[test]
 fn a_signal_ends_the_wait_for_a_reader() {
-    // The command has ended; its last bytes wait for a pipe that is full.
+    // The command has ended, and its last bytes wait for space in a full pipe.
     let (reader, writer) = full_pipe();
     let scratch = Scratch::new();
     let log = scratch.log("log");
@@ -425,7 +430,7 @@ fn a_signal_ends_the_wait_for_a_reader() {
 
 #[test]
 fn descriptors_that_were_given_are_not_watched() {
-    // A duplicate of stdout that the command got is its own way out, and stays that.
+    // The command also has a duplicate of stdout. retry does not watch the duplicate.
     let scratch = Scratch::new();
     let path = scratch.join("out");
     let out = File::create(&path).unwrap();
@@ -440,8 +445,8 @@ fn descriptors_that_were_given_are_not_watched() {
 #[test]
 fn attempts_that_were_cut_keep_their_order_for_a_slow_reader() {
     need!("python3");
-    // Each attempt writes without end; what one wrote before its end comes before what the next
-    // writes.
+    // Each attempt writes without end. The output of one attempt must come before the output of the
+    // next.
     let scratch = Scratch::new();
     let go = scratch.join("go");
     let inner = format!(
@@ -460,7 +465,8 @@ fn attempts_that_were_cut_keep_their_order_for_a_slow_reader() {
             messages += 1;
             continue;
         }
-        // The last line of an attempt that was cut may be cut too, and another begins behind it.
+        // The last line of an attempt that was cut may be incomplete, and another line may begin
+        // right behind it.
         let Some(at) = line.find("attempt ") else { continue };
         let number: u32 = line[at + 8..].chars().next().and_then(|c| c.to_digit(10)).unwrap_or(last);
         assert!(number >= last, "attempt {number} after {last}");
@@ -488,7 +494,7 @@ fn what_a_profile_alone_wants_is_not_worth_a_failure() {
     need!("curl");
     let server = crate::support::Server::new([crate::support::Reply::status(200).body("fine")]);
     let url = server.url("/");
-    // No descriptor for a pipe is left.
+    // No descriptor is left for a pipe.
     let limited = |options: &str| {
         let script = format!("ulimit -n 5; exec {BINARY} -n1 {options} -- curl -q --noproxy '*' -fsS {url}");
         Retry::new("sh").args(["-c", &script]).run()
@@ -496,7 +502,7 @@ fn what_a_profile_alone_wants_is_not_worth_a_failure() {
     limited("").check(true, "");
     assert_eq!(limited("-r stderr~x").status.code(), Some(125), "a condition needs it");
     assert_ne!(limited("").status.code(), Some(125));
-    // Those of earlier attempts' background processes give way.
+    // Streams of background processes from earlier attempts give their descriptors up.
     let script = "ulimit -n 40; exec \"$0\" -n 60 -d 0 -qq -r output~never -r failure -- sh -c 'sleep 300 & echo $! >&3; exit 1' 3>\"$1\"";
     let scratch = Scratch::new();
     let pids = scratch.join("pids");
@@ -514,7 +520,7 @@ fn a_pager_at_a_watched_terminal_reads_keys() {
     let scratch = Scratch::new();
     let text: String = (1..=200).map(|i| format!("row-{i}\n")).collect::<Vec<_>>().concat();
     let text = scratch.file("text", text);
-    // git keeps its terminal where it may start a pager, and is watched where it does not.
+    // If git may start a pager, it keeps its terminal. Otherwise retry watches it.
     let git = scratch.script(
         "git",
         format!("#!/bin/sh\n[ $1 = log ] && exec less {}\nreadlink /proc/$$/fd/2; exit 3\n", quoted(&text)),
@@ -540,7 +546,7 @@ fn a_terminal_that_goes_takes_a_watched_command_with_it() {
         terminal.expect("y\r\ny");
         terminal.hang_up();
         let status = terminal.wait();
-        // Whichever meets the command first: the signal, or the write that fails.
+        // The command ends by the signal or by a failed write, whichever comes first.
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
         assert!(signal == Some(libc::SIGHUP) || status.code() == Some(1), "{rule}: {status}");
     }
@@ -552,7 +558,8 @@ fn a_background_writer_does_not_hold_up_the_end_while_a_slow_reader_keeps_up() {
     let log = scratch.log("log");
     let slow = "import os,time\nwhile os.read(0,20000): time.sleep(.05)\n";
     let slow = scratch.file("slow.py", slow);
-    // It writes until its reader is gone; what the command itself wrote is long read by then.
+    // The background process writes until its reader is gone. By then the output of the command
+    // itself has been read.
     let inner = format!("{BINARY} -n1 -r stdout~never -- sh -c 'yes & {}; exit 0'", log.echo("$!"));
     let script = format!("{{ {inner}; {}; }} | timeout 60 python3 {}", log.echo("status $?"), quoted(&slow));
     let running = Retry::new("sh").args(["-c", &script]).limit(BOUNDED * 2).spawn();
