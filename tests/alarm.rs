@@ -1,5 +1,5 @@
-//! An alarm that was set before retry began, and SIGALRM in every state: a wait for a lock touches
-//! neither.
+//! An alarm that was set before retry started, and SIGALRM in every state. A wait for a lock
+//! changes neither.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,21 +13,22 @@ use crate::support::process::wait_until;
 use crate::support::records::Records;
 use crate::support::{Retry, Running};
 
-/// Holds the lock of a record like a run that is busy: a waiting run gives it ten seconds.
+/// Holds the lock of a record like a busy run. A waiting run allows a busy run ten seconds.
 fn locked(records: &Records, name: &str) -> File {
     let file = records.locked(name);
     file.write_all_at(format!("{:>10} {:>20}\n", std::process::id(), 1).as_bytes(), 0).unwrap();
     file
 }
 
-/// Records with a breaker that has seen one failure: a run locks it after a command that fails.
+/// Records with a breaker that has seen one failure. A run locks the record after its command
+/// fails.
 fn failed() -> Records {
     let records = Records::new();
     run(&records).sh("exit 7").run().code(7);
     records
 }
 
-/// Records with a breaker that is due for a probe: a run locks it before its command.
+/// Records with a breaker that is due for a probe. A run locks the record before its command.
 fn due() -> Records {
     let records = Records::new();
     records.retry().arg("--breaker-trip=b=1").run().code(0);
@@ -39,7 +40,7 @@ fn run(records: &Records) -> Retry {
     records.retry().args(["-n1", "--breaker", "b", "--breaker-failures", "9"])
 }
 
-/// Waits until it waits for a lock.
+/// Waits until the run waits for a lock.
 fn wait_for_its_wait(running: &Running) {
     let lock = libc::SYS_fcntl.to_string();
     wait_until("it waits for the lock", || {
@@ -55,7 +56,7 @@ fn a_blocked_and_pending_alarm_does_not_end_a_wait_for_a_lock() {
     let running = run(&records)
         .blocking(Signal::SIGALRM)
         .with(|command| {
-            // SAFETY: the calls are async-signal-safe (signal-safety(7)), and the set is made in
+            // SAFETY: the calls are async-signal-safe (signal-safety(7)), and the set is built in
             // place.
             unsafe {
                 command.pre_exec(|| {
@@ -74,13 +75,13 @@ fn a_blocked_and_pending_alarm_does_not_end_a_wait_for_a_lock() {
     assert_eq!(records.failures("b"), 2);
 }
 
-/// Starts with an alarm that is due in so many milliseconds.
+/// Starts a run with an alarm that is due in this many milliseconds.
 fn with_alarm(retry: Retry, milliseconds: i64) -> Retry {
     let none = libc::timeval { tv_sec: 0, tv_usec: 0 };
     let due = libc::timeval { tv_sec: 0, tv_usec: milliseconds * 1000 };
     let timer = libc::itimerval { it_interval: none, it_value: due };
     retry.with(|command| {
-        // SAFETY: setitimer(2) is a plain system call, and the timer lives in the closure.
+        // SAFETY: setitimer(2) is a plain system call, and the closure owns the timer.
         unsafe {
             command.pre_exec(move || {
                 match libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) {

@@ -1,4 +1,4 @@
-//! Answers that go to stdout instead of a command's output: help, version, the state of breakers.
+//! Answers that retry itself writes to stdout: help, version, and the state of breakers.
 
 use std::fs;
 use std::io::{PipeReader, Read};
@@ -11,10 +11,10 @@ use crate::support::process::wait_until;
 use crate::support::records::Records;
 use crate::support::{Retry, Running, retry};
 
-/// How many records the state of all breakers is shown of: more than a pipe holds.
+/// The number of records in the answer about all breakers. The answer is larger than a pipe.
 const MANY: usize = 300;
 
-/// Starts it with a stdout that does not block and has no room, and waits until it waits for room.
+/// Starts a run with a full, non-blocking pipe as stdout, and waits until the run waits for space.
 fn blocked(retry: Retry) -> (PipeReader, Running) {
     let (reader, writer) = full_pipe();
     set_nonblocking(&writer, true);
@@ -28,7 +28,7 @@ fn blocked(retry: Retry) -> (PipeReader, Running) {
     (reader, running)
 }
 
-/// What a reader gets that begins late and is slow.
+/// The bytes that a slow reader gets.
 fn read_slowly(mut reader: PipeReader) -> Vec<u8> {
     let (mut all, mut part) = (Vec::new(), vec![0; 16 * 1024]);
     loop {
@@ -42,7 +42,7 @@ fn read_slowly(mut reader: PipeReader) -> Vec<u8> {
     all.split_off(filler)
 }
 
-/// The state of many breakers, as JSON.
+/// A run that prints the state of all breakers as JSON.
 fn status(records: &Records) -> Retry {
     records.retry().args(["--breaker-status", "--json"])
 }

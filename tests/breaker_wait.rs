@@ -1,5 +1,5 @@
-//! Runs that wait for a breaker: when they look again, and what they do when nobody can tell them
-//! how it is.
+//! Runs that wait for a breaker: the time of their next look, and their behaviour if the record
+//! cannot be read.
 
 use std::fs;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::support::records::Records;
 use crate::support::scratch::quoted;
 use crate::support::{Running, process};
 
-/// Longest time for a run that has nothing to wait for.
+/// The longest time of a run that waits for nothing.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A breaker that one failure has just opened, with this cooldown.
+/// A breaker with this cooldown that one failure has just opened.
 fn opened(cooldown: &str) -> Records {
     let records = Records::new();
     let options = ["-n1", "--breaker", "b", "--breaker-failures", "1", "--breaker-cooldown", cooldown];
@@ -29,14 +29,14 @@ fn those_who_wait_come_back_by_the_cooldown_of_the_breaker_not_their_own() {
             ["--breaker", "b", "--breaker-wait", "--deadline", "200", "--breaker-cooldown", cooldown];
         records.retry().args(options).sh("exit 0").limit(SOON).spawn()
     };
-    // By their own they would come back within five minutes.
+    // By their own cooldown the runs would come back within five minutes.
     let records = opened("0.5");
     let waiting: Vec<_> = (0..4).map(|_| start(&records, "600")).collect();
     for run in waiting {
         let run = run.wait_bounded();
         run.code(0).check(run.took < Duration::from_secs(15), "back soon after the cooldown");
     }
-    // By their own they would all come back within ten milliseconds, after a second.
+    // By their own cooldown all runs would come back within ten milliseconds, after a second.
     let records = opened("60");
     records.age("b", Duration::from_secs(59));
     let waiting: Vec<_> = (0..8).map(|_| start(&records, "0.02")).collect();
@@ -49,7 +49,7 @@ fn those_who_wait_come_back_by_the_cooldown_of_the_breaker_not_their_own() {
     assert!(late.count() >= 2, "spread over half a minute");
 }
 
-/// A run that waits for the breaker and has seen it open.
+/// A run that waits for the breaker and has seen that it is open.
 fn waiting(records: &Records, deadline: &str, script: &str) -> Running {
     let options = ["--breaker", "b", "--breaker-wait", "--deadline", deadline, "-n1"];
     let run = records.retry().args(options).sh(script).limit(SOON).spawn();
@@ -57,7 +57,7 @@ fn waiting(records: &Records, deadline: &str, script: &str) -> Running {
     run
 }
 
-/// Something that keeps a run from the record.
+/// Makes the record unusable for other runs.
 type Spoil = fn(&Records) -> Option<fs::File>;
 
 const SPOILT: [(&str, Spoil); 4] = [
@@ -127,7 +127,7 @@ fn an_interrupted_wait_names_the_breaker() {
          since {*} (1 failure, last: exited 7), next probe in {T}",
     ]);
     assert!(log.lines().is_empty());
-    // The failure of this run has opened it.
+    // The failure of this run has opened the breaker.
     let options = ["--breaker", "c", "--breaker-failures", "1", "--breaker-wait", "--deadline", "100"];
     let run = records.retry().args(options).args(["-n3", "-d0"]).sh("exit 7").limit(SOON).spawn();
     run.wait_for_stderr("; next in ");
@@ -174,7 +174,7 @@ fn a_probe_that_cannot_report_its_failure_is_no_licence_for_more_attempts() {
     let run = run.wait_bounded();
     run.code(7).stderr_contains("cannot be used now").stderr_contains("gave up after 1 attempt");
     assert_eq!(log.lines().len(), 1);
-    // Its lease has ended with it.
+    // The lease of the probe ended with the probe.
     drop(lock);
     records.retry().args(["--breaker", "b"]).sh("exit 0").run().code(0);
 }
@@ -187,7 +187,7 @@ fn a_damaged_record_is_begun_anew_as_those_who_wait_have_seen_it() {
     let run = waiting(&records, "20", &script);
     fs::write(records.path("b.json"), "damaged").unwrap();
     log.wait_for(1);
-    // It is the probe, and the only one that runs.
+    // The waiting run is the probe, and no other run may start its command.
     assert_eq!(records.state("b"), "half-open");
     records.retry().args(["--breaker", "b"]).sh("exit 0").run().code(75).stderr_contains(" probes, for ");
     fs::write(&go, "").unwrap();

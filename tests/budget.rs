@@ -1,4 +1,4 @@
-//! A budget that is spent says when the next retry comes back.
+//! If a budget is spent, retry reports when the next retry is allowed.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::support::Run;
 use crate::support::records::Records;
 
 impl Run {
-    /// The time until the next retry, as the last message names it.
+    /// The time until the next retry in the last message.
     #[track_caller]
     fn next_retry(&self) -> Duration {
         let (_, rest) = self.stderr.split_once(" is spent, next retry allowed in ").unwrap_or_default();
@@ -26,7 +26,7 @@ fn run(records: &Records, options: &[&str]) -> Run {
 
 #[test]
 fn a_spent_budget_says_when_the_next_retry_comes_back() {
-    // The time until the next token, at a bucket that has just been emptied.
+    // The period is the time until the next token after the bucket was emptied.
     for (budget, period) in [("3/h", 1200), ("5/10m", 120), ("20%", 30)] {
         for own in [true, false] {
             let records = Records::new();
@@ -46,7 +46,7 @@ fn a_spent_budget_says_when_the_next_retry_comes_back() {
             }
             let spent = run(&records, &options);
             within(&spent, period - 20, period);
-            // Most of that time later it is the rest.
+            // After most of that time, the message shows the rest.
             records.age("b", Duration::from_secs(period - 25));
             let spent = run(&records, &options);
             spent.stderr_contains("gave up after 1 attempt in ");

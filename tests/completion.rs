@@ -1,4 +1,4 @@
-//! The committed completions in the shells themselves.
+//! Tests of the committed completions in the shells themselves.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,8 +13,8 @@ fn script(name: &str) -> String {
     format!("{}/completions/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What each shell must do: what is typed before the tab, and what stands there after it. `mine` is
-/// a command with one option, `--its-own`, which its completion knows.
+/// The text before the tab, and the completed text that each shell must show. `mine` is a command
+/// with one option, `--its-own`, which its own completion offers.
 const TYPED: [(&str, &str); 12] = [
     ("retry --ji", "retry --jitter"),
     ("retry --jitter f", "retry --jitter full"),
@@ -37,7 +37,7 @@ fn shell(program: &str, args: &[&str], home: &Path) -> Terminal {
         shell.env_remove(name);
     }
     shell.args(args).current_dir(home).env("HOME", home).env("TERM", "dumb").env("PS1", PROMPT);
-    // Wide enough that no line has to scroll.
+    // The terminal is so wide that no line has to scroll.
     shell.env("COLUMNS", "200").env("INPUTRC", "/dev/null").env("LC_ALL", "C");
     let mut terminal = Terminal::open(shell);
     terminal.size(24, 200);
@@ -50,7 +50,7 @@ fn tab(shell: &mut Terminal, typed: &str, completed: &str) {
     shell.send(typed);
     shell.key(b"\t");
     shell.expect(completed);
-    // A key waits for the shell where a signal, while it still completes, could be lost.
+    // The line waits for the shell. A signal could be lost while the shell still completes.
     shell.key(CTRL_U);
     shell.send(":\r");
     shell.expect_prompt();
@@ -62,7 +62,8 @@ fn bash_completes_options_values_and_the_command() {
     home.script("single", "");
     let mut bash = shell("bash", &["--norc", "--noprofile", "-i"], home.path());
     bash.command(&format!("source '{}'", script("retry.bash")));
-    // What bash-completion does here, in short: the command's own completion on its own words.
+    // This function imitates bash-completion: it calls the command's own completion on the
+    // command's words.
     bash.command("_command_offset() { [[ ${COMP_WORDS[$1]} == mine ]] && COMPREPLY=(--its-own) || compopt -o default; }");
     for (typed, completed) in TYPED {
         tab(&mut bash, typed, completed);
@@ -70,7 +71,8 @@ fn bash_completes_options_values_and_the_command() {
     tab(&mut bash, "retry -p curl,w", "retry -p curl,wget");
 }
 
-/// Calls bash's function on words, the last of which is being typed; one line for each reply.
+/// Calls the bash function on words, of which the last is incomplete. The output has one line for
+/// each reply.
 fn bash_replies(words: &[&str]) -> Run {
     let call = "source \"$0\"; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _retry; printf '%s\\n' \"${COMPREPLY[@]}\"";
     Retry::new("bash").args(["--norc", "--noprofile", "-c", call]).arg(script("retry.bash")).args(words).run()
@@ -81,7 +83,7 @@ fn bash_without_bash_completion_completes_the_commands_name() {
     bash_replies(&["retry", "-n", "3", "time"]).code(0).silent();
     let run = bash_replies(&["retry", "--timeout", "5", "timeou"]);
     assert_eq!(run.stdout.split(|b| *b == b'\n').next(), Some(&b"timeout"[..]));
-    // A value that nobody can guess: nothing, and no file either.
+    // The value cannot be guessed, so the function offers nothing, not even a file.
     bash_replies(&["retry", "--timeout", ""]).code(0).silent().stdout("\n");
     bash_replies(&["retry", "--jitter", "=", ""])
         .code(0)
@@ -128,7 +130,7 @@ fn fish_completes_options_values_and_the_command() {
         let replies: Vec<_> = text.lines().map(|line| line.split('\t').next().unwrap()).collect();
         assert_eq!(replies, [word], "{typed}");
     }
-    // Before the command, options; behind its name none of them.
+    // Options of retry are offered before the command, but not after the command's name.
     assert!(!complete("retry --").stdout.is_empty());
     complete("retry mine --ji").code(0).stdout("");
     complete("retry --timeout ").code(0).stdout("");

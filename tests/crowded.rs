@@ -1,5 +1,5 @@
-//! A stdout or stderr that retry may not open again, and into which somebody else writes: retry
-//! never waits in a write.
+//! A stdout or stderr that retry may not open again, while another process writes to it. retry must
+//! never wait in a write.
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read};
@@ -15,18 +15,18 @@ use crate::support::process::{send, state, wait_until};
 use crate::support::retry::BINARY;
 use crate::support::{Retry, Running, Scratch, retry};
 
-/// Far over what a busy machine needs; a run that waits in a write never ends.
+/// A limit far above the needs of a busy machine. A run that waits in a write never ends.
 const BOUNDED: Duration = Duration::from_secs(30);
 
-/// Makes retry a user who may not open what others have closed to it.
+/// Takes from root the right to open files in spite of their permissions.
 const POWERLESS: [&str; 3] = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"];
 
 fn powerless() -> Retry {
-    // Root may open all, but for this.
+    // Root may open every file, unless root lacks these capabilities.
     if getuid().is_root() { Retry::new(POWERLESS[0]).args(&POWERLESS[1..]).arg(BINARY) } else { retry() }
 }
 
-/// The same, its first write held back for a second once it has decided to make it.
+/// The same run, but strace delays its first write for a second, after retry has decided to write.
 fn hesitant() -> Retry {
     let delay =
         ["-q", "-o", "/dev/null", "-e", "trace=write", "-e", "inject=write:delay_enter=1000000:when=1"];
@@ -34,27 +34,27 @@ fn hesitant() -> Retry {
     if getuid().is_root() { run.args(POWERLESS).arg(BINARY) } else { run.arg(BINARY) }
 }
 
-/// A pipe that may not be opened again.
+/// A pipe that cannot be opened again.
 fn closed_pipe() -> (PipeReader, PipeWriter) {
     let (reader, writer) = io::pipe().unwrap();
     fchmod(writer.as_fd(), Mode::empty()).unwrap();
     (reader, writer)
 }
 
-/// Waits until retry is held back before a write, and takes all the room away. The pid of retry.
+/// Waits until retry is delayed before a write, then fills the pipe. Returns the pid of retry.
 fn take_the_room(running: &Running, writer: &mut PipeWriter) -> i32 {
     let read = |path: String| fs::read_to_string(path).unwrap_or_default();
-    // The number of the system call that it makes comes first (proc_pid_syscall(5)).
+    // The file begins with the number of the current system call (proc_pid_syscall(5)).
     let number = format!("{} ", libc::SYS_write);
     let writes = |pid: &i32| {
-        // strace has other children at its start.
+        // strace has other children when it starts.
         read(format!("/proc/{pid}/comm")) == "retry\n"
             && state(*pid) == Some('t')
             && read(format!("/proc/{pid}/syscall")).starts_with(&number)
     };
     let mut retry = None;
     wait_until("retry is held back before a write", || {
-        // Not by a walk over all processes, which may take long.
+        // The test reads the list of children, because a walk over all processes may take long.
         let children = read(format!("/proc/{0}/task/{0}/children", running.pid()));
         retry = children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(writes);
         retry.is_some()
@@ -118,7 +118,7 @@ fn bytes_pass_whole_through_a_pipe_that_cannot_be_opened_again() {
         assert!(read == bytes, "{options:?}");
         running.wait_bounded().code(0).silent();
     }
-    // When the reader has gone, the command learns of it.
+    // The command gets SIGPIPE after the reader has left.
     let (reader, writer) = closed_pipe();
     let running = powerless().args(["-x", "stdout~never", "yes"]).stdout(writer).limit(BOUNDED).spawn();
     drop(reader);

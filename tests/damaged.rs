@@ -1,4 +1,4 @@
-//! A record that is damaged while a probe runs gives no second probe away.
+//! If a record is damaged while a probe runs, no second run becomes a probe.
 
 use std::fs;
 use std::time::Duration;
@@ -10,10 +10,11 @@ use crate::support::records::Records;
 use crate::support::scratch::quoted;
 use crate::support::{Log, Running, process, retry};
 
-/// Longest time for a run that has nothing to wait for.
+/// The longest time of a run that waits for nothing.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A probe of breaker `b` that ends with this once the file `go` is there; its record is damaged.
+/// A probe of breaker `b`, whose record is then damaged. The probe ends with `script` after the
+/// file `go` exists.
 fn probed_and_damaged(records: &Records, log: &Log, script: &str) -> Running {
     records.retry().args(["--breaker", "b", "--breaker-failures", "1", "-n1", "false"]).run().code(1);
     records.age("b", Duration::from_mins(1));
@@ -40,11 +41,11 @@ fn a_damaged_record_gives_no_second_probe_away() {
         let status_of = records.retry().arg("--breaker-status").run();
         let text = String::from_utf8_lossy(&status_of.stdout);
         status_of.code(0).check(text.contains("by another run"), "the probe in the table");
-        // Damaged again, and a budget in the same record is the first to look.
+        // The record is damaged again, and a budget in the same record reads it first.
         fs::write(records.path("b.json"), "").unwrap();
         records.retry().args(["--budget", "b=20%", "true"]).run().code(0);
         records.retry().args(["--breaker", "b"]).sh(log.echo("second")).run().code(75);
-        // The report of the probe counts.
+        // The result of the probe counts.
         fs::write(records.scratch.join("go"), "").unwrap();
         probe.wait_bounded().code(status);
         assert_eq!((log.lines(), records.state("b").as_str()), (vec!["probe".to_owned()], state));
@@ -62,7 +63,7 @@ fn a_probe_that_died_leaves_its_damaged_record_to_the_next_run() {
     fs::write(records.scratch.join("go"), "").unwrap();
     records.retry().args(["--breaker", "b", "-v", "true"]).run().code(0).stderr_contains("is the probe");
     assert_eq!(records.state("b"), "closed");
-    // Without a probe a damaged record is begun anew, as ever.
+    // Without a probe, a damaged record starts anew.
     fs::write(records.path("b.json"), "garbage").unwrap();
     retry().env("RETRY_STATE", records.directory()).args(["--breaker", "b", "true"]).run().code(0);
 }

@@ -1,15 +1,15 @@
-//! With few descriptors: what the command did is never hidden, and a later attempt needs no more of
-//! them than the first.
+//! Runs with few descriptors: retry never hides the status of a command that ran, and later
+//! attempts need no more descriptors than the first.
 
 use crate::support::retry::{BINARY, Retry};
 use crate::support::scratch::quoted;
 use crate::support::{Log, Run, Scratch, each};
 
-/// Runs `retry OPTIONS -- sh` with input from a pipe and so many descriptors. The command logs each
-/// run, and exits with 7.
+/// Runs `retry OPTIONS -- sh` with input from a pipe and with this many descriptors. The command
+/// logs each run and exits with 7.
 #[track_caller]
 fn limited(descriptors: usize, options: &str, log: &Log, script: &str) -> Run {
-    // A shell itself needs more for a redirection.
+    // A shell needs more descriptors for a redirection.
     let script = quoted(format!("ulimit -Sn 64; {}; {script}; exit 7", log.echo("run")));
     let line = format!(
         "exec </dev/null; echo in | (ulimit -Sn {descriptors}; exec {BINARY} -n 3 -d 0 {options} -- sh -c {script})"
@@ -38,7 +38,7 @@ fn the_status_of_a_command_that_ran_is_never_hidden() {
 
 #[track_caller]
 fn with_each_limit(options: &str) {
-    // Five is the least with which bash itself makes the pipeline.
+    // With fewer than five descriptors bash itself cannot create the pipeline.
     for descriptors in 5..=16 {
         let scratch = Scratch::new();
         let log = scratch.log("log");
@@ -48,9 +48,9 @@ fn with_each_limit(options: &str) {
         let what = format!("ulimit -n {descriptors}, {options}: {:?}", log.lines());
         let required = ["output~", "--hold", "--check", "--stdin null"].iter().any(|o| options.contains(o));
         match (log.lines().len(), run.status.code()) {
-            // Without what the user asked for, nothing runs.
+            // If retry cannot do what an option requires, nothing runs.
             (0, Some(125)) => run.check(required && descriptors < 8, &what),
-            // Its input cannot be kept: the command has it itself.
+            // The input cannot be kept, so the command reads the original.
             (1, Some(7)) => run.stderr_contains("stdin could not be kept for another attempt (Too many"),
             (3, Some(7)) => run.stderr_contains("gave up after 3 attempts"),
             _ => run.check(false, &what),
@@ -61,7 +61,7 @@ fn with_each_limit(options: &str) {
 #[test]
 fn what_fails_between_attempts_does_not_hide_the_status() {
     need!("strace");
-    // The calls that fail, the options, and the last line.
+    // The failing calls, the options, and the last line.
     let again = "retry: sh: gave up after 2 attempts in {T}: exited 7";
     for (inject, options, line) in [
         (

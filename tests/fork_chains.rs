@@ -1,5 +1,5 @@
-//! What forks while it is ended: chains of processes that fork and exit, and handlers that start
-//! something.
+//! Processes that fork while retry ends them: chains of processes that fork and exit, and signal
+//! handlers that start processes.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,11 @@ use crate::support::retry::BINARY;
 use crate::support::scratch::quoted;
 use crate::support::{Log, Scratch, Terminal, retry};
 
-/// Far less than a chain lasts, and longer than a busy machine needs.
+/// A limit far below the life of a chain, and above the needs of a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Chains whose processes fork one and exit. They end after 20 s, whatever becomes of retry.
+/// Chains of processes: each process forks a child and exits. The chains end after 20 s in any
+/// case.
 const CHAINS: &str = r#"
     $SIG{TERM} = "IGNORE" if $ARGV[0] eq "deaf";
     my $end = time + 20;
@@ -26,7 +27,7 @@ const CHAINS: &str = r#"
     sleep 1 while time < $end;
 "#;
 
-/// The living processes that have this word in their command line.
+/// The living perl processes with this word in their command line.
 fn with_word(word: &Path) -> Vec<i32> {
     let has = |entry: &Entry| {
         let line = fs::read(format!("/proc/{}/cmdline", entry.pid)).unwrap_or_default();
@@ -65,8 +66,8 @@ fn chains_in_the_group_of_a_terminal_end_soon() {
     let script = scratch.file("chains.pl", CHAINS);
     let mut command = Command::new(BINARY);
     command.args(["-n", "1", "--timeout", "0.4", "--kill-after", "0.2", "--", "perl"]);
-    // Only one after the other can be ended there, so more of them would take all processors from
-    // retry.
+    // In the terminal's group retry ends one process after the other. More chains would take all
+    // processors from retry.
     command.arg(&script).args(["deaf", "4"]);
     let started = Instant::now();
     let mut terminal = Terminal::open(command);
@@ -75,11 +76,11 @@ fn chains_in_the_group_of_a_terminal_end_soon() {
     assert_eq!(with_word(&script), [0; 0]);
 }
 
-/// How deep [`tree`] is.
+/// The depth of [`tree`].
 const DEPTH: usize = 12;
 
-/// A script whose processes each have a child. Each answers TERM with a command that takes its
-/// time.
+/// A script whose processes each have a child. Each process handles TERM with a command that takes
+/// some time.
 fn tree(scratch: &Scratch, log: &Log) -> String {
     let clean = scratch.file("clean", format!("sleep 0.3; {}", log.echo("clean")));
     let text = format!(
@@ -105,7 +106,7 @@ fn the_signal_reaches_each_process_once_and_nothing_that_its_handlers_start() {
     retry().args(["-n", "1", "--timeout", "1"]).sh(tree(&scratch, &log)).run().code(124);
     assert_eq!(["up", "term", "clean"].map(|word| count(&log, word)), [DEPTH; 3], "{:?}", log.lines());
 
-    // In the group of a terminal.
+    // The same in the group of a terminal.
     let scratch = Scratch::new();
     let log = scratch.log("log");
     let mut command = Command::new(BINARY);

@@ -1,11 +1,11 @@
-//! A message begins on a new line where retry has seen that the command left its line unfinished.
+//! A message begins on a new line if retry has seen that the command left its line unfinished.
 
 use std::fs::File;
 
 use crate::support::retry::BINARY;
 use crate::support::*;
 
-/// Runs a script whose stdout and stderr are one file, and returns what is in it.
+/// Runs a script whose stdout and stderr are one file, and returns the file's content.
 fn merged(options: &[&str], script: &str) -> String {
     let scratch = Scratch::new();
     let path = scratch.join("log");
@@ -25,7 +25,7 @@ fn a_message_does_not_continue_the_commands_line() {
         (&["-x", "output~fatal"], "printf 'abc\\n'; exit 3", "abc\n"),
         (&["-x", "output~fatal"], "printf 'a\\r50%%\\r'; exit 3", "a\r50%\r\n"),
         (&["-x", "output~fatal"], "printf 'abc\\n\\033[0m'; exit 3", "abc\n\x1b[0m"),
-        // What was not seen is not guessed.
+        // retry does not guess about output that it has not seen.
         (&[], "printf abc >&2; exit 3", "abc"),
     ] {
         let text = merged(options, script);
@@ -43,7 +43,7 @@ fn held_output_is_followed_by_a_new_line() {
         text.starts_with(&format!("{NEXT}answer\nretry: sh: succeeded at attempt 2 of 2 in ")),
         "{text:?}"
     );
-    // Elsewhere it stays what it was.
+    // If stdout is elsewhere, the output stays unchanged.
     let run = retry().args(["-d0", "-n2", "--hold"]).sh(script).run();
     run.code(0).stdout("answer").check(!run.stderr.contains("\n\n"), "no empty line");
 }

@@ -1,5 +1,5 @@
-//! What was probably meant: hints for a command that is not found, for values, and for conditions
-//! that cannot match. A hint never repeats a word of the command, which may be a secret.
+//! Hints for a command that is not found, for wrong values, and for conditions that cannot match. A
+//! hint never repeats a word of the command, because the word may be a secret.
 
 use crate::support::{Run, Scratch, retry};
 
@@ -45,7 +45,7 @@ fn a_command_that_is_not_found_gets_a_hint_without_its_words() {
         hinted(&run, 127, hint);
         let line = run.messages()[1].to_owned();
         assert!(!line.contains("s3cret") && !line.contains("no-such"), "{line}");
-        // Without options it is the same.
+        // The hint is the same without options.
         hinted(&retry().args(words).run(), 127, hint);
     }
 }
@@ -57,7 +57,7 @@ fn a_hint_comes_once_and_only_where_the_command_is_missing() {
     let run = retry().args(["-q", "no-such-command"]).run();
     run.code(127).check(run.messages().len() == 2, "-q has the final error, with its hint");
     retry().args(["-qq", "no-such-command"]).run().code(127).silent();
-    // The command was there, and says itself what it misses.
+    // The command was found, and reports the problem itself.
     let run = retry().args(["-n1"]).sh("exit 127").run();
     run.code(127).check(!run.stderr.contains("hint:"), "no hint");
     let run = retry().args(["/no/such/file"]).run();
@@ -159,7 +159,7 @@ fn a_value_that_is_nearly_right_is_corrected() {
 #[test]
 fn a_condition_that_cannot_match_is_told_once_with_v() {
     let scratch = Scratch::new();
-    // Programs of these names, which never answer.
+    // Programs with these names that always fail.
     for name in ["curl", "wget"] {
         scratch.script(name, "#!/bin/sh\nexit 8\n");
     }

@@ -1,4 +1,4 @@
-//! curl and wget against a server that fails: how often they are run, when, and what is said of it.
+//! curl and wget against a failing server: the number of attempts, their times, and the messages.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use predicates::str::contains;
 
 use crate::support::{Reply, Retry, Run, Server, refused_port, retry};
 
-/// Options that keep a run fast and its delays exact.
+/// Options that make a run fast and its delays exact.
 const FAST: [&str; 4] = ["--delay", "0.01", "--jitter", "none"];
 
 trait Clients {
-    /// Ends the arguments with curl and `url`, free of what the machine has configured.
+    /// Ends the arguments with curl and `url`, without the machine's configuration of curl.
     fn curl(self, url: &str) -> Retry;
-    /// The same with wget, which gets one try of its own and writes to stdout.
+    /// Does the same with wget. wget makes one try per attempt and writes to stdout.
     fn wget(self, url: &str) -> Retry;
 }
 
@@ -30,13 +30,13 @@ impl Clients for Retry {
     }
 }
 
-/// How many lines of the command's own stderr contain `needle`: one for each attempt that failed
-/// so.
+/// The number of lines with `needle` in the command's own stderr, which is the number of attempts
+/// that failed in this way.
 fn lines_with(run: &Run, needle: &str) -> usize {
     run.stderr.lines().filter(|line| !line.starts_with("retry: ") && line.contains(needle)).count()
 }
 
-/// The time in a message's text, which is a number of seconds where it is below a minute.
+/// The time in a message in seconds. The time must be below a minute.
 fn seconds(text: &str) -> f64 {
     match (text.strip_suffix("ms"), text.strip_suffix('s')) {
         (Some(ms), _) => ms.parse::<f64>().unwrap() / 1000.0,
@@ -78,7 +78,7 @@ fn broken_connections_are_retried() {
     let cases = [
         (Reply::Reset, 56, ""),
         (Reply::Close, 52, ""),
-        // What came of it had passed already.
+        // The partial body has already passed to stdout.
         (Reply::Truncate, 18, "part"),
     ];
     for (reply, status, passed) in cases {
@@ -234,15 +234,15 @@ fn a_deadline_ends_a_run_that_fails_again_and_again() {
     let server = Server::new([Reply::status(503)]);
     let args = ["--deadline", "2", "--delay", "0.1", "--backoff", "constant"];
     let run = retry().args(args).curl(&server.url("/")).run();
-    // The last attempt may itself have been cut at the deadline.
+    // The last attempt may have been cut at the deadline.
     run.check(matches!(run.status.code(), Some(22 | 124)), "the command's status, or 124");
     run.stderr_contains("retry: curl: gave up after ").stderr_contains("deadline of 2s");
-    // A delay is cut to half of what is left as long as that is the first delay or more.
+    // A delay is shortened to half of the remaining time, if that is at least the first delay.
     run.check(run.took >= Duration::from_millis(1800), "no end before the next delay does not fit");
     run.check(run.took < Duration::from_secs(15), "an end soon after the deadline");
     let gaps = server.gaps();
     assert!(gaps.iter().all(|&gap| gap >= Duration::from_millis(100)), "{gaps:?}");
-    // No word of attempts "of 5": with a deadline there is no maximum.
+    // A run with a deadline has no maximum, so no message says "of 5".
     run.check(!run.stderr.contains(" of 5"), "no maximum");
 }
 
@@ -298,7 +298,7 @@ fn a_seed_fixes_the_jitter() {
         assert_eq!((announced.len(), gaps.len()), (5, 5));
         for (text, gap) in announced.iter().zip(gaps) {
             assert!(seconds(text) <= 0.5, "{announced:?}");
-            // The text is rounded, to a tenth at the coarsest.
+            // The text is rounded, at most to a tenth of a second.
             assert!(gap.as_secs_f64() + 0.05 >= seconds(text), "{announced:?}: {gap:?}");
         }
         announced
@@ -319,7 +319,8 @@ fn an_attempt_that_was_healthy_for_long_enough_starts_anew() {
         .curl(&server.url("/"))
         .run();
     run.code(22).stderr_contains("gave up after ");
-    // Two, the long one, and at least two more of the three that are allowed anew.
+    // There are two attempts, the healthy attempt, and at least two of the three attempts of the
+    // new series.
     let announced: Vec<f64> = run.announced().into_iter().map(seconds).collect();
     run.check(server.requests().len() >= 5, "more than three attempts");
     assert_eq!(announced[..4], [0.1, 0.4, 0.1, 0.4], "the backoff starts anew too");

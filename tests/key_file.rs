@@ -1,4 +1,5 @@
-//! A key file that is no key file of this user's, and runs that remove one at the same time.
+//! A key file that is not a key file of this user, and runs that remove the same key file at the
+//! same time.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,19 +15,19 @@ use crate::support::retry::BINARY;
 use crate::support::scratch::quoted;
 use crate::support::{Log, Retry, Run, Running, Scratch, process, retry};
 
-/// What each attempt found as its key.
+/// The key of an attempt.
 const KEY: &str = "$RETRY_IDEMPOTENCY_KEY";
 
 fn option(path: &Path) -> String {
     format!("file:{}", path.display())
 }
 
-/// A run of one attempt whose key is in this file.
+/// A run of one attempt with its key in this file.
 fn run(path: &Path, script: &str) -> Run {
     retry().args(["-n1", "--idempotency-key", &option(path)]).sh(script).run()
 }
 
-/// A run that must be refused before its command or anything else runs.
+/// Asserts that a run is refused before its check and its command.
 #[track_caller]
 fn refused(path: &Path, log: &Log, cause: &str) {
     let ran = log.echo("ran");
@@ -50,11 +51,11 @@ fn a_link_is_not_followed_wherever_it_leads() {
         fs::remove_file(&link).unwrap();
     }
     assert!(!scratch.join("none").exists());
-    // Nor is one that takes the place of the file while the command runs.
+    // retry does not follow a link that replaces the file while the command runs.
     let script = format!("printf '%s\n' {KEY} >{0}; ln -sf {0} {1}", quoted(&target), quoted(&link));
     run(&link, &script).code(0).stderr_contains("a symbolic link; the next run will use the same key");
     assert!(link.is_symlink() && fs::read_to_string(&target).unwrap().len() == 37);
-    // A link on the way to it is as good as any directory.
+    // A link in the path to the file counts as a directory.
     symlink(scratch.path(), scratch.join("here")).unwrap();
     let path = scratch.join("here/other");
     run(&path, "exit 7").code(7);
@@ -69,7 +70,7 @@ fn what_is_no_file_is_refused_and_nothing_is_opened() {
     let log = scratch.log("log");
     let fifo = scratch.join("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).unwrap();
-    // Somebody waits for a reader: retry is none.
+    // A writer waits for a reader of the FIFO, and retry must not become that reader.
     let writer = Retry::new("sh").args(["-c", &format!("echo x >{}; echo done", quoted(&fifo))]).spawn();
     let socket = scratch.join("socket");
     let _listener = UnixListener::bind(&socket).unwrap();
@@ -82,7 +83,7 @@ fn what_is_no_file_is_refused_and_nothing_is_opened() {
     writer.wait_bounded().code(0).stdout("done\n");
 }
 
-/// Gives a file to a user without any power. False if that is not permitted.
+/// Gives a file to a user without privileges. Returns false if that is not permitted.
 fn given_away(path: &Path) -> bool {
     Uid::effective().is_root() && chown(path, Some(Uid::from_raw(65534)), Some(Gid::from_raw(65534))).is_ok()
 }
@@ -94,13 +95,13 @@ fn a_file_of_another_user_is_refused_unless_the_directory_is_theirs() {
     if !given_away(&path) {
         return;
     }
-    // In a directory like /tmp, too.
+    // The same holds in a directory like /tmp.
     for mode in [0o755, 0o1777] {
         fs::set_permissions(scratch.path(), PermissionsExt::from_mode(mode)).unwrap();
         refused(&path, &log, "belongs to another user (65534)");
         assert_eq!(fs::read(&path).unwrap(), b"theirs\n");
     }
-    // Root works for the owner of a directory.
+    // Root acts for the owner of the directory.
     assert!(given_away(scratch.path()));
     run(&path, &log.echo(KEY)).code(0).stderr_contains("using the key that an earlier run kept in");
     assert_eq!(log.lines(), ["theirs"]);
@@ -117,7 +118,7 @@ fn a_second_name_of_a_file_is_refused_where_others_could_have_given_it() {
         fs::set_permissions(scratch.path(), PermissionsExt::from_mode(mode)).unwrap();
         refused(&path, &log, "has another name (a hard link)");
     }
-    // In a directory that only the user can write it is the user's own.
+    // If only the user can write to the directory, the second name is the user's own.
     fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o755)).unwrap();
     run(&path, &log.echo(KEY)).code(0);
     assert_eq!(log.lines(), ["not-for-a-server"]);
@@ -125,10 +126,10 @@ fn a_second_name_of_a_file_is_refused_where_others_could_have_given_it() {
     assert_eq!(fs::read(&target).unwrap(), b"not-for-a-server\n");
 }
 
-/// The system calls that can take a name away.
+/// The system calls that can remove a name.
 const REMOVAL: &str = "unlink,unlinkat,rename,renameat,renameat2";
 
-/// A run whose system calls that take a name away begin this many microseconds late.
+/// A run whose calls that can remove a name start with this delay in microseconds.
 fn slow_remover(scratch: &Scratch, path: &Path, script: &str, delay: u32) -> Running {
     let out = scratch.join("strace");
     let inject = format!("inject={REMOVAL}:delay_enter={delay}");
@@ -145,7 +146,7 @@ fn a_success_leaves_the_new_key_of_another_run_alone() {
     run(&path, "exit 7").code(7);
     let old = fs::read_to_string(&path).unwrap();
     let (waits, go) = (log.echo("waits"), quoted(&go));
-    // Two runs repeat with this key and succeed; the first is slow to remove it.
+    // Two runs repeat with this key and succeed. The first run removes the key slowly.
     let script = format!("{waits}; until [ -e {go} ]; do sleep 0.01; done");
     let second = retry().args(["-n1", "--idempotency-key", &option(&path)]).sh(&script).spawn();
     log.wait_for(1);
@@ -155,7 +156,7 @@ fn a_success_leaves_the_new_key_of_another_run_alone() {
     fs::write(scratch.join("go"), "").unwrap();
     let second = second.wait_bounded();
     second.code(0).check(!second.stderr.contains("cannot"), "no word of what another run removes");
-    // A third begins another request, and fails.
+    // A third run begins another request, and fails.
     run(&path, &format!("{}; exit 7", log.echo(KEY))).code(7);
     let new = fs::read_to_string(&path).unwrap();
     assert_ne!(new, old);
@@ -163,13 +164,13 @@ fn a_success_leaves_the_new_key_of_another_run_alone() {
     assert_eq!(fs::read_to_string(&path).ok(), Some(new), "the key of the run that failed");
 }
 
-/// The system call in which a process is (proc(5), /proc/PID/syscall).
+/// The current system call of a process (proc(5), /proc/PID/syscall).
 fn call(pid: i32) -> Option<i64> {
     let text = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     text.split_whitespace().next().and_then(|number| number.parse().ok())
 }
 
-/// Whether a process stands before a call that takes a name away.
+/// Tells whether a process is in a call that removes a name.
 fn in_a_removal(pid: i32) -> bool {
     let removals = [libc::SYS_unlink, libc::SYS_unlinkat, libc::SYS_rename, libc::SYS_renameat2];
     call(pid).is_some_and(|call| removals.contains(&call))
@@ -200,7 +201,7 @@ fn a_file_that_somebody_has_locked_is_said_to_stay() {
     run(&path, "exit 7").code(7);
     let file = File::open(&path).unwrap();
     file.lock().unwrap();
-    // A signal ends the wait for it.
+    // A signal ends the wait for the lock.
     let running = retry().args(["-n1", "--idempotency-key", &option(&path)]).sh("exit 0").spawn();
     process::wait_until("it waits for the lock", || call(running.pid()) == Some(libc::SYS_clock_nanosleep));
     running.signal(Signal::SIGTERM);

@@ -1,4 +1,4 @@
-//! A key file that a success could not remove: the next request would repeat its key.
+//! A key file that retry could not remove after a success. The next request would repeat its key.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use crate::unusable_state::nobody;
 
 const NOBODY: u32 = 65534;
 
-/// Gives a file or directory to a user.
+/// Gives a file or a directory to a user.
 fn give(path: &Path, user: u32) {
     chown(path, Some(Uid::from_raw(user)), Some(Gid::from_raw(user))).unwrap();
 }
@@ -27,7 +27,8 @@ fn a_key_file_that_cannot_be_removed_is_refused_before_the_first_attempt() {
     let (path, ran) = (directory.join("key"), marks.join("ran"));
     let script = format!("echo >{}", ran.display());
     let option = format!("file:{}", path.display());
-    // The owner and mode of the directory, the owner of the file, and whether nobody can remove it.
+    // The owner and the mode of the directory, the owner of the file, and whether nobody can remove
+    // it.
     for (above, mode, owner, removable) in [
         (0, 0o755, NOBODY, false),
         (NOBODY, 0o555, NOBODY, false),
@@ -40,7 +41,7 @@ fn a_key_file_that_cannot_be_removed_is_refused_before_the_first_attempt() {
         let case = format!("{above} {mode:o} {owner}");
         fs::set_permissions(&directory, PermissionsExt::from_mode(0o700)).unwrap();
         fs::write(&path, "k\n").unwrap();
-        // Readable, and not writable: only the directory matters.
+        // The file is readable but not writable, so that only the directory matters.
         fs::set_permissions(&path, PermissionsExt::from_mode(0o444)).unwrap();
         give(&path, owner);
         give(&directory, above);
@@ -56,7 +57,7 @@ fn a_key_file_that_cannot_be_removed_is_refused_before_the_first_attempt() {
             assert!(!ran.exists() && path.exists(), "{case}");
         }
     }
-    // Root may remove it anywhere.
+    // Root may remove the file anywhere.
     fs::write(&path, "k\n").unwrap();
     give(&path, NOBODY);
     give(&directory, NOBODY);

@@ -1,5 +1,4 @@
-//! No byte that a command wrote is lost without a word and with status 0, whichever stream a rule
-//! needs.
+//! If output of a command is lost, retry reports the loss or fails, whichever stream a rule needs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, PipeReader, Read};
@@ -14,10 +13,10 @@ use crate::support::retry::BINARY;
 use crate::support::scratch::quoted;
 use crate::support::{Retry, Scratch, retry};
 
-/// Well under how long the commands here would sleep, far over what a busy machine needs.
+/// A limit well below the sleeps of the commands here, and far above the needs of a busy machine.
 const BOUNDED: Duration = Duration::from_secs(40);
 
-/// Options by which stderr, stdout, or both are watched; none of them matches.
+/// Options that watch stderr, stdout or both. No rule matches.
 const RULES: [&[&str]; 5] = [
     &["-p", "curl"],
     &["-r", "stderr~never"],
@@ -30,7 +29,7 @@ fn full() -> File {
     OpenOptions::new().write(true).open("/dev/full").unwrap()
 }
 
-/// Both streams, as the shell's `>... 2>&1` has them.
+/// Sends both streams to one place, like `>... 2>&1` in the shell.
 fn both(run: Retry, to: impl Into<std::os::fd::OwnedFd>) -> Retry {
     let to = to.into();
     run.stdout(to.try_clone().unwrap()).stderr(to)
@@ -45,10 +44,10 @@ fn a_full_disk_under_both_streams_is_no_success() {
             run.check(run.status.code() == Some(125), &format!("125 for {rule:?} and {script}"));
         }
     }
-    // As two descriptions of one file, too.
+    // The same holds for two open descriptions of one file.
     let run = retry().args(["-p", "curl"]).sh("echo done").stdout(full()).stderr(full()).run();
     run.code(125);
-    // Only stdout is lost, and the reason is said.
+    // If only stdout is lost, retry reports the reason.
     for rule in RULES.into_iter().filter(|rule| !rule[1].starts_with("stderr") && rule[0] != "-p") {
         let run = retry().args(rule).sh("echo done").stdout(full()).run();
         run.code(125).says(&["retry: cannot write to stdout: No space left on device"]);
@@ -60,7 +59,7 @@ fn a_file_that_may_grow_no_further_is_no_success() {
     let scratch = Scratch::new();
     let log = scratch.join("log");
     for rule in ["-p curl", "-r stderr~never", "-x stdout~never"] {
-        // The limit is 512 or 1024 bytes, as the shell has it.
+        // The limit is 512 or 1024 bytes, depending on the shell.
         let script = format!("ulimit -f 1; exec {BINARY} {rule} -- seq 10000 >{} 2>&1", quoted(&log));
         Retry::new("sh").args(["-c", &script]).run().code(125);
         let kept = fs::read(&log).unwrap();
@@ -79,21 +78,21 @@ fn a_full_disk_under_stderr_alone_stops_nothing_and_is_no_success() {
         run.code(7).stdout("out\nout\n");
         assert_eq!(log.lines(), ["1", "2"]);
     }
-    // A success would hide that its messages are gone.
+    // A success would hide the loss of the command's messages.
     for script in
         ["echo err >&2; echo done", "[ $RETRY_ATTEMPT = 2 ] || { echo err >&2; exit 7; }; echo done"]
     {
         let run = retry().args(["-p", "curl", "-d0"]).sh(script).stderr(full()).run();
         run.code(125).stdout("done\n");
     }
-    // Without a byte of the command's nothing is lost.
+    // If the command wrote nothing to stderr, nothing is lost.
     retry().args(["-p", "curl"]).sh("echo done").stderr(full()).run().code(0).stdout("done\n");
-    // With --hold as well.
+    // The same holds with --hold.
     let run = retry().args(["-p", "curl", "--hold"]).sh("echo err >&2; echo done").stderr(full()).run();
     run.code(125).stdout("done\n");
 }
 
-/// Reads a little at a time, with a pause after each.
+/// Reads a little at a time, with pauses.
 fn slowly(mut reader: PipeReader, length: usize, pause: Duration) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let (mut all, mut part) = (Vec::new(), vec![0; length]);
@@ -107,7 +106,8 @@ fn slowly(mut reader: PipeReader, length: usize, pause: Duration) -> thread::Joi
     })
 }
 
-/// More than the pipe to the reader holds, and less than that and the command's together.
+/// More than the pipe to the reader holds, and less than that pipe and the command's pipe hold
+/// together.
 const LENGTH: usize = 120_000;
 
 #[test]
@@ -158,7 +158,8 @@ fn a_signal_leaves_time_for_what_was_written() {
 
 #[test]
 fn what_a_stopped_reader_never_takes_is_told() {
-    // A success is none; a failure keeps its status, and the loss is said where stderr is read.
+    // A success becomes a failure, and a failure keeps its status. The loss is reported if stderr
+    // has a reader.
     let unread = "the command has ended, but its stdout was not read to the end";
     let limited = |rule| retry().args(["--timeout=0.3", "--kill-after=0", "-x", rule]).limit(BOUNDED);
     let mut all = Vec::new();
@@ -170,12 +171,12 @@ fn what_a_stopped_reader_never_takes_is_told() {
             all.push((format!("{rule} {script}"), status, shared, running, reader));
         }
     }
-    // An attempt that was cut is not the last: what it wrote is missed all the same.
+    // The attempt that was cut is not the last attempt, but its output is still missing.
     let (reader, writer) = full_pipe();
     let script = "[ $RETRY_ATTEMPT = 2 ] && exit 0; echo x; exec sleep 600";
     let run = limited("stdout~never").arg("-d0").sh(script).stdout(writer);
     all.push((script.to_owned(), 125, false, run.spawn(), reader));
-    // The same for stderr: without a limit the command and retry would wait for the reader.
+    // The same holds for stderr. Without a limit the command and retry would wait for the reader.
     for (script, status) in [("echo x >&2", 125), ("echo x >&2; exit 7", 7)] {
         let (reader, writer) = full_pipe();
         all.push((

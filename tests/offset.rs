@@ -1,5 +1,5 @@
-//! The shared offset of a file that is standard input: retry never moves it back past where others
-//! have read.
+//! The shared offset of a file that is stdin. retry never moves the offset back past the reads of
+//! other processes.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -13,10 +13,10 @@ use crate::support::retry::BINARY;
 use crate::support::scratch::quoted;
 use crate::support::{Log, Retry, Scratch, retry};
 
-/// Where the shared offset stands when retry begins.
+/// The shared offset when retry begins.
 const START: usize = 5;
 
-/// A file of 1000 bytes, open twice by one description, at [`START`].
+/// A file of 1000 bytes at [`START`]. Two descriptors share one open description.
 fn shared(path: &Path) -> (Stdio, File) {
     let bytes: Vec<u8> = (0..1000_u32).map(|n| b'a' + u8::try_from(n % 26).unwrap()).collect();
     fs::write(path, bytes).unwrap();
@@ -25,23 +25,23 @@ fn shared(path: &Path) -> (Stdio, File) {
     (OwnedFd::from(file.try_clone().unwrap()).into(), file)
 }
 
-/// A script that reads 20 bytes, says so, and waits for the reader beside it.
+/// A script that reads 20 bytes, reports that in the log, and waits for the other reader.
 fn reads_and_waits(log: &Log, gate: &Path, end: &str) -> String {
     format!("head -c 20 >/dev/null; {}; read go <{}; {end}", log.echo("$RETRY_ATTEMPT"), quoted(gate))
 }
 
-/// Runs this script, and reads so much of the shared description while each attempt runs. The
-/// offset after it, counted from where retry began.
+/// Runs this script, and reads the given number of bytes from the shared description during each
+/// attempt. Returns the final offset, counted from [`START`].
 fn offset_after(options: &[&str], end: &str, reads: &[usize], lock: bool) -> u64 {
     let scratch = Scratch::new();
     let (log, gate) = (scratch.log("log"), scratch.join("gate"));
     nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // Open for both, so that opening it waits for nobody.
+    // The open does not block, because it opens the FIFO for reading and writing.
     let mut opens = File::options().read(true).write(true).open(&gate).unwrap();
     let (stdin, file) = shared(&scratch.join("file"));
     let mut held = None;
     let mut file = if lock {
-        // The lock is the description's; the clone shares it.
+        // The lock belongs to the open description, which the clone shares.
         let lock = Flock::lock(file.try_clone().unwrap(), FlockArg::LockExclusive).unwrap();
         held = Some(lock);
         file
@@ -63,10 +63,10 @@ fn offset_after(options: &[&str], end: &str, reads: &[usize], lock: bool) -> u64
 
 #[test]
 fn it_goes_to_the_furthest_of_the_command_and_others() {
-    // Nobody else, somebody who reads less, as much, or more than the command.
+    // The other process reads nothing, less than the command, as much, or more.
     for (others, expected) in [(0, 20), (7, 20), (20, 20), (300, 300)] {
         assert_eq!(offset_after(&["-n5"], "exit 0", &[others], false), expected, "a success, {others}");
-        // A failure that is not retried ends the run as well.
+        // A failure that is not retried also ends the run.
         assert_eq!(offset_after(&["-x3"], "exit 3", &[others], false), expected, "fatal, {others}");
     }
 }
@@ -77,7 +77,8 @@ fn others_may_read_during_any_attempt() {
     for (reads, expected) in [(&[300, 0], 300), (&[0, 300], 300), (&[100, 100], 200), (&[3, 4], 20)] {
         assert_eq!(offset_after(&["-n5"], second, reads, false), expected, "{reads:?}");
     }
-    // The last attempt has the shared description itself, unless others have moved that.
+    // The last attempt uses the shared description itself, unless other processes have moved its
+    // offset.
     for (reads, expected) in [(&[300, 0], 300), (&[300, 50], 350), (&[0, 0], 20), (&[0, 300], 320)] {
         assert_eq!(offset_after(&["-n2"], "exit 3", reads, false), expected, "the last, {reads:?}");
     }
@@ -85,8 +86,8 @@ fn others_may_read_during_any_attempt() {
 
 #[test]
 fn others_may_read_during_a_wait_where_only_the_shared_description_will_do() {
-    // The command may count on its lock, so it gets the shared description, which is set back for
-    // each attempt.
+    // The command may rely on its lock, so it gets the shared description. retry resets the offset
+    // for each attempt.
     let scratch = Scratch::new();
     let log = scratch.log("log");
     let (stdin, mut file) = shared(&scratch.join("file"));
@@ -126,7 +127,7 @@ fn a_shell_loop_with_commands_in_the_background_reads_each_line_once() {
         scratch.join("up").display(),
         scratch.join("go").display()
     );
-    // While a command runs the loop reads on; what it has read does not come again.
+    // The loop reads on while a command runs. No line comes twice.
     for shell in ["bash", "dash"] {
         let _ = (fs::remove_file(scratch.join("up")), fs::remove_file(scratch.join("go")));
         Retry::new(shell).args(["-c", &script]).run().code(0).silent().stdout("5\n");

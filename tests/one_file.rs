@@ -1,4 +1,4 @@
-//! stdout and stderr are one file that was opened twice: each stream keeps its own place in the
+//! stdout and stderr are one file that was opened twice. Each stream keeps its own position in the
 //! file.
 
 use std::fs;
@@ -7,10 +7,10 @@ use crate::support::retry::{BINARY, Retry};
 use crate::support::scratch::quoted;
 use crate::support::{Scratch, each};
 
-/// Options that watch stderr, stdout, or both; no rule matches.
+/// Options that watch stderr, stdout or both. No rule matches.
 const WATCHED: [&str; 3] = ["-p curl", "-r stderr~never -r failure", "-r output~never -r failure"];
 
-/// What is in the file after a shell has run this with a fresh name for the file in `$L`.
+/// The content of the file `$L` after a shell has run this script.
 fn log_of(script: &str) -> String {
     let scratch = Scratch::new();
     let log = scratch.join("log");
@@ -37,7 +37,8 @@ fn appended_lines_are_not_overwritten_by_the_other_stream() {
 fn earlier_lines_of_the_file_stay() {
     each(WATCHED, |rule| {
         let run = format!("{BINARY} -qq {rule} -n 1 -- sh -c");
-        // stdout is at the beginning of the file all the time, and stderr at its end.
+        // The offset of one stream stays at the beginning of the file, and the other stream
+        // appends.
         assert_eq!(
             log_of(&format!("exec >$L; echo earlier >>$L; {run} 'echo err >&2' 2>>$L")),
             "earlier\nerr\n"
@@ -46,7 +47,7 @@ fn earlier_lines_of_the_file_stay() {
             log_of(&format!("exec 7>$L; echo earlier >>$L; {run} 'echo out' >>$L 2>&7")),
             "earlier\nout\n"
         );
-        // Two offsets, without O_APPEND.
+        // The streams have two offsets, without O_APPEND.
         assert_eq!(
             log_of(&format!("exec 7<>$L 8>$L; echo earlier >&8; {run} 'echo err >&2' >&7 2>&8")),
             "earlier\nerr\n"

@@ -1,41 +1,41 @@
-//! A timeout ends what the attempt started, and nothing that lived below retry before, nor what
-//! that starts during the attempt. Each side forks twice and makes a session of its own, so that no
-//! parent tells whose a process is.
+//! A timeout ends the processes that the attempt started. It spares processes that lived below
+//! retry before, and processes that those start during the attempt. Each side forks twice and
+//! creates a new session, so that parents do not show the origin of a process.
 
 use crate::support::process::{self, Doomed};
 use crate::support::retry::BINARY;
 use crate::support::{Log, Retry, Run, Scratch, each, retry};
 
-/// Timeouts to try, until one is long enough for what is to happen before it.
+/// Timeouts that the test tries in turn, until one is long enough for both sides.
 const TIMEOUTS: [&str; 3] = ["0.6", "4", "16"];
 
-/// A shell function that makes a daemon and leaves its pid in a file. It is started with `$2...`.
+/// A shell function that creates a daemon with `$2...` and writes the daemon's pid to a file.
 const DAEMON: &str = r#"daemon() { file=$1; shift; ("$@" sh -c 'sleep 300 & echo $! >>"$0"' "$file" &); }"#;
 
-/// Waits in the shell until the attempt says go, and makes a daemon with `how`.
+/// A script that waits for the attempt's go, and creates a daemon with `how`.
 fn makes_theirs(how: &str) -> String {
     format!("{DAEMON}; until [ -e \"$GO\" ]; do sleep 0.01; done; daemon \"$THEIRS\" {how}")
 }
 
-/// The attempt: says go, makes a daemon with `how`, and never ends.
+/// The script of the attempt: it gives the go, creates a daemon with `how`, and never ends.
 fn makes_ours(how: &str) -> String {
     format!("{DAEMON}; >\"$GO\"; daemon \"$OURS\" {how}; exec sleep 300")
 }
 
-/// What a run with a timeout has left.
+/// The processes that remain after a run with a timeout.
 struct Left {
     run: Run,
     theirs: Vec<Doomed>,
     ours: Vec<Doomed>,
 }
 
-/// The processes that have left a pid in this log and live.
+/// The living processes whose pids are in this log.
 fn living(log: &Log) -> Vec<Doomed> {
     let pids = log.lines().into_iter().map(|pid| pid.parse().unwrap());
     pids.filter(|pid| process::alive(*pid)).map(Doomed::new).collect()
 }
 
-/// Runs what `make` makes for a timeout until both sides have made their daemon.
+/// Tries the run of `make` with each timeout until both sides have created their daemons.
 #[track_caller]
 fn timed_out(make: impl Fn(&str) -> Retry) -> Left {
     for timeout in TIMEOUTS {
@@ -56,7 +56,7 @@ fn timed_out(make: impl Fn(&str) -> Retry) -> Left {
     panic!("the daemons are missing");
 }
 
-/// The attempt is gone, and the others live.
+/// Asserts that the attempt's processes are gone and the others live.
 #[track_caller]
 fn check(what: &str, left: &Left) {
     let Left { run, theirs, ours } = left;
@@ -68,7 +68,8 @@ fn check(what: &str, left: &Left) {
 fn a_timeout_spares_what_a_service_starts_that_lived_before_retry() {
     each([("exit", "setsid"), ("exec sleep 300", "setsid"), ("exit", "setsid env -i")], |(ends, how)| {
         let service = format!("{}; {ends}", makes_theirs(how));
-        // The shell that exec's leaves its own pid: one of two lines, and the only one if it ends.
+        // The shell that calls exec leaves its own pid as one of two lines, or as the only line if
+        // it ends.
         let script = r#"sh -c "$SERVICE" & sleep 300 & echo $! >>"$THEIRS"
             exec "$0" --timeout "$TIMEOUT" -n 1 -- sh -c "$COMMAND""#;
         let left = timed_out(|timeout| {
@@ -84,9 +85,9 @@ fn a_timeout_spares_what_a_service_starts_that_lived_before_retry() {
 fn a_timeout_spares_what_an_earlier_attempt_left_and_what_that_starts() {
     let cases = [
         ("sh -c", "setsid", "setsid"),
-        // Without an environment: of the older processes all carry the key of the run.
+        // The daemon has no environment, but all older processes carry the key of the run.
         ("sh -c", "setsid", "env -i setsid"),
-        // Its environment does not tell either, but its session does.
+        // The environment does not show the daemon's origin, but its session does.
         ("setsid sh -c", "env -i", "setsid"),
     ];
     each(cases, |(how_it_was_left, theirs, ours)| {
@@ -125,8 +126,8 @@ fn only_a_command_with_older_processes_and_a_limit_is_marked() {
 
 #[test]
 fn a_retry_within_an_attempt_leaves_the_outer_mark() {
-    // The inner run has an older process of its own, and is not told of by its command's daemon's
-    // parents.
+    // The inner run has an older process of its own. The parents of its command's daemon do not
+    // show the daemon's origin.
     let inner = format!(
         "sleep 300 >&2 & exec {BINARY} --timeout 100 -n 1 -- sh -c \"{DAEMON}; $INNER\"",
         DAEMON = DAEMON.replace('"', "\\\"").replace('$', "\\$"),

@@ -1,9 +1,9 @@
-//! Programs that need their terminal keep it under `--profile auto`: a pager there opens the
-//! terminal of its stderr by name, and would wait at a pseudo-terminal for keys that nobody types.
+//! With `--profile auto`, programs that need their terminal keep it. A pager opens the terminal of
+//! its stderr by name. At a pseudo-terminal of retry it would wait for keys that nobody types.
 
 use crate::support::{Scratch, Terminal};
 
-/// A program of this name that says which terminal its stderr is, and fails.
+/// Creates a program with this name that prints the terminal of its stderr, and fails.
 fn shows_its_terminal(scratch: &Scratch, name: &str) {
     scratch.script(name, "#!/bin/sh\nreadlink /proc/$$/fd/2; exit 3\n");
 }
@@ -14,7 +14,7 @@ fn a_pager_of_a_maintainer_script_reads_keys() {
     let scratch = Scratch::new();
     let text = (1..=200).map(|i| format!("row-{i}\n")).collect::<Vec<_>>().concat();
     let text = scratch.file("text", text);
-    // As apt-listchanges does it.
+    // apt-listchanges runs a pager in this way.
     scratch.script("apt-get", format!("#!/bin/sh\nless '{}'\nexit 100\n", text.display()));
     let mut terminal = Terminal::shell();
     terminal.command(&format!("PATH='{}':$PATH", scratch.path().display()));
@@ -47,7 +47,7 @@ fn what_may_ask_or_page_has_its_own_terminal_and_the_rest_is_watched() {
     let mut terminal = Terminal::shell();
     terminal.command(&format!("PATH='{}':$PATH", scratch.path().display()));
     let own = terminal.command("readlink /proc/$$/fd/2");
-    // The whole name: /dev/pts/1 is the beginning of /dev/pts/17.
+    // The test compares whole names, because /dev/pts/1 is a prefix of /dev/pts/17.
     let shows_own = |seen: &str| seen.lines().any(|line| line.trim() == own.trim());
     let mut wrong = Vec::new();
     for (line, keeps) in [
@@ -78,7 +78,7 @@ fn what_may_ask_or_page_has_its_own_terminal_and_the_rest_is_watched() {
             wrong.push(format!("{line}: {seen:?}, the terminal is {own:?}"));
         }
     }
-    // A profile that is named is asked for.
+    // The user asks for a profile by its name, so retry watches.
     let seen = terminal.command("retry -qq -n1 -p apt -- apt-get install x");
     if shows_own(&seen) {
         wrong.push(format!("-p apt: {seen:?}"));

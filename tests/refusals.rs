@@ -1,10 +1,10 @@
-//! A program that refuses before it has done anything: sudo and doas, which are not the program
-//! that they run, and ssh, which ends with 255 for a wrong option as for a broken connection.
+//! Programs that refuse before they have done anything. sudo and doas are not the program that they
+//! run. ssh ends with 255 for a wrong option and for a broken connection.
 
 use crate::support::{Run, Scratch, retry};
 
-/// Runs `line` with a program `name` in its PATH that writes `message` to stderr and exits with
-/// `status`.
+/// Runs `line` with a program `name` in its PATH. The program writes `message` to stderr and exits
+/// with `status`.
 fn with(scratch: &Scratch, name: &str, message: &str, status: u8, line: &str) -> (Run, usize) {
     let log = scratch.log("log");
     let before = log.lines().len();
@@ -36,7 +36,7 @@ fn what_sudo_or_doas_refuses_is_not_the_programs_failure() {
         ("sudo: psql: command not found", "missing command"),
         ("sudo: 3 incorrect password attempts", "incorrect password"),
     ] {
-        // 1 is fatal for psql, and may be anything for frob.
+        // The status 1 is fatal for psql, and has no known meaning for frob.
         for line in ["sudo -n psql -c x", "sudo -u nosuch env A=b psql", "sudo frob"] {
             let (run, attempts) = with(&scratch, "sudo", message, 1, line);
             run.code(1).stderr_contains(&format!("not retried: exited 1 ({words} is fatal: profile sudo;"));
@@ -57,7 +57,7 @@ fn a_failure_of_sudo_that_nobody_knows_is_not_the_programs_permanent_fault() {
         "sudo: unable to allocate pty: Device or resource busy",
         "",
     ] {
-        // 1 is fatal for each of these programs.
+        // The status 1 is fatal for each of these programs.
         for program in ["curl", "rsync", "psql", "terraform"] {
             let (run, attempts) = with(&scratch, "sudo", message, 1, &format!("sudo -n {program} x"));
             run.code(1).stderr_contains("attempt 1 of 2 exited 1; next in");
@@ -69,7 +69,7 @@ fn a_failure_of_sudo_that_nobody_knows_is_not_the_programs_permanent_fault() {
 #[test]
 fn what_the_program_says_behind_sudo_is_its_own() {
     let scratch = Scratch::new();
-    // Only a warning: sudo has run the program.
+    // The message is only a warning, because sudo has run the program.
     let warning = "sudo: unable to resolve host here: Temporary failure in name resolution";
     let (run, attempts) = with(&scratch, "sudo", warning, 7, "sudo curl URL");
     run.code(7).stderr_contains("exited 7 (could not connect)");
@@ -79,7 +79,7 @@ fn what_the_program_says_behind_sudo_is_its_own() {
     assert_eq!(attempts, 1);
     let (_, attempts) = with(&scratch, "sudo", "", 1, "sudo frob");
     assert_eq!(attempts, 2, "1 alone may be the program's");
-    // The status of a refusal is 1.
+    // A refusal by sudo has the status 1.
     let (_, attempts) = with(&scratch, "sudo", "sudo: a password is required", 9, "sudo frob");
     assert_eq!(attempts, 2);
 }
@@ -112,7 +112,7 @@ fn wrong_options_of_ssh_are_no_broken_connection() {
         run.stderr_contains(&format!("({words} is fatal: profile ssh;"));
         run.check(run.messages().len() == 1, line);
     }
-    // And what a moment may change is retried.
+    // Failures that may pass are retried.
     for (line, words) in [
         ("ssh -o BatchMode=yes -p 1 127.0.0.1 true", "refused connection"),
         ("ssh -o BatchMode=yes nothing.invalid true", "unresolved host name"),

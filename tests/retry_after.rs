@@ -1,18 +1,18 @@
-//! What a server asks for: HTTP statuses and `Retry-After`, in every form in which a command shows
-//! them. The server's log tells how often it was asked, and when.
+//! Requests of a server: HTTP statuses and `Retry-After`, in every form in which a command shows
+//! them. The server's log shows the number and the times of the requests.
 
 use std::time::Duration;
 
 use crate::support::{Reply, Retry, Scratch, Server, each, needs, retry};
 
-/// No delay of retry's own, so that any wait is the server's wish.
+/// Without delays of retry, so that the server alone causes each wait.
 const NOW: [&str; 4] = ["--delay", "0", "--jitter", "none"];
 
-/// curl, free of what the machine has configured.
+/// curl without the machine's configuration.
 const CURL: [&str; 5] = ["curl", "-q", "--noproxy", "*", "-sS"];
 
 trait Line {
-    /// Ends the arguments with a command line whose words are split at blanks.
+    /// Ends the arguments with a command line, whose words are separated by spaces.
     fn line(self, line: &str) -> Retry;
 }
 
@@ -43,7 +43,8 @@ fn every_way_to_see_it_is_understood() {
         "#!/bin/sh\n[ $RETRY_ATTEMPT = 2 ] || printf 'HTTP 503\\nRetry-After: 1\\n'\nexec curl -qfsSo x --noproxy '*' $1\n",
     );
     let script = script.to_str().unwrap();
-    // curl's own format, as the README has it; a word holds no blank here.
+    // curl prints this format, as in the README. It is in a file, because a word contains no space
+    // here.
     let write_out =
         scratch.file("format", "%{stderr}HTTP %{http_code}\\nRetry-After: %header{retry-after}\\n");
     each(
@@ -62,7 +63,7 @@ fn every_way_to_see_it_is_understood() {
             ("-p http", format!("{script} URL")),
             ("-r http:503", format!("{script} URL")),
             ("", format!("env LC_ALL=C timeout 30 {}", curl("-f -i URL"))),
-            // A status is no failure of curl's without -f: the profile has to be named.
+            // Without -f a status is not a failure for curl, so the test names the profile.
             ("-p curl", curl("-i URL")),
         ],
         |(options, line)| {
@@ -93,7 +94,7 @@ fn every_form_is_understood() {
             (429, &[("retry-after", " 1 ")], Some("Retry-After 1s")),
             (503, &[("Retry-After", "0.7")], Some("Retry-After 0.7s")),
             (503, &[("retry-after-ms", "700")], Some("retry-after-ms 0.7s")),
-            // Dates, by a clock that is decades behind.
+            // Dates from a clock that is decades behind.
             (
                 503,
                 &[("Date", date), ("Retry-After", "Sun, 06 Nov 1994 08:49:38 GMT")],
@@ -112,14 +113,14 @@ fn every_form_is_understood() {
                 &[("Date", date), ("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "1")],
                 Some("X-RateLimit-Reset 1s"),
             ),
-            // Several: the longest; and it wins over what is only a hint.
+            // If there are several headers, the longest wait counts, and it overrides a mere hint.
             (503, &[("Retry-After", "1"), ("Retry-After", "0.5")], Some("Retry-After 1s")),
             (
                 429,
                 &[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "9"), ("Retry-After", "1")],
                 Some("Retry-After 1s"),
             ),
-            // Nothing that can be used: the backoff.
+            // Without a usable value the backoff decides.
             (503, &[("Retry-After", "-5")], None),
             (503, &[("Retry-After", "soon")], None),
             (503, &[("Retry-After", "")], None),
@@ -150,12 +151,12 @@ fn every_form_is_understood() {
 #[test]
 fn the_last_header_block_wins() {
     need!("curl");
-    // A redirect that asks for long, and what it leads to.
+    // The redirect asks for a long wait, but only the answer after the redirect counts.
     let redirect = || Reply::status(302).header("Location", "/x").header("Retry-After", "3600");
     let server = Server::new([redirect(), unavailable("1"), redirect(), Reply::status(200)]);
     let run = retry().args(NOW).line(&curl(&format!("-fiL {}", server.url("/")))).run();
     run.code(0).stderr_contains("(HTTP 503, Retry-After 1s); next in 1s\n");
-    // What another attempt has left in the file is not this one's.
+    // Headers in the file from an earlier attempt do not count.
     let scratch = Scratch::new();
     let script = scratch.script(
         "script",
@@ -200,7 +201,7 @@ fn a_status_that_will_not_get_better_ends_the_run() {
                     continue;
                 }
                 let run = retry().args(NOW).line(&line.replace("URL", &server.url("/"))).run();
-                // wget tells these by a status of its own, and not the number.
+                // wget reports this status only by its own exit status, without the number.
                 match (status, program) {
                     (401, "wget") => {
                         run.code(6)
@@ -230,7 +231,7 @@ fn a_status_that_will_not_get_better_ends_the_run() {
             }
         },
     );
-    // 403 with a wish is not final.
+    // A 403 with Retry-After is not final.
     need!("curl");
     let forbidden = Reply::status(403).header("Retry-After", "1");
     let server = Server::new([forbidden, Reply::status(200)]);
@@ -287,7 +288,7 @@ fn a_crowd_that_was_told_the_same_does_not_come_back_together() {
     let requests = server.requests();
     assert_eq!(requests.len(), 2 * CLIENTS);
     let (first, second) = requests.split_at(CLIENTS);
-    // None comes earlier than the last but so many could have been told.
+    // The n-th client to return comes no earlier than the n-th client to be told may.
     let mut told_at: Vec<_> = first.iter().map(|request| request.at).collect();
     let mut back_at: Vec<_> = second.iter().map(|request| request.at).collect();
     told_at.sort();
@@ -297,7 +298,8 @@ fn a_crowd_that_was_told_the_same_does_not_come_back_together() {
     }
     let spread = back_at[CLIENTS - 1] - back_at[0];
     assert!(spread >= Duration::from_millis(800), "{spread:?}");
-    // And not in one heap: no tenth of a second was drawn by a third of them.
+    // The clients do not come in one heap: no announced wait is shared by more than a third of
+    // them.
     assert_eq!(waits.len(), CLIENTS);
     for wait in &waits {
         let near = waits.iter().filter(|other| *other == wait).count();

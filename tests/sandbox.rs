@@ -1,5 +1,5 @@
-//! What a sandbox takes away or changes: time namespaces, seccomp filters, a /proc that hides
-//! processes.
+//! Features that a sandbox removes or changes: time namespaces, seccomp filters, and a /proc that
+//! hides processes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,8 +11,8 @@ use crate::support::records::Records;
 use crate::support::retry::BINARY;
 use crate::support::{Log, Retry, Run, Scratch, each, retry};
 
-/// retry in a time namespace whose time since boot is ahead by so many seconds; none where that is
-/// not permitted.
+/// retry in a time namespace whose time since boot is ahead by this many seconds, or `None` if that
+/// is not permitted.
 fn in_time_namespace(records: &Records, ahead: &str) -> Option<Retry> {
     let unshare = || Retry::new("unshare").args(["--time", "--boottime", ahead, "--fork"]);
     (unshare().arg("true").run().status.code() == Some(0))
@@ -29,7 +29,7 @@ fn runs_in_different_time_namespaces_share_a_record() {
             let here = records.retry();
             let (first, second) = if opened_there { (there, here) } else { (here, there) };
             first.args(options).sh("exit 7").run().code(7);
-            // No wall clock tells how long it is open.
+            // The wall clock in the record must not influence the remaining time.
             records.edit("b", |record| record["clock"]["unix_ms"] = 0.into());
             let opened = records.read("b");
             let run = second.args(["--breaker-status=b", "--json"]).run();
@@ -46,11 +46,11 @@ fn runs_in_different_time_namespaces_share_a_record() {
 
 // Timeouts.
 
-/// Timeouts to try, until one is long enough for what is to happen before it.
+/// Timeouts that the test tries in turn, until one is long enough for all lines of the command.
 const TIMEOUTS: [&str; 3] = ["0.5", "4", "16"];
 
-/// Runs retry with each timeout until its command has left `lines` lines in the log, each with a
-/// pid; that run, the pids, and what of them still lives.
+/// Runs retry with each timeout until its command has written `lines` pids to the log. Returns that
+/// run, the pids, and the processes among them that still live.
 #[track_caller]
 fn timed_out(lines: usize, make: impl Fn(&str, &Log) -> Retry) -> (Run, Vec<i32>, Vec<Doomed>) {
     for timeout in TIMEOUTS {
@@ -71,7 +71,7 @@ fn timed_out(lines: usize, make: impl Fn(&str, &Log) -> Retry) -> (Run, Vec<i32>
 
 #[test]
 fn a_timeout_ends_all_of_it_where_a_filter_denies_pidfds() {
-    // The shell ignores the signal; the other is in a session of its own.
+    // The shell ignores the signal, and the other process has its own session.
     let script = "trap '' TERM; echo $$ >>\"$LOG\"
         setsid sh -c 'echo $$ >>\"$LOG\"; exec sleep 300' & while :; do sleep 1; done";
     let check = |call, errno| {
@@ -93,14 +93,14 @@ fn a_timeout_ends_all_of_it_where_a_filter_denies_pidfds() {
     );
 }
 
-// A /proc that hides processes.
+// A /proc that hides processes of other users.
 
-/// Copies a program with this mode, which may make it set-uid or unreadable.
+/// Copies a program with this mode, which may make the copy set-uid or unreadable.
 fn install(mode: &str, from: &str, to: &Path) {
     assert!(Command::new("install").args(["-m", mode, from]).arg(to).status().unwrap().success());
 }
 
-/// A folder with the binary, `sleep` as nobody but root may read it, and a set-uid `become-root`.
+/// A directory with the binary, a `sleep` that only root may read, and a set-uid `become-root`.
 fn programs() -> Scratch {
     let folder = Scratch::new();
     fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -110,15 +110,15 @@ fn programs() -> Scratch {
     folder
 }
 
-/// retry as a user without any power, in a mount namespace whose /proc hides the processes of
-/// others.
+/// retry as a user without privileges, in a mount namespace whose /proc hides the processes of
+/// other users.
 fn with_hidepid(programs: &Scratch) -> Retry {
     let script = "mount -t proc -o hidepid=2 proc /proc || exit 99
         exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" \"$@\"";
     Retry::new("unshare").args(["--mount", "sh", "-c", script]).arg(programs.join("retry"))
 }
 
-/// Whether namespaces can be made here, and set-uid programs work in them.
+/// Tells whether this machine allows namespaces with set-uid programs in them.
 fn can_hide(programs: &Scratch) -> bool {
     let as_root = programs.join("become-root");
     let as_root = [as_root.to_str().unwrap(), "--reuid=0", "--regid=0", "--clear-groups", "id", "-u"];
@@ -131,7 +131,7 @@ fn a_timeout_ends_what_proc_hides() {
     if !can_hide(&programs) {
         return;
     }
-    // A program that may not be read is hidden from its own user too.
+    // /proc hides a program that its user may not read, even from that user.
     let script = "setsid \"$PROGRAMS/sleep\" 300 & echo $! >>\"$LOG\"; wait";
     let (run, _, left) = timed_out(1, |timeout, log| {
         let options = ["-n1", "--kill-after", "10", "--timeout", timeout];
@@ -148,7 +148,7 @@ fn a_survivor_that_proc_hides_has_its_own_pid_in_the_message() {
     if !can_hide(&programs) {
         return;
     }
-    // The leader of the group ends at the signal, and root's process in it does not.
+    // The leader of the group ends at the signal, but root's process in the group does not.
     let script = "\"$PROGRAMS/become-root\" --reuid=0 --regid=0 --clear-groups \
         sh -c 'echo $$ >>\"$LOG\"; exec sleep 300' & wait";
     let (run, pids, left) = timed_out(1, |timeout, log| {

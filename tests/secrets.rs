@@ -1,4 +1,4 @@
-//! A secret in the command's word does not get out, whatever stands before it.
+//! A secret in a word of the command does not leak, whatever text precedes the secret.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,10 +10,11 @@ use crate::support::*;
 
 const SECRET: &str = "s3cr3t";
 
-/// What separates a name from a secret in one word: not a letter, not a digit, and none of `-_.+/`.
+/// The separators between a name and a secret in one word: every character except letters, digits
+/// and `-_.+/`.
 const SEPARATORS: &str = "[ -*,:-@\\[-^`{-~\\x01-\\x1f\\x7f\u{a0}\u{2028}\u{202e}]";
 
-/// A word with a secret in its tail.
+/// A word with a secret at its end.
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![
         ("[a-z]{1,6}", SEPARATORS, "[-a-z]{0,3}").prop_map(|(head, by, p)| format!("{head}{by}{p}{SECRET}")),
@@ -21,13 +22,13 @@ fn word() -> impl Strategy<Value = String> {
         Just(format!("PGPASSWORD={SECRET}")),
         Just(format!("-p{SECRET}")),
         Just(format!("--password={SECRET}")),
-        // A secret in a URL may stand behind slashes only.
+        // A secret in a URL may follow slashes only.
         Just(format!("https://user:pw@host/{SECRET}")),
         ("[a-z]{100,200}").prop_map(|long| format!("{long}{SECRET}")),
     ]
 }
 
-/// What retry printed, and all that it keeps of the run.
+/// Asserts that the secret is neither in the output of retry nor in the state that it keeps.
 fn assert_kept(run: &Run, state: &Scratch, what: &str) -> Result<(), TestCaseError> {
     prop_assert!(!run.stderr.contains(SECRET), "{what}: {}", run.stderr);
     prop_assert!(!String::from_utf8_lossy(&run.stdout).contains(SECRET), "{what}");
@@ -40,7 +41,7 @@ fn assert_kept(run: &Run, state: &Scratch, what: &str) -> Result<(), TestCaseErr
     Ok(())
 }
 
-/// Draws words, in a few runs each: the same cases in every run of the suite would find less.
+/// Runs `test` on random words. The words differ in each run of the suite, and so find more.
 fn check(cases: u32, test: impl Fn(String) -> Result<(), TestCaseError>) {
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     runner.run(&word(), test).unwrap();
@@ -56,7 +57,7 @@ fn a_command_that_is_not_found_is_not_repeated() {
             assert_kept(&run, &state, &format!("{options:?} {word:?}"))?;
         }
         let wrapped = ["env", "A=b", &word, "x"];
-        // env(1) repeats the word itself, in lines that are not retry's.
+        // env(1) repeats the word itself, in lines that are not messages of retry.
         let run = retry().args(["-n1", "-v", "--"]).args(wrapped).run();
         prop_assert!(!run.messages().concat().contains(SECRET), "{wrapped:?}: {}", run.stderr);
         Ok(())
@@ -82,7 +83,7 @@ fn a_command_that_fails_is_not_repeated() {
         let shown = retry().env("RETRY_STATE", state.path()).arg("--breaker-status=b").run();
         assert_kept(&shown, &state, "the state that is kept")?;
         retry().env("RETRY_STATE", state.path()).arg("--breaker-reset=b").run().code(0);
-        // Where it cannot run.
+        // The file is not executable now.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let run = retry().arg("--").arg(&path).run();
         run.code(126);
@@ -95,7 +96,7 @@ fn a_wrong_option_is_named_without_its_tail() {
     let state = Scratch::new();
     check(40, |word| {
         let name = word.trim_start_matches('-');
-        // Without a separator it is all a name.
+        // A word without a separator is only a name.
         let separated = name.contains(|c: char| !c.is_alphanumeric() && !"-_".contains(c));
         let unknown = if separated { name } else { "" };
         for words in [
@@ -120,10 +121,10 @@ fn a_label_is_found_behind_wrappers() {
         let run = retry().args(["-n1", "--"]).args(wrapper).arg(&path).run();
         run.code(7).says(&["retry: tool: gave up after 1 attempt in {T}: exited 7"]);
     }
-    // The label is the user's own where there is one.
+    // If the user gives a label, the messages show that label.
     let run = retry().args(["-n1", "--label", "a=b c", "--", "env"]).arg(&path).run();
     run.code(7).says(&["retry: a=b c: gave up after 1 attempt in {T}: exited 7"]);
-    // What is not found is named as it was typed, unless the label says it.
+    // A missing command is shown as the user typed it, unless there is a label.
     let missing = place.join("none").display().to_string();
     let run = retry().arg(&missing).run();
     run.code(127)
@@ -134,8 +135,8 @@ fn a_label_is_found_behind_wrappers() {
     run.code(127).stderr_contains("retry: no-such-command: not retried: command not found (");
 }
 
-/// Options whose letters and names other tools give to secrets, or whose values are secrets of
-/// retry's own.
+/// Options whose letters and names other tools use for secrets, and options of retry whose values
+/// are secrets.
 const VALUED: [&str; 24] = [
     "-p",
     "-u",
@@ -186,7 +187,7 @@ fn a_wrong_value_that_may_be_a_secret_is_not_repeated() {
             }
         }
     }
-    // The error says what to do about it, and repeats what is nearly right.
+    // The error gives a hint, and repeats a value that is nearly right.
     let run = retry().args(["-pSECRET", "mysql"]).run();
     run.code(125).says(&[
         "retry: --profile: no such profile",

@@ -27,7 +27,8 @@ fn a_url_is_not_taken_for_a_directory_of_shared_state() {
     }
     assert_eq!(log.lines(), [""; 0]);
     assert_eq!(fs::read_dir(&here).unwrap().count(), 0, "nothing was made");
-    // Who shares nothing is not asked where, and --state is ahead of the variable.
+    // A run without shared state ignores the location, and --state takes precedence over the
+    // variable.
     let run = || retry().dir(&here).env("RETRY_STATE", "redis://x");
     run().arg("true").run().code(0).silent();
     run().args(["--breaker", "b", "--state", "below", "true"]).run().code(0).silent();

@@ -1,4 +1,4 @@
-//! A pattern that takes long holds up neither limits nor signals, nor the bytes that pass.
+//! A slow pattern delays neither limits, nor signals, nor the passing bytes.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use nix::sys::signal::Signal;
 use crate::support::process::{start_time, wait_until};
 use crate::support::{Retry, Scratch, retry};
 
-/// Matching what the commands here write takes many seconds. A run that does not wait for that ends
-/// well before.
+/// A match of the output here takes many seconds. A run that does not wait for the match ends much
+/// earlier than this limit.
 const SOON: Duration = Duration::from_secs(10);
 
-/// For each byte, thousands of states are alive.
+/// For each byte the matcher tracks thousands of states.
 const SLOW: [&str; 2] = ["-r", "output~a.{2000}c"];
 
-/// So much of it, in one line.
+/// The length of the output, which is one line.
 const LENGTH: usize = 300_000;
 
 const WRITES: &str = "head -c 300000 /dev/zero | tr '\\0' a";
@@ -80,7 +80,7 @@ fn the_next_attempt_begins_though_the_last_is_still_matched() {
 
 #[test]
 fn without_a_limit_the_verdict_waits_for_the_match() {
-    // Some seconds of matching at most, long after the command has ended.
+    // The match takes a few seconds at most, and outlasts the command.
     let line = "head -c 200000 /dev/zero | tr '\\0' b; echo a; head -c 50 /dev/zero | tr '\\0' x; echo ay";
     let run = retry().args(["-x", "stdout~x{40}.{0,60}y$", "-d0"]).sh(format!("{line}; exit 3")).run();
     run.code(3).stderr_contains("fatal by --fatal-on");

@@ -1,4 +1,4 @@
-//! A start that fails for want of a resource, or of a moment, is retried.
+//! A start that fails because of a lack of resources, or only for the moment, is retried.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use crate::support::needs;
 use crate::support::retry::{BINARY, Retry};
 use crate::support::{Run, Scratch, each, retry};
 
-/// Runs `retry OPTIONS -- COMMAND` where the calls that strace's `inject` names fail.
+/// Runs `retry OPTIONS -- COMMAND` under strace, which makes the calls in `inject` fail.
 #[track_caller]
 fn injected(inject: &str, options: &[&str], command: &[&str]) -> Run {
     let call = inject.split(':').next().unwrap();
@@ -24,7 +24,7 @@ fn injected(inject: &str, options: &[&str], command: &[&str]) -> Run {
 #[test]
 fn every_error_of_a_start_is_retried_or_final() {
     need!("strace");
-    // The error, how it is told, and whether it may pass.
+    // The error, its message, and whether the error is retried.
     let errors = [
         ("EAGAIN", "too many processes", true),
         ("ENOMEM", "Out of memory", true),
@@ -44,7 +44,7 @@ fn every_error_of_a_start_is_retried_or_final() {
     each(errors, |(error, told, passes)| each_way(error, told, passes));
 }
 
-/// The same error from execve(2), at every attempt, and from clone(2), at the first.
+/// Gets the error from execve(2) in every attempt, and from clone(2) in the first attempt.
 #[track_caller]
 fn each_way(error: &str, told: &str, passes: bool) {
     let failing = format!("execve:error={error}");
@@ -90,7 +90,7 @@ fn options_see_a_start_that_may_work_later() {
     for options in [&["-r", "7"][..], &["-x", "126"], &["-x", "transient"], &["-x", "failure"]] {
         assert_eq!(attempts(options), (Some(126), 1), "{options:?}");
     }
-    // It is not what was waited for: the command has not run.
+    // The condition does not match, because the command has not run.
     for options in [["-u", "failure"], ["--success-on", "any"]] {
         let run = injected("execve:error=EIO", &[&["-n2"], &options[..]].concat(), &["/bin/true"]);
         run.code(126).stderr_contains("gave up after 2 attempts");
@@ -108,7 +108,7 @@ fn a_start_that_fails_says_nothing_of_the_service() {
     let fails = |inject: &str, attempts: &str| {
         injected(inject, &[&breaker[..], &["-n", attempts]].concat(), &["/bin/false"])
     };
-    // The one failure that counts is neither joined by others nor forgotten.
+    // The single failure that counts stays the only one, and is not forgotten.
     retry().args(["-n1"]).args(breaker).args(["--", "/bin/false"]).run().code(1);
     fails("execve:error=EIO", "3").code(126).stderr_contains("gave up after 3 attempts");
     let status = |expected: &str| {
@@ -156,13 +156,13 @@ fn a_file_that_is_being_written_is_run_once_it_is_whole() {
 #[test]
 fn a_user_with_too_many_processes_gets_one_later() {
     if !Uid::effective().is_root() {
-        // It takes another user, one that has no other processes.
+        // The test needs another user, without other processes.
         needs::left_out("the rights of root");
         return;
     }
     let scratch = Scratch::new();
     let program = scratch.script("retry", fs::read(BINARY).unwrap());
-    // A user that nobody else is, and who may have two processes: one is there already.
+    // The user is unique to this test and may have two processes. One process already exists.
     let user = 3_000_000_000 + std::process::id();
     let alone = |command: &mut Command| {
         command.uid(user).gid(user).current_dir("/");

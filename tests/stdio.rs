@@ -1,5 +1,5 @@
-//! The three standard streams in every state that they can be in, and that a run which succeeds at
-//! once does nothing that the command would not do.
+//! The three standard streams in all their possible states. A run that succeeds at once does
+//! nothing that the command would not do.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -17,13 +17,15 @@ use crate::support::retry::BINARY;
 use crate::support::scratch::quoted;
 use crate::support::{Retry, Scratch, retry};
 
-/// Well under how long the commands here would sleep, far over what a busy machine needs.
+/// A limit well below the sleeps of the commands here, and far above the needs of a busy machine.
 const BOUNDED: Duration = Duration::from_secs(40);
 
-/// Appends what the shell that runs this has open, one `FD NAME` a line, and a line that ends it.
+/// Appends the open descriptors of the current shell, one `FD NAME` per line, and a final line
+/// `end`.
 fn list_descriptors(log: &Path) -> String {
     let log = quoted(log);
-    // No redirection and no pipe while it looks: the shell may make them in itself.
+    // The script uses no redirection and no pipe during the look, because the shell may create
+    // descriptors for them.
     format!(
         "find /proc/$$/fd -mindepth 1 -fprintf {log}.$$ '%f %l\\n'; sort {log}.$$ >>{log}; echo end >>{log}"
     )
@@ -39,7 +41,7 @@ fn closed_descriptors_stay_closed_and_the_status_is_the_commands() {
             .collect();
         let redirections = redirections.join(" ");
         let scratch = Scratch::new();
-        // Files for the rest, so that their names can be compared.
+        // The other streams are files, so that the test can compare their names.
         let run = |wrapper: &[&str], log: &Path| {
             let outer = format!("exec \"$@\" {redirections}");
             let inner = format!("{}; exit 7", list_descriptors(log));
@@ -61,7 +63,7 @@ fn closed_descriptors_stay_closed_and_the_status_is_the_commands() {
             let is_open = open.contains(&fd.to_string().as_str());
             assert_eq!(is_open, closed & (1 << fd) == 0, "{redirections}: {plain:?}");
         }
-        // Both attempts.
+        // Both attempts have the same descriptors.
         assert_eq!(wrapped.lines(), [&plain[..], &plain[..]].concat(), "{redirections}");
         assert_eq!(fs::read(scratch.join("out")).unwrap(), b"");
         let said = fs::read_to_string(scratch.join("err")).unwrap();
@@ -93,7 +95,7 @@ fn a_full_stderr_stops_nothing() {
     retry().args(["-d", "0"]).sh(late).stderr(full()).run().code(0).stdout("done\n");
 }
 
-/// The ways to a stderr that nobody reads.
+/// The kinds of stderr without a reader.
 fn unread() -> [(&'static str, OwnedFd); 2] {
     let (reader, pipe) = io::pipe().unwrap();
     drop(reader);
@@ -168,7 +170,7 @@ fn a_full_stderr_that_nobody_reads_does_not_hold_up_a_timeout() {
         run.check(run.status.code() == Some(124), kind);
         assert_eq!(log.lines(), ["1", "2"], "{kind}");
         assert!(!flags(&ours).contains(OFlag::O_NONBLOCK), "{kind}");
-        // Nothing was added: it had been full all the time.
+        // retry added nothing, because the pipe was full all the time.
         drop(ours);
         let mut left = Vec::new();
         File::from(reader).read_to_end(&mut left).unwrap();
@@ -185,7 +187,7 @@ fn a_full_stderr_that_is_read_late_gets_whole_lines() {
     let wait = format!("[ $RETRY_ATTEMPT = 1 ] || until [ -e {} ]; do sleep 0.02; done", quoted(&go));
     let script = format!("{}; {wait}; exit 3", log.echo("$RETRY_ATTEMPT"));
     let running = retry().args(["-n", "2", "-d", "0"]).sh(&script).stderr(writer).spawn();
-    // The first line waits for room by now.
+    // By now the first message waits for space.
     log.wait_for(2);
     let reading = std::thread::spawn(move || {
         let mut all = Vec::new();
@@ -234,7 +236,7 @@ fn descriptors_keep_their_flags() {
             }
             let ours = [&input.0, &output.1, &error.1].map(|fd| fd.try_clone().unwrap());
             let before = ours.each_ref().map(flags);
-            // No redirection: the shell may make it in itself.
+            // The script uses no redirection, because the shell may create a descriptor for it.
             let awk = format!("/^flags:/ {{ print >>\"{}\" }}", log.path().display());
             let script = format!("cd /proc/$$/fdinfo; awk {} 0 1 2; exit 3", quoted(awk));
             let run = retry()
@@ -271,7 +273,7 @@ fn stdout_has_the_commands_bytes_and_no_others() {
 
 /// The system calls of a run, by process.
 struct Trace {
-    /// Process and call, in order.
+    /// The pid and the call, in order.
     calls: Vec<(i32, String)>,
 }
 
@@ -290,7 +292,7 @@ impl Trace {
         Self { calls: calls.collect() }
     }
 
-    /// What the first process itself opened, but for the loader's libraries.
+    /// The files that the first process opened, except for the loader's libraries.
     fn opens(&self) -> Vec<&str> {
         let first = self.calls[0].0;
         let own = self.calls.iter().filter(|(pid, _)| *pid == first).map(|(_, call)| call.as_str());
@@ -298,11 +300,11 @@ impl Trace {
         opens.filter(|call| !call.contains("/ld.so.") && !call.contains(".so")).collect()
     }
 
-    /// What made processes or threads.
+    /// The calls that created processes or threads.
     fn made(&self) -> Vec<&str> {
         let makes = ["clone", "fork", "vfork"];
         let calls = self.calls.iter().map(|(_, call)| call.as_str());
-        // A call that was interrupted in the listing has its second half in another line.
+        // If strace splits a call into two lines, only the first line begins with the name.
         calls.filter(|call| makes.iter().any(|name| call.starts_with(name))).collect()
     }
 }
@@ -318,7 +320,7 @@ fn a_run_that_succeeds_opens_nothing_and_makes_one_process() {
     assert_eq!(made.len(), 1, "{made:#?}");
     assert!(!made[0].contains("CLONE_THREAD"), "{made:#?}");
 
-    // What is looked for would be seen.
+    // This check shows that the trace would contain such calls.
     let scratch = Scratch::new();
     let file = scratch.file("file", "");
     let script = format!(": <{}; true & wait", quoted(&file));
@@ -329,7 +331,8 @@ fn a_run_that_succeeds_opens_nothing_and_makes_one_process() {
 
 #[test]
 fn sigpipe_is_the_commands_own() {
-    // By default it dies of it, ignored it sees the error: as without retry.
+    // By default the command dies of SIGPIPE. If SIGPIPE is ignored, the command gets an error, as
+    // without retry.
     let script = "(sleep 600 & kill $!); while :; do echo x; done 2>/dev/null; exit 5";
     for ignored in [false, true] {
         let status = |wrapper: &[&str]| {

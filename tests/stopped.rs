@@ -1,5 +1,5 @@
-//! A command that stops although nobody asked for it (SIGSTOP): at a terminal the job stops, so
-//! that the shell has its prompt back. If nobody looks after the job, the limits hold.
+//! A command that stops without a stop key (SIGSTOP). At a terminal the whole job stops, so that
+//! the shell shows its prompt again. If no shell looks after the job, the limits still hold.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::support::scratch::quoted;
 use crate::support::terminal::{CTRL_C, CTRL_Z};
 use crate::support::{Log, Scratch, Terminal, retry};
 
-/// Far less than a stopped command waits.
+/// A limit far below the waiting time of a stopped command.
 const BOUNDED: Duration = Duration::from_secs(20);
 
-/// A script that leaves its pid in a log, stops itself, and exits with 7 once it goes on.
+/// A script that writes its pid to a log, stops itself, and exits with 7 after it continues.
 fn stops_itself(scratch: &Scratch, log: &Log) -> String {
     let text = format!("{}; kill -STOP $$; {}; exit 7", log.echo("$$"), log.echo("on"));
     format!("sh {}", quoted(scratch.file("script", text)))
@@ -30,8 +30,8 @@ fn status(terminal: &mut Terminal) -> i32 {
     number(&terminal.command("echo $?"))
 }
 
-/// The command has stopped itself in this terminal: the shell has its prompt, and `fg` continues
-/// all.
+/// Asserts that the command has stopped itself in this terminal, that the shell shows its prompt,
+/// and that `fg` continues all processes.
 #[track_caller]
 fn stopped_and_brought_back(terminal: &mut Terminal, log: &Log) {
     let command = number(&log.wait_for(1)[0]);
@@ -110,7 +110,7 @@ fn in_a_pipeline_the_stop_key_does_the_rest() {
     let command = number(&log.wait_for(1)[0]);
     let retry = process::parent_of(command).unwrap();
     wait_until("both are stopped", || stopped(command) && stopped(retry));
-    // The other member of the job runs, as it would without retry.
+    // The other member of the job runs on, as it would without retry.
     terminal.key(CTRL_Z);
     terminal.expect_prompt();
     terminal.line("fg");
@@ -120,8 +120,8 @@ fn in_a_pipeline_the_stop_key_does_the_rest() {
     assert_eq!(log.lines().len(), 2);
 }
 
-/// Starts a script that runs retry, and waits until the command has stopped itself; the shell,
-/// retry and it.
+/// Starts a script that runs retry, and waits until the command has stopped itself. Returns the
+/// pids of the shell, of retry and of the command.
 #[track_caller]
 fn in_a_script(terminal: &mut Terminal, scratch: &Scratch, log: &Log, options: &str) -> [i32; 3] {
     let text = format!("retry -n 1 {options} -- {}; exit $?", stops_itself(scratch, log));
@@ -145,7 +145,7 @@ fn in_a_script_the_stop_key_stops_all_although_the_command_is_stopped_already() 
     assert!(!stopped(all[1]), "{}", terminal.transcript());
     terminal.key(CTRL_Z);
     terminal.expect_prompt();
-    // The shell of the terminal sees its own child stop, and not the others.
+    // The terminal's shell waits only for its own child, so the test waits for the others.
     wait_until("all are stopped", || all.iter().all(|pid| stopped(*pid)));
     terminal.line("fg");
     log.wait_for(2);
@@ -157,18 +157,18 @@ fn in_a_script_the_stop_key_stops_all_although_the_command_is_stopped_already() 
 fn limits_hold_for_a_stopped_command_that_nobody_would_continue() {
     need!("bash");
     let scratch = Scratch::new();
-    // Without a terminal.
+    // There is no terminal.
     let run =
         retry().args(["-n", "1", "--timeout", "0.5"]).sh("kill -STOP $$; sleep 600").limit(BOUNDED).run();
     run.code(124).says(&["retry: sh: gave up after 1 attempt in {T}: timed out after 0.5s, ended by TERM"]);
-    // In a script, whose shell sees no stop.
+    // retry runs in a script, whose shell sees no stop.
     let log = scratch.log("log");
     let mut terminal = Terminal::shell();
     in_a_script(&mut terminal, &scratch, &log, "--timeout 2");
     terminal.expect("timed out after 2s, ended by TERM");
     terminal.expect_prompt();
     assert_eq!(status(&mut terminal), 124);
-    // As the leader of the terminal's session, in an orphaned group.
+    // retry leads the terminal's session, so its group is orphaned.
     let mut command = Command::new(BINARY);
     command.args(["-n", "1", "--timeout", "0.5", "--", "sh", "-c", "kill -STOP $$; sleep 600"]);
     let mut terminal = Terminal::open(command);
@@ -185,7 +185,7 @@ fn the_time_of_the_stop_does_not_count() {
     terminal.line(&format!("retry -n 1 --timeout 1 -- {}", stops_itself(&scratch, &log)));
     let command = number(&log.wait_for(1)[0]);
     terminal.expect_prompt();
-    // Longer than the timeout.
+    // The pause is longer than the timeout.
     std::thread::sleep(Duration::from_millis(1300));
     assert!(stopped(command));
     terminal.line("fg");

@@ -1,5 +1,5 @@
-//! A crowd against a service that was down: retries must not make it worse, and all must come
-//! through.
+//! A crowd of clients and a service that was down. Retries must not make the outage worse, and all
+//! clients must succeed.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,10 +13,11 @@ const CLIENTS: usize = 60;
 const SERVICE: Service =
     Service { outage: Duration::from_secs(3), stumbles: 0, rate: 30.0, asks: None, gathers: 0 };
 
-/// The same, whose outage begins when all clients are there, however busy the machine is.
+/// The same service, but its outage begins when all clients have connected, even on a busy machine.
 const GATHERING: Service = Service { gathers: CLIENTS, ..SERVICE };
 
-/// A client: one connection, and the answer on stderr; 0 if it is 200.
+/// A client makes one connection, prints the answer to stderr, and exits with 0 if the answer is
+/// 200.
 const CLIENT: &str = r#"exec 3<>"/dev/tcp/127.0.0.1/$PORT" || exit 7; IFS= read -r -d "" -u 3 x; echo "$x" >&2; [[ $x == *200* ]]"#;
 
 fn crowd(service: Service, options: &[&str], scratch: &Scratch) -> Aftermath {
@@ -27,7 +28,7 @@ fn crowd(service: Service, options: &[&str], scratch: &Scratch) -> Aftermath {
         command
     });
     assert_eq!(after.unfinished, 0);
-    // Each that succeeded was served, and nobody twice.
+    // Each successful client was served exactly once.
     let served = after.arrivals.iter().filter(|arrival| arrival.served).count();
     assert_eq!(served + after.gave_up, CLIENTS);
     after
@@ -38,8 +39,8 @@ fn with_a_deadline_all_come_through_and_spread() {
     let scratch = Scratch::new();
     let after = crowd(GATHERING, &["--deadline", "50s"], &scratch);
     assert_eq!(after.gave_up, 0);
-    // Full jitter from a second on: about three and a half in three seconds, with a tenth more or
-    // less.
+    // Full jitter from one second on makes about three and a half requests in three seconds, with a
+    // tenth of variation.
     assert!((2.0..3.9).contains(&after.amplification()), "{}", after.amplification());
     assert!(after.peak() < CLIENTS / 3, "{}", after.peak());
 }
@@ -48,7 +49,8 @@ fn with_a_deadline_all_come_through_and_spread() {
 fn with_a_budget_the_outage_sees_few_retries() {
     let scratch = Scratch::new();
     let after = crowd(GATHERING, &["--budget", "b=20%", "-n", "20"], &scratch);
-    // Ten that are kept, and a fifth of the first attempts; and they are made use of.
+    // The budget allows ten tokens at the start and a fifth of the first attempts, and the clients
+    // use them.
     let most = (60.0 + 10.0 + 12.0 + 1.0) / 60.0;
     assert!((1.1..=most).contains(&after.amplification()), "{}", after.amplification());
 }
@@ -56,7 +58,8 @@ fn with_a_budget_the_outage_sees_few_retries() {
 #[test]
 fn a_budget_lets_through_whom_a_hiccup_has_met() {
     let scratch = Scratch::new();
-    // Fewer than the ten that are kept; and it could serve all at once.
+    // The service stumbles less often than the ten tokens of the budget, and it could serve all
+    // clients at once.
     let hiccup = Service { outage: Duration::ZERO, stumbles: 8, rate: 600.0, asks: None, gathers: 0 };
     let after = crowd(hiccup, &["--budget", "b=20%", "-n", "20"], &scratch);
     assert_eq!(after.gave_up, 0);
@@ -69,20 +72,21 @@ fn with_a_breaker_that_is_waited_for_the_outage_sees_few_requests_and_all_come_t
     let options = ["--breaker", "b", "--breaker-cooldown", "2s", "--breaker-wait", "--deadline", "55s"];
     let after = crowd(SERVICE, &options, &scratch);
     assert_eq!(after.gave_up, 0);
-    // Not even one for each client: five failures open it, of 60. As many again may be on their
-    // way, and more on a busy machine.
+    // There is less than one request per client. Five failures open the breaker, but further
+    // requests of the 60 clients may already be on their way, and more so on a busy machine.
     assert!(after.amplification() <= 0.45, "{}", after.amplification());
 }
 
 #[test]
 fn with_retry_after_nobody_comes_before_he_is_told_to() {
     let scratch = Scratch::new();
-    // Longer than the outage, and than any first delay of its own.
+    // The wait is longer than the outage, and longer than any first delay of a client.
     let asks = Duration::from_secs(4);
     let service = Service { asks: Some(4), ..GATHERING };
     let after = crowd(service, &["-p", "http", "--deadline", "50s"], &scratch);
     assert_eq!(after.gave_up, 0);
-    // All have come once before the first may come again; and they come spread over a second.
+    // All clients have come once before the first client returns, and the returns are spread over a
+    // second.
     let mut times: Vec<Duration> = after.arrivals.iter().map(|arrival| arrival.at).collect();
     times.sort();
     let (first, again, last) = (times[0], times[CLIENTS], times[2 * CLIENTS - 1]);

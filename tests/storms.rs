@@ -1,4 +1,4 @@
-//! Signals that come faster than retry reads them, and stops of retry that are none.
+//! Signals that arrive faster than retry reads them, and signals that look like a stop of retry.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +42,7 @@ impl Drop for Storm {
     }
 }
 
-/// Far less than a storm lasts.
+/// A limit far below the duration of a storm.
 const BOUNDED: Duration = Duration::from_secs(20);
 
 const DEAF: &str = "trap '' USR1 USR2 WINCH CONT CHLD";
@@ -52,7 +52,7 @@ fn signals_that_come_faster_than_retry_reads_them_put_off_no_limit() {
     need!("strace");
     let scratch = Scratch::new();
     let log = scratch.log("log");
-    // To pass on a signal takes retry so long that the next ones have come meanwhile.
+    // strace makes each kill(2) of retry so slow that the next signals arrive meanwhile.
     let strace = ["-qq", "-o", "/dev/null", "-e", "trace=kill", "-e", "inject=kill:delay_enter=20000"];
     let running = Retry::new("strace").args(strace).arg(BINARY).args(["-n", "1", "--timeout", "0.5"]);
     let running = running.sh(format!("{DEAF}; {}; exec sleep 600", log.echo("$PPID"))).limit(BOUNDED).spawn();
@@ -85,7 +85,7 @@ fn a_storm_from_several_senders_changes_nothing() {
 fn a_storm_does_not_keep_a_wait_from_its_end() {
     let running = retry().args(["-n", "2", "-d", "0.5", "-j", "none"]).sh("exit 7").limit(BOUNDED).spawn();
     running.wait_for_stderr("next in 0.5s");
-    // The second attempt gets these too, and they kill no command.
+    // The second attempt gets these signals as well, and they do not kill a command.
     let storm = Storm::new(running.pid(), &[Signal::SIGCONT, Signal::SIGWINCH]);
     running.wait_for_stderr("gave up after 2 attempts");
     drop(storm);
@@ -93,7 +93,7 @@ fn a_storm_does_not_keep_a_wait_from_its_end() {
     let running = retry().args(["-n", "2", "-d", "300", "-j", "none", "--max-delay", "300"]).sh("exit 7");
     let running = running.limit(BOUNDED).spawn();
     running.wait_for_stderr("next in 5m");
-    // TERM has a higher number than these, so they are read first.
+    // TERM has a higher number than these signals, so retry reads these first.
     let storm = Storm::new(running.pid(), &[Signal::SIGUSR1, Signal::SIGUSR2]);
     running.signal(Signal::SIGTERM);
     let run = running.wait_bounded();
@@ -104,8 +104,8 @@ fn a_storm_does_not_keep_a_wait_from_its_end() {
 #[test]
 fn a_notice_that_comes_while_retry_starts_does_not_kill_it() {
     need!("strace");
-    // retry is held after it has blocked the notices, before it reads its options and takes the
-    // other signals.
+    // retry is delayed after it has blocked the notices, and before it reads its options and blocks
+    // the other signals.
     let inject = "inject=rt_sigprocmask:delay_exit=1000000:when=1";
     let strace =
         Retry::new("strace").args(["-qq", "-o", "/dev/null", "-e", "trace=rt_sigprocmask", "-e", inject]);

@@ -1,4 +1,4 @@
-//! Shared state that cannot be used at all is said before the first attempt, with --quiet too.
+//! If shared state cannot be used, retry reports that before the first attempt, even with --quiet.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,12 +10,12 @@ use crate::support::records::Records;
 use crate::support::retry::BINARY;
 use crate::support::{Retry, Run, Scratch, retry};
 
-/// What the command writes to stderr, to tell what came before it.
+/// The command writes this to stderr, so that the test can see the messages before it.
 const RAN: &str = "ran";
 
 impl Run {
-    /// It succeeded, and said before its first attempt that it continues without this, and nothing
-    /// else.
+    /// Asserts that the run succeeded, and that its only message, before the first attempt, says
+    /// that it continues without `what`.
     #[track_caller]
     fn continues_without(&self, what: &str, why: &str) -> &Self {
         self.code(0).says(&[&format!("retry: sh: continuing without {what}: {{*}}{why}")]);
@@ -23,7 +23,7 @@ impl Run {
     }
 }
 
-/// A run that succeeds at once, quiet.
+/// A quiet run that succeeds at once.
 fn quiet(directory: &Path, options: &[&str]) -> Run {
     let run = retry().args(["-q", "--state"]).arg(directory).args(options);
     run.sh(format!("echo {RAN} >&2")).run()
@@ -45,18 +45,18 @@ fn a_place_that_cannot_be_is_said_before_the_first_attempt() {
     ] {
         let run = quiet(&place, &["--breaker", "b"]);
         run.continues_without("breaker b", why);
-        // A budget alone, one in the same record, and one in another.
+        // The budget is alone, in the same record as the breaker, or in another record.
         quiet(&place, &["--budget", "c=20%"]).continues_without("budget c", why);
         quiet(&place, &["--breaker", "b", "--budget", "20%"]).continues_without("breaker and budget b", why);
         if !matches!(why, "No such file or directory") {
             let run = quiet(&place, &["--breaker", "b", "--budget", "c=9/m"]);
             run.continues_without("breaker b and budget c", why);
         }
-        // Several attempts, one line.
+        // Several attempts print one line.
         let run = retry().args(["-q", "-n4", "-d0", "--breaker", "b", "--state"]).arg(&place);
         let run = run.sh("exit 7").run();
         run.code(7).says(&["{*}continuing without breaker b: {*}", "{*}gave up after 4 attempts{*}"]);
-        // Twice quiet is silent.
+        // With -qq retry is silent.
         let run = retry().args(["-qq", "--breaker", "b", "--state"]).arg(&place).arg("true").run();
         run.code(0).silent();
     }
@@ -82,14 +82,14 @@ fn a_place_that_can_be_used_is_not_spoken_of() {
     let records = Records::new();
     let deep = records.path("deep/er");
     quiet(&deep, &["--breaker", "b", "--budget", "c=20%"]).code(0).stderr("ran\n");
-    // It was made for its owner alone.
+    // retry created the directory for its owner alone.
     assert_eq!(fs::metadata(&deep).unwrap().permissions().mode() & 0o777, 0o700);
-    // Without the options nothing is looked at.
+    // Without the options retry looks at no state.
     let run = retry().env("RETRY_STATE", "/dev/null/none").arg("true").run();
     run.code(0).silent();
 }
 
-/// Runs a script in a mount namespace of its own. None if that is not permitted here.
+/// Runs a script in a new mount namespace. Returns `None` if that is not permitted.
 fn with_mounts(script: &str) -> Option<Run> {
     let run = Retry::new("unshare").args(["--mount", "sh", "-c", script]).run();
     (run.status.code() != Some(99) && !run.stderr.starts_with("unshare")).then_some(run)
@@ -113,11 +113,11 @@ fn a_file_system_that_is_read_only_is_said_before_the_first_attempt() {
 fn a_full_file_system_is_said_before_the_first_attempt() {
     let fail = format!("{BINARY} -qq -n1 --state state --breaker b false");
     for (size, before) in [
-        // No block is left, with the lock file and without it, and with a record.
+        // No block is left, with a lock file, without a lock file, or with a record.
         ("size=64k", "mkdir state; cat /dev/zero >fill".to_owned()),
         ("size=64k", "mkdir state; : >state/b.json.lock; cat /dev/zero >fill".to_owned()),
         ("size=64k", format!("{fail}; test -s state/b.json || exit 98; cat /dev/zero >fill")),
-        // No inode is left: the root and three more are taken.
+        // No inode is left, because the root and three more are in use.
         ("size=1m,nr_inodes=4", "mkdir state; : >state/b.json.lock; : >fill".to_owned()),
     ] {
         let scratch = Scratch::new();
@@ -135,7 +135,7 @@ fn a_full_file_system_is_said_before_the_first_attempt() {
 #[test]
 fn a_name_with_no_room_for_what_stands_beside_it_is_said_before_the_first_attempt() {
     let scratch = Scratch::new();
-    // `.lock` fits behind 248 bytes, and `.retry-tmp` does not.
+    // The name has room for `.lock` after 248 bytes, but not for `.retry-tmp`.
     for (length, fits) in [(245, true), (248, false)] {
         let path = scratch.join("x".repeat(length));
         let name = path.to_str().unwrap();
@@ -149,7 +149,7 @@ fn a_name_with_no_room_for_what_stands_beside_it_is_said_before_the_first_attemp
     }
 }
 
-/// The binary for a user without any power. None unless this is run by root.
+/// The binary as run by a user without privileges, or `None` unless root runs the test.
 pub(crate) fn nobody(scratch: &Scratch) -> Option<impl Fn() -> Retry> {
     if !Uid::effective().is_root() {
         return None;
@@ -179,14 +179,14 @@ fn what_may_not_be_written_is_said_before_the_first_attempt() {
     };
     let mode =
         |path: &PathBuf, mode: u32| fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-    // It cannot be made: the directory is root's.
+    // The directory cannot be created, because its parent belongs to root.
     run().continues_without("breaker b", "Permission denied");
     fs::create_dir(&state).unwrap();
-    // It is root's.
+    // The directory belongs to root.
     run().continues_without("breaker b", "state: Permission denied");
     owned(&state);
     run().code(0).stderr("ran\n");
-    // Each file in it, and the directory with files that could be used.
+    // Each of its files may be unusable, or the directory itself although its files are usable.
     let lock = state.join("b.json.lock");
     mode(&lock, 0o400);
     run().continues_without("breaker b", "b.json.lock: Permission denied");

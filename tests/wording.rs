@@ -1,4 +1,5 @@
-//! Messages say why: through the binary, beside the tables in `src/report/wording/tests.rs`.
+//! Messages give the reason: tested through the binary, in addition to the tables in
+//! `src/report/wording/tests.rs`.
 
 use nix::sys::signal::Signal;
 
@@ -14,7 +15,7 @@ fn a_condition_that_did_not_hold_is_named() {
         "retry: sh: attempt 1 of 2 exited 0 (--until stdout~^done did not hold); next in 0s",
         "retry: sh: gave up after 2 attempts in {T}: exited 0 (--until stdout~^done did not hold)",
     ]);
-    // A failure of the command's own, too.
+    // The message also names the condition after a failure of the command.
     let run = retry().args(["-q", "-d0", "-n2", "-u", "3"]).sh("exit 1").run();
     run.code(1).says(&["retry: sh: gave up after 2 attempts in {T}: exited 1 (--until 3 did not hold)"]);
     let long = format!("stdout~{}", "x".repeat(300));
@@ -56,8 +57,8 @@ fn a_duration_is_echoed_as_it_was_written() {
     let run = retry().args(["--timeout", "0.3", "-n1"]).args(["sleep", "600"]).run();
     run.code(124)
         .says(&["retry: sleep: gave up after 1 attempt in {T}: timed out after 0.3s, ended by TERM"]);
-    // The record of a breaker keeps the user's words, for --breaker-status and for the runs that it
-    // refuses.
+    // The record of a breaker keeps the user's words. --breaker-status shows them, and so do the
+    // runs that the breaker refuses.
     let records = Records::new();
     for (options, shown) in [
         (["--timeout", "200ms"], "timed out after 200ms, ended by TERM"),
@@ -69,7 +70,7 @@ fn a_duration_is_echoed_as_it_was_written() {
         let refused = records.retry().args(shared).sh("exit 0").run();
         refused.code(75).stderr_contains(&format!("(1 failure, last: {shown})"));
     }
-    // Without an option that wrote it, in the largest unit that fits.
+    // A duration that no option gave is shown in the largest unit that fits.
     let run = retry().args(["-n2", "-d", "3600", "-j", "none"]).sh("exit 7").spawn();
     run.wait_for_stderr("; next in 1h\n");
     run.signal(Signal::SIGTERM);
@@ -108,7 +109,7 @@ fn a_splay_says_when_the_first_attempt_comes() {
         "retry: true: first attempt in {T} (--splay 100000s)",
         "retry: true: interrupted by TERM during the wait before the first attempt (--splay 100000s)",
     ]);
-    // Somebody at a terminal waits for it.
+    // A person at a terminal waits for the first attempt.
     let mut terminal = Terminal::shell();
     terminal.line(&format!("{BINARY} --splay 100000 --seed 1 true"));
     terminal.expect("retry: true: first attempt in ");
