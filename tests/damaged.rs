@@ -63,7 +63,7 @@ fn a_probe_that_died_leaves_its_damaged_record_to_the_next_run() {
     fs::write(records.scratch.join("go"), "").unwrap();
     records.retry().args(["--breaker", "b", "-v", "true"]).run().code(0).stderr_contains("is the probe");
     assert_eq!(records.state("b"), "closed");
-    // Without a probe, a damaged record starts anew.
+    // Without a probe, a run replaces a damaged record with a fresh one.
     fs::write(records.path("b.json"), "garbage").unwrap();
     retry().env("RETRY_STATE", records.directory()).args(["--breaker", "b", "true"]).run().code(0);
 }

@@ -228,7 +228,7 @@ fn no_value_is_repeated_whole_if_it_is_long_or_has_lines() {
     run.says(&["retry: --idempotency-key: the key is longer than 255 bytes", "retry: hint: {*}"]);
     let run = retry().args([&format!("--{long}"), "true"]).run();
     run.code(125).check(!run.stderr.contains(&"x".repeat(61)), "no more than 60 characters of a name");
-    // Of a long pattern, what is around the fault.
+    // For a long pattern the message shows only the text around the error.
     let run = retry().args(["-u", &format!("stdout~{}(", "y".repeat(200)), "true"]).run();
     run.code(125).says(&[
         "retry: --until stdout~{*}...: unclosed group",

@@ -1,4 +1,4 @@
-//! Signals that arrive faster than retry reads them, and signals that look like a stop of retry.
+//! Signals that arrive faster than retry reads them, and CONT signals without a stop of retry.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -104,7 +104,7 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Lists the running test as one that leaves out whatever needs `what`: a program, or a permission.
+/// Lists the running test under `what`, a program or a permission that this machine lacks.
 pub(crate) fn left_out(what: &str) {
     // libtest names a thread after its test.
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
