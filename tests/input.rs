@@ -738,6 +738,8 @@ fn help_to_a_closed_stdout_is_a_failure() {
     }
 }
 
+/// Compares the messages of each volume for a run that fails, a run that succeeds late, and a run
+/// that succeeds at once.
 #[test]
 fn volumes_say_less_and_more() {
     let fails = "exit 3";
