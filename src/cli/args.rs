@@ -151,12 +151,14 @@ impl Args {
     pub(crate) fn brief(words: &[OsString]) -> Option<(Self, Scan)> {
         let mut definition = (OUTPUT.define)(base());
         let mut defined = 0;
-        while !scan::knows(&definition, words) {
+        let scanned = loop {
+            if let Some(scanned) = scan::read_with_part(&definition, words) {
+                break scanned;
+            }
             definition = (HEADINGS.get(defined)?.define)(definition);
             defined += 1;
-        }
+        };
         definition = definition.mut_args(accept_dashes);
-        let scanned = scan::read(&definition, words);
         let Scan::Command { at, .. } = scanned else { return None };
         let (options, command) = words.split_at_checked(at).filter(|(_, command)| !command.is_empty())?;
         let program = std::iter::once(OsString::from("retry"));

@@ -70,13 +70,14 @@ pub(crate) fn read(definition: &Command, words: &[OsString]) -> Scan {
     Scan::Unknown
 }
 
-/// Whether the definition has every option before the command. A value that begins with a dash may
-/// be an option that the definition lacks.
-pub(crate) fn knows(definition: &Command, words: &[OsString]) -> bool {
-    let Scan::Command { at, .. } = read(definition, words) else { return false };
-    let read = words.get(..at).unwrap_or_default();
+/// Scans the words with a part of the definition. None if the part may lack an option before the
+/// command. A value that begins with a dash may be such an option.
+pub(crate) fn read_with_part(part: &Command, words: &[OsString]) -> Option<Scan> {
+    let scan = read(part, words);
+    let Scan::Command { at, .. } = scan else { return None };
     let dashed = |word: &&OsString| word.as_bytes().starts_with(b"-") && *word != "--" && *word != "-";
-    read.iter().filter(dashed).all(|word| option(definition, word).is_some())
+    let options = words.get(..at).unwrap_or_default();
+    options.iter().filter(dashed).all(|word| option(part, word).is_some()).then_some(scan)
 }
 
 /// An option, or the last of a bundle of short ones.
