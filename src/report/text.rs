@@ -11,6 +11,7 @@ use super::wording::Wording;
 use crate::error::{Error, Quote, one_line};
 use crate::policy::finish::Finish;
 use crate::policy::outcome::Attempt;
+use crate::streams::hold::HeldBack;
 use crate::streams::messages::Messages;
 
 /// The shortest random wait that is worth a line at a terminal.
@@ -45,6 +46,18 @@ impl Text {
             self.messages.say(&format!("retry: {}: {line}", self.wording.label()));
         }
     }
+
+    /// Prints the held output of a failed attempt, after a line about it.
+    fn held_back(&mut self, number: u32, output: &HeldBack) {
+        if self.volume >= Volume::Normal {
+            let shown = readable(&output.end);
+            let line = self.wording.held_back(number, output, shown.is_none());
+            self.say(Volume::Normal, &line);
+            if let Some(shown) = shown {
+                self.messages.show(shown.as_bytes());
+            }
+        }
+    }
 }
 
 impl Sink for Text {
@@ -67,19 +80,15 @@ impl Sink for Text {
             }
             Event::Hint(hint) => {
                 if self.volume > Volume::Silent {
-                    self.messages.say(&format!("retry: hint: {}", printable(hint)));
+                    write_hint(&mut self.messages, hint);
                 }
             }
+            Event::HeldBack { number, output } => self.held_back(*number, output),
             event => {
                 if let Some((least, line)) = self.wording.event(event) {
                     self.say(least, &line);
                 }
             }
-        }
-        if let Event::HeldBack { output, .. } = event
-            && let Some(shown) = readable(&output.end).filter(|_| self.volume >= Volume::Normal)
-        {
-            self.messages.show(shown.as_bytes());
         }
         if is_failure(event)
             && let Some(doubt) = self.doubt.take()
@@ -107,6 +116,10 @@ pub(crate) fn write_error(messages: &mut Messages, error: &Error) {
         messages.say(&format!("retry:   {}^", " ".repeat(before)));
     }
     if let Some(hint) = error.hint() {
-        messages.say(&format!("retry: hint: {}", printable(hint)));
+        write_hint(messages, hint);
     }
+}
+
+fn write_hint(messages: &mut Messages, hint: &str) {
+    messages.say(&format!("retry: hint: {}", printable(hint)));
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::event::Event;
-use super::format::{duration, printable, readable, size};
+use super::format::{duration, printable, size};
 use super::subject::{Subject, Volume};
 use crate::error::one_line;
 use crate::policy::delay::schedule::Progress;
@@ -49,8 +49,8 @@ impl Wording {
     /// The line for an event, and the least volume at which it is printed.
     pub(super) fn event(&self, event: &Event<'_>) -> Option<(Volume, String)> {
         Some(match event {
-            // The sink has more than one line for these, or none.
-            Event::Started | Event::Failure(_) | Event::Hint(_) => return None,
+            // The sink prints more than the one line for these.
+            Event::Started | Event::HeldBack { .. } | Event::Failure(_) | Event::Hint(_) => return None,
             Event::HttpUnseen { why } => {
                 (Volume::Verbose, format!("the http: conditions cannot match: {why}"))
             }
@@ -76,7 +76,6 @@ impl Wording {
             // it.
             Event::SharedState(warning) => (Volume::Quiet, self.warning(warning)),
             Event::Process(note) => process(note),
-            Event::HeldBack { number, output } => (Volume::Normal, self.held_back(*number, output)),
             Event::NotPassed { error } => (Volume::Quiet, printable(&one_line(*error)).into_owned()),
             Event::Finish(end) => self.finish(end)?,
         })
@@ -119,13 +118,14 @@ impl Wording {
         )
     }
 
-    fn held_back(&self, number: u32, held: &HeldBack) -> String {
+    /// The line before the output of a failed attempt. A binary output does not follow.
+    pub(super) fn held_back(&self, number: u32, held: &HeldBack, is_binary: bool) -> String {
         let wrote = size(held.length);
         let left_out = held.length.saturating_sub(u64::try_from(held.end.len()).unwrap_or(0));
-        let what = match (readable(&held.end), left_out) {
-            (None, _) => ", and not shown because it is binary".to_owned(),
-            (Some(_), 0) => ":".to_owned(),
-            (Some(_), _) => format!("; the last {} of it:", size(held.length - left_out)),
+        let what = match (is_binary, left_out) {
+            (true, _) => ", and not shown because it is binary".to_owned(),
+            (false, 0) => ":".to_owned(),
+            (false, _) => format!("; the last {} of it:", size(held.length - left_out)),
         };
         format!("attempt {} wrote {wrote} to stdout, held back{what}", self.number(number))
     }
