@@ -343,6 +343,13 @@ impl<'a, H: Host> Run<'a, H> {
     }
 }
 
+impl OpenBreaker {
+    /// The answer as it reads now: messages turn its age into a time of day.
+    fn refusal_at(&self, now: Duration) -> Refusal {
+        self.refusal.clone().after(now.saturating_sub(self.answered))
+    }
+}
+
 impl Waiting {
     fn length(&self) -> Duration {
         match self {
@@ -358,10 +365,9 @@ impl Waiting {
         }
     }
 
-    /// The breaker's last answer, as it reads now: messages turn its age into a time of day.
+    /// The last answer of the breaker that the run waits for, if any.
     fn refusal(&self, now: Duration) -> Option<Refusal> {
-        let breaker = self.breaker()?;
-        Some(breaker.refusal.clone().after(now.saturating_sub(breaker.answered)))
+        self.breaker().map(|breaker| breaker.refusal_at(now))
     }
 
     fn reason(&self, now: Duration) -> Wait {
@@ -369,7 +375,7 @@ impl Waiting {
             Self::Nothing => Wait::Nothing,
             Self::Splay(_) => Wait::Splay,
             Self::Delay(_) => Wait::Delay,
-            Self::Breaker { .. } => self.refusal(now).map_or(Wait::Nothing, Wait::Breaker),
+            Self::Breaker { breaker, .. } => Wait::Breaker(breaker.refusal_at(now)),
         }
     }
 }
