@@ -91,13 +91,13 @@ complete -c retry -n 'not __retry_command' -l headers -d 'Read HTTP status and h
 complete -c retry -n 'not __retry_command' -l max-retry-after -d 'Give up when a server asks for a longer wait [default: 5m]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker -d 'Share a circuit breaker between all runs that give NAME' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-failures -d 'Failures in a row that open the breaker [default: 5]' -r -f
-complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'How long the breaker stays open before one run makes a probe [default: 30s]' -r -f
+complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'Time that the breaker stays open before one run makes a probe [default: 30s]' -r -f
 complete -c retry -n 'not __retry_command' -l budget -d 'Limit the retries of all runs that share NAME; without NAME, the name of the breaker counts' -r -f
 complete -c retry -n 'not __retry_command' -l state -d 'Directory for shared state [default: $XDG_STATE_HOME/retry]' -r -f -a "(__fish_complete_directories)"
 complete -c retry -n 'not __retry_command' -l breaker-status -d 'Instead of a COMMAND: show all breakers and budgets, or one' -f
 complete -c retry -n 'not __retry_command' -l breaker-reset -d 'Instead of a COMMAND: close a breaker' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-trip -d 'Instead of a COMMAND: hold a breaker open, for 1h or DURATION' -r -f
-complete -c retry -n 'not __retry_command' -l stdin -d 'What every attempt reads from standard input [default: replay]' -r -f -a "replay\t'the same input, from its beginning'
+complete -c retry -n 'not __retry_command' -l stdin -d 'Standard input of every attempt [default: replay]' -r -f -a "replay\t'the same input, from its beginning'
 inherit\t'the input that the previous attempt left unread'
 null\t'nothing'"
 complete -c retry -n 'not __retry_command' -l stdin-limit -d 'Maximum input kept for replay, in bytes [default: 1GiB]' -r -f

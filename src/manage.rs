@@ -19,7 +19,7 @@ use crate::state::surroundings::Surroundings;
 /// Carries out an action, and returns the text for stdout and the lines for stderr.
 ///
 /// # Errors
-/// Where a record cannot be used, or is not there.
+/// If a record does not exist or cannot be used.
 pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(String, Vec<String>), Error> {
     match task {
         Action::Status { place: Some(place), json: as_json, .. } => {

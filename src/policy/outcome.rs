@@ -155,7 +155,7 @@ pub(crate) struct Attempt {
     pub(crate) unkept: Option<Unkept>,
 }
 
-/// Who had the outcome of an attempt.
+/// The process whose outcome counts as that of the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
     Command,

@@ -123,8 +123,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whatever is shown, no control character reaches the terminal but those of lines, tabs and
-/// colours.
+/// Of the control characters in a text, only line breaks, tabs and colours reach the terminal.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn property(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);

@@ -120,7 +120,7 @@ pub(crate) fn json(rows: &(impl Serialize + ?Sized)) -> String {
     text
 }
 
-/// Whatever stands in a record and in its name, what is shown of it cannot reach into the terminal.
+/// No record and no name of a record can control the terminal.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn property(bytes: &[u8]) {
     use crate::state::record::{Snapshot, decode};

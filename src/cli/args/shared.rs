@@ -24,7 +24,7 @@ pub(crate) struct SharedArgs {
     #[arg(long, value_name = "N", value_parser = failures)]
     pub(crate) breaker_failures: Option<NonZeroU32>,
 
-    /// How long the breaker stays open before one run makes a probe
+    /// Time that the breaker stays open before one run makes a probe
     ///
     /// The time doubles with every failed probe, to at most 16 times DURATION.
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]

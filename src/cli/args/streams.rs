@@ -6,7 +6,7 @@ use crate::cli::values::{StdinName, size};
 #[command(next_help_heading = "Streams")]
 #[group(skip)]
 pub(crate) struct StreamArgs {
-    /// What every attempt reads from standard input
+    /// Standard input of every attempt
     #[arg(long, value_name = "STDIN", value_enum)]
     pub(crate) stdin: Option<StdinName>,
 

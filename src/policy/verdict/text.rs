@@ -147,7 +147,7 @@ fn within_a_line(hir: &Hir) -> Hir {
         HirKind::Repetition(repetition) => {
             let sub = within_a_line(&repetition.sub);
             match (sub.properties().minimum_len(), repetition.min) {
-                // None of what cannot be.
+                // The repeated part never matches, so only zero repetitions do.
                 (None, 0) => Hir::empty(),
                 (None, _) => Hir::fail(),
                 (Some(_), _) => Hir::repetition(repetition.with(sub)),

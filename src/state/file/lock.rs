@@ -325,7 +325,7 @@ fn request(kind: i32, start: i64, length: i64) -> libc::flock {
     }
 }
 
-/// A byte at or behind `start` that another process holds as a lease. None if there is none.
+/// The first byte from `start` on that another process holds as a lease.
 fn lease_from(file: &OwnedFd, start: i64) -> Option<i64> {
     let mut wanted = request(libc::F_WRLCK, start, 0);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut wanted)).ok()?;

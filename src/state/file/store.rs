@@ -43,7 +43,7 @@ const CORRUPT: &str = ".corrupt";
 /// This many damaged files are kept. The next one replaces the last of them.
 const CORRUPT_KEPT: u32 = 9;
 
-/// Whoever removes the lock file this often in a row locks everybody out.
+/// If the lock file was removed this often in a row, retry gives up.
 const REPLACEMENTS: u32 = 9;
 
 /// The lease of a probe whose record was lost. The lost record had the real length, which matters
