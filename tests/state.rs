@@ -14,7 +14,7 @@ use nix::unistd::{Gid, Uid, chown, mkfifo};
 use crate::support::needs;
 use crate::support::process;
 use crate::support::records::Records;
-use crate::support::retry::BINARY;
+use crate::support::retry::{BINARY, nice};
 use crate::support::{Retry, Run, Scratch};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ impl Crowd {
         let said =
             || OpenOptions::new().create(true).append(true).open(records.scratch.join("said")).unwrap();
         let start = |_| {
-            Command::new(BINARY)
+            nice()
                 .args(options)
                 .args(["--", "sh", "-c", script])
                 .env("RETRY_STATE", records.directory())

@@ -1,11 +1,10 @@
 //! A crowd of clients and a service that was down. Retries must not make the outage worse, and all
 //! clients must succeed.
 
-use std::process::Command;
 use std::time::Duration;
 
 use crate::support::Scratch;
-use crate::support::retry::BINARY;
+use crate::support::retry::nice;
 use crate::support::storm::{Aftermath, Service, storm};
 
 const CLIENTS: usize = 60;
@@ -22,7 +21,7 @@ const CLIENT: &str = r#"exec 3<>"/dev/tcp/127.0.0.1/$PORT" || exit 7; IFS= read 
 
 fn crowd(service: Service, options: &[&str], scratch: &Scratch) -> Aftermath {
     let after = storm(service, CLIENTS, Duration::from_mins(1), |port| {
-        let mut command = Command::new(BINARY);
+        let mut command = nice();
         command.args(options).args(["--", "bash", "-c", CLIENT]);
         command.env("PORT", port.to_string()).env("RETRY_STATE", scratch.path());
         command

@@ -18,6 +18,14 @@ use super::running::{Drain, Running};
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_retry");
 
+/// The command under test at a low priority, for a crowd of processes. A crowd must not slow down the
+/// tests that run beside it. `nice` replaces itself with the command, so the pid stays the same.
+pub(crate) fn nice() -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "10", BINARY]);
+    command
+}
+
 /// The longest time of a run, unless the test sets another limit.
 const LIMIT: Duration = Duration::from_mins(1);
 
