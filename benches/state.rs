@@ -159,8 +159,10 @@ fn lost_failures(state: &Path) -> bool {
     let record = std::fs::read_to_string(state.join("lost.json")).unwrap_or_default();
     let failures = record.lines().find_map(|line| line.trim().strip_prefix("\"failures\": "));
     let counted: usize = failures.and_then(|text| text.trim_end_matches(',').parse().ok()).unwrap_or(0);
-    println!("\n{CROWD} runs of four failing attempts at once: {counted} of {} failures counted.", CROWD * 4);
-    counted == CROWD * 4
+    let all = CROWD * 4;
+    println!("\n{CROWD} runs at once, with four failing attempts each:");
+    println!("the breaker counted {counted} of {all} failures.");
+    counted == all
 }
 
 /// Checks that the budget grants as many retries as there are tokens. Each minute of the check may
@@ -174,6 +176,6 @@ fn lost_tokens(state: &Path) -> bool {
     let _ = crowd(CROWD, &words(&options, &["sh", "-c", &append]));
     let minutes = start.elapsed().as_secs() / 60;
     let granted = std::fs::read_to_string(log).unwrap_or_default().lines().count().saturating_sub(CROWD);
-    println!("The same with a budget of {TOKENS} retries: {granted} granted.");
+    println!("With a budget of {TOKENS} retries, these runs made {granted} retries.");
     (TOKENS..=TOKENS + minutes as usize).contains(&granted)
 }
