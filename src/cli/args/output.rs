@@ -23,7 +23,7 @@ pub(crate) struct OutputArgs {
     #[arg(long, value_name = "TEXT", value_parser = label)]
     pub(crate) label: Option<String>,
 
-    /// Print these options (-h) or all options (--help)
+    /// Print the main options (-h) or all (--help)
     #[arg(short, long, action = ArgAction::Help)]
     pub(crate) help: Option<bool>,
 

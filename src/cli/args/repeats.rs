@@ -29,7 +29,7 @@ pub(crate) struct RepeatArgs {
     #[arg(value_hint = ValueHint::CommandString)]
     pub(crate) check: Option<OsString>,
 
-    /// Retry only failures that prove that nothing was sent
+    /// Retry only failures that prove that the command had no effect
     #[arg(long)]
     pub(crate) not_idempotent: bool,
 }

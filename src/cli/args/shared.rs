@@ -34,7 +34,7 @@ pub(crate) struct SharedArgs {
     #[arg(long)]
     pub(crate) breaker_wait: bool,
 
-    /// Limit the retries of all runs that share NAME; without NAME, the name of the breaker counts
+    /// Limit the retries of all runs that share NAME, by default the name of the breaker
     ///
     /// RATE is `10/s`, `100/m`, or `20%` of first attempts.
     #[arg(long, value_name = "[NAME=]RATE", value_parser = budget)]

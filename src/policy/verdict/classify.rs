@@ -23,7 +23,7 @@ pub(crate) struct Rules {
     pub(crate) profiles: Vec<&'static Profile>,
     /// The user named the profiles, so they also judge exit 0.
     pub(crate) named: bool,
-    /// `--not-idempotent`: a failure is retried only if nothing was sent.
+    /// `--not-idempotent`: a failure is retried only if it proves that the command had no effect.
     pub(crate) not_idempotent: bool,
     /// `--headers`: HTTP statuses count, whatever the program.
     pub(crate) headers: bool,
