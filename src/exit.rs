@@ -23,7 +23,7 @@ pub(crate) const FAILED: u8 = 125;
 
 /// The exit statuses, for the man page and `--help`.
 pub(crate) const TABLE: [(&str, &str); 8] = [
-    ("0", "the command succeeded, or `--until` was met"),
+    ("0", "the command succeeded, `--until` was met, or `--check` exited with 0"),
     ("N", "the status of the last attempt; 1 if it exited 0 without success"),
     ("75", "the breaker was open, and nothing was run"),
     ("124", "the last attempt timed out, or the deadline cut it"),
