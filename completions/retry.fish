@@ -92,7 +92,7 @@ complete -c retry -n 'not __retry_command' -l max-retry-after -d 'Give up when a
 complete -c retry -n 'not __retry_command' -l breaker -d 'Share a circuit breaker between all runs that give NAME' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-failures -d 'Failures in a row that open the breaker [default: 5]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'Time that the breaker stays open before one run makes a probe [default: 30s]' -r -f
-complete -c retry -n 'not __retry_command' -l budget -d 'Limit the retries of all runs that share NAME; without NAME, the name of the breaker counts' -r -f
+complete -c retry -n 'not __retry_command' -l budget -d 'Limit the retries of all runs that share NAME, by default the name of the breaker' -r -f
 complete -c retry -n 'not __retry_command' -l state -d 'Directory for shared state [default: $XDG_STATE_HOME/retry]' -r -f -a "(__fish_complete_directories)"
 complete -c retry -n 'not __retry_command' -l breaker-status -d 'Instead of a COMMAND: show all breakers and budgets, or one' -f
 complete -c retry -n 'not __retry_command' -l breaker-reset -d 'Instead of a COMMAND: close a breaker' -r -f
@@ -108,9 +108,9 @@ complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the brea
 complete -c retry -n 'not __retry_command' -l json -d 'Print the output of --breaker-status as JSON'
 complete -c retry -n 'not __retry_command' -l hold -d 'Pass on only the stdout of the attempt that succeeds'
 complete -c retry -n 'not __retry_command' -l expand -d 'Replace {key}, {attempt} and {max} in ARGs'
-complete -c retry -n 'not __retry_command' -l not-idempotent -d 'Retry only failures that prove that nothing was sent'
+complete -c retry -n 'not __retry_command' -l not-idempotent -d 'Retry only failures that prove that the command had no effect'
 complete -c retry -n 'not __retry_command' -s q -l quiet -d 'Print only the final error; -qq prints nothing'
 complete -c retry -n 'not __retry_command' -s v -l verbose -d 'Also print which rule decided'
-complete -c retry -n 'not __retry_command' -s h -l help -d 'Print these options (-h) or all options (--help)'
+complete -c retry -n 'not __retry_command' -s h -l help -d 'Print the main options (-h) or all (--help)'
 complete -c retry -n 'not __retry_command' -s V -l version -d 'Print the version'
 complete -c retry -x -n __retry_command -a '(__retry_complete_command)'
