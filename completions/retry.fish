@@ -1,6 +1,6 @@
 # Completion of retry(1) for fish.
 
-# The command and its arguments so far, separated by NUL; fails where they have not begun.
+# The command and its arguments so far, separated by NUL. It fails if the command has not begun.
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
@@ -10,7 +10,7 @@ function __retry_command_line
     or return 1
     string match -qr -- '^-' $argv[1]
     and return 1
-    # Its own status says whether there was more than one to join.
+    # join0 fails if there is only one word.
     string join0 -- $argv
     return 0
 end
@@ -41,18 +41,18 @@ complete -c retry -n 'not __retry_command' -l kill-after -d 'Send KILL this long
 complete -c retry -n 'not __retry_command' -s d -l delay -d 'First delay, or a list of all delays [default: 1s]' -r -f
 complete -c retry -n 'not __retry_command' -s j -l jitter -d 'How to randomize the delay [default: full]' -r -f -a "full\t'random between 0 and the delay'
 equal\t'random between half the delay and the delay'
-decorrelated\t'random between the first delay and 3 times the last'
+decorrelated\t'random from the first delay to 3 times the previous'
 additive\t'random between the delay and twice the delay'
 none\t'the delay, not randomized'"
 complete -c retry -n 'not __retry_command' -l backoff -d 'How the delay grows [default: exponential]' -r -f -a "exponential\t'multiplied by --factor for every retry'
-linear\t'once, twice, three times the delay'
-fibonacci\t'1, 1, 2, 3, 5 times the delay'
-constant\t'always the delay'"
+linear\t'1, 2, 3, 4 times the first delay'
+fibonacci\t'1, 1, 2, 3, 5 times the first delay'
+constant\t'always the first delay'"
 complete -c retry -n 'not __retry_command' -l factor -d 'Growth per retry, for exponential backoff; at least 1 [default: 2]' -r -f
 complete -c retry -n 'not __retry_command' -l max-delay -d 'Upper bound on the delay, jitter included [default: 60s]' -r -f
 complete -c retry -n 'not __retry_command' -l min-delay -d 'Lower bound on every delay [default: 0]' -r -f
 complete -c retry -n 'not __retry_command' -l splay -d 'Longest random wait before the first attempt [default: 0]' -r -f
-complete -c retry -n 'not __retry_command' -l healthy-after -d 'Reset attempts and backoff after an attempt that ran this long [default: never]' -r -f
+complete -c retry -n 'not __retry_command' -l healthy-after -d 'Reset the attempt count and the backoff after an attempt that ran this long [default: never]' -r -f
 complete -c retry -n 'not __retry_command' -l seed -d 'Seed of the jitter: the same options and seed give the same delays [default: random]' -r -f
 complete -c retry -n 'not __retry_command' -s r -l retry-on -d 'Retry these failures and no others; repeatable' -r -f
 complete -c retry -n 'not __retry_command' -s x -l fatal-on -d 'Never retry these failures; repeatable' -r -f
@@ -100,7 +100,7 @@ complete -c retry -n 'not __retry_command' -l breaker-trip -d 'Instead of a COMM
 complete -c retry -n 'not __retry_command' -l stdin -d 'Standard input of every attempt [default: replay]' -r -f -a "replay\t'the same input, from its beginning'
 inherit\t'the input that the previous attempt left unread'
 null\t'nothing'"
-complete -c retry -n 'not __retry_command' -l stdin-limit -d 'Maximum input kept for replay, in bytes [default: 1GiB]' -r -f
+complete -c retry -n 'not __retry_command' -l stdin-limit -d 'Maximum input kept for replay, such as 64KiB or 1G [default: 1GiB]' -r -f
 complete -c retry -n 'not __retry_command' -l idempotency-key -d 'Key that every attempt finds in RETRY_IDEMPOTENCY_KEY [default: a fresh UUID]' -r -f
 complete -c retry -n 'not __retry_command' -l check -d 'Shell command to run before each attempt' -r -f -a "(__fish_complete_command)"
 complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages [default: its base name]' -r -f

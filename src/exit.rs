@@ -27,7 +27,7 @@ pub(crate) const TABLE: [(&str, &str); 8] = [
     ("N", "the status of the last attempt; 1 if it exited 0 without success"),
     ("75", "the breaker was open, and nothing was run"),
     ("124", "the last attempt timed out, or the deadline cut it"),
-    ("125", "retry itself failed, because of a bad option or an internal error"),
+    ("125", "retry itself failed: a bad option, lost output, an internal error"),
     ("126", "the command was found but could not run"),
     ("127", "the command was not found"),
     ("128+N", "signal N killed the command"),

@@ -112,7 +112,7 @@ pub(crate) fn text(option: &str) -> Option<DefaultText> {
     let default = default.to_string();
     let full = match option {
         "max" => format!("{default}; unlimited with --deadline"),
-        "jitter" => format!("{default}; none for constant and for a list"),
+        "jitter" => format!("{default}; none for a list and for --backoff constant"),
         _ => default.clone(),
     };
     // The line of --retry-on in `-h` has no room for it.

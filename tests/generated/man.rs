@@ -57,7 +57,7 @@ fn option(option: &OptionEntry) -> String {
 
 fn profile(profile: &ProfileEntry) -> String {
     let programs = match profile.programs {
-        [] => "for no program by itself".to_owned(),
+        [] => "any program, but only if you name the profile".to_owned(),
         programs => programs.join(", "),
     };
     let mut text = format!("{programs}; from {}.", profile.source);
@@ -75,9 +75,9 @@ fn profile(profile: &ProfileEntry) -> String {
     }
     text.push_str(match (profile.reads_lines, profile.reads_http) {
         (false, false) => "",
-        (false, true) => "\nHTTP statuses.",
-        (true, false) => "\nLines of its output.",
-        (true, true) => "\nHTTP statuses, and lines of its output.",
+        (false, true) => "\nHTTP statuses decide.",
+        (true, false) => "\nLines of its output decide.",
+        (true, true) => "\nHTTP statuses and lines of its output decide.",
     });
     item(&format!("`{}`", profile.name), &text)
 }

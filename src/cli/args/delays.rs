@@ -43,7 +43,7 @@ pub(crate) struct DelayArgs {
     #[arg(long, value_name = "DURATION", value_parser = span)]
     pub(crate) splay: Option<Span>,
 
-    /// Reset attempts and backoff after an attempt that ran this long
+    /// Reset the attempt count and the backoff after an attempt that ran this long
     #[arg(long, value_name = "DURATION", value_parser = healthy_after)]
     pub(crate) healthy_after: Option<Span>,
 

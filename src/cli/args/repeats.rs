@@ -23,7 +23,7 @@ pub(crate) struct RepeatArgs {
 
     /// Shell command to run before each attempt
     ///
-    /// Exit status 0: already done, stop with success. 1: not done, run it. Anything else counts as
+    /// Exit status 0 means that the work is already done, 1 that it is not. Anything else counts as
     /// a failed attempt.
     #[arg(long, value_name = "SHELL COMMAND", value_parser = os_text(check))]
     #[arg(value_hint = ValueHint::CommandString)]

@@ -10,7 +10,7 @@ pub(crate) struct StreamArgs {
     #[arg(long, value_name = "STDIN", value_enum)]
     pub(crate) stdin: Option<StdinName>,
 
-    /// Maximum input kept for replay, in bytes
+    /// Maximum input kept for replay, such as 64KiB or 1G
     ///
     /// retry does not retry an attempt that read more.
     #[arg(long, value_name = "SIZE", value_parser = size)]

@@ -8,35 +8,36 @@
 const RETRIES: &str = "-n or --max sets the number of attempts, the first included: 3 retries are --max 4";
 const ATTEMPTS: &str = "-n or --max sets the number of attempts, the first included";
 const UNLIMITED: &str = "--max unlimited sets no limit on attempts";
-const DELAY: &str = "the delay between attempts is -d or --delay";
-const MAX_DELAY: &str = "the longest delay is --max-delay";
-const MIN_DELAY: &str = "the shortest delay is --min-delay, the first one -d or --delay";
-const DEADLINE: &str = "the limit of the whole run is --deadline, the limit of one attempt is --timeout";
-const TIMEOUT: &str = "the limit of one attempt is --timeout, the limit of the whole run is --deadline";
-const FACTOR: &str = "the growth of the delay per retry is --factor";
+const DELAY: &str = "-d or --delay sets the delay between attempts";
+const MAX_DELAY: &str = "--max-delay sets the longest delay";
+const MIN_DELAY: &str = "--min-delay sets the shortest delay; -d or --delay sets the first delay";
+const DEADLINE: &str = "--deadline limits the whole run; --timeout limits one attempt";
+const TIMEOUT: &str = "--timeout limits one attempt; --deadline limits the whole run";
+const FACTOR: &str = "--factor sets how much the delay grows per retry";
 const BACKOFF: &str = "--backoff sets how the delay grows: exponential, linear, fibonacci or constant";
 const JITTER: &str =
     "-j or --jitter sets how the delay is randomized: full, equal, decorrelated, additive or none";
-const SPLAY: &str = "the random wait before the first attempt is --splay";
-const RETRY_ON: &str = "the failures to retry are -r or --retry-on, such as -r 7,28 or -r failure";
+const SPLAY: &str = "--splay sets a random wait before the first attempt";
+const RETRY_ON: &str = "-r or --retry-on sets which failures to retry, as in -r 7,28 or -r failure";
 const RETRY_TEXT: &str =
     "-r output~REGEX retries by a line of output, stdout~REGEX and stderr~REGEX by one stream";
 const RETRY_HTTP: &str = "-r http:503 or -r http:5xx retries by HTTP status";
-const FATAL_ON: &str = "the failures not to retry are -x or --fatal-on, such as -x 2";
+const FATAL_ON: &str = "-x or --fatal-on sets which failures not to retry, as in -x 2";
 const FATAL_TEXT: &str =
     "-x output~REGEX stops at a line of output, stdout~REGEX and stderr~REGEX at one stream";
-const UNTIL: &str = "the condition for success is -u or --until, such as -u stdout~ready";
+const UNTIL: &str = "-u or --until sets the condition for success, as in -u stdout~ready";
 const INVERT: &str = "--until failure retries until the command fails";
 const SUCCESS_ON: &str = "--success-on adds exit statuses that count as success, such as --success-on 3,4";
 const BETWEEN: &str = "--check runs a shell command before each attempt";
 const AFTERWARDS: &str = "to run something after the last failure: retry -- COMMAND || OTHER";
 const HOLD: &str = "--hold passes on only the stdout of the attempt that succeeds";
 const REPLAY: &str = "--stdin replay is the default: every attempt reads the same input";
-const HEALTHY: &str = "--healthy-after resets attempts and delay after an attempt that ran long enough";
-const SIGNAL: &str = "the signal at a limit is --signal, the time until KILL is --kill-after";
+const HEALTHY: &str =
+    "--healthy-after resets the attempt count and the delay after an attempt that ran long enough";
+const SIGNAL: &str = "--signal sets the signal at a limit; --kill-after sets the time until KILL";
 const STATUS: &str = "leave it out: the exit status is the command's own";
 const FOREGROUND: &str = "leave it out: the command keeps the terminal";
-const LABEL: &str = "the name in messages is --label";
+const LABEL: &str = "--label sets the name in messages";
 const VERBOSE: &str = "-v or --verbose says more";
 const QUIET: &str = "-q or --quiet prints only the final error, -qq nothing";
 const COMMAND: &str =
@@ -215,22 +216,22 @@ const LONG: &[(&[&str], &str)] = &[
 
 /// Short options with their dash.
 const SHORT: &[(&str, &str)] = &[
-    ("-t", "the number of attempts is -n or --max, the limit of one attempt is --timeout"),
+    ("-t", "-n or --max sets the number of attempts; --timeout limits one attempt"),
     (
         "-m",
-        "the number of attempts is -n or --max, the longest delay --max-delay, the name in messages --label",
+        "-n or --max sets the number of attempts; --max-delay sets the longest delay; --label sets the name in messages",
     ),
     ("-a", ATTEMPTS),
     ("-i", DELAY),
-    ("-s", "the delay between attempts is -d or --delay, the signal at a limit is --signal"),
-    ("-w", "the delay between attempts is -d or --delay, the failures to retry are -r or --retry-on"),
-    ("-k", "the time between the signal at a limit and KILL is --kill-after"),
+    ("-s", "-d or --delay sets the delay between attempts; --signal sets the signal at a limit"),
+    ("-w", "-d or --delay sets the delay between attempts; -r or --retry-on sets which failures to retry"),
+    ("-k", "--kill-after sets the time between the signal at a limit and KILL"),
     ("-T", TIMEOUT),
     ("-M", MAX_DELAY),
     ("-b", BACKOFF),
     ("-F", "--backoff fibonacci makes the delay grow as 1, 1, 2, 3, 5"),
-    ("-e", "the failures to retry are -r or --retry-on, those not to retry -x or --fatal-on"),
-    ("-c", "the condition for success is -u or --until; a shell command line: retry -- sh -c '...'"),
+    ("-e", "-r or --retry-on sets which failures to retry; -x or --fatal-on sets which not to retry"),
+    ("-c", "-u or --until sets the condition for success; a shell command line: retry -- sh -c '...'"),
     ("-f", "options of the command follow its name: retry -- curl -f URL; --max unlimited sets no limit"),
     ("-I", REPLAY),
     ("-O", HOLD),

@@ -22,7 +22,7 @@ pub(crate) enum JitterName {
     Full,
     /// random between half the delay and the delay
     Equal,
-    /// random between the first delay and 3 times the last
+    /// random from the first delay to 3 times the previous
     Decorrelated,
     /// random between the delay and twice the delay
     Additive,
@@ -47,10 +47,10 @@ impl From<JitterName> for Jitter {
 pub(crate) enum BackoffName {
     /// multiplied by --factor for every retry
     Exponential,
-    /// once, twice, three times the delay
+    /// 1, 2, 3, 4 times the first delay
     Linear,
-    /// 1, 1, 2, 3, 5 times the delay
+    /// 1, 1, 2, 3, 5 times the first delay
     Fibonacci,
-    /// always the delay
+    /// always the first delay
     Constant,
 }

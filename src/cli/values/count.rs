@@ -29,7 +29,7 @@ pub(crate) fn max_attempts(text: &str) -> Result<MaxAttempts, ValueError> {
 
 /// Reads a number of failures from 1 to 4294967295.
 pub(crate) fn failures(text: &str) -> Result<NonZeroU32, ValueError> {
-    let hint = "write how many failures in a row open the breaker; with 1, the first one does";
+    let hint = "write how many failures in a row open the breaker: 1 or more";
     let number = if is_digits(text) { text.parse().ok() } else { None };
     number.ok_or_else(|| ValueError::new("not a number of failures", hint))
 }

@@ -22,7 +22,7 @@ pub(crate) fn key(text: OsString) -> Result<KeySource, ValueError> {
     let hint = "a key is text of 1 to 255 bytes; file:PATH keeps one in a file until a run succeeds";
     if let Some(path) = text.as_bytes().strip_prefix(b"file:") {
         return match path {
-            b"" => Err(ValueError::new("file: needs the name of a file behind it", hint)),
+            b"" => Err(ValueError::new("file: needs the path of a file after it", hint)),
             path => Ok(KeySource::File(OsString::from_vec(path.to_vec()).into())),
         };
     }
