@@ -30,11 +30,11 @@ pub(crate) enum Error {
     #[error("{}", one_line(cause.as_ref()))]
     State { cause: anyhow::Error, hint: Option<&'static str> },
     /// The reader of a stream (`stdout` or `stderr`) has not taken all output of the command.
-    #[error("the command has ended, but its {stream} was not read to the end")]
+    #[error("the command has ended, but the reader of its {stream} did not read all of it")]
     Unread { stream: &'static str },
     /// The command succeeded, but retry could not hold all of its output in this directory. `hint`
     /// says whether another directory may help.
-    #[error("the command has ended, but its stdout could not be held in {}", directory.display())]
+    #[error("the command succeeded, but retry could not keep its stdout in {}", directory.display())]
     Unkept {
         directory: PathBuf,
         #[source]
@@ -139,7 +139,7 @@ mod tests {
         let unkept = Error::Unkept { directory: "/t".into(), errno: Errno::ENOSPC, hint: true };
         assert_eq!(
             one_line(&unkept),
-            "the command has ended, but its stdout could not be held in /t: No space left on device"
+            "the command succeeded, but retry could not keep its stdout in /t: No space left on device"
         );
         assert_eq!(one_line(&Error::usage("no command", "give one")), "no command");
     }

@@ -1,5 +1,6 @@
 //! Actions instead of a command: show, close and trip breakers.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::action::Action;
@@ -59,7 +60,7 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(St
                 None => "it was already closed".to_owned(),
                 Some(time) => format!("it was open for {}", duration(time)),
             };
-            Ok((format!("breaker {} is closed; {was}\n", place.name), aside(&mut store)))
+            Ok((format!("breaker {} is closed; {was}\n", place.name), aside(place, &mut store)))
         }
         Action::Trip(place, time) => {
             let mut store = FileStore::new(place, surroundings);
@@ -71,7 +72,7 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(St
             let (name, until) = (&place.name, local_in(*time));
             let text =
                 format!("breaker {name} is open until {until} ({}); then one run probes\n", duration(*time));
-            Ok((text, aside(&mut store)))
+            Ok((text, aside(place, &mut store)))
         }
     }
 }
@@ -89,11 +90,14 @@ fn row(place: &Place, surroundings: Surroundings) -> Option<Row> {
     Some(Row { place: place.clone(), seen })
 }
 
-fn aside(store: &mut FileStore) -> Vec<String> {
-    let path = store.take_set_aside();
-    path.map(|path| format!("retry: a damaged file was set aside as {}", path.display()))
-        .into_iter()
-        .collect()
+fn aside(place: &Place, store: &mut FileStore) -> Vec<String> {
+    let line = |path: PathBuf| {
+        let (name, path) = (&place.name, path.display());
+        format!(
+            "retry: breaker {name}: the file was damaged; retry renamed it to {path} and no longer uses it"
+        )
+    };
+    store.take_set_aside().map(line).into_iter().collect()
 }
 
 /// The error for a name without a record.

@@ -191,6 +191,6 @@ fn a_damaged_record_is_begun_anew_as_those_who_wait_have_seen_it() {
     assert_eq!(records.state("b"), "half-open");
     records.retry().args(["--breaker", "b"]).sh("exit 0").run().code(75).stderr_contains(" probes, for ");
     fs::write(&go, "").unwrap();
-    run.wait_bounded().code(0).stderr_contains("a damaged file was set aside as ");
+    run.wait_bounded().code(0).stderr_contains("the file was damaged; retry renamed it to ");
     process::wait_until("it is closed", || records.state("b") == "closed");
 }

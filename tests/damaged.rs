@@ -36,7 +36,7 @@ fn a_damaged_record_gives_no_second_probe_away() {
         for n in 0..3 {
             let run = records.retry().args(["--breaker", "b"]).sh(log.echo("second")).run();
             run.code(75).stderr_contains("(its record was damaged), another run probes, for ");
-            run.check((n == 0) == run.stderr.contains("set aside as "), "set aside once");
+            run.check((n == 0) == run.stderr.contains("retry renamed it to "), "set aside once");
         }
         let status_of = records.retry().arg("--breaker-status").run();
         let text = String::from_utf8_lossy(&status_of.stdout);

@@ -201,7 +201,9 @@ fn what_cannot_be_passed_on_whole_is_no_success() {
         (reader, retry().args(options).args(["--hold", "echo", "x"]).stdout(writer))
     };
     let (_reader, run) = unread(&["--deadline", "0.5"]);
-    run.run().code(125).says(&["retry: the command has ended, but its stdout was not read to the end"]);
+    run.run()
+        .code(125)
+        .says(&["retry: the command has ended, but the reader of its stdout did not read all of it"]);
     for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT")] {
         let (_reader, run) = unread(&["-v"]);
         let running = run.spawn();
@@ -240,7 +242,7 @@ fn without_room_it_is_a_failure_of_retry() {
     let scratch = Scratch::new();
     let said = |place: &str, why: &str| {
         [
-            format!("retry: the command has ended, but its stdout could not be held in {place}: {why}"),
+            format!("retry: the command succeeded, but retry could not keep its stdout in {place}: {why}"),
             "retry: hint: set TMPDIR to use another directory".to_owned(),
         ]
     };

@@ -53,7 +53,9 @@ fn a_link_is_not_followed_wherever_it_leads() {
     assert!(!scratch.join("none").exists());
     // retry does not follow a link that replaces the file while the command runs.
     let script = format!("printf '%s\n' {KEY} >{0}; ln -sf {0} {1}", quoted(&target), quoted(&link));
-    run(&link, &script).code(0).stderr_contains("a symbolic link; the next run will use the same key");
+    run(&link, &script)
+        .code(0)
+        .stderr_contains("a symbolic link; remove it before the next run, which needs a new key");
     assert!(link.is_symlink() && fs::read_to_string(&target).unwrap().len() == 37);
     // A link in the path to the file counts as a directory.
     symlink(scratch.path(), scratch.join("here")).unwrap();
@@ -206,7 +208,7 @@ fn a_file_that_somebody_has_locked_is_said_to_stay() {
     process::wait_until("it waits for the lock", || call(running.pid()) == Some(libc::SYS_clock_nanosleep));
     running.signal(Signal::SIGTERM);
     let run = running.wait_bounded();
-    run.stderr_contains("cannot lock the key file").stderr_contains("will use the same key");
+    run.stderr_contains("cannot lock the key file").stderr_contains("remove it before the next run");
     run.check(run.took < Duration::from_secs(9), "not waited for");
     assert!(path.exists());
 }

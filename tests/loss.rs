@@ -136,7 +136,7 @@ fn a_slow_reader_gets_all_that_was_written_before_a_limit() {
         let read = reader.join().unwrap();
         let count = memchr::memchr_iter(b'x', &read).count();
         assert!(count >= LENGTH, "{what}: {count} bytes");
-        assert!(!String::from_utf8_lossy(&read).contains("not read to the end"), "{what}");
+        assert!(!String::from_utf8_lossy(&read).contains("did not read all of it"), "{what}");
     }
 }
 
@@ -160,7 +160,7 @@ fn a_signal_leaves_time_for_what_was_written() {
 fn what_a_stopped_reader_never_takes_is_told() {
     // A success becomes a failure, and a failure keeps its status. The loss is reported if stderr
     // has a reader.
-    let unread = "the command has ended, but its stdout was not read to the end";
+    let unread = "the command has ended, but the reader of its stdout did not read all of it";
     let limited = |rule| retry().args(["--timeout=0.3", "--kill-after=0", "-x", rule]).limit(BOUNDED);
     let mut all = Vec::new();
     for (rule, shared) in [("stderr~never", true), ("stdout~never", true), ("stdout~never", false)] {

@@ -875,7 +875,7 @@ fn what_proc_does_not_show_keeps_the_next_attempt_from_starting() {
     let run = unshare().arg(BINARY).args(options).env("LOG", log.path()).run();
     run.code(124)
         .says(&["retry: sh: not retried: timed out after 5s, ended by KILL; still alive: a process \
-                         (/proc does not show which); end what is left before you run this again"]);
+                         (/proc does not show which); end all processes of the attempt before you run the command again"]);
     assert_eq!(log.lines(), ["start"]);
 }
 

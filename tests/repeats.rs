@@ -124,7 +124,7 @@ fn a_key_file_that_is_none_is_refused_before_anything_runs() {
         (&b""[..], "key is empty"),
         (b"\n", "key is empty"),
         (b"a\nb\n", "holds control characters"),
-        (b"\xff\n", "holds no text"),
+        (b"\xff\n", "is not UTF-8 text"),
         (&[b'k'; 256], "holds more than 255 bytes"),
         (&[b'k'; 9999], "holds more than 255 bytes"),
         ("é".repeat(200).as_bytes(), "holds more than 255 bytes"),
@@ -185,7 +185,8 @@ fn a_key_of_another_run_is_not_removed() {
     // stays.
     fs::remove_file(&path).unwrap();
     let run = with_file(&path, &format!("rm {0}; mkfifo {0}", path.display()));
-    run.code(0).stderr_contains("is not a regular file; the next run will use the same key");
+    run.code(0)
+        .stderr_contains("is not a regular file; remove it before the next run, which needs a new key");
     // A link to nothing is not a place for a key.
     let link = scratch.join("link");
     std::os::unix::fs::symlink(scratch.join("none"), &link).unwrap();
@@ -239,7 +240,9 @@ fn what_may_have_had_its_effect_is_not_repeated() {
         run.code(22);
         assert_eq!(server.requests().len(), requests, "{}", run.stderr);
         if requests == 1 {
-            run.stderr_contains("it may already have taken effect: --not-idempotent; -r failure retries it)");
+            run.stderr_contains(
+                "--not-idempotent: the attempt may have taken effect; -r failure retries it)",
+            );
         }
     }
     // A condition given by hand still allows the repeat.
@@ -248,7 +251,7 @@ fn what_may_have_had_its_effect_is_not_repeated() {
     assert_eq!(server.requests().len(), 2);
     // The option refuses a repeat after a timeout and after an unknown failure.
     let run = retry().args(["--not-idempotent", "-d0"]).sh("exit 3").run();
-    run.code(3).says(&["retry: sh: not retried: exited 3 (it may already have taken effect: --not-idempotent; -r failure retries it)"]);
+    run.code(3).says(&["retry: sh: not retried: exited 3 (--not-idempotent: the attempt may have taken effect; -r failure retries it)"]);
     let run = retry().args(["--not-idempotent", "-d0", "--timeout", "0.2"]).sh("exec sleep 300").run();
     run.code(124).stderr_contains("not retried: timed out");
 }

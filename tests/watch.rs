@@ -263,7 +263,7 @@ fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
     let run = retry().args(["-n1", "--timeout", "1", "-x", "stdout~never"]).sh(script).stdout(writer);
     let run = run.limit(BOUNDED).run();
     run.code(124).says(&[
-        "retry: sh: the command has ended, but its stdout was not read to the end",
+        "retry: sh: the command has ended, but the reader of its stdout did not read all of it",
         "retry: sh: gave up after 1 attempt in {T}: timed out after 1s, ended by TERM",
     ]);
     drop(reader);
@@ -279,7 +279,7 @@ fn a_reader_that_does_not_read_holds_up_the_command_and_no_limit() {
         let run = run.limit(BOUNDED).run();
         run.code(status);
         if status == 125 {
-            run.says(&["retry: the command has ended, but its stdout was not read to the end"]);
+            run.says(&["retry: the command has ended, but the reader of its stdout did not read all of it"]);
         }
         drop(reader);
     }

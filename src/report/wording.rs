@@ -58,7 +58,10 @@ impl Wording {
             Event::KeyReused { path, age } => (Volume::Normal, key_reused(path, *age)),
             Event::KeyLeft { why } => {
                 let why = one_line(*why);
-                (Volume::Quiet, format!("{}; the next run will use the same key", printable(&why)))
+                (
+                    Volume::Quiet,
+                    format!("{}; remove it before the next run, which needs a new key", printable(&why)),
+                )
             }
             Event::Probe => {
                 (Volume::Verbose, format!("the next attempt is the probe of breaker {}", self.breaker()))

@@ -77,7 +77,7 @@ pub(crate) enum ContentError {
     TooLong,
     #[error("holds control characters")]
     ControlCharacters,
-    #[error("holds no text")]
+    #[error("is not UTF-8 text")]
     NotText,
 }
 
@@ -116,7 +116,7 @@ pub(crate) enum KeyFileError {
     )]
     SecondName { path: PathBuf },
     /// This user could not remove the file later.
-    #[error("retry could not remove the key file {} after a success", path.display())]
+    #[error("retry will not be able to remove the key file {} after a success", path.display())]
     Unremovable {
         path: PathBuf,
         #[source]
@@ -468,7 +468,7 @@ mod tests {
             ),
             (
                 KeyFileError::Unremovable { path: path(), errno: Errno::EPERM },
-                "retry could not remove the key file /k after a success: Operation not permitted",
+                "retry will not be able to remove the key file /k after a success: Operation not permitted",
             ),
             (
                 KeyFileError::NoKey { path: path(), content: ContentError::TooLong },

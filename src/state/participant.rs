@@ -84,7 +84,7 @@ pub(crate) enum Problem {
     /// It cannot be used now. The breaker was open when this run last saw it, so the run treats it
     /// as open.
     Unanswered(StoreError),
-    /// It was damaged. The file is here now, and a new record was begun.
+    /// It was damaged, and the store renamed its file to this path.
     SetAside(PathBuf),
 }
 

@@ -219,7 +219,7 @@ impl Wording {
                 "the reader of the command's output is gone; -r failure retries it".to_owned()
             }
             Rule::MaybeSent => {
-                format!("{reason}it may already have taken effect: --not-idempotent; -r {all} retries it")
+                format!("{reason}--not-idempotent: the attempt may have taken effect; -r {all} retries it")
             }
             Rule::SuccessOn(_)
             | Rule::Done
@@ -242,7 +242,7 @@ fn left_alive(outcome: &Outcome) -> String {
         Outcome::TimedOut(cut) => left(cut),
         Outcome::Exited(_) | Outcome::Signaled(_) | Outcome::NotStarted(_) => String::new(),
     };
-    format!("still alive: {left}; end what is left before you run this again")
+    format!("still alive: {left}; end all processes of the attempt before you run the command again")
 }
 
 /// The condition for `-r` that names an outcome.

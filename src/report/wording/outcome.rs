@@ -219,7 +219,7 @@ pub(super) fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
         Rule::StartMayPass => "a start that may work later is retryable".to_owned(),
         Rule::Stopped(signal) => format!("killed by {signal}"),
         Rule::ReaderGone => "the reader of the command's output is gone".to_owned(),
-        Rule::MaybeSent => "it may already have taken effect".to_owned(),
+        Rule::MaybeSent => "the attempt may have taken effect".to_owned(),
         Rule::AnyFailure => "any failure is retryable".to_owned(),
     }
 }

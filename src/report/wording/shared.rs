@@ -33,7 +33,10 @@ impl Wording {
             ),
             Problem::SetAside(path) => {
                 let path = path.to_string_lossy();
-                format!("{names}: a damaged file was set aside as {}", printable(&path))
+                format!(
+                    "{names}: the file was damaged; retry renamed it to {} and no longer uses it",
+                    printable(&path)
+                )
             }
         }
     }

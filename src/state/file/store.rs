@@ -187,7 +187,7 @@ impl FileStore {
                 break;
             }
         }
-        last.map_err(|errno| self.system("set aside", "", errno))
+        last.map_err(|errno| self.system("rename the damaged file", "", errno))
     }
 
     /// The bytes of the file. None if there is no file.
