@@ -106,6 +106,20 @@ fn every_form_is_understood() {
                 Some("Retry-After 1s"),
             ),
             (503, &[("Date", date), ("Retry-After", "Sun Nov  6 08:49:38 1994")], Some("Retry-After 1s")),
+            // Two slips that are common.
+            (
+                503,
+                &[("Date", date), ("Retry-After", "Sun, 06 Nov 1994 08:49:38 UTC")],
+                Some("Retry-After 1s"),
+            ),
+            (
+                503,
+                &[
+                    ("Date", "Sun, 06 Nov 1994 08:49:37 +0000"),
+                    ("Retry-After", "Sun, 06 Nov 1994 08:49:38 +0000"),
+                ],
+                Some("Retry-After 1s"),
+            ),
             (429, &[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "1")], Some("RateLimit-Reset 1s")),
             (429, &[("RateLimit", "\"default\";r=0;t=1")], Some("RateLimit 1s")),
             (
@@ -231,11 +245,18 @@ fn a_status_that_will_not_get_better_ends_the_run() {
             }
         },
     );
-    // A 403 with Retry-After is not final.
+    // A 403 or 413 with Retry-After is not final.
     need!("curl");
-    let forbidden = Reply::status(403).header("Retry-After", "1");
-    let server = Server::new([forbidden, Reply::status(200)]);
-    retry().args(NOW).line(&curl(&format!("-fi {}", server.url("/")))).run().code(0);
+    for status in [403, 413] {
+        let limited = Reply::status(status).header("Retry-After", "1");
+        let server = Server::new([limited, Reply::status(200)]);
+        let run = retry().args(NOW).line(&curl(&format!("-fi {}", server.url("/")))).run();
+        run.code(0).stderr_contains(&format!("(HTTP {status}, Retry-After 1s); next in 1s\n"));
+    }
+    // One that names no time is final.
+    let server = Server::new([Reply::status(413), Reply::status(200)]);
+    let run = retry().args(NOW).line(&curl(&format!("-fi {}", server.url("/")))).run();
+    run.code(22).stderr_contains("not retried: exited 22 (HTTP 413 is fatal: ");
 }
 
 #[test]

@@ -353,11 +353,12 @@ impl Response {
     }
 
     /// The meaning of the status for a retry: RFC 9110 §15.5 and §15.6, RFC 8470 §5.2 (425), RFC
-    /// 6585 §4 and §6 (429, 511). A status below 400 has none. GitHub sends 403 for its rate limit.
+    /// 6585 §4 and §6 (429, 511). A status below 400 has none. GitHub sends 403 for its rate limit. A
+    /// 413 with `Retry-After` is about a moment too (RFC 9110 §15.5.14).
     pub(crate) fn class(&self) -> Option<Class> {
         match self.status? {
             408 | 425 | 429 => Some(Class::Retryable),
-            403 if self.has_limit() => Some(Class::Retryable),
+            403 | 413 if self.has_limit() => Some(Class::Retryable),
             501 | 505 | 511 | 400..=499 => Some(Class::Fatal),
             500..=599 => Some(Class::Retryable),
             _ => None,
@@ -392,11 +393,11 @@ impl Response {
         }
     }
 
-    /// The time until a rate limit ends. A 403 counts only if nothing is left. 429 and 503 also
+    /// The time until a rate limit ends. A 403 or 413 counts only if nothing is left. 429 and 503 also
     /// count if the fields do not say how much is left.
     fn limited(&self, now: Duration) -> Option<Asked> {
         let unsaid = match self.status? {
-            403 => false,
+            403 | 413 => false,
             429 | 503 => true,
             _ => return None,
         };

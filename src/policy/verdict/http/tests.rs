@@ -93,7 +93,7 @@ fn the_class_is_that_of_the_status() {
 }
 
 #[test]
-fn a_403_is_retryable_where_it_is_a_rate_limit() {
+fn a_403_or_413_is_retryable_if_it_is_a_limit() {
     for (fields, class) in [
         ("", Class::Fatal),
         ("Retry-After: 60", Class::Retryable),
@@ -110,8 +110,10 @@ fn a_403_is_retryable_where_it_is_a_rate_limit() {
         ("RateLimit: \"a\";r=1", Class::Fatal),
         ("RateLimit: \"a\";r=0;", Class::Fatal),
     ] {
-        let reader = read(STDOUT, &format!("HTTP/1.1 403 Forbidden\n{fields}\n"));
-        assert_eq!(reader.response().class(), Some(class), "{fields}");
+        for status in [403, 413] {
+            let reader = read(STDOUT, &format!("HTTP/1.1 {status} x\n{fields}\n"));
+            assert_eq!(reader.response().class(), Some(class), "{status} {fields}");
+        }
         let reader = read(STDOUT, &format!("HTTP/1.1 404 Not Found\n{fields}\n"));
         assert_eq!(reader.response().class(), Some(Class::Fatal), "{fields}");
     }
@@ -145,6 +147,11 @@ fn what_is_asked_is_in_the_fields_of_the_response() {
         (503, "Retry-After: Sun, 06 Nov 1994 08:50:37 GMT", Some((60.0, "Retry-After"))),
         (503, "Retry-After: Sunday, 06-Nov-94 08:50:37 GMT", Some((60.0, "Retry-After"))),
         (503, "Retry-After: Sun Nov  6 08:50:37 1994", Some((60.0, "Retry-After"))),
+        (
+            503,
+            "Date: Wed, 01 Jan 2025 00:00:00 UTC\nRetry-After: Wed, 01 Jan 2025 00:00:30 +0000",
+            Some((30.0, "Retry-After")),
+        ),
         (503, "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT", None),
         (503, "Retry-After: Sun, 06 Nov 1994 08:49:36 GMT", None),
         (
@@ -176,6 +183,9 @@ fn what_is_asked_is_in_the_fields_of_the_response() {
         (503, "RateLimit-Reset: 30", Some((30.0, "RateLimit-Reset"))),
         (403, "RateLimit-Reset: 30", None),
         (403, "RateLimit-Reset: 30\nRateLimit-Remaining: 0", Some((30.0, "RateLimit-Reset"))),
+        (413, "RateLimit-Reset: 30\nRateLimit-Remaining: 0", Some((30.0, "RateLimit-Reset"))),
+        (413, "RateLimit-Reset: 30", None),
+        (413, "Retry-After: 5", Some((5.0, "Retry-After"))),
         (502, "RateLimit-Reset: 30\nRateLimit-Remaining: 0", None),
         (429, "RateLimit-Reset: 0\nX-RateLimit-Reset: 20", Some((20.0, "X-RateLimit-Reset"))),
         (

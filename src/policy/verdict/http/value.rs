@@ -34,11 +34,16 @@ pub(crate) fn number(text: &[u8], unit: Duration) -> Option<Duration> {
     Some(number.duration(unit).unwrap_or(Duration::MAX))
 }
 
+/// Zones that servers write instead of `GMT`, in the case of [`date`]. All of them are the same time:
+/// RFC 5322 §3.3 says that `-0000` is Universal Time too, from a server that hides its own zone.
+const ZONES: [&str; 3] = [" Utc", " +0000", " -0000"];
+
 /// Reads an HTTP-date in one of its three forms (RFC 9110 §5.6.7), as a time since the Unix epoch.
-/// Case does not matter. A leap second counts.
+/// Case does not matter. A leap second counts. The forms with a zone may name Universal Time in
+/// another way, see [`ZONES`].
 pub(crate) fn date(text: &[u8]) -> Option<Duration> {
-    // The longest date is `Wednesday, 09-Nov-94 08:49:37 GMT`.
-    let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= 33)?;
+    // The longest date is `Wednesday, 09-Nov-94 08:49:37 +0000`.
+    let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= 35)?;
     let mut inside = false;
     let cased = |c: char| {
         let cased = if inside { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() };
@@ -46,6 +51,8 @@ pub(crate) fn date(text: &[u8]) -> Option<Duration> {
         cased
     };
     let text = text.chars().map(cased).collect::<String>().replace(" Gmt", " GMT");
+    let other = ZONES.into_iter().find_map(|zone| text.strip_suffix(zone));
+    let text = other.map_or(text.clone(), |date| format!("{date} GMT"));
     let whole = text.replace(":60 ", ":59 ");
     let leap = if whole == text { Duration::ZERO } else { SECOND };
     let date = httpdate::parse_http_date(&whole).ok()?;
@@ -265,18 +272,29 @@ mod tests {
             "sunday, 06-NOV-94 08:49:37 Gmt",
             "Sun Nov  6 08:49:37 1994",
             "sUN nOV  6 08:49:37 1994",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "sun, 06 nov 1994 08:49:37 utc",
+            "Sun, 06 Nov 1994 08:49:37 +0000",
+            "Sun, 06 Nov 1994 08:49:37 -0000",
+            "Sunday, 06-Nov-94 08:49:37 UTC",
+            "Sunday, 06-Nov-94 08:49:37 +0000",
         ] {
             assert_eq!(date(text.as_bytes()), Some(seconds(784_111_777)), "{text}");
         }
         // A past leap second, and the longest name of a weekday.
         assert_eq!(date(b"Sat, 31 Dec 2016 23:59:60 GMT"), Some(seconds(1_483_228_800)));
         assert_eq!(date(b"Wednesday, 09-Nov-94 08:49:37 GMT"), Some(seconds(784_370_977)));
+        assert_eq!(date(b"Wednesday, 09-Nov-94 08:49:37 +0000"), Some(seconds(784_370_977)));
         for text in [
             "",
             "Sun",
             "Sun, 06 Nov 1994 08:49:37",
-            "Sun, 06 Nov 1994 08:49:37 UTC",
-            "Sun, 06 Nov 1994 08:49:37 +0000",
+            "Sun, 06 Nov 1994 08:49:37 +0100",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 06 Nov 1994 08:49:37 UTC GMT",
+            "Sun, 06 Nov 1994 08:49:37UTC",
+            "Sun, 06 Nov 1994 08:49:37 Z",
+            "Sun Nov  6 08:49:37 1994 UTC",
             "Sun, 06 Nov 1994 08:60:37 GMT",
             "Sun, 06 Nov 1994 08:49:61 GMT",
             "Sun, 31 Feb 1994 08:49:37 GMT",
