@@ -241,7 +241,7 @@ fn what_may_have_had_its_effect_is_not_repeated() {
         assert_eq!(server.requests().len(), requests, "{}", run.stderr);
         if requests == 1 {
             run.stderr_contains(
-                "--not-idempotent: the attempt may have taken effect; -r failure retries it)",
+                "the attempt may have taken effect, so --not-idempotent forbids another; -r failure retries it)",
             );
         }
     }
@@ -251,7 +251,7 @@ fn what_may_have_had_its_effect_is_not_repeated() {
     assert_eq!(server.requests().len(), 2);
     // The option refuses a repeat after a timeout and after an unknown failure.
     let run = retry().args(["--not-idempotent", "-d0"]).sh("exit 3").run();
-    run.code(3).says(&["retry: sh: not retried: exited 3 (--not-idempotent: the attempt may have taken effect; -r failure retries it)"]);
+    run.code(3).says(&["retry: sh: not retried: exited 3 (the attempt may have taken effect, so --not-idempotent forbids another; -r failure retries it)"]);
     let run = retry().args(["--not-idempotent", "-d0", "--timeout", "0.2"]).sh("exec sleep 300").run();
     run.code(124).stderr_contains("not retried: timed out");
 }

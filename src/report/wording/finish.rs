@@ -219,7 +219,9 @@ impl Wording {
                 "the reader of the command's output is gone; -r failure retries it".to_owned()
             }
             Rule::MaybeSent => {
-                format!("{reason}--not-idempotent: the attempt may have taken effect; -r {all} retries it")
+                format!(
+                    "{reason}the attempt may have taken effect, so --not-idempotent forbids another; -r {all} retries it"
+                )
             }
             Rule::SuccessOn(_)
             | Rule::Done

@@ -385,7 +385,7 @@ fn what_forbids_a_retry_reads_as_a_sentence() {
         (
             &once,
             exited(28),
-            "exited 28 (timeout; --not-idempotent: the attempt may have taken effect; -r failure retries it)",
+            "exited 28 (timeout; the attempt may have taken effect, so --not-idempotent forbids another; -r failure retries it)",
         ),
     ] {
         assert_eq!(ends(wording, &[attempt], fatal), format!("retry: curl: not retried: {expected}"));
