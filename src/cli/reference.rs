@@ -7,7 +7,7 @@ use clap::{Arg, Command};
 
 use super::{args, defaults};
 use crate::exit::TABLE;
-use crate::policy::verdict::profile::{self, Class, Profile};
+use crate::policy::verdict::profile::{self, Meaning, Profile};
 
 /// Exit statuses of `retry` and their meanings, with names to type in backquotes.
 pub const EXIT_STATUSES: [(&str, &str); 8] = TABLE;
@@ -141,16 +141,19 @@ pub struct ProfileEntry {
 
 impl ProfileEntry {
     fn new(row: &Profile) -> Self {
-        let of_class = |class| {
-            let statuses = row.statuses.iter().filter(|(_, listed, _)| *listed == class);
-            statuses.map(|(range, ..)| range.clone()).collect()
+        let with = |means: fn(Meaning) -> bool| {
+            row.statuses
+                .iter()
+                .filter(|status| means(status.meaning))
+                .map(|status| status.range.clone())
+                .collect()
         };
         Self {
             name: row.name,
             programs: row.programs,
             source: row.source,
-            retried: of_class(Class::Retryable),
-            not_retried: of_class(Class::Fatal),
+            retried: with(|meaning| meaning == Meaning::Retryable),
+            not_retried: with(|meaning| matches!(meaning, Meaning::Fatal(_))),
             reads_http: row.reads_http(),
             reads_lines: !row.patterns.is_empty(),
         }

@@ -87,6 +87,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
     let policy = Policy {
         rules: Rules {
             profiles: profiles.rows,
+            relays: profiles.relays,
             named: profiles.named,
             not_idempotent: args.repeats.not_idempotent,
             headers: args.verdict.headers.is_some(),

@@ -6,12 +6,14 @@ use crate::cli::args::Args;
 use crate::cli::defaults;
 use crate::error::Error;
 use crate::policy::verdict::evidence::Reach;
-use crate::policy::verdict::profile::Profile;
+use crate::policy::verdict::profile::{Profile, Relay};
 use crate::policy::verdict::program::{self, look_through};
 
 /// The profiles of a command.
 pub(super) struct Profiles {
     pub(super) rows: Vec<&'static Profile>,
+    /// See [`Rules`](crate::policy::verdict::classify::Rules).
+    pub(super) relays: Vec<(&'static str, &'static Relay)>,
     /// Whether the user named at least one of them.
     pub(super) named: bool,
     pub(super) reach: Reach,
@@ -44,7 +46,9 @@ pub(super) fn profiles(args: &Args) -> Result<Profiles, Error> {
     // the terminal.
     let known = program.and_then(|at| row_of(&words, at)).is_some();
     let needs_terminal = !known || rows.iter().any(|row| row.terminal.is_needed(arguments));
+    let relays = rows.iter().filter_map(|row| Some((row.name, row.relay(arguments)?))).collect();
     Ok(Profiles {
+        relays,
         reach: Reach {
             stdout: rows.iter().any(|row| row.stdout.applies_to(arguments)),
             terminal: named || !needs_terminal,

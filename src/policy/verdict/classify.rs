@@ -2,8 +2,9 @@
 
 use super::condition::Condition;
 use super::evidence::{Reach, Wanted};
-use super::profile::{Class, Pattern, Profile, Says};
+use super::profile::{Class, Profile, Relay};
 use super::text::Text;
+use super::weigh::Evidences;
 use crate::policy::outcome::{Attempt, By, Outcome};
 use crate::policy::signal::Signal;
 use crate::policy::verdict::rule::{Rule, Verdict};
@@ -21,12 +22,23 @@ pub(crate) struct Rules {
     pub(crate) retry_on: Vec<Condition>,
     /// The profiles that apply, in order.
     pub(crate) profiles: Vec<&'static Profile>,
+    /// For a row by its name: the invocation in which its program passes on the output of another.
+    pub(crate) relays: Vec<(&'static str, &'static Relay)>,
     /// The user named the profiles, so they also judge exit 0.
     pub(crate) named: bool,
     /// `--not-idempotent`: a failure is retried only if it proves that the command had no effect.
     pub(crate) not_idempotent: bool,
     /// `--headers`: HTTP statuses count, whatever the program.
     pub(crate) headers: bool,
+}
+
+/// The cause of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The status of an HTTP response.
+    Http(u16),
+    /// A noun phrase.
+    Words(&'static str),
 }
 
 impl Rules {
@@ -88,26 +100,29 @@ impl Rules {
         Wanted::new(texts, self.profiles.clone(), http, reach)
     }
 
-    /// A few words about the cause of a failure, for messages.
-    pub(crate) fn reason(&self, attempt: &Attempt) -> Option<&'static str> {
-        let Outcome::Exited(status) = attempt.outcome else { return None };
+    /// The cause of a failure, for messages.
+    pub(crate) fn cause(&self, attempt: &Attempt) -> Option<Cause> {
+        let response = &attempt.evidence.response;
+        let answered = || response.status().filter(|_| response.class().is_some()).map(Cause::Http);
+        let Outcome::Exited(status) = attempt.outcome else { return answered() };
         if attempt.by == By::Check {
-            return None;
+            return answered();
         }
-        let line = Self::line(attempt, status).map(|(_, _, pattern)| pattern.words());
-        line.or_else(|| {
-            let listed: Vec<_> = self.profiles.iter().filter_map(|row| row.status(status)).collect();
-            // With several profiles (`sudo curl`) the status may be that of either program.
-            let unclear = listed.len() > 1 && self.is_ambiguous(status);
-            listed.first().filter(|_| !unclear).map(|(_, reason)| *reason)
-        })
-        // This reason says no more than the status.
-        .filter(|reason| *reason != "error")
-    }
-
-    /// Whether a profile says that this status has several causes.
-    fn is_ambiguous(&self, status: u8) -> bool {
-        self.profiles.iter().filter_map(|row| row.status(status)).any(|(class, _)| class == Class::Ambiguous)
+        let cause = match Evidences::new(self, attempt, status).weigh() {
+            Some((_, Rule::Http { status, .. })) => Some(Cause::Http(status)),
+            Some((_, Rule::Line { pattern, .. })) => Some(Cause::Words(pattern.words())),
+            Some((_, Rule::Profile { status, .. })) => Some(Cause::Words(status.reason)),
+            Some(_) | None => answered(),
+        };
+        cause
+            .or_else(|| {
+                let listed: Vec<_> = self.profiles.iter().filter_map(|row| row.status(status)).collect();
+                // With several profiles (`sudo curl`) the status may be that of either program.
+                let unclear = listed.len() > 1;
+                listed.first().filter(|_| !unclear).map(|status| Cause::Words(status.reason))
+            })
+            // This reason says no more than the status.
+            .filter(|cause| *cause != Cause::Words("error"))
     }
 
     /// The rules after the conditions of the user: profiles, then defaults, then
@@ -129,7 +144,9 @@ impl Rules {
         match rule {
             // The command did not run.
             Rule::StartMayPass => true,
-            Rule::Http { status: answer, .. } => status(*answer),
+            Rule::Http { status: answer, .. } => {
+                status(*answer) && attempt.evidence.said().iter().all(|said| status(said.status))
+            }
             Rule::Line { pattern, .. } => !answered && pattern.unsent,
             Rule::Profile { row, .. } => !answered && row.unsent.contains(&attempt.outcome.status()),
             Rule::LeftAlive
@@ -154,12 +171,12 @@ impl Rules {
     fn known(&self, attempt: &Attempt) -> Verdict {
         if let Outcome::Exited(status) = attempt.outcome
             && (status != 0 || self.named)
-            && let Some((class, rule)) = self.profile(attempt, status)
+            && let Some((class, rule)) = Evidences::new(self, attempt, status).weigh()
         {
             match class {
                 Class::Retryable if !attempt.reader_gone => return Verdict::Retryable(rule),
                 Class::Fatal => return Verdict::Fatal(rule),
-                Class::Retryable | Class::Ambiguous => {}
+                Class::Retryable => {}
             }
         }
         match &attempt.outcome {
@@ -177,54 +194,6 @@ impl Rules {
                 Verdict::Retryable(Rule::AnyFailure)
             }
         }
-    }
-
-    /// The profiles decide by HTTP status first, then by lines, then by exit status.
-    fn profile(&self, attempt: &Attempt, status: u8) -> Option<(Class, Rule)> {
-        let response = &attempt.evidence.response;
-        let row = self.profiles.iter().copied().find(|row| row.reads_http());
-        if (row.is_some() || self.headers)
-            && let Some((class, status)) = response.class().zip(response.status())
-        {
-            return Some((class, Rule::Http { status, row }));
-        }
-        if let Some((row, class, pattern)) = Self::line(attempt, status) {
-            return Some((class, Rule::Line { row, pattern }));
-        }
-        // If another profile calls this status ambiguous, it may be the status of that program
-        // (`sudo curl`). The status alone then does not prove that the failure is fatal.
-        let ambiguous = self.is_ambiguous(status);
-        let decides = |class: &Class| match class {
-            Class::Retryable => true,
-            Class::Fatal => !ambiguous,
-            Class::Ambiguous => false,
-        };
-        self.profiles.iter().find_map(|row| {
-            let (class, reason) = row.status(status).filter(|(class, _)| decides(class))?;
-            Some((class, Rule::Profile { row, reason }))
-        })
-    }
-
-    /// The pattern that settles a status: the first fatal pattern of the table that matched, or
-    /// else the first retryable one.
-    fn line(attempt: &Attempt, status: u8) -> Option<(&'static Profile, Class, &'static Pattern)> {
-        let settles = |pattern: &Pattern| {
-            pattern.statuses.is_empty() || pattern.statuses.iter().any(|range| range.contains(&status))
-        };
-        let seen = attempt.evidence.lines();
-        let first = |class| {
-            seen.iter().map(|(row, _)| *row).find_map(|row| {
-                row.patterns.iter().find_map(|pattern| match pattern.says {
-                    Says::Class(says, _)
-                        if says == class && settles(pattern) && seen.contains(&(row, pattern)) =>
-                    {
-                        Some((row, class, pattern))
-                    }
-                    Says::Class(..) | Says::HttpStatus => None,
-                })
-            })
-        };
-        first(Class::Fatal).or_else(|| first(Class::Retryable))
     }
 }
 

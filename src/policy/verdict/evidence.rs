@@ -11,6 +11,7 @@ use regex_automata::meta::Regex;
 use regex_automata::{Input, MatchKind, PatternSet};
 
 use super::http::{CANDIDATE, LineSource, Reader, Response};
+use super::paragraph::Paragraph;
 use super::profile::{Pattern, Profile, Says};
 use super::text::{Syntax, Text, compile};
 use super::window::{Piece, Window};
@@ -76,6 +77,11 @@ impl Wanted {
             rows,
             lines: OnceLock::new(),
         }
+    }
+
+    /// Whether a program may break its messages into lines.
+    fn wraps(&self) -> bool {
+        self.rows.iter().any(|row| row.wraps)
     }
 
     /// The number of steps that the patterns of the user take for each byte in the worst case.
@@ -154,7 +160,22 @@ struct Found {
     /// For each pattern of the user: whether a line matched.
     texts: Vec<bool>,
     lines: Vec<(&'static Profile, &'static Pattern)>,
+    /// HTTP statuses in messages of the program, at most [`MOST_SAID`].
+    said: Vec<Said>,
     http: Reader,
+    /// The lines of each stream that are read as one line.
+    paragraphs: PerStream<Paragraph>,
+}
+
+/// The largest number of different messages with an HTTP status that count.
+const MOST_SAID: usize = 64;
+
+/// An HTTP status in a message of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) row: &'static Profile,
+    pub(crate) pattern: &'static Pattern,
+    pub(crate) status: u16,
 }
 
 impl Scanner {
@@ -162,7 +183,9 @@ impl Scanner {
         let found = Found {
             texts: vec![false; wanted.texts.len()],
             lines: Vec::new(),
+            said: Vec::new(),
             http: Reader::new(wanted.bare),
+            paragraphs: PerStream::default(),
         };
         Self { wanted, windows: PerStream::default(), found }
     }
@@ -187,6 +210,10 @@ impl Scanner {
         let carries = if merged { Streams::Both } else { Streams::Stderr };
         self.windows.stdout.finish(|piece| self.found.search(&self.wanted, Streams::Stdout, &piece));
         self.windows.stderr.finish(|piece| self.found.search(&self.wanted, carries, &piece));
+        if let Some(lines) = self.wanted.lines().filter(|_| self.wanted.wraps()) {
+            self.found.end_paragraph(lines, Stream::Stdout);
+            self.found.end_paragraph(lines, Stream::Stderr);
+        }
     }
 
     /// The evidence of streams that have ended. It may take a while. `headers` is the content of
@@ -206,6 +233,7 @@ impl Scanner {
         Evidence {
             texts: texts.map(|(text, _)| text.clone()).collect(),
             lines: self.found.lines,
+            said: self.found.said,
             response: self.found.http.response().clone(),
         }
     }
@@ -228,8 +256,9 @@ impl Found {
     fn search_lines(&mut self, wanted: &Wanted, source: LineSource, piece: &Piece<'_>) {
         let Some(lines) = wanted.lines() else { return };
         let Range { mut start, end } = piece.span;
+        let wraps = wanted.wraps();
         while start <= end {
-            if !self.http.in_block(source) {
+            if !self.http.in_block(source) && !wraps {
                 let input = Input::new(piece.bytes).span(start..end).earliest(true);
                 let Some(hit) = lines.any.search_half(&input) else { return };
                 start = line_start(piece.bytes, start, hit.offset());
@@ -239,8 +268,23 @@ impl Found {
             if wanted.http {
                 self.http.line(source, &piece.bytes[start..stop]);
             }
-            self.take_line(lines, &piece.bytes[start..stop]);
+            let line = &piece.bytes[start..stop];
+            self.take_line(lines, line);
+            if let LineSource::Stream(stream) = source
+                && wraps
+                && !self.paragraphs[stream].add(line)
+            {
+                self.end_paragraph(lines, stream);
+                self.paragraphs[stream].add(line);
+            }
             start = stop + 1;
+        }
+    }
+
+    /// Searches the lines that belong together as one line.
+    fn end_paragraph(&mut self, lines: &Lines, stream: Stream) {
+        if let Some(joined) = std::mem::take(&mut self.paragraphs[stream]).joined() {
+            self.take_line(lines, &joined);
         }
     }
 
@@ -252,8 +296,11 @@ impl Found {
             let Some((row, pattern)) = lines.patterns.get(id).copied() else { continue };
             match pattern.says {
                 Says::HttpStatus => {
-                    if let Some(status) = lines.status_in(id, line) {
-                        self.http.said(status);
+                    let Some(status) = lines.status_in(id, line) else { continue };
+                    self.http.said(status);
+                    let said = Said { row, pattern, status };
+                    if self.said.len() < MOST_SAID && !self.said.contains(&said) {
+                        self.said.push(said);
                     }
                 }
                 Says::Class(..) if self.lines.iter().any(|(_, known)| std::ptr::eq(*known, pattern)) => {}
@@ -274,6 +321,7 @@ fn line_start(bytes: &[u8], from: usize, hit: usize) -> usize {
 pub(crate) struct Evidence {
     texts: Vec<Text>,
     lines: Vec<(&'static Profile, &'static Pattern)>,
+    said: Vec<Said>,
     pub(crate) response: Response,
 }
 
@@ -294,5 +342,10 @@ impl Evidence {
     /// The patterns of profiles that matched, in the order of the table.
     pub(crate) fn lines(&self) -> &[(&'static Profile, &'static Pattern)] {
         &self.lines
+    }
+
+    /// The HTTP statuses in messages of the program, in the order of the output.
+    pub(crate) fn said(&self) -> &[Said] {
+        &self.said
     }
 }

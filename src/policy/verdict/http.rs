@@ -356,7 +356,12 @@ impl Response {
     /// 6585 §4 and §6 (429, 511). A status below 400 has none. GitHub sends 403 for its rate limit. A
     /// 413 with `Retry-After` is about a moment too (RFC 9110 §15.5.14).
     pub(crate) fn class(&self) -> Option<Class> {
-        match self.status? {
+        self.class_of(self.status?)
+    }
+
+    /// The meaning of this status, in a response with the fields of this one.
+    pub(crate) fn class_of(&self, status: u16) -> Option<Class> {
+        match status {
             408 | 425 | 429 => Some(Class::Retryable),
             403 | 413 if self.has_limit() => Some(Class::Retryable),
             501 | 505 | 511 | 400..=499 => Some(Class::Fatal),

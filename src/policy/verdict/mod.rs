@@ -9,10 +9,12 @@ pub(crate) mod classify;
 pub(crate) mod condition;
 pub(crate) mod evidence;
 pub(crate) mod http;
+mod paragraph;
 pub(crate) mod profile;
 pub(crate) mod program;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
 pub(crate) mod rule;
 pub(crate) mod text;
+mod weigh;
 pub(crate) mod window;

@@ -17,18 +17,77 @@ use std::ops::RangeInclusive;
 
 use terminal::Terminal;
 
-/// The meaning of a status or a line for a retry.
+/// The meaning of a line or of an HTTP status for a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     /// The command may succeed later.
     Retryable,
     /// The command will fail in the same way again.
     Fatal,
-    /// The status alone does not say.
-    Ambiguous,
 }
 
 use Class::{Fatal, Retryable};
+
+/// Why no transient failure ends with an exit status. Without a proof a status is never fatal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// The program rejects its arguments or its configuration before it does anything.
+    Usage,
+    /// The peer gave a definite answer, and the program has a status of its own for it.
+    Answer,
+    /// The cause is on this machine and does not pass by itself.
+    Local,
+    /// Somebody asked the program to stop.
+    Interrupted,
+}
+
+/// The meaning of an exit status for a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// The program lost its connection, or waited for too long. The failure may pass.
+    Retryable,
+    /// Transient and permanent failures share the status, so it is retried.
+    Ambiguous,
+    /// Every failure with the status is permanent.
+    Fatal(Proof),
+}
+
+/// An exit status of a program.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) range: RangeInclusive<u8>,
+    pub(crate) meaning: Meaning,
+    /// A noun phrase, because messages say `exited 7 (...)` and `... is fatal`.
+    pub(crate) reason: &'static str,
+}
+
+const fn retryable_status(range: RangeInclusive<u8>, reason: &'static str) -> Status {
+    Status { range, meaning: Meaning::Retryable, reason }
+}
+
+const fn ambiguous_status(range: RangeInclusive<u8>, reason: &'static str) -> Status {
+    Status { range, meaning: Meaning::Ambiguous, reason }
+}
+
+const fn fatal_status(range: RangeInclusive<u8>, proof: Proof, reason: &'static str) -> Status {
+    Status { range, meaning: Meaning::Fatal(proof), reason }
+}
+
+/// An invocation in which the program passes on the output of another program, or its status:
+/// `docker run`, `ssh HOST COMMAND`. That output proves nothing about the program's own failure.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Relay {
+    /// The subcommand: `run`, `compose up`. An empty one stands for any.
+    pub(crate) command: &'static str,
+    /// The smallest number of operands.
+    pub(crate) operands: usize,
+    /// The statuses with which the program says that it failed itself. Lines count only with these.
+    pub(crate) own: &'static [RangeInclusive<u8>],
+}
+
+const fn relay(command: &'static str, operands: usize, own: &'static [RangeInclusive<u8>]) -> Relay {
+    Relay { command, operands, own }
+}
 
 /// The row of one program.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,11 +98,13 @@ pub(crate) struct Profile {
     pub(crate) programs: &'static [&'static str],
     /// The documentation of the statuses and messages.
     pub(crate) source: &'static str,
-    /// Statuses, their class, and a reason. The reason is a noun phrase, because messages say
-    /// `exited 7 (...)` and `... is fatal`.
-    pub(crate) statuses: &'static [(RangeInclusive<u8>, Class, &'static str)],
-    /// Lines that say more than the status. A fatal line outranks a retryable line.
+    pub(crate) statuses: &'static [Status],
+    /// Lines that say more than the status. A retryable line outranks a fatal line.
     pub(crate) patterns: &'static [Pattern],
+    /// Whether the program breaks its messages into lines. Consecutive lines are then also read as
+    /// one line.
+    pub(crate) wraps: bool,
+    pub(crate) relays: &'static [Relay],
     /// Exit statuses that prove that the program sent nothing.
     pub(crate) unsent: &'static [u8],
     /// Whether the program prints HTTP status lines and header fields.
@@ -126,8 +187,8 @@ fn halves(word: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
 /// gives the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pattern {
-    /// The exit statuses for which the line counts. An empty list stands for every failure. An HTTP
-    /// status counts with every exit status.
+    /// The exit statuses for which the line counts. An empty list stands for every failure. If the
+    /// list names the status, the line is about this very end, and outranks the status.
     pub(crate) statuses: &'static [RangeInclusive<u8>],
     /// A regular expression over the bytes of one line, without colours. It is case-sensitive, and
     /// anchored to the text that the program prints around the message.
@@ -136,6 +197,9 @@ pub(crate) struct Pattern {
     pub(crate) found_by: Option<&'static str>,
     /// The line proves that nothing was sent, because there was no connection.
     pub(crate) unsent: bool,
+    /// The line begins a message about any of many causes: `Unable to connect to the server: `. It
+    /// does not outrank a line that names a permanent cause.
+    pub(crate) general: bool,
     pub(crate) says: Says,
 }
 
@@ -163,23 +227,41 @@ impl Profile {
         self.http || self.patterns.iter().any(|pattern| pattern.says == Says::HttpStatus)
     }
 
-    /// The class and the reason of a documented status.
-    pub(crate) fn status(&self, status: u8) -> Option<(Class, &'static str)> {
-        let row = self.statuses.iter().find(|(range, ..)| range.contains(&status));
-        row.map(|(_, class, reason)| (*class, *reason))
+    /// The row of a documented status.
+    pub(crate) fn status(&self, status: u8) -> Option<&'static Status> {
+        self.statuses.iter().find(|row| row.range.contains(&status))
+    }
+
+    /// The invocation with these arguments, if it passes on the output of another program.
+    pub(crate) fn relay(&self, arguments: &[&[u8]]) -> Option<&'static Relay> {
+        self.relays.iter().find(|relay| self.terminal.runs(arguments, relay.command, relay.operands))
     }
 }
 
 const fn fatal(regex: &'static str, words: &'static str) -> Pattern {
-    Pattern { statuses: &[], regex, found_by: None, unsent: false, says: Says::Class(Fatal, words) }
+    Pattern {
+        statuses: &[],
+        regex,
+        found_by: None,
+        unsent: false,
+        general: false,
+        says: Says::Class(Fatal, words),
+    }
 }
 
 const fn retryable(regex: &'static str, words: &'static str) -> Pattern {
-    Pattern { statuses: &[], regex, found_by: None, unsent: false, says: Says::Class(Retryable, words) }
+    Pattern {
+        statuses: &[],
+        regex,
+        found_by: None,
+        unsent: false,
+        general: false,
+        says: Says::Class(Retryable, words),
+    }
 }
 
 const fn http_status(regex: &'static str) -> Pattern {
-    Pattern { statuses: &[], regex, found_by: None, unsent: false, says: Says::HttpStatus }
+    Pattern { statuses: &[], regex, found_by: None, unsent: false, general: false, says: Says::HttpStatus }
 }
 
 impl Pattern {
@@ -191,6 +273,16 @@ impl Pattern {
         }
     }
 
+    /// Whether the line counts with this exit status.
+    pub(crate) fn counts_with(&self, status: u8) -> bool {
+        self.statuses.is_empty() || self.is_about_the_end(status)
+    }
+
+    /// Whether the line is about an end with this very status.
+    pub(crate) fn is_about_the_end(&self, status: u8) -> bool {
+        self.statuses.iter().any(|range| range.contains(&status))
+    }
+
     /// The same pattern for these exit statuses only.
     const fn only(self, statuses: &'static [RangeInclusive<u8>]) -> Self {
         Self { statuses, ..self }
@@ -199,6 +291,11 @@ impl Pattern {
     /// The same pattern, which also proves that nothing was sent.
     const fn unsent(self) -> Self {
         Self { unsent: true, ..self }
+    }
+
+    /// The same pattern, for a line that does not name its cause.
+    const fn general(self) -> Self {
+        Self { general: true, ..self }
     }
 
     /// The same pattern, with a faster pattern for the search.
@@ -250,5 +347,7 @@ pub(crate) const TABLE: &[Profile] = &[
     system::SYSEXITS,
 ];
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;

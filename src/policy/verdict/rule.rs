@@ -1,6 +1,6 @@
 //! The verdict on an attempt, and the rule that decided.
 
-use super::profile::{Pattern, Profile};
+use super::profile::{Pattern, Profile, Status};
 use crate::policy::outcome::Attempt;
 use crate::policy::signal::Signal;
 
@@ -26,11 +26,12 @@ pub(crate) enum Rule {
     /// `--retry-on` is given, and does not match.
     NotInRetryOn,
     /// A profile, by the exit status.
-    Profile { row: &'static Profile, reason: &'static str },
+    Profile { row: &'static Profile, status: &'static Status },
     /// A profile, by a line of the output that matched the pattern.
     Line { row: &'static Profile, pattern: &'static Pattern },
-    /// The status of the last HTTP response. Without a row, it comes from the `--headers` file.
-    Http { status: u16, row: Option<&'static Profile> },
+    /// The status of an HTTP response. Without a row, it comes from the `--headers` file. With a
+    /// pattern, a message of the program named it.
+    Http { status: u16, row: Option<&'static Profile>, pattern: Option<&'static Pattern> },
     /// Exit 0.
     ExitZero,
     /// Exit 0, but `--until` waits for something else.

@@ -195,13 +195,13 @@ impl Wording {
                 )
             }
             Rule::NotInRetryOn => format!("{reason}not in --retry-on; -r {term} retries it"),
-            Rule::Profile { row, reason } => {
-                format!("{reason} is fatal: profile {}; -r {all} retries it", row.name)
+            Rule::Profile { row, status } => {
+                format!("{} is fatal: profile {}; -r {all} retries it", status.reason, row.name)
             }
             Rule::Line { row, pattern } => {
                 format!("{} is fatal: profile {}; -r {all} retries it", pattern.words(), row.name)
             }
-            Rule::Http { status, row } => {
+            Rule::Http { status, row, .. } => {
                 let source =
                     row.map_or_else(|| "--headers".to_owned(), |row| format!("profile {}", row.name));
                 format!("HTTP {status} is fatal: {source}; -r {all} retries it")

@@ -4,6 +4,7 @@ use nix::errno::Errno;
 
 use super::Wording;
 use crate::policy::outcome::{Alive, Attempt, By, Cut, Limit, NotStarted, Outcome};
+use crate::policy::verdict::classify::Cause;
 use crate::policy::verdict::rule::{Judged, Rule};
 use crate::report::format::{duration, printable, shortened, shortened_to};
 
@@ -116,11 +117,11 @@ impl Wording {
     /// The cause of a failure, if it is known: `HTTP 503, Retry-After 3s`, `could not connect`.
     pub(super) fn reason(&self, attempt: &Attempt) -> Option<String> {
         let asked = asked(attempt);
-        let response = &attempt.evidence.response;
-        let http = response.status().filter(|_| response.class().is_some() || asked.is_some());
-        let why = match http {
-            Some(status) => Some(format!("HTTP {status}")),
-            None => self.subject.rules.reason(attempt).map(ToOwned::to_owned),
+        let answered = || attempt.evidence.response.status().filter(|_| asked.is_some());
+        let why = match self.subject.rules.cause(attempt) {
+            Some(Cause::Http(status)) => Some(format!("HTTP {status}")),
+            Some(Cause::Words(words)) => Some(words.to_owned()),
+            None => answered().map(|status| format!("HTTP {status}")),
         };
         match (why, asked) {
             (Some(why), Some(asked)) => Some(format!("{why}, {asked}")),
@@ -209,10 +210,10 @@ pub(super) fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
             _ => format!("profile {}", row.name),
         },
         Rule::Line { row, pattern } => format!("profile {}: {} is retryable", row.name, pattern.words()),
-        Rule::Http { status, row: Some(row) } => {
+        Rule::Http { status, row: Some(row), .. } => {
             format!("profile {}: HTTP {status} is retryable", row.name)
         }
-        Rule::Http { status, row: None } => format!("--headers: HTTP {status} is retryable"),
+        Rule::Http { status, row: None, .. } => format!("--headers: HTTP {status} is retryable"),
         Rule::ExitZero => "exit 0".to_owned(),
         Rule::NotYet => "--until did not hold".to_owned(),
         Rule::CannotRun => "could not run".to_owned(),

@@ -1,8 +1,10 @@
 //! Containers, clouds, and the tools that manage them.
 
-use super::Class::{Ambiguous, Fatal};
 use super::terminal::{Terminal, free, needs};
-use super::{Pattern, Profile, WatchStdout, fatal, http_status, joined, retryable};
+use super::{
+    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, joined, relay,
+    retryable,
+};
 
 /// Messages of Go's net and crypto packages. Every Go program prints them, often in the middle of a
 /// line. terraform breaks lines at spaces, so the patterns are as short as possible.
@@ -56,12 +58,26 @@ pub(super) const DOCKER: Profile = Profile {
     source: "docker-run(1), podman(1), EXIT STATUS",
     // Any other status of `run` and `exec` belongs to the container.
     statuses: &[
-        (1..=1, Ambiguous, "error"),
-        (125..=125, Ambiguous, "error of the client or the daemon"),
-        (126..=126, Fatal, "unrunnable command in the container"),
-        (127..=127, Fatal, "missing command in the container"),
+        ambiguous_status(1..=1, "error"),
+        ambiguous_status(125..=125, "error of the client or the daemon"),
+        fatal_status(126..=126, Proof::Answer, "unrunnable command in the container"),
+        fatal_status(127..=127, Proof::Answer, "missing command in the container"),
     ],
     patterns: &joined::<{ OF_DOCKER.len() + OF_GO.len() }>(OF_DOCKER, OF_GO),
+    wraps: false,
+    relays: &[
+        relay("run", 0, &[125..=125]),
+        relay("exec", 0, &[125..=125]),
+        relay("container run", 0, &[125..=125]),
+        relay("container exec", 0, &[125..=125]),
+        relay("compose run", 0, &[]),
+        relay("compose exec", 0, &[]),
+        relay("compose up", 0, &[]),
+        relay("compose logs", 0, &[]),
+        relay("logs", 0, &[]),
+        relay("attach", 0, &[]),
+        relay("start", 0, &[125..=125]),
+    ],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -171,7 +187,7 @@ const OF_KUBECTL: &[Pattern] = &[
     retryable(kubectl!("ServiceUnavailable"), "ServiceUnavailable"),
     retryable(r"^Error from server: etcdserver: ", "etcdserver"),
     retryable(r"^The connection to the server \S+ was refused", "refused connection").unsent(),
-    retryable(r"^Unable to connect to the server: ", "no connection to the server"),
+    retryable(r"^Unable to connect to the server: ", "no connection to the server").general(),
     retryable(r"^error: timed out waiting for ", "timeout of a wait"),
 ];
 
@@ -180,8 +196,10 @@ pub(super) const KUBECTL: Profile = Profile {
     programs: &["kubectl"],
     source: "kubernetes.io, API conventions, HTTP status codes",
     // Status 1 of `diff` means that there are differences.
-    statuses: &[(1..=1, Ambiguous, "error")],
+    statuses: &[ambiguous_status(1..=1, "error")],
     patterns: &joined::<{ OF_KUBECTL.len() + OF_GO.len() }>(OF_KUBECTL, OF_GO),
+    wraps: false,
+    relays: &[relay("exec", 0, &[]), relay("run", 0, &[]), relay("attach", 0, &[])],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -263,13 +281,13 @@ pub(super) const AWS: Profile = Profile {
     source: "aws help return-codes",
     // Version 1 exits with 255 for nearly all errors.
     statuses: &[
-        (1..=1, Ambiguous, "failed S3 transfers"),
-        (2..=2, Fatal, "usage, or skipped S3 files"),
-        (130..=130, Fatal, "interruption"),
-        (252..=252, Fatal, "command syntax"),
-        (253..=253, Fatal, "configuration or credentials"),
-        (254..=254, Ambiguous, "error response from the service"),
-        (255..=255, Ambiguous, "error"),
+        ambiguous_status(1..=1, "failed S3 transfers"),
+        fatal_status(2..=2, Proof::Usage, "usage, or skipped S3 files"),
+        fatal_status(130..=130, Proof::Interrupted, "interruption"),
+        fatal_status(252..=252, Proof::Usage, "command syntax"),
+        fatal_status(253..=253, Proof::Usage, "configuration or credentials"),
+        ambiguous_status(254..=254, "error response from the service"),
+        ambiguous_status(255..=255, "error"),
     ],
     patterns: &[
         http_status(aws!(r"([0-9]{3})")),
@@ -304,6 +322,8 @@ pub(super) const AWS: Profile = Profile {
         retryable(r"\b(?:Read|Connect) timeout on endpoint URL: ", "timeout on endpoint URL"),
         retryable(r"\bConnection was closed before we received a valid response", "closed connection"),
     ],
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -358,12 +378,14 @@ pub(super) const GH: Profile = Profile {
     programs: &["gh"],
     source: "gh help exit-codes",
     statuses: &[
-        (1..=1, Ambiguous, "error"),
-        (2..=2, Fatal, "cancellation"),
-        (4..=4, Fatal, "missing authentication"),
-        (8..=8, Ambiguous, "pending checks"),
+        ambiguous_status(1..=1, "error"),
+        fatal_status(2..=2, Proof::Interrupted, "cancellation"),
+        fatal_status(4..=4, Proof::Usage, "missing authentication"),
+        ambiguous_status(8..=8, "pending checks"),
     ],
     patterns: &joined::<{ OF_GH.len() + OF_GO.len() }>(OF_GH, OF_GO),
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: true,
     stdout: WatchStdout::With { options: &["-i", "--include"], valued: "XHfFqtp", to_file: &[] },
@@ -390,8 +412,10 @@ pub(super) const TERRAFORM: Profile = Profile {
     name: "terraform",
     programs: &["terraform", "tofu"],
     source: "terraform plan -help, -detailed-exitcode",
-    statuses: &[(1..=1, Fatal, "error"), (2..=2, Fatal, "planned changes")],
+    statuses: &[ambiguous_status(1..=1, "error"), fatal_status(2..=2, Proof::Answer, "planned changes")],
     patterns: &joined::<{ OF_TERRAFORM.len() + OF_GO.len() }>(OF_TERRAFORM, OF_GO),
+    wraps: true,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -415,20 +439,22 @@ pub(super) const ANSIBLE: Profile = Profile {
     // The status has bits: 2 for a failed host, 4 for an unreachable host. 4 also means that a
     // playbook cannot be read.
     statuses: &[
-        (1..=1, Fatal, "error"),
-        (2..=2, Fatal, "failed task, or usage"),
-        (4..=4, Fatal, "unreadable playbook"),
-        (5..=5, Fatal, "options or configuration"),
-        (6..=6, Fatal, "failed tasks and unreachable hosts"),
-        (8..=8, Fatal, "interrupted play"),
-        (99..=99, Fatal, "interruption"),
-        (250..=250, Ambiguous, "unexpected exception"),
+        ambiguous_status(1..=1, "error"),
+        ambiguous_status(2..=2, "failed task, or usage"),
+        ambiguous_status(4..=4, "unreadable playbook"),
+        fatal_status(5..=5, Proof::Usage, "options or configuration"),
+        ambiguous_status(6..=6, "failed tasks and unreachable hosts"),
+        ambiguous_status(8..=8, "interrupted play"),
+        fatal_status(99..=99, Proof::Interrupted, "interruption"),
+        ambiguous_status(250..=250, "unexpected exception"),
     ],
     patterns: &[
         fatal(r#""msg": ".*\bvia ssh: .*\bPermission denied \("#, "denied permission").only(&[4..=4]),
         fatal(r#""msg": ".*\bvia ssh: .*Host key verification failed"#, "unverified host key").only(&[4..=4]),
-        retryable(r"^(?:fatal: \[.*\]: |\S+ \| )UNREACHABLE! => ", "UNREACHABLE").only(&[4..=4]),
+        retryable(r"^(?:fatal: \[.*\]: |\S+ \| )UNREACHABLE! => ", "UNREACHABLE").only(&[4..=4]).general(),
     ],
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     // Everything but usage and parser errors goes to stdout.

@@ -1,9 +1,11 @@
 //! Databases, backups and object stores.
 
-use super::Class::{Ambiguous, Fatal, Retryable};
 use super::cloud::OF_GO;
 use super::terminal::{Terminal, free, needs};
-use super::{Pattern, Profile, WatchStdout, fatal, http_status, joined, retryable};
+use super::{
+    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, joined,
+    retryable, retryable_status,
+};
 
 /// An error of the server. In a verbose message its SQLSTATE comes first.
 macro_rules! postgresql {
@@ -48,7 +50,8 @@ const OF_POSTGRESQL: &[Pattern] = &[
     retryable(
         r"^\S+: error: connection to (?:server|database) .* failed: ",
         "failed connection to the server",
-    ),
+    )
+    .general(),
     retryable(r"\b(?:ERROR|FATAL):  (?:08[0-9A-Z]{3}|40001|40P01|53300|57P01|57P03): ", "SQLSTATE"),
 ];
 
@@ -57,11 +60,13 @@ pub(super) const PSQL: Profile = Profile {
     programs: &["psql"],
     source: "psql(1), EXIT STATUS",
     statuses: &[
-        (1..=1, Fatal, "error"),
-        (2..=2, Retryable, "failed connection"),
-        (3..=3, Fatal, "error in the script"),
+        ambiguous_status(1..=1, "error"),
+        retryable_status(2..=2, "failed connection"),
+        ambiguous_status(3..=3, "error in the script"),
     ],
     patterns: OF_POSTGRESQL,
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -77,11 +82,13 @@ pub(super) const PG_ISREADY: Profile = Profile {
     programs: &["pg_isready"],
     source: "pg_isready(1), EXIT STATUS",
     statuses: &[
-        (1..=1, Retryable, "rejected connection"),
-        (2..=2, Retryable, "no response"),
-        (3..=3, Fatal, "no attempt"),
+        retryable_status(1..=1, "rejected connection"),
+        retryable_status(2..=2, "no response"),
+        fatal_status(3..=3, Proof::Usage, "no attempt"),
     ],
     patterns: &[],
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -101,8 +108,10 @@ pub(super) const PG_DUMP: Profile = Profile {
         "reindexdb",
     ],
     source: "pg_dump(1), DIAGNOSTICS",
-    statuses: &[(1..=1, Fatal, "error")],
+    statuses: &[ambiguous_status(1..=1, "error")],
     patterns: OF_POSTGRESQL,
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -123,9 +132,9 @@ pub(super) const MYSQL: Profile = Profile {
     source: "MySQL and MariaDB, error reference",
     // 2 is an error of mysqldump, or an unknown option of any client.
     statuses: &[
-        (1..=1, Ambiguous, "error"),
-        (2..=2, Ambiguous, "error"),
-        (7..=7, Fatal, "option or variable"),
+        ambiguous_status(1..=1, "error"),
+        ambiguous_status(2..=2, "error"),
+        fatal_status(7..=7, Proof::Usage, "option or variable"),
     ],
     patterns: &[
         fatal(r"^\S+: unknown (?:option|variable) ", "unknown option"),
@@ -146,6 +155,8 @@ pub(super) const MYSQL: Profile = Profile {
         retryable(mysql!("Lock wait timeout exceeded"), "lock wait timeout"),
         retryable(mysql!("Deadlock found "), "deadlock"),
     ],
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -156,7 +167,7 @@ pub(super) const REDIS_CLI: Profile = Profile {
     name: "redis-cli",
     programs: &["redis-cli", "valkey-cli"],
     source: "Redis, redis-cli, -e; protocol, error prefixes",
-    statuses: &[(1..=1, Ambiguous, "error")],
+    statuses: &[ambiguous_status(1..=1, "error")],
     // Only with -e, an error reply goes to stderr, and the status is 1.
     patterns: &[
         fatal(r"^NOAUTH ", "NOAUTH"),
@@ -174,6 +185,8 @@ pub(super) const REDIS_CLI: Profile = Profile {
         retryable(r"^CLUSTERDOWN ", "CLUSTERDOWN"),
         retryable(r"^MASTERDOWN ", "MASTERDOWN"),
     ],
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -240,14 +253,16 @@ pub(super) const RESTIC: Profile = Profile {
     source: "restic, Scripting, Exit codes",
     // Before version 0.17, every error but 3 had status 1.
     statuses: &[
-        (1..=1, Ambiguous, "error"),
-        (3..=3, Fatal, "unreadable source data"),
-        (10..=10, Fatal, "missing repository"),
-        (11..=11, Retryable, "locked repository"),
-        (12..=12, Fatal, "wrong password"),
-        (130..=130, Fatal, "interruption"),
+        ambiguous_status(1..=1, "error"),
+        ambiguous_status(3..=3, "unreadable source data"),
+        fatal_status(10..=10, Proof::Answer, "missing repository"),
+        retryable_status(11..=11, "locked repository"),
+        fatal_status(12..=12, Proof::Answer, "wrong password"),
+        fatal_status(130..=130, Proof::Interrupted, "interruption"),
     ],
     patterns: &joined::<{ OF_RESTIC.len() + OF_GO.len() }>(OF_RESTIC, OF_GO),
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -271,18 +286,20 @@ pub(super) const RCLONE: Profile = Profile {
     programs: &["rclone"],
     source: "rclone(1), Exit code",
     statuses: &[
-        (1..=1, Ambiguous, "error"),
-        (2..=2, Fatal, "usage"),
-        (3..=3, Fatal, "missing directory"),
-        (4..=4, Fatal, "missing file"),
-        (5..=5, Retryable, "temporary error"),
-        (6..=6, Fatal, "NoRetry error"),
-        (7..=7, Fatal, "fatal error"),
-        (8..=8, Fatal, "exhausted transfer limit"),
-        (9..=9, Ambiguous, "no transferred files"),
-        (10..=10, Fatal, "exhausted duration limit"),
+        ambiguous_status(1..=1, "error"),
+        fatal_status(2..=2, Proof::Usage, "usage"),
+        ambiguous_status(3..=3, "missing directory"),
+        ambiguous_status(4..=4, "missing file"),
+        retryable_status(5..=5, "temporary error"),
+        ambiguous_status(6..=6, "NoRetry error"),
+        ambiguous_status(7..=7, "fatal error"),
+        fatal_status(8..=8, Proof::Local, "exhausted transfer limit"),
+        ambiguous_status(9..=9, "no transferred files"),
+        fatal_status(10..=10, Proof::Local, "exhausted duration limit"),
     ],
     patterns: &joined::<{ OF_RCLONE.len() + OF_GO.len() }>(OF_RCLONE, OF_GO),
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,

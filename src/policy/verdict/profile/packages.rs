@@ -1,14 +1,13 @@
 //! Package managers.
 
-use super::Class::{Ambiguous, Fatal};
 use super::terminal::{Terminal, free};
-use super::{Profile, WatchStdout, fatal, http_status, retryable};
+use super::{Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, retryable};
 
 pub(super) const APT: Profile = Profile {
     name: "apt",
     programs: &["apt-get", "apt"],
     source: "apt-get(8), DIAGNOSTICS",
-    statuses: &[(100..=100, Ambiguous, "error")],
+    statuses: &[ambiguous_status(100..=100, "error")],
     // `W:` marks a warning with status 0, which the profile does not judge by default.
     patterns: &[
         http_status(r"^[EW]: Failed to fetch \S+  ([0-9]{3})  "),
@@ -35,8 +34,10 @@ pub(super) const APT: Profile = Profile {
         retryable(r"^[EW]: Failed to fetch .*  Connection (?:failed|timed out|reset)", "failed connection"),
         retryable(r"^[EW]: Failed to fetch .*  Hash Sum mismatch", "Hash Sum mismatch"),
         retryable(r"^[EW]: Failed to fetch .*  File has unexpected size ", "unexpected file size"),
-        retryable(r"^[EW]: Failed to fetch ", "failed fetch"),
+        retryable(r"^[EW]: Failed to fetch ", "failed fetch").general(),
     ],
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -60,11 +61,11 @@ pub(super) const PIP: Profile = Profile {
     // message is the same as for an unknown package: `No matching distribution found (from
     // versions: none)`.
     statuses: &[
-        (1..=1, Ambiguous, "error"),
-        (2..=2, Fatal, "usage, or an unexpected error"),
-        (3..=3, Fatal, "missing virtual environment"),
-        (4..=4, Fatal, "previous build directory"),
-        (23..=23, Fatal, "no matches"),
+        ambiguous_status(1..=1, "error"),
+        ambiguous_status(2..=2, "usage, or an unexpected error"),
+        fatal_status(3..=3, Proof::Local, "missing virtual environment"),
+        fatal_status(4..=4, Proof::Local, "previous build directory"),
+        fatal_status(23..=23, Proof::Answer, "no matches"),
     ],
     patterns: &[
         http_status(r"^ *ERROR: HTTP error ([0-9]{3}) while getting "),
@@ -86,14 +87,17 @@ pub(super) const PIP: Profile = Profile {
         fatal(r"^ERROR: Could not install packages due to an OSError: \[Errno ", "OSError"),
         fatal(r"^error: externally-managed-environment", "externally-managed-environment"),
         fatal(r"^error: ssl-(?:missing|verification-failed)", "failed TLS verification"),
-        retryable(r"^ *WARNING: Retrying \(Retry\(.*after connection broken by ", "broken connection"),
+        retryable(r"^ *WARNING: Retrying \(Retry\(.*after connection broken by ", "broken connection")
+            .general(),
         retryable(r"\bRead timed out\.", "read timeout"),
-        retryable(r"^ERROR: .*Max retries exceeded with url", "too many retries"),
+        retryable(r"^ERROR: .*Max retries exceeded with url", "too many retries").general(),
         retryable(r"^(?:ERROR: |pip\._vendor\.).*\b(?:ProtocolError|IncompleteRead)\(", "broken connection"),
         retryable(r"^error: (?:proxy-)?connection-failed", "failed connection"),
         retryable(r"^error: connection-timeout", "connection timeout"),
         retryable(r"^error: incomplete-download", "incomplete download"),
     ],
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -141,7 +145,7 @@ pub(super) const NPM: Profile = Profile {
     programs: &["npm", "npx"],
     source: "npm's exit-handler.js and error-message.js",
     // 1 and most other statuses may come from a script. The line with `code` says more.
-    statuses: &[(1..=1, Ambiguous, "error")],
+    statuses: &[ambiguous_status(1..=1, "error")],
     patterns: &[
         http_status(npm!("E([0-9]{3})")),
         fatal(npm!("ERESOLVE"), "ERESOLVE"),
@@ -162,10 +166,12 @@ pub(super) const NPM: Profile = Profile {
         retryable(npm!("ERR_SOCKET_TIMEOUT"), "ERR_SOCKET_TIMEOUT"),
         retryable(npm!("EAI_AGAIN"), "EAI_AGAIN"),
         retryable(npm!("ENOTFOUND"), "ENOTFOUND"),
-        retryable(npm!("FETCH_ERROR"), "FETCH_ERROR"),
+        retryable(npm!("FETCH_ERROR"), "FETCH_ERROR").general(),
         // Usually the download was damaged, and the next one may be whole.
         retryable(npm!("EINTEGRITY"), "EINTEGRITY"),
     ],
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,

