@@ -728,7 +728,7 @@ fn psql() {
         connect(postgresql(sqlstate, message).port).fatal(&[2], words);
     }
     psql.run(["-X", "-w", "-h", "nothing.invalid"]).retryable(&[2], "unresolved host name");
-    psql.run(["--no-such-option"]).fatal(&[1], "error");
+    psql.run(["--no-such-option"]).fatal(&[1], "usage");
 }
 
 #[test]
@@ -753,7 +753,7 @@ fn pg_dump_and_its_kin() {
         connect(postgresql(sqlstate, message).port).retryable(&[1], words);
         let (sqlstate, message, words) = STAYING[0];
         connect(postgresql(sqlstate, message).port).fatal(&[1], words);
-        program.run(["--no-such-option"]).fatal(&[1], "error");
+        program.run(["--no-such-option"]).fatal(&[1], "usage");
     }
 }
 
@@ -846,7 +846,7 @@ fn gh() {
     }
     for (status, message, words) in [
         (404, "Not Found", "HTTP 404"),
-        (401, "Bad credentials", "HTTP 401"),
+        (401, "Bad credentials", "Bad credentials"),
         (403, "Resource not accessible by integration", "inaccessible resource"),
     ] {
         gh.run(["api", &answer(status, message).url("/x")]).fatal(&[1], words);
@@ -869,7 +869,7 @@ fn terraform() {
     init(&module(&busy.url("/m.zip"))).retryable(&[1], "HTTP 503");
     let missing = answers(404);
     init(&module(&missing.url("/m.zip"))).fatal(&[1], "HTTP 404");
-    init("resource \"x\" {\n").fatal(&[1], "error");
+    init("resource \"x\" {\n").fatal(&[1], "invalid configuration");
 }
 
 #[test]
@@ -890,7 +890,7 @@ fn ansible() {
         .retryable(&[4], "UNREACHABLE");
     ansible
         .run(["all", "-i", "localhost,", "-c", "local", "-m", "no_such_module"])
-        .fatal(&[2], "failed task");
+        .fatal(&[2], "unknown module");
     ansible.run(["--no-such-option"]).fatal(&[2], "usage");
     if let Some(sshd) = Sshd::start() {
         let through = format!("--ssh-common-args={}", sshd.options("known").join(" "));

@@ -399,6 +399,10 @@ const OF_TERRAFORM: &[Pattern] = &[
     // A 403 of this service may be a rate limit.
     http_status(r"\bgoogleapi: Error (429|5[0-9]{2}):"),
     fatal(r"\bAccessDenied\b", "AccessDenied"),
+    fatal(
+        r"^(?:\W+ )?Error: (?:Unsupported|Invalid|Missing|Unclosed|Argument or block definition required)\b",
+        "invalid configuration",
+    ),
     retryable(r"\bError acquiring the state lock\b", "Error acquiring the state lock"),
     retryable(r"\bgiving up after [0-9]+ attempt\(s\)", "too many attempts"),
     retryable(r"\bplease try again later: ", "request to try again later"),
@@ -449,6 +453,8 @@ pub(super) const ANSIBLE: Profile = Profile {
         ambiguous_status(250..=250, "unexpected exception"),
     ],
     patterns: &[
+        fatal(r"^\S+: error: (?:unrecognized arguments|argument |the following arguments)", "usage"),
+        fatal(r#""msg": "The module \S+ was not found in configured module paths"#, "unknown module"),
         fatal(r#""msg": ".*\bvia ssh: .*\bPermission denied \("#, "denied permission").only(&[4..=4]),
         fatal(r#""msg": ".*\bvia ssh: .*Host key verification failed"#, "unverified host key").only(&[4..=4]),
         retryable(r"^(?:fatal: \[.*\]: |\S+ \| )UNREACHABLE! => ", "UNREACHABLE").only(&[4..=4]).general(),

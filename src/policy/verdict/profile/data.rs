@@ -26,6 +26,7 @@ const OF_POSTGRESQL: &[Pattern] = &[
     fatal(postgresql!("FATAL", r"permission denied for database "), "denied permission"),
     fatal(r"\bserver does not support SSL, but SSL was required", "server without SSL"),
     fatal(r"\bcertificate verify failed", "unverified certificate"),
+    fatal(r#"^(?:\S+: hint: )?Try "\S+ --help" for more information"#, "usage"),
     fatal(r"\binvalid connection option ", "invalid connection option"),
     retryable(postgresql!("ERROR", r"could not serialize access "), "serialization failure"),
     retryable(postgresql!("ERROR", r"deadlock detected"), "deadlock"),
@@ -288,8 +289,8 @@ pub(super) const RCLONE: Profile = Profile {
     statuses: &[
         ambiguous_status(1..=1, "error"),
         fatal_status(2..=2, Proof::Usage, "usage"),
-        ambiguous_status(3..=3, "missing directory"),
-        ambiguous_status(4..=4, "missing file"),
+        fatal_status(3..=3, Proof::Answer, "missing directory"),
+        fatal_status(4..=4, Proof::Answer, "missing file"),
         retryable_status(5..=5, "temporary error"),
         ambiguous_status(6..=6, "NoRetry error"),
         ambiguous_status(7..=7, "fatal error"),

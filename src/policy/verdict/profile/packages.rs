@@ -70,6 +70,7 @@ pub(super) const PIP: Profile = Profile {
     patterns: &[
         http_status(r"^ *ERROR: HTTP error ([0-9]{3}) while getting "),
         http_status(r"^ERROR: .*\(Caused by ResponseError\('too many ([0-9]{3}) error responses'\)\)"),
+        fatal(r"^(?:no such option: |ambiguous option: |\S+ option requires )", "usage").only(&[2..=2]),
         fatal(r"^ERROR: ResolutionImpossible: ", "ResolutionImpossible"),
         fatal(r"^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES ", "hash mismatch"),
         // The message lists versions, so pip reached the index.
