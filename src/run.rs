@@ -280,6 +280,10 @@ impl<'a, H: Host> Run<'a, H> {
 
     fn tell_retry(&mut self, judged: &Judged, delay: Duration) {
         self.host.tell(&Event::Retry { progress: &self.progress, judged, delay });
+        let is_first = self.progress.in_all() == 1;
+        if let Some(method) = self.policy.repeated.filter(|_| is_first) {
+            self.host.tell(&Event::MayRepeat { method });
+        }
     }
 
     /// Passes on the rest of the output and tells how the run ended.

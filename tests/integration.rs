@@ -40,6 +40,7 @@ mod profiles;
 mod refusals;
 mod repeats;
 mod replay;
+mod requests;
 mod retry_after;
 mod sandbox;
 mod secrets;

@@ -7,7 +7,8 @@ mod sharing;
 mod tests;
 
 use std::borrow::Cow;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
+use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,10 +31,14 @@ use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::evidence::Reach;
 use crate::policy::verdict::program::{self, look_through};
+use crate::policy::verdict::request::{self, Method};
 use crate::policy::{Limits, Policy};
 use crate::process::child::Command;
 use crate::report::subject::{Volume, Written};
 use crate::streams::stdin::Stdin;
+
+/// The variable with the key. curl may put it into a header (`--variable %NAME`).
+const KEY_VARIABLE: &[u8] = b"RETRY_IDEMPOTENCY_KEY";
 
 /// A run: its policy, its command, and how its attempts get input, output and environment.
 #[derive(Debug)]
@@ -99,6 +104,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         schedule: schedule(&args)?,
         admission,
         limits,
+        repeated: repeated(&args, stdin),
     };
     let path = value(&environment, "PATH");
     let (program, arguments) = args.command.split_first().map_or((OsStr::new(""), &[][..]), |(p, a)| (p, a));
@@ -178,6 +184,20 @@ fn http_unheard(args: &Args) -> Option<&'static str> {
     let at = look_through(&words).program?;
     let program = std::str::from_utf8(program::base_name(words.get(at)?)).ok()?;
     hints::unheard::why(program, words.get(at + 1..).unwrap_or_default())
+}
+
+/// The method of a request whose effect a retry may repeat. None if the options prevent that.
+fn repeated(args: &Args, stdin: Stdin) -> Option<Method> {
+    let (repeats, command) = (&args.repeats, &args.command);
+    let has_key = |word: &OsString| {
+        let word = word.as_bytes();
+        (repeats.expand && has_key(word)) || word.windows(KEY_VARIABLE.len()).any(|part| part == KEY_VARIABLE)
+    };
+    if repeats.not_idempotent || repeats.check.is_some() || command.iter().any(has_key) {
+        return None;
+    }
+    let words: Vec<&[u8]> = command.iter().map(|word| word.as_bytes()).collect();
+    request::unkeyed(&words, || matches!(stdin, Stdin::Null) || !std::io::stdin().is_terminal())
 }
 
 /// A message about a pattern with a comma and another condition in it.

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use crate::policy::signal::Signal;
 use crate::policy::verdict::classify::Rules;
+use crate::policy::verdict::request::Method;
 use admission::Admission;
 use delay::schedule::Schedule;
 
@@ -37,6 +38,8 @@ pub(crate) struct Policy {
     pub(crate) admission: Admission,
     /// The limit of one attempt.
     pub(crate) limits: Limits,
+    /// The method of a request whose effect a retry may repeat.
+    pub(crate) repeated: Option<Method>,
 }
 
 /// The time limit of one attempt, and how retry ends an attempt.
@@ -69,6 +72,6 @@ impl Policy {
             max_retry_after: Duration::from_mins(5),
         };
         let limits = Limits { timeout: None, signal: Signal::TERM, kill_after: Duration::from_secs(5) };
-        Self { rules, schedule, admission: Admission::default(), limits }
+        Self { rules, schedule, admission: Admission::default(), limits, repeated: None }
     }
 }

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::policy::admission::breaker::Refusal;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::finish::Finish;
+use crate::policy::verdict::request::Method;
 use crate::policy::verdict::rule::Judged;
 use crate::process::notice::Notice;
 use crate::state::key::KeyFileError;
@@ -39,6 +40,8 @@ pub(crate) enum Event<'a> {
     HeldBack { number: u32, output: &'a HeldBack },
     /// An attempt failed, and another one follows.
     Retry { progress: &'a Progress, judged: &'a Judged, delay: Duration },
+    /// The first retry follows, and it may repeat the effect of a request with this method.
+    MayRepeat { method: Method },
     /// Output of a command that failed was lost.
     NotPassed { error: &'a Error },
     /// The run is over.

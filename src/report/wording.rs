@@ -15,6 +15,7 @@ use super::subject::{Subject, Volume};
 use crate::error::one_line;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
+use crate::policy::verdict::request::Method;
 use crate::policy::verdict::rule::Judged;
 use crate::process::notice::Notice;
 use crate::streams::hold::HeldBack;
@@ -69,6 +70,7 @@ impl Wording {
             Event::Retry { progress, judged, delay } => {
                 (Volume::Normal, self.retry(progress, judged, *delay))
             }
+            Event::MayRepeat { method } => (Volume::Normal, may_repeat(*method)),
             Event::Opened { refusal } => (Volume::Normal, self.refusal(refusal)),
             Event::Waiting { refusal, look, again } => {
                 let least = if *again { Volume::Verbose } else { Volume::Normal };
@@ -150,6 +152,10 @@ impl Wording {
 fn key_reused(path: &Path, age: Duration) -> String {
     let (path, age) = (path.to_string_lossy(), duration(age));
     format!("using the key that an earlier run kept in {}, {age} old", printable(&path))
+}
+
+fn may_repeat(method: Method) -> String {
+    format!("sends a {method} without an Idempotency-Key: a retry may repeat its effect (--not-idempotent)")
 }
 
 fn process(note: &Notice) -> (Volume, String) {

@@ -9,6 +9,7 @@ use crate::policy::admission::budget::Spent;
 use crate::policy::outcome::{Cut, Limit, Outcome, Unkept};
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::condition::Condition;
+use crate::policy::verdict::request::Method;
 use crate::policy::verdict::rule::Rule;
 
 fn failed(status: u8) -> (Outcome, u64) {
@@ -384,4 +385,29 @@ fn the_deadline_ends_the_run_even_where_no_condition_names_a_timeout() {
     policy.schedule.deadline = Some(limit);
     let finish = run(&policy, &mut host).unwrap();
     assert!(matches!(finish, Finish::GaveUp { why: Exhausted::Deadline(_), .. }));
+}
+
+#[test]
+fn the_first_retry_alone_says_that_it_may_repeat_something() {
+    let policy = Policy { repeated: Some(Method::Post), ..Policy::example(Rules::default()) };
+    let mut host = Scripted::new(&[failed(7)]);
+    let _ = run(&policy, &mut host).unwrap();
+    assert_eq!(
+        host.log,
+        [
+            "attempt 1 after None",
+            "exited 7, asks for a retry",
+            "may repeat",
+            "wait 1s",
+            "attempt 2 after Some(7)",
+            "exited 7, asks for a retry",
+            "wait 2s",
+            "attempt 3 after Some(7)",
+            "exited 7",
+        ]
+    );
+    // Without a retry, nothing is repeated.
+    let mut host = Scripted::new(&[failed(0)]);
+    let _ = run(&policy, &mut host).unwrap();
+    assert_eq!(host.log, ["attempt 1 after None", "works"]);
 }

@@ -3,7 +3,8 @@
 //! [`classify`] judges an [outcome](super::outcome) by the [`condition`]s of the user and by the
 //! [`profile`] of the command. If the exit status does not say enough, the [`evidence`] in the
 //! output decides: lines that match a [`text`] pattern, and responses of a server ([`http`]).
-//! [`window`] cuts the output into lines.
+//! [`window`] cuts the output into lines. [`request`] finds requests that a retry may carry out
+//! twice.
 
 pub(crate) mod classify;
 pub(crate) mod condition;
@@ -14,6 +15,7 @@ pub(crate) mod profile;
 pub(crate) mod program;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
+pub(crate) mod request;
 pub(crate) mod rule;
 pub(crate) mod text;
 mod weigh;

@@ -13,6 +13,7 @@ use super::evidence::{Reach, Scanner, Wanted};
 use super::http::{LineSource, Reader};
 use super::profile::TABLE;
 use super::program::{base_name, look_through};
+use super::request::unkeyed;
 use super::text::Text;
 use super::window::{Piece, WINDOW, Window};
 use crate::policy::outcome::{Attempt, Outcome};
@@ -97,14 +98,20 @@ pub(crate) fn evidence(bytes: &[u8]) {
     }
 }
 
-/// The program that a command line runs is one of its words, and `--expand` changes only its
-/// tokens. A NUL ends a word, as for execve(2).
+/// The program that a command line runs is one of its words, its request is found or not, and
+/// `--expand` changes only its tokens. A NUL ends a word, as for execve(2).
 pub(crate) fn words(bytes: &[u8]) {
     let words: Vec<&[u8]> = bytes.split(|b| *b == 0).collect();
     let programs = look_through(&words);
     let mut places = programs.wrappers.clone();
     places.extend(programs.program);
     assert!(places.windows(2).all(|two| two[0] < two[1]) && places.iter().all(|at| *at < words.len()));
+    // Input can add a request, and never takes one away.
+    for program in [&b"curl"[..], b"wget", b"http"] {
+        let line = [&[program], words.as_slice()].concat();
+        let (alone, fed) = (unkeyed(&line, || false), unkeyed(&line, || true));
+        assert!(alone.is_none() || alone == fed);
+    }
     for word in words {
         assert!(!base_name(word).contains(&b'/'));
         let max = std::num::NonZeroU32::new(7);
@@ -198,7 +205,7 @@ mod tests {
         #[test]
         fn all_words(bytes in like(&[
             "sudo", "env", "timeout", "nice", "/usr/bin/", "-n", "-u", "--", "A=b", "\0", "5s", "--kill-after=3", "-k", "curl", "{key}",
-            "{", "}", "{max}", "{attempt}", "=", "-",
+            "{", "}", "{max}", "{attempt}", "=", "-", "-d", "-XPOST", "http", "URL", "Idempotency-Key:x", "-H", "--next", ":",
         ])) {
             super::words(&bytes);
         }

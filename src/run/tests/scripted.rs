@@ -142,6 +142,7 @@ impl Host for Scripted {
         match event {
             Event::Opened { .. } => self.log.push("is open now".to_owned()),
             Event::Waiting { again: false, .. } => self.log.push("waits".to_owned()),
+            Event::MayRepeat { .. } => self.log.push("may repeat".to_owned()),
             Event::Splay { .. } => self.log.push("splays".to_owned()),
             Event::NotPassed { .. } => self.log.push("is lost".to_owned()),
             _ => {}
