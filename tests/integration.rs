@@ -37,6 +37,7 @@ mod origin;
 mod pager;
 mod process;
 mod profiles;
+mod proof;
 mod refusals;
 mod repeats;
 mod replay;

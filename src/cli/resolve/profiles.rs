@@ -46,7 +46,8 @@ pub(super) fn profiles(args: &Args) -> Result<Profiles, Error> {
     // the terminal.
     let known = program.and_then(|at| row_of(&words, at)).is_some();
     let needs_terminal = !known || rows.iter().any(|row| row.terminal.is_needed(arguments));
-    let relays = rows.iter().filter_map(|row| Some((row.name, row.relay(arguments)?))).collect();
+    let name = program.and_then(|at| words.get(at)).map_or(&b""[..], |word| program::base_name(word));
+    let relays = rows.iter().filter_map(|row| Some((row.name, row.relay(name, arguments)?))).collect();
     Ok(Profiles {
         relays,
         reach: Reach {

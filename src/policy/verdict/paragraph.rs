@@ -65,3 +65,51 @@ fn drawn_length(line: &[u8]) -> Option<usize> {
         .find(|c| line.starts_with(c))
         .map(|c| c.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The paragraphs of a text.
+    fn paragraphs(text: &str) -> Vec<String> {
+        let (mut all, mut paragraph) = (Vec::new(), Paragraph::default());
+        for line in text.lines() {
+            if !paragraph.add(line.as_bytes()) {
+                all.extend(std::mem::take(&mut paragraph).joined());
+                paragraph.add(line.as_bytes());
+            }
+        }
+        all.extend(paragraph.joined());
+        all.into_iter().map(|joined| String::from_utf8(joined).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_paragraph_ends_at_a_line_without_words() {
+        for (text, expected) in [
+            ("", &[][..]),
+            ("one\ntwo\n\nthree", &["one two", "three"]),
+            ("╷\n│ Error: x\n│ \n│ dial tcp: i/o\n│ timeout\n╵\n", &["Error: x", "dial tcp: i/o timeout"]),
+            (
+                "  × Failed\n  ├─▶ Request failed\n  ╰─▶ timed\n      out",
+                &["Failed Request failed timed out"],
+            ),
+            (
+                "  [TransportException]  \n  curl error 28  \n  while downloading  \n",
+                &["[TransportException] curl error 28 while downloading"],
+            ),
+            ("| left  right |\n| again     |", &["left  right again"]),
+            ("a\r\nb\r\n", &["a b"]),
+        ] {
+            assert_eq!(paragraphs(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_paragraph_is_bounded() {
+        let line = "x".repeat(1000);
+        let all = paragraphs(&format!("{line}\n").repeat(100));
+        assert!(all.len() > 5 && all.iter().all(|joined| joined.len() <= LONGEST));
+        assert_eq!(all.iter().map(|joined| joined.matches('x').count()).sum::<usize>(), 100_000);
+        assert_eq!(paragraphs(&"x".repeat(3 * LONGEST))[0].len(), LONGEST);
+    }
+}

@@ -77,6 +77,8 @@ const fn fatal_status(range: RangeInclusive<u8>, proof: Proof, reason: &'static 
 /// `docker run`, `ssh HOST COMMAND`. That output proves nothing about the program's own failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Relay {
+    /// The base name, if only this program of the row does so.
+    pub(crate) program: Option<&'static str>,
     /// The subcommand: `run`, `compose up`. An empty one stands for any.
     pub(crate) command: &'static str,
     /// The smallest number of operands.
@@ -86,7 +88,14 @@ pub(crate) struct Relay {
 }
 
 const fn relay(command: &'static str, operands: usize, own: &'static [RangeInclusive<u8>]) -> Relay {
-    Relay { command, operands, own }
+    Relay { program: None, command, operands, own }
+}
+
+impl Relay {
+    /// The same invocation, of this program only.
+    const fn of(self, program: &'static str) -> Self {
+        Self { program: Some(program), ..self }
+    }
 }
 
 /// The row of one program.
@@ -232,9 +241,14 @@ impl Profile {
         self.statuses.iter().find(|row| row.range.contains(&status))
     }
 
-    /// The invocation with these arguments, if it passes on the output of another program.
-    pub(crate) fn relay(&self, arguments: &[&[u8]]) -> Option<&'static Relay> {
-        self.relays.iter().find(|relay| self.terminal.runs(arguments, relay.command, relay.operands))
+    /// The invocation of a program with these arguments, if it passes on the output of another
+    /// program.
+    pub(crate) fn relay(&self, program: &[u8], arguments: &[&[u8]]) -> Option<&'static Relay> {
+        let fits = |relay: &&Relay| {
+            relay.program.is_none_or(|name| name.as_bytes() == program)
+                && self.terminal.runs(arguments, relay.command, relay.operands)
+        };
+        self.relays.iter().find(fits)
     }
 }
 
@@ -346,6 +360,22 @@ pub(crate) const TABLE: &[Profile] = &[
     system::DOAS,
     system::SYSEXITS,
 ];
+
+/// A row that knows nothing.
+#[cfg(test)]
+pub(crate) const BLANK: Profile = Profile {
+    name: "blank",
+    programs: &["blank"],
+    source: "no page",
+    statuses: &[],
+    patterns: &[],
+    wraps: false,
+    relays: &[],
+    unsent: &[],
+    http: false,
+    stdout: WatchStdout::Never,
+    terminal: Terminal::FREE,
+};
 
 #[cfg(test)]
 mod corpus;

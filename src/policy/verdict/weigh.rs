@@ -77,6 +77,10 @@ impl<'a> Evidences<'a> {
         }
         let status = response.status()?;
         let pattern = self.said().find(|said| said.status == status).map(|said| said.pattern);
+        // A message named the status, but it does not count with this exit status.
+        if pattern.is_none() && self.attempt.evidence.said().iter().any(|said| said.status == status) {
+            return None;
+        }
         Some((class, Rule::Http { status, row, pattern }))
     }
 
@@ -114,3 +118,6 @@ impl<'a> Evidences<'a> {
         own && pattern.counts_with(self.status)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::evidence::{Reach, Scanner};
-use super::super::program::look_through;
+use super::super::program::{base_name, look_through};
 use super::*;
 use crate::policy::outcome::{Attempt, Outcome};
 use crate::policy::stream::Streams;
@@ -58,8 +58,10 @@ impl Case {
     /// The class and the reason that the rules give.
     fn judge(&self, row: &'static Profile) -> (Class, String) {
         let words: Vec<&[u8]> = self.line.split_whitespace().map(str::as_bytes).collect();
-        let arguments = look_through(&words).program.and_then(|at| words.get(at + 1..)).unwrap_or_default();
-        let relays = row.relay(arguments).map(|relay| (row.name, relay)).into_iter().collect();
+        let run = look_through(&words).program.and_then(|at| words.get(at..)).unwrap_or_default();
+        let (program, arguments) =
+            run.split_first().map_or((&b""[..], run), |(word, rest)| (base_name(word), rest));
+        let relays = row.relay(program, arguments).map(|relay| (row.name, relay)).into_iter().collect();
         let rules = Rules { profiles: vec![row], relays, ..Rules::default() };
         let mut scanner = Scanner::new(Arc::new(rules.wanted(Reach::default())));
         scanner.push(Streams::Stderr, self.text.as_bytes());

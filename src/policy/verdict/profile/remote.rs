@@ -2,7 +2,7 @@
 
 use super::terminal::{Terminal, free, needs};
 use super::{
-    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, joined,
+    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, joined, relay,
     retryable, retryable_status,
 };
 
@@ -85,7 +85,7 @@ pub(super) const SSH: Profile = Profile {
     statuses: &[retryable_status(255..=255, "failed connection")],
     patterns: &joined::<{ OF_SCP.len() + OF_SSH.len() }>(OF_SCP, OF_SSH),
     wraps: false,
-    relays: &[],
+    relays: &[relay("", 2, &[255..=255]).of("ssh")],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,

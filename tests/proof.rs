@@ -1,0 +1,126 @@
+//! Fatal needs proof: a failure that may pass is retried, whatever else the program printed.
+//!
+//! Each case is a program of a known name that prints a text to stderr and exits with a status.
+
+use crate::support::{Run, Scratch, retry};
+
+/// Runs a program of this name at most twice. The second attempt succeeds.
+fn run(words: &str, status: u8, text: &str) -> Run {
+    let scratch = Scratch::new();
+    let mut words = words.split(' ');
+    let name = words.next().unwrap();
+    let file = scratch.file("text", text).display().to_string();
+    let script =
+        format!("#!/bin/sh\n[ \"$RETRY_ATTEMPT\" = 1 ] || exit 0\ncat '{file}' >&2\nexit {status}\n");
+    let program = scratch.script(name, script);
+    retry().args(["-n", "2", "-d", "0", "--"]).arg(program).args(words).run()
+}
+
+#[track_caller]
+fn is_retried(words: &str, status: u8, text: &str) {
+    run(words, status, text).code(0);
+}
+
+#[track_caller]
+fn is_fatal(words: &str, status: u8, text: &str) {
+    let run = run(words, status, text);
+    let said = run.messages().iter().any(|line| line.contains(": not retried: "));
+    run.check(said, "a line that says why nothing is retried").code(i32::from(status));
+}
+
+#[test]
+fn how_the_program_ended_outranks_an_earlier_response() {
+    for status in [5, 6, 7, 18, 28, 35, 52, 55, 56, 92, 95, 96] {
+        is_retried(
+            "curl -v URL",
+            status,
+            "> GET / HTTP/1.1\n>\n< HTTP/1.1 401 Unauthorized\n<\ncurl: (x) y\n",
+        );
+    }
+    is_retried(
+        "curl -f A B",
+        7,
+        "curl: (22) The requested URL returned error: 404\ncurl: (7) Failed to connect to b port 80\n",
+    );
+    is_retried(
+        "wget -r URL",
+        4,
+        "2026-01-01 00:00:00 ERROR 404: Not Found.\nRead error (Connection reset by peer) in headers.\n",
+    );
+    // The proxy's answer is how this transfer ended.
+    is_fatal("curl URL", 56, "curl: (56) CONNECT tunnel failed, response 407\n");
+    is_fatal("curl -f URL", 22, "curl: (22) The requested URL returned error: 404\n");
+}
+
+#[test]
+fn a_status_that_transient_failures_share_is_retried() {
+    for (words, status, text) in [
+        (
+            "pip install x",
+            2,
+            "pip._vendor.urllib3.exceptions.ProtocolError: (\"Connection broken: IncompleteRead(1)\", x)\n",
+        ),
+        ("pg_dump d", 1, "pg_dump: error: query failed: SSL connection has been closed unexpectedly\n"),
+        ("terraform apply", 1, "Error: dial tcp 10.0.0.1:443: connect: connection timed out\n"),
+        ("git push", 1, "remote: fatal error in commit_refs\n ! [remote rejected] main -> main (failure)\n"),
+        ("psql -c x", 1, "ERROR:  deadlock detected\n"),
+    ] {
+        is_retried(words, status, text);
+    }
+}
+
+#[test]
+fn a_failure_in_another_language_is_retried() {
+    for text in [
+        "pg_dump: Fehler: Verbindung zum Server auf »127.0.0.1«, Port 1 fehlgeschlagen: Verbindungsaufbau abgelehnt\n",
+        "pg_dump: erreur : la connexion au serveur sur « 127.0.0.1 », port 1 a échoué : Connexion refusée\n",
+        "pg_dump: エラー: \"127.0.0.1\"、ポート1のサーバーへの接続に失敗しました: 接続を拒否されました\n",
+    ] {
+        is_retried("pg_dump d", 1, text);
+    }
+}
+
+#[test]
+fn a_message_that_was_broken_into_lines_is_read_as_one_line() {
+    for text in [
+        "╷\n│ Error: x\n│ \n│ dial tcp: i/o\n│ timeout\n╵\n",
+        "│ Error: Unsupported argument\n│ dial tcp 10.0.0.1:443: connection\n│ refused\n",
+    ] {
+        is_retried("terraform apply", 1, text);
+    }
+    is_fatal("terraform plan", 1, "╷\n│ Error: Unsupported\n│ argument\n│ \n│   on main.tf line 1:\n╵\n");
+}
+
+#[test]
+fn neither_warnings_nor_relayed_output_decide() {
+    is_retried(
+        "apt-get update",
+        100,
+        "W: GPG error: http://other.example x: The following signatures couldn't be verified: NO_PUBKEY 1\n\
+         E: Failed to fetch http://example.com/p  Hash Sum mismatch\n",
+    );
+    is_retried("docker run app", 1, "app: tls: failed to verify certificate: x509: unknown authority\n");
+    is_retried("docker run app", 1, "Error response from daemon: pull access denied for x\n");
+    is_fatal(
+        "docker run app",
+        125,
+        "docker: Error response from daemon: pull access denied for app, repository does not exist.\n",
+    );
+    is_retried("kubectl exec p -- app", 1, "Error from server (NotFound): said the app\n");
+    is_retried("ssh host deploy", 1, "Permission denied (publickey).\n");
+    is_retried("ssh host scp a b", 1, "scp: a: No such file or directory\n");
+}
+
+#[test]
+fn transient_evidence_outranks_permanent_evidence() {
+    is_retried(
+        "kubectl get pods",
+        1,
+        "Error from server (NotFound): pods \"x\" not found\nError from server (TooManyRequests): later\n",
+    );
+    is_retried(
+        "apt-get update",
+        100,
+        "E: Failed to fetch http://a.example/p  404  Not Found\nE: Failed to fetch http://b.example/p  503  Service Unavailable\n",
+    );
+}
