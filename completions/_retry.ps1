@@ -49,6 +49,7 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'How to interpret the failures [default: auto]')
             [CompletionResult]::new('--headers', '--headers', [CompletionResultType]::ParameterName, 'Read HTTP status and headers from FILE, which the command writes')
             [CompletionResult]::new('--max-retry-after', '--max-retry-after', [CompletionResultType]::ParameterName, 'Give up when a server asks for a longer wait [default: 5m]')
+            [CompletionResult]::new('--profiles', '--profiles', [CompletionResultType]::ParameterName, 'Instead of a COMMAND: show all profiles, or all that one profile knows')
             [CompletionResult]::new('--breaker', '--breaker', [CompletionResultType]::ParameterName, 'Share a circuit breaker between all runs that give NAME')
             [CompletionResult]::new('--breaker-failures', '--breaker-failures', [CompletionResultType]::ParameterName, 'Failures in a row that open the breaker [default: 5]')
             [CompletionResult]::new('--breaker-cooldown', '--breaker-cooldown', [CompletionResultType]::ParameterName, 'Time that the breaker stays open before one run makes a probe [default: 30s]')

@@ -13,6 +13,10 @@ _retry() {
                 # Readline makes a word of the "=" between name and value.
                 [[ ${COMP_WORDS[i + 1]} == = ]] && ((i += 1))
                 ((i += 2)) ;;
+            --profiles | --breaker-status)
+                option=$word
+                ((i += 1))
+                [[ ${COMP_WORDS[i]} == = ]] && ((i += 2)) ;;
             --*) ((i += 1)) ;;
             -*)
                 if [[ $word =~ ^-[qvhV]*[ndjrxup]$ ]]; then
@@ -30,13 +34,14 @@ _retry() {
             -j | --jitter) values='full equal decorrelated additive none' ;;
             --backoff) values='exponential linear fibonacci constant' ;;
             -p | --profile) [[ $cur == *,* ]] && head=${cur%,*},; values='curl wget http httpie ssh rsync git apt pip npm docker kubectl aws psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible timeout sudo doas sysexits auto none' ;;
+            --profiles) values='curl wget http httpie ssh rsync git apt pip npm docker kubectl aws psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible timeout sudo doas sysexits' ;;
             --stdin) values='replay inherit null' ;;
             --headers) compopt -o default; return ;;
             --state) compopt -o dirnames; return ;;
         esac
         COMPREPLY=($(compgen -P "$head" -W "$values" -- "${cur#"$head"}"))
     elif [[ -z $ended && $cur == -* ]] && ((i == COMP_CWORD)); then
-        COMPREPLY=($(compgen -W '-n --max --deadline --timeout --signal --kill-after -d --delay -j --jitter --backoff --factor --max-delay --min-delay --splay --healthy-after --seed -r --retry-on -x --fatal-on -u --until --success-on -p --profile --headers --max-retry-after --breaker --breaker-failures --breaker-cooldown --breaker-wait --budget --state --breaker-status --json --breaker-reset --breaker-trip --stdin --stdin-limit --hold --idempotency-key --expand --check --not-idempotent -q --quiet -v --verbose --label -h --help -V --version' -- "$cur"))
+        COMPREPLY=($(compgen -W '-n --max --deadline --timeout --signal --kill-after -d --delay -j --jitter --backoff --factor --max-delay --min-delay --splay --healthy-after --seed -r --retry-on -x --fatal-on -u --until --success-on -p --profile --headers --max-retry-after --profiles --breaker --breaker-failures --breaker-cooldown --breaker-wait --budget --state --breaker-status --json --breaker-reset --breaker-trip --stdin --stdin-limit --hold --idempotency-key --expand --check --not-idempotent -q --quiet -v --verbose --label -h --help -V --version' -- "$cur"))
     elif declare -F _comp_command_offset >/dev/null; then
         _comp_command_offset "$i"
     elif declare -F _command_offset >/dev/null; then

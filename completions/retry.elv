@@ -46,6 +46,7 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --profile 'How to interpret the failures [default: auto]'
             cand --headers 'Read HTTP status and headers from FILE, which the command writes'
             cand --max-retry-after 'Give up when a server asks for a longer wait [default: 5m]'
+            cand --profiles 'Instead of a COMMAND: show all profiles, or all that one profile knows'
             cand --breaker 'Share a circuit breaker between all runs that give NAME'
             cand --breaker-failures 'Failures in a row that open the breaker [default: 5]'
             cand --breaker-cooldown 'Time that the breaker stays open before one run makes a probe [default: 30s]'

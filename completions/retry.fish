@@ -4,7 +4,7 @@
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= hold idempotency-key= expand check= not-idempotent q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
+    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= hold idempotency-key= expand check= not-idempotent q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
     or return 1
     set -q argv[1]
     or return 1
@@ -89,6 +89,33 @@ auto\t''
 none\t''"
 complete -c retry -n 'not __retry_command' -l headers -d 'Read HTTP status and headers from FILE, which the command writes' -r -F
 complete -c retry -n 'not __retry_command' -l max-retry-after -d 'Give up when a server asks for a longer wait [default: 5m]' -r -f
+complete -c retry -n 'not __retry_command' -l profiles -d 'Instead of a COMMAND: show all profiles, or all that one profile knows' -f -a "curl\t''
+wget\t''
+http\t''
+httpie\t''
+ssh\t''
+rsync\t''
+git\t''
+apt\t''
+pip\t''
+npm\t''
+docker\t''
+kubectl\t''
+aws\t''
+psql\t''
+pg_isready\t''
+pg_dump\t''
+mysql\t''
+redis-cli\t''
+restic\t''
+rclone\t''
+gh\t''
+terraform\t''
+ansible\t''
+timeout\t''
+sudo\t''
+doas\t''
+sysexits\t''"
 complete -c retry -n 'not __retry_command' -l breaker -d 'Share a circuit breaker between all runs that give NAME' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-failures -d 'Failures in a row that open the breaker [default: 5]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'Time that the breaker stays open before one run makes a probe [default: 30s]' -r -f

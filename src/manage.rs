@@ -1,4 +1,4 @@
-//! Actions instead of a command: show, close and trip breakers.
+//! Actions instead of a command: show profiles; show, close and trip breakers.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,9 @@ use crate::clock::local_in;
 use crate::error::Error;
 use crate::error::one_line;
 use crate::policy::admission::record::Record;
+use crate::policy::verdict::profile::TABLE;
 use crate::report::format::duration;
+use crate::report::profiles;
 use crate::report::status::{Row, Seen, json, table};
 use crate::state::file::place::{Place, listed};
 use crate::state::file::store::FileStore;
@@ -23,6 +25,7 @@ use crate::state::surroundings::Surroundings;
 /// If a record does not exist or cannot be used.
 pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(String, Vec<String>), Error> {
     match task {
+        Action::Profiles(row) => Ok((row.map_or_else(|| profiles::table(TABLE), profiles::page), Vec::new())),
         Action::Status { place: Some(place), json: as_json, .. } => {
             let (row, aside) = match row(place, surroundings) {
                 Some(row) => (row, Vec::new()),

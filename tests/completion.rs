@@ -15,13 +15,14 @@ fn script(name: &str) -> String {
 
 /// The text before the tab, and the completed text that each shell must show. `mine` is a command
 /// with one option, `--its-own`, which its own completion offers.
-const TYPED: [(&str, &str); 12] = [
+const TYPED: [(&str, &str); 13] = [
     ("retry --ji", "retry --jitter"),
     ("retry --jitter f", "retry --jitter full"),
     ("retry --jitter=de", "retry --jitter=decorrelated"),
     ("retry -vj eq", "retry -vj equal"),
     ("retry --profile c", "retry --profile curl"),
     ("retry -p pg_i", "retry -p pg_isready"),
+    ("retry --profiles=wg", "retry --profiles=wget"),
     ("retry --headers ./sin", "retry --headers ./single"),
     ("retry -- mine --it", "retry -- mine --its-own"),
     ("retry -n 3 mine --it", "retry -n 3 mine --its-own"),

@@ -406,6 +406,8 @@ fn options_that_contradict_each_other_are_refused() {
         ("--breaker-status", ["--breaker-status", "COMMAND"]),
         ("--breaker-reset x", ["--breaker-reset", "COMMAND"]),
         ("--breaker-trip x=2h", ["--breaker-trip", "COMMAND"]),
+        ("--profiles", ["--profiles", "COMMAND"]),
+        ("--profiles=curl -n 3", ["--profiles", "COMMAND"]),
         ("--breaker-status --breaker-reset x", ["--breaker-status", "--breaker-reset"]),
         ("--breaker-trip x --breaker-reset x", ["--breaker-trip", "--breaker-reset"]),
     ] {
@@ -484,8 +486,8 @@ fn the_table_above_has_every_option() {
         })
         .collect();
     let valued = OPTIONS.iter().map(|(long, ..)| (*long, true));
-    // The value of this option is optional, so other tests cover it.
-    let optional = std::iter::once(("--breaker-status", true));
+    // The value of these options is optional, so other tests cover them.
+    let optional = [("--breaker-status", true), ("--profiles", true)].into_iter();
     let table: BTreeSet<_> =
         valued.chain(FLAGS.iter().map(|(long, _)| (*long, false))).chain(optional).collect();
     assert_eq!(seen, table);
@@ -675,7 +677,7 @@ fn help_and_version_go_to_stdout() {
 #[test]
 fn help_that_cannot_be_written_is_a_failure() {
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    for option in ["--help", "-h", "-V"] {
+    for option in ["--help", "-h", "-V", "--profiles", "--profiles=curl"] {
         let run = retry().arg(option).stdout(full()).run();
         run.code(125).says(&["retry: cannot write to stdout: {*}"]);
     }
@@ -683,7 +685,7 @@ fn help_that_cannot_be_written_is_a_failure() {
 
 #[test]
 fn help_that_nobody_reads_is_quiet() {
-    for option in ["--help", "-h", "-V"] {
+    for option in ["--help", "-h", "-V", "--profiles", "--profiles=curl"] {
         let gone = || {
             let (reader, writer) = io::pipe().unwrap();
             drop(reader);
@@ -731,7 +733,7 @@ fn what_is_too_long_for_a_line_is_shortened() {
 
 #[test]
 fn help_to_a_closed_stdout_is_a_failure() {
-    for option in ["-h", "--help", "--version"] {
+    for option in ["-h", "--help", "--version", "--profiles"] {
         let script = format!("exec {BINARY} {option} >&-");
         let run = crate::support::Retry::new("sh").args(["-c", &script]).run();
         run.code(125).says(&["retry: cannot write to stdout: {*}"]);

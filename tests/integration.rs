@@ -22,6 +22,7 @@ mod budget;
 mod completion;
 mod damaged;
 mod descriptors;
+mod explain;
 mod fork_chains;
 mod fresh_line;
 mod generated;

@@ -1,4 +1,4 @@
-//! Options that take the place of a COMMAND: `--breaker-status`, `--breaker-reset`,
+//! Options that take the place of a COMMAND: `--profiles`, `--breaker-status`, `--breaker-reset`,
 //! `--breaker-trip`.
 
 use std::ffi::CString;
@@ -11,6 +11,7 @@ use super::directory::state_directory;
 use super::label;
 use super::values::name;
 use crate::error::Error;
+use crate::policy::verdict::profile::Profile;
 use crate::state::file::place::Place;
 
 /// An action instead of running a command.
@@ -22,6 +23,8 @@ pub(crate) enum Action {
     Reset(Place),
     /// Holds a breaker open for this long.
     Trip(Place, Duration),
+    /// Shows one profile, or the table of all.
+    Profiles(Option<&'static Profile>),
 }
 
 /// The action that the options ask for. None if they ask for a run of a command.
@@ -31,6 +34,9 @@ pub(crate) enum Action {
 pub(crate) fn action(args: &Args, environment: &[CString]) -> Result<Option<Action>, Error> {
     if !args.has_action() {
         return Ok(None);
+    }
+    if let Some(name) = &args.verdict.profiles {
+        return Ok(Some(Action::Profiles(name.as_deref().and_then(Profile::named))));
     }
     let directory = state_directory(args, environment)?;
     let place = |name: &str| Place::new(name, &directory);
@@ -50,16 +56,18 @@ enum ActionOption {
     Status,
     Reset,
     Trip,
+    Profiles,
 }
 
 impl ActionOption {
-    const ALL: [Self; 3] = [Self::Status, Self::Reset, Self::Trip];
+    const ALL: [Self; 4] = [Self::Status, Self::Reset, Self::Trip, Self::Profiles];
 
     fn name(self) -> &'static str {
         match self {
             Self::Status => "--breaker-status",
             Self::Reset => "--breaker-reset",
             Self::Trip => "--breaker-trip",
+            Self::Profiles => "--profiles",
         }
     }
 
@@ -68,12 +76,15 @@ impl ActionOption {
             Self::Status => args.shared.breaker_status.is_some(),
             Self::Reset => args.shared.breaker_reset.is_some(),
             Self::Trip => args.shared.breaker_trip.is_some(),
+            Self::Profiles => args.verdict.profiles.is_some(),
         }
     }
 
     /// Whether another option means something beside this one.
     fn goes_with(self, option: &str) -> bool {
-        option == self.name() || option == "--state" || (option == "--json" && self == Self::Status)
+        option == self.name()
+            || (option == "--state" && self != Self::Profiles)
+            || (option == "--json" && self == Self::Status)
     }
 }
 
@@ -103,6 +114,9 @@ pub(crate) fn check_alone(args: &Args, given: &[String]) -> Result<(), Error> {
         let hint = match label::typed(word.as_bytes()) {
             Some(word) if action == ActionOption::Status && name(word).is_ok() => {
                 format!("to see one breaker, write {option}={word}")
+            }
+            Some(word) if action == ActionOption::Profiles && Profile::named(word).is_some() => {
+                format!("to see a profile, write {option}={word}; to use it, write --profile {word}")
             }
             Some(_) | None => format!("leave the command out: {option} runs nothing"),
         };
@@ -138,6 +152,7 @@ mod tests {
             }
             Ok(Some(Action::Reset(place))) => format!("reset {}", place.name),
             Ok(Some(Action::Trip(place, time))) => format!("trip {} {}", place.name, time.as_secs()),
+            Ok(Some(Action::Profiles(row))) => format!("profiles {}", row.map_or("all", |row| row.name)),
             Ok(None) => "run".to_owned(),
             Err(error) => error.to_string(),
         }
@@ -150,6 +165,8 @@ mod tests {
             ("--json --state /x --breaker-status=a", "status a true"),
             ("--breaker-reset a", "reset a"),
             ("--breaker-trip a=5 --state /x", "trip a 5"),
+            ("--profiles", "profiles all"),
+            ("--profiles=curl", "profiles curl"),
             ("--breaker a -- true", "run"),
             ("true --breaker-status", "run"),
         ] {
@@ -170,6 +187,12 @@ mod tests {
             ("--breaker-status a", "--breaker-status takes no COMMAND"),
             ("--breaker-reset a --json", "--json does nothing with --breaker-reset"),
             ("--breaker-trip a -n 3", "--max does nothing with --breaker-trip"),
+            ("--profiles curl", "--profiles takes no COMMAND"),
+            ("--profiles=curl -- true", "--profiles takes no COMMAND"),
+            ("--profiles -p curl", "--profile does nothing with --profiles"),
+            ("--profiles --state /x", "--state does nothing with --profiles"),
+            ("--profiles --json", "--json does nothing with --profiles"),
+            ("--profiles --breaker-status", "--breaker-status and --profiles contradict each other"),
             ("--breaker-status -q", "--quiet does nothing with --breaker-status"),
         ] {
             assert_eq!(read(line), error, "{line}");

@@ -114,8 +114,8 @@ fn base() -> Command {
 
 /// Options for which a next word that begins with a dash is an error, because it is more likely an
 /// option than a name, a directory or a shell command.
-const NO_DASH: [&str; 7] =
-    ["breaker", "budget", "state", "breaker-status", "breaker-reset", "breaker-trip", "check"];
+const NO_DASH: [&str; 8] =
+    ["profiles", "breaker", "budget", "state", "breaker-status", "breaker-reset", "breaker-trip", "check"];
 
 /// Lets a value begin with a dash, so that the option's own parser explains `--delay -5`.
 fn accept_dashes(arg: Arg) -> Arg {
@@ -182,6 +182,7 @@ impl Args {
         self.shared.breaker_status.is_some()
             || self.shared.breaker_reset.is_some()
             || self.shared.breaker_trip.is_some()
+            || self.verdict.profiles.is_some()
     }
 
     fn read(matches: &mut ArgMatches, headings: usize) -> Result<Self, clap::Error> {

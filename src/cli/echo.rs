@@ -42,7 +42,7 @@ const HEADS: [&str; 12] = [
 pub(crate) fn shown(option: &str, value: &str) -> Option<String> {
     let harmless = match option {
         "--idempotency-key" | "--check" | "--label" => value.trim().is_empty(),
-        "--profile" => profile(value),
+        "--profile" | "--profiles" => profile(value),
         // The user chose the name, and messages and file names show it. A URL may hold a password.
         "--breaker" | "--breaker-status" | "--breaker-reset" | "--breaker-trip" | "--budget" | "--state"
         | "--headers" => !value.contains("://"),

@@ -113,7 +113,8 @@ fn paragraph(option: &OptionEntry) -> String {
                 choice.meaning
             ));
         }
-    } else if !names.is_empty() {
+    // The values of --profiles are those of --profile.
+    } else if !names.is_empty() && option.value.required().is_some() {
         text.push_str(&wrapped(&format!("One of: {}", names.join(", ")), INDENT));
     }
     text

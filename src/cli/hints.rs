@@ -35,9 +35,12 @@ pub(crate) fn unknown_option(name: &str, ours: &Names) -> Option<String> {
     if let Some(hint) = elsewhere::long(&plain) {
         return Some(hint.to_owned());
     }
-    let mut begun = ours.long.iter().filter(|known| long.len() >= 3 && known.starts_with(long));
-    if let (Some(only), None) = (begun.next(), begun.next()) {
-        return Some(mean(only));
+    let begun = || ours.long.iter().filter(|known| long.len() >= 3 && known.starts_with(long));
+    // `--prof` begins both --profile and --profiles.
+    if let Some(shortest) = begun().min_by_key(|known| known.len())
+        && begun().all(|known| known.starts_with(shortest.as_str()))
+    {
+        return Some(mean(shortest));
     }
     nearest(long, ours.long.iter().map(String::as_str))
         .map(|near| format!("did you mean --{near}?"))
@@ -260,6 +263,7 @@ mod tests {
             ("--retry_on --retryOn --retries-on --retryon", "--retry-on"),
             ("--time --timout --time-out --TIMEOUT", "--timeout"),
             ("--jiter --jittr", "--jitter"),
+            ("--prof --profil", "--profile?"),
             ("--attemts --intervall", "-"),
             ("-N", "-n"),
             ("-Q", "-q"),

@@ -104,7 +104,7 @@ mod tests {
                         "--max", "--delay", "--jitter", "--stdin", "--stdin-limit", "--hold", "--check",
                         "--breaker", "--budget", "--deadline", "--breaker-wait", "--until", "--profile",
                         "--expand", "--idempotency-key", "--breaker-status", "--json", "null", "x", "none",
-                        "{key}", "--", "",
+                        "{key}", "--", "", "--profiles", "--profiles=curl",
                     ]).prop_map(str::to_owned),
                 ],
                 0..6,
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    const RIGHT: [&str; 40] = [
+    const RIGHT: [&str; 42] = [
         "-n 3",
         "-n3",
         "--max=unlimited",
@@ -158,6 +158,8 @@ mod tests {
         "--budget x=10%",
         "--breaker-status",
         "--breaker-status=x",
+        "--profiles",
+        "--profiles=git",
         "--json",
         "--stdin null",
         "--hold",

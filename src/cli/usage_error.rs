@@ -95,10 +95,12 @@ fn not_among(name: &str, value: &str, error: &clap::Error) -> Error {
         Some(ContextValue::Strings(valid)) if !valid.is_empty() => valid,
         _ => return Error::usage(format!("{name} needs a value"), SEE),
     };
-    let what = if name == "--profile" { "profile" } else { "value" };
+    let what = if matches!(name, "--profile" | "--profiles") { "profile" } else { "value" };
     let nearest = nearest(value, valid.iter().map(String::as_str));
     let near = match name {
-        "--profile" => hints::nearest_profile(value),
+        "--profile" | "--profiles" => {
+            hints::nearest_profile(value).filter(|near| valid.iter().any(|name| name == near))
+        }
         _ => synonym(name, value).or(nearest),
     };
     let valid = valid.join(", ");
@@ -185,6 +187,9 @@ mod tests {
             ("--jitter half x", "--jitter half: no such value", "did you mean equal?"),
             ("--jitter= x", "--jitter needs a value", "valid values: full, equal"),
             ("--profile postgres x", "--profile postgres: no such profile", "did you mean psql?"),
+            ("--profiles=postgres", "--profiles postgres: no such profile", "did you mean psql?"),
+            ("--profiles=auto", "--profiles auto: no such profile", "valid values: curl, "),
+            ("--profiles=", "--profiles needs a value", "valid values: curl, "),
             ("--hold=1 x", "--hold takes no value", SEE),
             ("--breaker -x5 y", "--breaker needs a value", SEE),
         ] {

@@ -5,6 +5,7 @@
 
 pub(crate) mod event;
 pub(crate) mod format;
+pub(crate) mod profiles;
 pub(crate) mod status;
 pub(crate) mod subject;
 pub(crate) mod text;

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::Sink;
-use super::event::Event;
+use super::event::{Event, RunEnd};
 use super::format::{printable, readable};
 use super::subject::{Subject, Volume};
 use super::wording::Wording;
@@ -24,13 +24,15 @@ pub(super) struct Text {
     volume: Volume,
     /// A note about doubtful options, until it is told.
     doubt: Option<String>,
+    /// The number of attempts, up to the last one whose verdict has been explained.
+    explained: u64,
 }
 
 impl Text {
     pub(super) fn new(mut subject: Subject, volume: Volume) -> Self {
         let doubt = subject.doubt.take();
         let wording = Wording::new(subject, volume == Volume::Verbose);
-        Self { messages: Messages::default(), wording, volume, doubt }
+        Self { messages: Messages::default(), wording, volume, doubt, explained: 0 }
     }
 
     pub(super) fn describe(&self, attempt: &Attempt) -> String {
@@ -45,6 +47,22 @@ impl Text {
         if self.volume >= least {
             self.messages.say(&format!("retry: {}: {line}", self.wording.label()));
         }
+    }
+
+    /// Says where the verdict on an attempt comes from, if a profile gave it. The last line of a run
+    /// may be about an attempt that was explained before.
+    fn explain(&mut self, event: &Event<'_>) {
+        let (progress, last) = match event {
+            Event::Retry { progress, judged, .. } => (*progress, Some(*judged)),
+            Event::Finish(RunEnd { progress, last, .. }) => (*progress, *last),
+            _ => return,
+        };
+        if self.explained < progress.in_all()
+            && let Some(line) = last.and_then(|last| Wording::explanation(last.rule()))
+        {
+            self.say(Volume::Verbose, &line);
+        }
+        self.explained = progress.in_all();
     }
 
     /// Prints the held output of a failed attempt, after a line about it.
@@ -90,6 +108,7 @@ impl Sink for Text {
                 }
             }
         }
+        self.explain(event);
         if is_failure(event)
             && let Some(doubt) = self.doubt.take()
         {

@@ -1,5 +1,6 @@
 //! The words for every event, apart from where they go.
 
+mod explain;
 mod finish;
 mod outcome;
 mod shared;

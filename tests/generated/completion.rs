@@ -56,6 +56,8 @@ struct Names {
     all: String,
     /// The long names that take a value, as a pattern of `case`.
     long_with_value: String,
+    /// The long names whose value is optional and follows `=`.
+    long_with_optional: String,
     letters_without_value: String,
     letters_with_value: String,
 }
@@ -68,9 +70,12 @@ impl Names {
         };
         let long = options.iter().filter(|option| option.value.required().is_some());
         let long: Vec<String> = long.map(|option| format!("--{}", option.long)).collect();
+        let optional = options.iter().filter(|option| matches!(option.value, ValueForm::AfterEquals(_)));
+        let optional = optional.map(|option| format!("--{}", option.long));
         Self {
             all: options.iter().flat_map(OptionEntry::names).collect::<Vec<_>>().join(" "),
             long_with_value: long.join(" | "),
+            long_with_optional: optional.collect::<Vec<_>>().join(" | "),
             letters_without_value: letters(false),
             letters_with_value: letters(true),
         }
@@ -99,6 +104,7 @@ fn bash(options: &[OptionEntry]) -> String {
         &[
             ("OPTIONS", &names.all),
             ("LONG_WITH_VALUE", &names.long_with_value),
+            ("LONG_WITH_OPTIONAL", &names.long_with_optional),
             ("LETTERS_WITHOUT_VALUE", &names.letters_without_value),
             ("LETTERS_WITH_VALUE", &names.letters_with_value),
             ("CASES", cases.trim_end_matches('\n')),

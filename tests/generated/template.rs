@@ -58,7 +58,14 @@ fn a_placeholder_needs_a_value() {
 #[test]
 #[should_panic(expected = "has no placeholder for [\"NONE\"]")]
 fn a_value_needs_a_placeholder() {
-    let known =
-        ["CASES", "OPTIONS", "LONG_WITH_VALUE", "LETTERS_WITHOUT_VALUE", "LETTERS_WITH_VALUE", "NONE"];
+    let known = [
+        "CASES",
+        "OPTIONS",
+        "LONG_WITH_VALUE",
+        "LONG_WITH_OPTIONAL",
+        "LETTERS_WITHOUT_VALUE",
+        "LETTERS_WITH_VALUE",
+        "NONE",
+    ];
     fill("completions/retry.bash.in", &known.map(|name| (name, "")));
 }

@@ -44,6 +44,16 @@ pub(crate) struct VerdictArgs {
     /// Give up when a server asks for a longer wait
     #[arg(long, value_name = "DURATION", value_parser = span)]
     pub(crate) max_retry_after: Option<Span>,
+
+    /// Instead of a COMMAND: show all profiles, or all that one profile knows
+    #[arg(long, value_name = "NAME", value_parser = row_names(), num_args = 0..=1, require_equals = true)]
+    #[expect(clippy::option_option, reason = "clap's type for an option whose value may be left out")]
+    pub(crate) profiles: Option<Option<String>>,
+}
+
+/// The values of `--profiles`: the rows of the table.
+fn row_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(TABLE.iter().map(|row| row.name))
 }
 
 /// The values of `--profile`: the rows of the table, `auto` and `none`.

@@ -10,7 +10,7 @@ mod data;
 mod packages;
 mod remote;
 mod system;
-mod terminal;
+pub(crate) mod terminal;
 mod web;
 
 use std::ops::RangeInclusive;

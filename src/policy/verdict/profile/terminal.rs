@@ -24,6 +24,15 @@ pub(crate) struct Terminal {
     paging_value: Option<&'static str>,
 }
 
+/// Whether some command of a program may need the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    Never,
+    /// It depends on the arguments.
+    Sometimes,
+    Always,
+}
+
 /// A rule for some arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rule {
@@ -86,6 +95,16 @@ impl Terminal {
     /// before its first operand.
     pub(super) const fn paging(self, letters: &'static str, value: &'static str) -> Self {
         Self { paging: letters, paging_value: Some(value), ..self }
+    }
+
+    /// Whether some command may need the terminal.
+    pub(crate) fn need(&self) -> Need {
+        let asks = !self.paging.is_empty() || self.paging_value.is_some();
+        match self.otherwise {
+            true if self.rules.iter().all(|rule| rule.needs) => Need::Always,
+            false if !asks && self.rules.iter().all(|rule| !rule.needs) => Need::Never,
+            _ => Need::Sometimes,
+        }
     }
 
     /// Whether the words before the first operand ask for a pager.
