@@ -1,15 +1,13 @@
 //! Decides whether a run was right. The log of its attempts must agree with the exit status, and
 //! with the processes and files that the run left.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::plan::{Act, Input, Plan, Way, Writes};
-use crate::stage::{End, Seen};
+use crate::seen::{End, Log, SOON, Seen, Wrong, differs};
 
 /// A run may take this much longer than its plan allows.
 const SLACK: Duration = Duration::from_millis(400);
@@ -18,90 +16,8 @@ const SLACK: Duration = Duration::from_millis(400);
 /// of a second.
 const TICK: Duration = Duration::from_millis(20);
 
-/// A command must log a signal within this time.
-const SOON: Duration = Duration::from_millis(300);
-
 /// Number of zeros that a command with [`Way::Wails`] writes to stderr.
 const WAIL: usize = 1_000_000;
-
-/// An error of a run.
-#[derive(Debug)]
-pub(crate) enum Wrong {
-    /// A busy machine can cause this error.
-    Late(String),
-    /// This error must not occur on any machine.
-    Never(String),
-}
-
-impl Wrong {
-    /// Adds text to the message.
-    pub(crate) fn with(self, more: &str) -> Self {
-        match self {
-            Self::Late(what) => Self::Late(what + more),
-            Self::Never(what) => Self::Never(what + more),
-        }
-    }
-}
-
-/// The log of the attempts.
-#[derive(Debug, Default)]
-pub(crate) struct Log {
-    /// The number of each attempt, its pid, and the time since boot.
-    begun: Vec<(u64, i32, Duration)>,
-    /// For each attempt that ended by itself: its status, and the time since boot.
-    ended: BTreeMap<u64, (i32, Duration)>,
-    /// The attempts that listen for signals, and the times from which they listen.
-    ready: Vec<(u64, Duration)>,
-    /// The attempts that got a signal, and the names of the signals.
-    got: Vec<(u64, String)>,
-}
-
-impl Log {
-    /// # Errors
-    /// A line that no command writes.
-    pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let mut log = Self::default();
-        for line in fs::read_to_string(path).unwrap_or_default().lines() {
-            log.note(line).ok_or_else(|| format!("no command writes down {line:?}"))?;
-        }
-        Ok(log)
-    }
-
-    /// Adds a line of the log. Returns None if the line is not valid.
-    fn note(&mut self, line: &str) -> Option<()> {
-        let words: Vec<&str> = line.split(' ').collect();
-        let time = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
-        match words[..] {
-            ["begin", number, pid, at] => {
-                self.begun.push((number.parse().ok()?, pid.parse().ok()?, time(at)?));
-            }
-            ["end", number, status, at] => {
-                self.ended.insert(number.parse().ok()?, (status.parse().ok()?, time(at)?));
-            }
-            ["ready", number, at] => self.ready.push((number.parse().ok()?, time(at)?)),
-            ["got", number, signal] => self.got.push((number.parse().ok()?, format!("SIG{signal}"))),
-            _ => return None,
-        }
-        Some(())
-    }
-
-    /// Time since boot at which this attempt began.
-    fn began(&self, number: u64) -> Option<Duration> {
-        self.begun.iter().find(|(begun, ..)| *begun == number).map(|(.., at)| *at)
-    }
-
-    /// Whether this attempt may have been running at the time `limit`. A command logs its end
-    /// before it exits, so the attempt counts as running for [`SOON`] after the entry.
-    fn is_near(&self, number: u64, limit: Duration) -> bool {
-        self.ended.get(&number).is_none_or(|(_, end)| *end + SOON >= limit)
-    }
-
-    /// The number of the last attempt, and its status if it ended by itself.
-    fn last(&self) -> Option<(u64, Option<i32>)> {
-        let (number, ..) = self.begun.last()?;
-        Some((*number, self.ended.get(number).map(|(status, _)| *status)))
-    }
-}
 
 /// Options that may prevent the next attempt, whatever the command is.
 const IN_THE_WAY: [&str; 5] = ["--until", "--not-idempotent", "--budget", "--breaker", "--deadline"];
@@ -581,11 +497,4 @@ impl Trial<'_> {
 
 fn zeros(bytes: &[u8]) -> usize {
     bytes.split(|byte| *byte == 0).count() - 1
-}
-
-/// Reports the first difference between two texts.
-fn differs(got: &[u8], right: &[u8]) -> Option<String> {
-    let at = got.iter().zip(right).position(|(a, b)| a != b);
-    (got != right)
-        .then(|| format!("{} bytes came where {} should, other from {at:?} on", got.len(), right.len()))
 }

@@ -19,6 +19,7 @@
 
 mod judge;
 mod plan;
+mod seen;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
@@ -27,9 +28,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use judge::Wrong;
 use nix::sys::prctl::set_child_subreaper;
 use plan::Plan;
+use seen::Wrong;
 use support::{argument, arguments, preamble};
 
 /// A busy machine can make a run late. A late run is therefore repeated until it is right twice in

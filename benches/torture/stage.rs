@@ -21,8 +21,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, getpid, setpgid, setsid, tcgetpgrp, tcsetpgrp};
 
-use crate::judge::{Log, Wrong, judge};
+use crate::judge::judge;
 use crate::plan::{Act, DIRECTORY, Input, Plan, SIGNALS};
+use crate::seen::{End, Left, Log, Seen, Wrong};
 use crate::support::RETRY;
 
 /// First argument of this program if it runs as the leader of a session, as a shell does.
@@ -36,51 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A run that takes this much longer than it may counts as endless.
 const ENDLESS: Duration = Duration::from_secs(20);
-
-/// How retry ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    Status(i32),
-    Signal(i32),
-}
-
-/// Processes that a run has left behind, and the state of its terminal.
-#[derive(Debug, Default)]
-pub(crate) struct Left {
-    /// Number of zombies that retry left to its parent.
-    pub(crate) dead: usize,
-    pub(crate) alive: Vec<i32>,
-    /// The foreground group of the terminal has no living process.
-    pub(crate) lost: bool,
-}
-
-/// The observations of a run.
-#[derive(Debug)]
-pub(crate) struct Seen {
-    /// None if the run did not end.
-    pub(crate) end: Option<End>,
-    /// Time from boot to the beginning of the run. `took` is the length of the run.
-    pub(crate) started: Duration,
-    pub(crate) took: Duration,
-    /// Time for which retry was stopped.
-    pub(crate) stopped: Duration,
-    /// The signals and keys that were sent, each with its time since boot.
-    pub(crate) sent: Vec<(Act, Duration)>,
-    pub(crate) left: Left,
-    pub(crate) log: Result<Log, String>,
-    /// Stdout, if stdout is not a terminal and the reader reads all of it.
-    pub(crate) output: Option<Vec<u8>>,
-    /// Stderr, if stderr is not a terminal.
-    pub(crate) errors: Option<Vec<u8>>,
-    /// The bytes that the terminal received.
-    pub(crate) terminal: Option<Vec<u8>>,
-    /// An error of the other runs that use the same records.
-    pub(crate) company: Option<String>,
-    /// The terminal has different modes after the run.
-    pub(crate) changed: bool,
-    /// Files that the run left behind, as paths relative to its directory.
-    pub(crate) files: Vec<PathBuf>,
-}
 
 /// The time since boot, on the clock of `/proc/uptime`.
 fn since_boot() -> Duration {
