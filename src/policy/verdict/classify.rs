@@ -108,7 +108,7 @@ impl Rules {
         if attempt.by == By::Check {
             return answered();
         }
-        let cause = match Evidences::new(self, attempt, status).weigh() {
+        let cause = match self.weigh(attempt, status) {
             Some((_, Rule::Http { status, .. })) => Some(Cause::Http(status)),
             Some((_, Rule::Line { pattern, .. })) => Some(Cause::Words(pattern.words())),
             Some((_, Rule::Profile { status, .. })) => Some(Cause::Words(status.reason)),
@@ -168,10 +168,16 @@ impl Rules {
         }
     }
 
+    /// See [`Evidences::weigh`].
+    fn weigh(&self, attempt: &Attempt, status: u8) -> Option<(Class, Rule)> {
+        let (profiles, relays, headers) = (&self.profiles, &self.relays, self.headers);
+        Evidences { profiles, relays, headers, attempt, status }.weigh()
+    }
+
     fn known(&self, attempt: &Attempt) -> Verdict {
         if let Outcome::Exited(status) = attempt.outcome
             && (status != 0 || self.named)
-            && let Some((class, rule)) = Evidences::new(self, attempt, status).weigh()
+            && let Some((class, rule)) = self.weigh(attempt, status)
         {
             match class {
                 Class::Retryable if !attempt.reader_gone => return Verdict::Retryable(rule),

@@ -12,24 +12,24 @@
 //!
 //! If nothing decides, the failure is ambiguous, and the rules after the profiles retry it.
 
-use super::classify::Rules;
 use super::evidence::Said;
-use super::profile::{Class, Meaning, Pattern, Profile, Says};
+use super::profile::{Class, Meaning, Pattern, Profile, Relay, Says};
 use super::rule::Rule;
 use crate::policy::outcome::Attempt;
 
 /// What is known about the failure of one attempt.
 pub(super) struct Evidences<'a> {
-    rules: &'a Rules,
-    attempt: &'a Attempt,
-    status: u8,
+    /// The profiles that apply, in order.
+    pub(super) profiles: &'a [&'static Profile],
+    /// For a row by its name: the invocation in which its program passes on the output of another.
+    pub(super) relays: &'a [(&'static str, &'static Relay)],
+    /// Whether a `--headers` file shows HTTP responses, whatever the program.
+    pub(super) headers: bool,
+    pub(super) attempt: &'a Attempt,
+    pub(super) status: u8,
 }
 
-impl<'a> Evidences<'a> {
-    pub(super) fn new(rules: &'a Rules, attempt: &'a Attempt, status: u8) -> Self {
-        Self { rules, attempt, status }
-    }
-
+impl Evidences<'_> {
     /// The class of the failure, and the rule that decided. None if the failure is ambiguous.
     pub(super) fn weigh(&self) -> Option<(Class, Rule)> {
         let about_the_end = |pattern: &Pattern| pattern.is_about_the_end(self.status);
@@ -48,7 +48,7 @@ impl<'a> Evidences<'a> {
 
     /// An exit status that means a broken connection or a timeout.
     fn broken_connection(&self) -> Option<(Class, Rule)> {
-        self.rules.profiles.iter().find_map(|row| {
+        self.profiles.iter().find_map(|row| {
             let status = row.status(self.status).filter(|status| status.meaning == Meaning::Retryable)?;
             Some((Class::Retryable, Rule::Profile { row, status }))
         })
@@ -58,7 +58,7 @@ impl<'a> Evidences<'a> {
     /// status of that program (`sudo curl`), and proves nothing.
     fn proven_status(&self) -> Option<(Class, Rule)> {
         let listed: Vec<_> =
-            self.rules.profiles.iter().filter_map(|row| Some((*row, row.status(self.status)?))).collect();
+            self.profiles.iter().filter_map(|row| Some((*row, row.status(self.status)?))).collect();
         if listed.iter().any(|(_, status)| status.meaning == Meaning::Ambiguous) {
             return None;
         }
@@ -71,8 +71,8 @@ impl<'a> Evidences<'a> {
     /// The last complete header block.
     fn response(&self, class: Class) -> Option<(Class, Rule)> {
         let response = &self.attempt.evidence.response;
-        let row = self.rules.profiles.iter().copied().find(|row| row.reads_http());
-        if (row.is_none() && !self.rules.headers) || response.class() != Some(class) {
+        let row = self.profiles.iter().copied().find(|row| row.reads_http());
+        if (row.is_none() && !self.headers) || response.class() != Some(class) {
             return None;
         }
         let status = response.status()?;
@@ -113,7 +113,7 @@ impl<'a> Evidences<'a> {
 
     /// Whether a line of the program counts with this exit status, and is its own.
     fn counts(&self, row: &'static Profile, pattern: &Pattern) -> bool {
-        let relay = self.rules.relays.iter().find(|(of, _)| *of == row.name);
+        let relay = self.relays.iter().find(|(of, _)| *of == row.name);
         let own = relay.is_none_or(|(_, relay)| relay.own.iter().any(|range| range.contains(&self.status)));
         own && pattern.counts_with(self.status)
     }

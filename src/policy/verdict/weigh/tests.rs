@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::*;
 use crate::policy::outcome::Outcome;
 use crate::policy::stream::Streams;
+use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::evidence::{Reach, Scanner};
-use crate::policy::verdict::profile::{BLANK, Proof, Relay, Status};
+use crate::policy::verdict::profile::{BLANK, Proof, Status};
 
 const BROKEN: u8 = 1;
 const SHARED: u8 = 2;
@@ -38,7 +39,8 @@ fn weigh(rules: &Rules, status: u8, text: &str) -> Option<(Class, Rule)> {
     let mut scanner = Scanner::new(Arc::new(rules.wanted(Reach::default())));
     scanner.push(Streams::Stderr, text.as_bytes());
     let attempt = Attempt { evidence: scanner.finish(false, b""), ..Attempt::ended(Outcome::Exited(status)) };
-    Evidences::new(rules, &attempt, status).weigh()
+    let Rules { profiles, relays, headers, .. } = rules;
+    Evidences { profiles, relays, headers: *headers, attempt: &attempt, status }.weigh()
 }
 
 fn rules() -> Rules {
