@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::evidence::{Reach, Scanner};
+use super::super::evidence::{Reach, Scanner, Wanted};
 use super::super::program::{base_name, look_through};
 use super::*;
 use crate::policy::outcome::{Attempt, Outcome};
@@ -56,14 +56,14 @@ impl Case {
     }
 
     /// The class and the reason that the rules give.
-    fn judge(&self, row: &'static Profile) -> (Class, String) {
+    fn judge(&self, row: &'static Profile, wanted: &Arc<Wanted>) -> (Class, String) {
         let words: Vec<&[u8]> = self.line.split_whitespace().map(str::as_bytes).collect();
         let run = look_through(&words).program.and_then(|at| words.get(at..)).unwrap_or_default();
         let (program, arguments) =
             run.split_first().map_or((&b""[..], run), |(word, rest)| (base_name(word), rest));
         let relays = row.relay(program, arguments).map(|relay| (row.name, relay)).into_iter().collect();
         let rules = Rules { profiles: vec![row], relays, ..Rules::default() };
-        let mut scanner = Scanner::new(Arc::new(rules.wanted(Reach::default())));
+        let mut scanner = Scanner::new(Arc::clone(wanted));
         scanner.push(Streams::Stderr, self.text.as_bytes());
         let evidence = scanner.finish(false, b"");
         let verdict = rules.classify(&Attempt { evidence, ..Attempt::ended(Outcome::Exited(self.status)) });
@@ -122,13 +122,20 @@ fn row_of(name: &str) -> &'static Profile {
     Profile::named(name).unwrap_or_else(|| panic!("tests/recorded/{name}.txt: no such row"))
 }
 
+/// What the row looks for. It takes a while to compile, so the cases of a row share it.
+fn wanted(row: &'static Profile) -> Arc<Wanted> {
+    Arc::new(Rules { profiles: vec![row], ..Rules::default() }.wanted(Reach::default()))
+}
+
 #[test]
 fn recorded_failures_are_judged_for_the_recorded_reason() {
     let mut wrong = Vec::new();
     for (name, cases) in corpus() {
         assert!(!cases.is_empty(), "{name}");
+        let row = row_of(&name);
+        let wanted = wanted(row);
         for case in &cases {
-            let (class, reason) = case.judge(row_of(&name));
+            let (class, reason) = case.judge(row, &wanted);
             let found = format!("{} ({reason})", if class == Class::Fatal { "fatal" } else { "retryable" });
             if case.expected.as_ref().is_some_and(|expected| *expected != found) {
                 wrong.push(format!("{name}: {}\n    $ {}\n    found {found}", case.heading, case.line));
@@ -148,8 +155,9 @@ fn no_transient_failure_is_fatal() {
     );
     for (name, cases) in corpus() {
         let mut row = [0; 6];
+        let wanted = wanted(row_of(&name));
         for case in &cases {
-            let (class, reason) = case.judge(row_of(&name));
+            let (class, reason) = case.judge(row_of(&name), &wanted);
             let fatal = class == Class::Fatal;
             match case.label {
                 Label::Transient => {
