@@ -13,12 +13,15 @@ struct Source {
     name: String,
     text: String,
     code: Vec<String>,
+    /// Whether the file is part of the tests only.
+    is_test: bool,
 }
 
 impl Source {
     fn new(name: String, text: String) -> Self {
         let code = strip(&text).lines().map(str::to_owned).collect();
-        Self { name, text, code }
+        let is_test = name.split('/').any(|part| part == "tests" || part == "tests.rs");
+        Self { name, text, code, is_test }
     }
 
     /// The wing of the file: its first directory, or its own name.
@@ -39,9 +42,16 @@ impl Source {
             .code
             .windows(2)
             .position(|two| two[0].trim() == "#[cfg(test)]" && two[1].trim_start().contains("mod tests {"));
-        let is_test = self.name.split('/').any(|part| part == "tests" || part == "tests.rs");
-        let end = if is_test { 0 } else { tests.unwrap_or(self.code.len()) };
+        let end = if self.is_test { 0 } else { tests.unwrap_or(self.code.len()) };
         self.code[..end].iter().enumerate().map(|(n, line)| (n + 1, line.as_str()))
+    }
+
+    /// The files of the modules that only tests have: `#[cfg(test)] mod corpus;`.
+    fn test_modules(&self) -> Vec<String> {
+        let base = self.module().join("/");
+        let declared = self.code.windows(2).filter(|two| two[0].trim() == "#[cfg(test)]");
+        let names = declared.filter_map(|two| two[1].trim().strip_prefix("mod ")?.strip_suffix(';'));
+        names.map(|name| format!("{base}/{name}.rs").trim_start_matches('/').to_owned()).collect()
     }
 
     /// The wings that paths in the file name, each with its line.
@@ -160,6 +170,10 @@ fn sources(of: &str) -> Vec<Source> {
     walk(&root, &root, &mut sources);
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     assert!(sources.len() > 20, "the source is there");
+    let test_modules: Vec<String> = sources.iter().flat_map(Source::test_modules).collect();
+    for source in &mut sources {
+        source.is_test |= test_modules.contains(&source.name);
+    }
     sources
 }
 
@@ -373,6 +387,15 @@ mod tests {
         assert_eq!(uses, ["cli", "report", "run", "exit"]);
         let uses = source("exit.rs", "use super::cli;\n").uses();
         assert_eq!(uses, [(1, "cli".to_owned())]);
+    }
+
+    #[test]
+    fn a_module_of_tests_is_no_product() {
+        let text = "#[cfg(test)]\nmod corpus;\nmod web;\n#[cfg(test)]\nmod tests;\n";
+        let names = ["policy/verdict/corpus.rs", "policy/verdict/tests.rs"];
+        assert_eq!(source("policy/verdict.rs", text).test_modules(), names);
+        assert_eq!(source("policy/verdict/mod.rs", text).test_modules(), names);
+        assert_eq!(source("lib.rs", text).test_modules(), ["corpus.rs", "tests.rs"]);
     }
 
     #[test]

@@ -32,24 +32,24 @@ fn is_fatal(words: &str, status: u8, text: &str) {
 fn how_the_program_ended_outranks_an_earlier_response() {
     for status in [5, 6, 7, 18, 28, 35, 52, 55, 56, 92, 95, 96] {
         is_retried(
-            "curl -v URL",
+            "curl URL -v",
             status,
             "> GET / HTTP/1.1\n>\n< HTTP/1.1 401 Unauthorized\n<\ncurl: (x) y\n",
         );
     }
     is_retried(
-        "curl -f A B",
+        "curl A B -f",
         7,
         "curl: (22) The requested URL returned error: 404\ncurl: (7) Failed to connect to b port 80\n",
     );
     is_retried(
-        "wget -r URL",
+        "wget URL -r",
         4,
         "2026-01-01 00:00:00 ERROR 404: Not Found.\nRead error (Connection reset by peer) in headers.\n",
     );
     // The proxy's answer is how this transfer ended.
     is_fatal("curl URL", 56, "curl: (56) CONNECT tunnel failed, response 407\n");
-    is_fatal("curl -f URL", 22, "curl: (22) The requested URL returned error: 404\n");
+    is_fatal("curl URL -f", 22, "curl: (22) The requested URL returned error: 404\n");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_status_that_transient_failures_share_is_retried() {
         ("pg_dump d", 1, "pg_dump: error: query failed: SSL connection has been closed unexpectedly\n"),
         ("terraform apply", 1, "Error: dial tcp 10.0.0.1:443: connect: connection timed out\n"),
         ("git push", 1, "remote: fatal error in commit_refs\n ! [remote rejected] main -> main (failure)\n"),
-        ("psql -c x", 1, "ERROR:  deadlock detected\n"),
+        ("psql d -c x", 1, "ERROR:  deadlock detected\n"),
     ] {
         is_retried(words, status, text);
     }
