@@ -26,7 +26,10 @@ fn same(name: &str, made: &str) {
     let path = path(name);
     if std::env::var_os("BLESS").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        return fs::write(&path, made).unwrap();
+        // Another test may read the file at the same time.
+        let new = path.with_extension("new");
+        fs::write(&new, made).unwrap();
+        return fs::rename(&new, &path).unwrap();
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
     let differs = committed.lines().zip(made.lines()).find(|(committed, made)| committed != made);
