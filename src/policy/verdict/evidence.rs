@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use regex_automata::meta::Regex;
 use regex_automata::{Input, MatchKind, PatternSet};
 
-use super::http::{CANDIDATE, LineSource, Reader, Response};
+use super::http::{CANDIDATE, Cursor, Expected, Part, Reader, Response, Source};
 use super::paragraph::Paragraph;
 use super::profile::{Pattern, Profile, Says};
 use super::text::{Syntax, Text, compile};
@@ -184,7 +184,7 @@ impl Scanner {
             texts: vec![false; wanted.texts.len()],
             lines: Vec::new(),
             said: Vec::new(),
-            http: Reader::new(wanted.bare),
+            http: Reader::new(Expected { bare: wanted.bare, stdout: wanted.reach.stdout }),
             paragraphs: PerStream::default(),
         };
         Self { wanted, windows: PerStream::default(), found }
@@ -211,8 +211,8 @@ impl Scanner {
         self.windows.stdout.finish(|piece| self.found.search(&self.wanted, Streams::Stdout, &piece));
         self.windows.stderr.finish(|piece| self.found.search(&self.wanted, carries, &piece));
         if let Some(lines) = self.wanted.lines().filter(|_| self.wanted.wraps()) {
-            self.found.end_paragraph(lines, Stream::Stdout);
-            self.found.end_paragraph(lines, Stream::Stderr);
+            self.found.end_paragraph(lines, Source::Stdout);
+            self.found.end_paragraph(lines, carries.into());
         }
     }
 
@@ -226,15 +226,13 @@ impl Scanner {
 
     /// The evidence of the searched streams and of the `--headers` file.
     pub(crate) fn evidence(mut self, headers: &[u8]) -> Evidence {
-        for line in headers.split(|b| *b == b'\n') {
-            self.found.http.line(LineSource::HeadersFile, line);
-        }
+        self.found.http.read_file(headers);
         let texts = self.wanted.texts.iter().zip(self.found.texts).filter(|(_, found)| *found);
         Evidence {
             texts: texts.map(|(text, _)| text.clone()).collect(),
             lines: self.found.lines,
             said: self.found.said,
-            response: self.found.http.response().clone(),
+            response: self.found.http.finish(),
         }
     }
 }
@@ -246,49 +244,72 @@ impl Found {
                 *found = text.is_match(piece.bytes, piece.span.clone());
             }
         }
-        if carries != Streams::Stdout || wanted.reach.stdout {
-            let stream = if carries == Streams::Stdout { Stream::Stdout } else { Stream::Stderr };
-            self.search_lines(wanted, LineSource::Stream(stream), piece);
+        if carries == Streams::Stdout && !wanted.reach.stdout {
+            return;
+        }
+        let Some(lines) = wanted.lines() else { return };
+        let source = Source::from(carries);
+        if wanted.http {
+            self.search_http(lines, source, piece);
+        } else {
+            self.search_lines(lines, source, piece.bytes, piece.span.clone());
+        }
+        if wanted.wraps() {
+            self.search_paragraphs(lines, source, &piece.bytes[piece.span.clone()]);
         }
     }
 
-    /// Reads every line of an open header block. Otherwise it skips to the next line that matches.
-    fn search_lines(&mut self, wanted: &Wanted, source: LineSource, piece: &Piece<'_>) {
-        let Some(lines) = wanted.lines() else { return };
-        let Range { mut start, end } = piece.span;
-        let wraps = wanted.wraps();
+    /// Reads header blocks. A body on stdout contains no line of the program.
+    fn search_http(&mut self, lines: &Lines, source: Source, piece: &Piece<'_>) {
+        let mut cursor = Cursor::new(piece);
+        while let Some(part) = self.http.next(source, &mut cursor, &lines.any) {
+            match part {
+                Part::Block(range) => self.take_line(lines, Place::Block, &piece.bytes[range]),
+                Part::Body(_) if source == Source::Stdout => {}
+                Part::Text(range) | Part::Body(range) => self.search_lines(lines, source, piece.bytes, range),
+            }
+        }
+    }
+
+    /// Skips to the next line that matches, again and again.
+    fn search_lines(&mut self, lines: &Lines, source: Source, bytes: &[u8], span: Range<usize>) {
+        let Range { mut start, end } = span;
         while start <= end {
-            if !self.http.in_block(source) && !wraps {
-                let input = Input::new(piece.bytes).span(start..end).earliest(true);
-                let Some(hit) = lines.any.search_half(&input) else { return };
-                start = line_start(piece.bytes, start, hit.offset());
-            }
-            let length = memchr::memchr(b'\n', &piece.bytes[start..end]);
+            let input = Input::new(bytes).span(start..end).earliest(true);
+            let Some(hit) = lines.any.search_half(&input) else { return };
+            start = line_start(bytes, start, hit.offset());
+            let length = memchr::memchr(b'\n', &bytes[start..end]);
             let stop = length.map_or(end, |length| start + length);
-            if wanted.http {
-                self.http.line(source, &piece.bytes[start..stop]);
-            }
-            let line = &piece.bytes[start..stop];
-            self.take_line(lines, line);
-            if let LineSource::Stream(stream) = source
-                && wraps
-                && !self.paragraphs[stream].add(line)
-            {
-                self.end_paragraph(lines, stream);
-                self.paragraphs[stream].add(line);
-            }
+            self.take_line(lines, Place::Text(source), &bytes[start..stop]);
             start = stop + 1;
         }
     }
 
-    /// Searches the lines that belong together as one line.
-    fn end_paragraph(&mut self, lines: &Lines, stream: Stream) {
-        if let Some(joined) = std::mem::take(&mut self.paragraphs[stream]).joined() {
-            self.take_line(lines, &joined);
+    /// Joins the lines of each message.
+    fn search_paragraphs(&mut self, lines: &Lines, source: Source, text: &[u8]) {
+        for line in text.split(|b| *b == b'\n') {
+            if !self.paragraph(source).add(line) {
+                self.end_paragraph(lines, source);
+                self.paragraph(source).add(line);
+            }
         }
     }
 
-    fn take_line(&mut self, lines: &Lines, line: &[u8]) {
+    fn paragraph(&mut self, source: Source) -> &mut Paragraph {
+        match source {
+            Source::Stdout => &mut self.paragraphs.stdout,
+            Source::Stderr | Source::Both | Source::HeadersFile => &mut self.paragraphs.stderr,
+        }
+    }
+
+    /// Searches the lines that belong together as one line.
+    fn end_paragraph(&mut self, lines: &Lines, source: Source) {
+        if let Some(joined) = std::mem::take(self.paragraph(source)).joined() {
+            self.take_line(lines, Place::Text(source), &joined);
+        }
+    }
+
+    fn take_line(&mut self, lines: &Lines, place: Place, line: &[u8]) {
         let Some(each) = &lines.each else { return };
         let mut hits = PatternSet::new(lines.patterns.len());
         each.which_overlapping_matches(&Input::new(line), &mut hits);
@@ -297,9 +318,14 @@ impl Found {
             match pattern.says {
                 Says::HttpStatus => {
                     let Some(status) = lines.status_in(id, line) else { continue };
-                    self.http.said(status);
+                    // The pattern of a row without programs matches the text of any program.
+                    let counts = match place {
+                        Place::Text(source) if row.programs.is_empty() => self.http.mentioned(source, status),
+                        Place::Block if row.programs.is_empty() => false,
+                        Place::Text(_) | Place::Block => self.http.said(status),
+                    };
                     let said = Said { row, pattern, status };
-                    if self.said.len() < MOST_SAID && !self.said.contains(&said) {
+                    if counts && self.said.len() < MOST_SAID && !self.said.contains(&said) {
                         self.said.push(said);
                     }
                 }
@@ -308,6 +334,15 @@ impl Found {
             }
         }
     }
+}
+
+/// The place of a line.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// In a header block.
+    Block,
+    /// In other text on this source.
+    Text(Source),
 }
 
 /// The start of the line with a match, or `from` if that is later.
@@ -331,7 +366,7 @@ impl Evidence {
     pub(crate) fn of_status(status: u16) -> Self {
         let mut http = Reader::default();
         http.said(status);
-        Self { response: http.response().clone(), ..Self::default() }
+        Self { response: http.finish(), ..Self::default() }
     }
 
     /// Whether a line matched this pattern.

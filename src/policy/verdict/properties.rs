@@ -10,14 +10,13 @@ use crate::policy::expand::{Tokens, expanded, has_key};
 
 use super::condition::Condition;
 use super::evidence::{Reach, Scanner, Wanted};
-use super::http::{LineSource, Reader};
 use super::profile::TABLE;
 use super::program::{base_name, look_through};
 use super::request::unkeyed;
 use super::text::Text;
 use super::window::{Piece, WINDOW, Window};
 use crate::policy::outcome::{Attempt, Outcome};
-use crate::policy::stream::{Stream, Streams};
+use crate::policy::stream::Streams;
 
 /// A condition is read or refused. If it is read, it prints the text that it was read from.
 pub(crate) fn condition(bytes: &[u8]) {
@@ -36,31 +35,85 @@ pub(crate) fn condition(bytes: &[u8]) {
     }
 }
 
-/// The response is valid, whatever a server or a script writes. The lines that the scanner skips do
-/// not matter.
+/// The response is valid, whatever a server or a script writes.
 pub(crate) fn response(bytes: &[u8]) {
-    let mut reader = Reader::new(true);
-    for line in bytes.split(|b| *b == b'\n') {
-        reader.line(LineSource::Stream(Stream::Stderr), line);
+    let wanted = Arc::new(Wanted::new(Vec::new(), Vec::new(), true, Reach::default()));
+    let read = |streams: Streams, part: usize| {
+        let mut scanner = Scanner::new(Arc::clone(&wanted));
+        for part in bytes.chunks(part) {
+            scanner.push(streams, part);
+        }
+        scanner.finish(streams == Streams::Both, b"").response
+    };
+    for streams in [Streams::Stdout, Streams::Stderr, Streams::Both] {
+        let response = read(streams, bytes.len().max(1));
+        assert!(response.status().is_none_or(|status| (100..=599).contains(&status)));
+        assert!(response.class().is_none() || response.status().is_some());
+        for now in [SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 31)] {
+            assert!(response.asked(now).is_none_or(|asked| !asked.wait.is_zero()));
+        }
+        // The offsets in a piece with escape sequences depend on its parts.
+        if bytes.len() <= WINDOW && !bytes.contains(&0x1b) {
+            assert_eq!(read(streams, 7), response);
+        }
     }
-    let response = reader.response();
-    assert!(response.status().is_none_or(|status| (100..=599).contains(&status)));
-    assert!(response.class().is_none() || response.status().is_some());
-    for now in [SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 31)] {
-        assert!(response.asked(now).is_none_or(|asked| !asked.wait.is_zero()));
-    }
-    // The rest of the check needs the text in one piece, without colours, and without a line that
-    // is longer than the window.
-    if bytes.contains(&0x1b) || bytes.split(|b| *b == b'\n').any(|line| line.len() > WINDOW) {
+}
+
+/// A body never changes the response, whatever it contains. The first byte chooses the program and
+/// the status, the rest is the body.
+pub(crate) fn body(bytes: &[u8]) {
+    let (Some(first), body) = (bytes.first(), bytes.get(1..).unwrap_or_default()) else { return };
+    let status = [200, 404, 503][usize::from(first / 8) % 3];
+    let length = body.len();
+    let (streams, before, after) = match first % 8 {
+        0 => (Streams::Stdout, format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n"), ""),
+        1 => (Streams::Stdout, format!("HTTP/1.1 {status} x\r\nTransfer-Encoding: chunked\r\n"), ""),
+        2 => (Streams::Stdout, format!("HTTP/2 {status} \r\ncontent-type: x\r\n"), ""),
+        3 => (Streams::Stdout, format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n"), "\n\n"),
+        4 => (
+            Streams::Stdout,
+            format!("GET / HTTP/1.1\r\n\r\n\n\nHTTP/1.0 {status} x\r\nA: b\r\nContent-Type: x\r\n"),
+            "\n",
+        ),
+        5 => (Streams::Both, format!("* x\n> GET / HTTP/1.1\r\n> \r\n< HTTP/1.1 {status} x\r\n"), "* x\n"),
+        6 => (
+            Streams::Both,
+            format!("HTTP request sent, awaiting response... \n  HTTP/1.1 {status} x\n"),
+            "\n",
+        ),
+        _ => (Streams::Stderr, format!("HTTP/1.1 {status} x\r\nContent-Type: x\r\n"), ""),
+    };
+    let end = match first % 8 {
+        5 => "< Retry-After: 7\r\n< \r\n{ [5 bytes data]\n",
+        6 => "  Retry-After: 7\nLength: 5\n\n",
+        _ => "Retry-After: 7\r\n\r\n",
+    };
+    // A quotation of the program's own lines cannot be told from them.
+    let has = |text: &[u8]| memchr::memmem::find(body, text).is_some();
+    let time = body.windows(5).any(|five| five[0].is_ascii_digit() && matches!(five, [.., b':', _, _]));
+    let quotes_program = match first % 8 {
+        5 => body.iter().any(|b| b"*>{}".contains(b)),
+        6 => has(b"... ") || has("\u{2026} ".as_bytes()) || has(b"Auth") || time,
+        _ => false,
+    };
+    if quotes_program {
         return;
     }
-    let wanted = Wanted::new(Vec::new(), Vec::new(), true, Reach::default());
-    let mut scanner = Scanner::new(Arc::new(wanted));
-    for part in bytes.chunks(7) {
-        scanner.push(Streams::Stderr, part);
+    let output = [before.as_bytes(), end.as_bytes(), body, after.as_bytes()].concat();
+    let wanted = Arc::new(Wanted::new(Vec::new(), Vec::new(), true, Reach::default()));
+    for part in [1, 7, output.len()] {
+        let mut scanner = Scanner::new(Arc::clone(&wanted));
+        for part in output.chunks(part) {
+            scanner.push(streams, part);
+        }
+        let response = scanner.finish(streams == Streams::Both, b"").response;
+        let asked = response.asked(SystemTime::UNIX_EPOCH).map(|asked| asked.wait);
+        assert_eq!(
+            (response.status(), asked),
+            (Some(status), Some(Duration::from_secs(7))),
+            "{first} by {part}"
+        );
     }
-    let evidence = scanner.finish(false, b"");
-    assert_eq!(evidence.response, *response);
 }
 
 /// The evidence of all profiles and of the `--headers` file does not depend on how the output is
@@ -191,6 +244,14 @@ mod tests {
             "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: ", "\r\n", "\n", "< ", "* ", "> ", "  ", ":", "curl: ", "\r",
         ])) {
             super::response(&bytes);
+        }
+
+        #[test]
+        fn bodies(first: u8, bytes in like(&[
+            "HTTP/1.1 503 x\r\n", "HTTP/2 429 \n", "HTTP 404\n", "HTTP/1.1 200 OK\n", "Retry-After: 100", "< ", "  ", "\r\n", "\n",
+            "Content-Length: 9\r\n", "GET / HTTP/1.1\r\n", "Elapsed time: 1s\n", "\r", "x", "\x1b[31m", "curl: ",
+        ])) {
+            super::body(&[&[first], &bytes[..]].concat());
         }
 
         #[test]

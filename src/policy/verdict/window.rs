@@ -10,7 +10,7 @@ use std::ops::Range;
 pub(crate) const WINDOW: usize = 64 * 1024;
 
 /// The overlap between two pieces of a longer line, in bytes.
-const OVERLAP: usize = 16 * 1024;
+pub(crate) const OVERLAP: usize = 16 * 1024;
 
 /// A part of a stream. Only `span` is searched. The bytes around it show whether a line begins or
 /// ends there.
@@ -18,6 +18,12 @@ const OVERLAP: usize = 16 * 1024;
 pub(crate) struct Piece<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) span: Range<usize>,
+    /// The offset of the bytes in the stream.
+    pub(crate) at: u64,
+    /// The number of bytes of the stream up to the end of the piece, with escape sequences.
+    pub(crate) arrived: u64,
+    /// The last line of the span is whole. If not, the next piece repeats the end of the span.
+    pub(crate) whole: bool,
 }
 
 /// The part of a stream that has not been searched yet.
@@ -27,6 +33,10 @@ pub(crate) struct Window {
     /// The start of the next search: 0, or 1 if the buffer begins with the last byte of a longer
     /// line.
     start: usize,
+    /// The offset of the buffer in the stream.
+    at: u64,
+    /// The escape sequences since that offset, in bytes.
+    dropped: usize,
     escape: Escape,
 }
 
@@ -35,12 +45,13 @@ impl Window {
     pub(crate) fn push(&mut self, bytes: &[u8], mut search: impl FnMut(Piece<'_>)) {
         // The buffer never holds more than the window and one part of this size.
         for part in bytes.chunks(WINDOW) {
+            let before = self.buffer.len();
             self.escape.strip(part, &mut self.buffer);
+            self.dropped += before + part.len() - self.buffer.len();
             if let Some(end) = self.last_line_end() {
                 // The bytes after the last line break may be the start of a line.
-                search(Piece { bytes: &self.buffer[..end], span: self.start..end - 1 });
-                self.buffer.drain(..end);
-                self.start = 0;
+                search(self.piece(end, self.start..end - 1, true));
+                self.drop_to(end, 0);
             }
             if self.buffer.len() > WINDOW
                 && let Some(end) = memchr::memrchr(b'\r', &self.buffer[self.start..self.buffer.len() - 1])
@@ -48,16 +59,14 @@ impl Window {
                 // A CR also ends a line, so it is a better place for the cut than the middle of a
                 // line.
                 let end = self.start + end;
-                search(Piece { bytes: &self.buffer[..=end], span: self.start..end });
-                self.buffer.drain(..=end);
-                self.start = 0;
+                search(self.piece(end + 1, self.start..end, true));
+                self.drop_to(end + 1, 0);
             }
             if self.buffer.len() > WINDOW {
                 // The last byte shows whether the line ends here.
                 let end = self.buffer.len() - 1;
-                search(Piece { bytes: &self.buffer, span: self.start..end });
-                self.buffer.drain(..end - OVERLAP - 1);
-                self.start = 1;
+                search(self.piece(end + 1, self.start..end, false));
+                self.drop_to(end - OVERLAP - 1, 1);
             }
         }
     }
@@ -66,9 +75,22 @@ impl Window {
     pub(crate) fn finish(&mut self, mut search: impl FnMut(Piece<'_>)) {
         if self.buffer.len() > self.start {
             let end = self.buffer.len() - usize::from(self.buffer.ends_with(b"\r"));
-            search(Piece { bytes: &self.buffer, span: self.start..end });
+            search(self.piece(self.buffer.len(), self.start..end, true));
         }
         *self = Self::default();
+    }
+
+    fn piece(&self, length: usize, span: Range<usize>, whole: bool) -> Piece<'_> {
+        let arrived = self.at.saturating_add(length_of(length + self.dropped));
+        Piece { bytes: &self.buffer[..length], span, at: self.at, arrived, whole }
+    }
+
+    /// Forgets the beginning of the buffer.
+    fn drop_to(&mut self, length: usize, start: usize) {
+        self.buffer.drain(..length);
+        self.at = self.at.saturating_add(length_of(length + self.dropped));
+        self.dropped = 0;
+        self.start = start;
     }
 
     /// The end of the last whole line. A CR alone does not count here: a progress bar prints many
@@ -76,6 +98,10 @@ impl Window {
     fn last_line_end(&self) -> Option<usize> {
         memchr::memrchr(b'\n', &self.buffer[self.start..]).map(|end| self.start + end + 1)
     }
+}
+
+fn length_of(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// The position of the stream in an escape sequence.
@@ -148,7 +174,7 @@ mod tests {
                 [b'\n' | b'\r'] => piece.bytes.len(),
                 _ => piece.span.end,
             };
-            let piece = Piece { bytes: piece.bytes, span: piece.span.start..end };
+            let piece = Piece { span: piece.span.start..end, ..piece };
             let before = piece.span.start.checked_sub(1).map(|i| piece.bytes[i]);
             let after = piece.bytes.get(piece.span.end).copied();
             all.push((before, piece.bytes[piece.span].to_vec(), after));

@@ -1,53 +1,123 @@
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
 use proptest::prelude::*;
+use regex_automata::MatchKind;
+use regex_automata::meta::Regex;
 
 use super::*;
+use crate::policy::verdict::text::{Syntax, compile};
+use crate::policy::verdict::window::Window;
 
-const STDOUT: LineSource = LineSource::STDOUT;
-const STDERR: LineSource = LineSource::Stream(Stream::Stderr);
-const HEADERS: LineSource = LineSource::HeadersFile;
+const STDOUT: Streams = Streams::Stdout;
+const STDERR: Streams = Streams::Stderr;
+const BOTH: Streams = Streams::Both;
 
 /// 1994-11-06 08:49:37, the date in the examples of RFC 9110.
 const NOW: Duration = Duration::from_secs(784_111_777);
 
-fn read(source: LineSource, text: &str) -> Reader {
-    let mut reader = Reader::default();
-    feed(&mut reader, source, text);
-    reader
+/// A program that prints headers on stdout, as with curl -i.
+const CURL: Expected = Expected { bare: false, stdout: true };
+/// Any program, with `-p http`.
+const ANY: Expected = Expected { bare: true, stdout: true };
+/// curl without -i.
+const NO_HEADERS: Expected = Expected { bare: false, stdout: false };
+
+/// Reads streams as the scanner does.
+struct Feed {
+    reader: Reader,
+    windows: [Window; 2],
+    candidates: Regex,
+    /// The bytes of bodies.
+    skipped: usize,
 }
 
-fn feed(reader: &mut Reader, source: LineSource, text: &str) {
-    for line in text.split_terminator('\n') {
-        reader.line(source, line.as_bytes());
+impl Feed {
+    fn new(expected: Expected) -> Self {
+        static CANDIDATES: LazyLock<Regex> =
+            LazyLock::new(|| compile(&[CANDIDATE], Syntax::Bytes, MatchKind::LeftmostFirst).unwrap());
+        let candidates = CANDIDATES.clone();
+        Self { reader: Reader::new(expected), windows: Default::default(), candidates, skipped: 0 }
+    }
+
+    fn push(&mut self, streams: Streams, bytes: impl AsRef<[u8]>) {
+        let Self { reader, windows, candidates, skipped } = self;
+        let window = &mut windows[usize::from(streams != STDOUT)];
+        window.push(bytes.as_ref(), |piece| search(reader, streams, &piece, candidates, skipped));
+    }
+
+    fn end(&mut self, streams: Streams) {
+        let Self { reader, windows, candidates, skipped } = self;
+        let window = &mut windows[usize::from(streams != STDOUT)];
+        window.finish(|piece| search(reader, streams, &piece, candidates, skipped));
+    }
+
+    fn finish(mut self, streams: Streams) -> Response {
+        self.end(streams);
+        self.reader.finish()
     }
 }
 
-/// The wait that the server asks for, in seconds, and the name of the field.
-fn asked(reader: &Reader) -> Option<(f64, &'static str)> {
-    let asked = reader.response().asked(SystemTime::UNIX_EPOCH + NOW)?;
-    Some((asked.wait.as_secs_f64(), asked.field))
+fn search(
+    reader: &mut Reader,
+    streams: Streams,
+    piece: &crate::policy::verdict::window::Piece<'_>,
+    candidates: &Regex,
+    skipped: &mut usize,
+) {
+    let mut cursor = Cursor::new(piece);
+    while let Some(part) = reader.next(Source::from(streams), &mut cursor, candidates) {
+        if let Part::Body(range) = part {
+            *skipped += range.len();
+        }
+    }
+}
+
+/// The response in the output of a program, for output that arrives in parts of this size.
+fn read_in(expected: Expected, streams: Streams, output: &[u8], part: usize) -> Response {
+    let mut feed = Feed::new(expected);
+    for bytes in output.chunks(part) {
+        feed.push(streams, bytes);
+    }
+    feed.finish(streams)
+}
+
+fn read(expected: Expected, streams: Streams, output: &str) -> Response {
+    let whole = read_in(expected, streams, output.as_bytes(), usize::MAX);
+    assert_eq!(whole, read_in(expected, streams, output.as_bytes(), 1), "{output}");
+    whole
+}
+
+fn read_file(text: &str) -> Response {
+    let mut reader = Reader::new(CURL);
+    reader.read_file(text.as_bytes());
+    reader.finish()
+}
+
+/// The status, and the wait in seconds.
+fn says(response: &Response) -> (Option<u16>, Option<f64>) {
+    let asked = response.asked(SystemTime::UNIX_EPOCH + NOW);
+    (response.status(), asked.map(|asked| asked.wait.as_secs_f64()))
 }
 
 #[test]
 fn status_lines_are_read_as_programs_write_them() {
-    for (line, status) in [
-        ("HTTP/1.1 503 Service Unavailable", Some(503)),
-        ("HTTP/1.1 503 Service Unavailable\r", Some(503)),
-        ("HTTP/1.1 503 Service Unavailable\r\r", Some(503)),
-        ("HTTP/1.0 404", Some(404)),
-        ("HTTP/2 503", Some(503)),
-        ("HTTP/2 503 ", Some(503)),
-        ("HTTP/2.0 200", Some(200)),
-        ("HTTP/3 429", Some(429)),
-        ("HTTP 503", Some(503)),
-        ("HTTP 503 (attempt 2)", Some(503)),
-        ("  HTTP/1.1 429 Too Many Requests", Some(429)),
-        ("\tHTTP/1.1 429", Some(429)),
-        ("< HTTP/1.1 100 Continue", Some(100)),
-        (
-            "\r  0     0    0     0    0     0      0      0 --:--:--  0:00:02 --:--:--     0< HTTP/2 503 \r",
-            Some(503),
-        ),
-        ("HTTP/1.1 599", Some(599)),
+    use line::Form::{Indented, Marked, Plain};
+    let meter = "\r  0     0    0     0    0     0      0      0 --:--:--  0:00:02 --:--:--     0";
+    for (line, expected) in [
+        ("HTTP/1.1 503 Service Unavailable", Some((Plain, 503))),
+        ("HTTP/1.0 404", Some((Plain, 404))),
+        ("HTTP/2 503", Some((Plain, 503))),
+        ("HTTP/2 503 ", Some((Plain, 503))),
+        ("HTTP/2.0 200", Some((Plain, 200))),
+        ("HTTP/3 429", Some((Plain, 429))),
+        ("HTTP 503", Some((Plain, 503))),
+        ("HTTP 503 (attempt 2)", Some((Plain, 503))),
+        ("  HTTP/1.1 429 Too Many Requests", Some((Indented, 429))),
+        ("\tHTTP/1.1 429", Some((Indented, 429))),
+        ("< HTTP/1.1 100 Continue", Some((Marked, 100))),
+        (&format!("{meter}< HTTP/2 503 "), Some((Marked, 503))),
+        ("HTTP/1.1 599", Some((Plain, 599))),
         ("HTTP/1.1 600", None),
         ("HTTP/1.1 099", None),
         ("HTTP/1.1 50", None),
@@ -69,395 +139,342 @@ fn status_lines_are_read_as_programs_write_them() {
         ("progress\rHTTP/1.1 503", None),
         ("", None),
     ] {
-        let reader = read(STDERR, line);
-        assert_eq!(reader.response().status(), status, "{line:?}");
-        assert_eq!(reader.in_block(STDERR), status.is_some(), "{line:?}");
-        assert!(!reader.in_block(STDOUT) && !reader.in_block(HEADERS), "{line:?}");
+        let read = line::status_line(line.as_bytes());
+        assert_eq!(read.map(|line| (line.form, line.status)), expected, "{line:?}");
     }
 }
 
-#[test]
-fn the_class_is_that_of_the_status() {
-    let class = |status| read(STDOUT, &format!("HTTP/1.1 {status}")).response().class();
-    for status in 100..=599u16 {
-        let expected = match status {
-            408 | 425 | 429 => Some(Class::Retryable),
-            501 | 505 | 511 => Some(Class::Fatal),
-            100..=399 => None,
-            400..=499 => Some(Class::Fatal),
-            _ => Some(Class::Retryable),
-        };
-        assert_eq!(class(status), expected, "{status}");
-    }
-    assert_eq!(Response::default().class(), None);
-}
+const BLOCK: &str = "HTTP/1.1 503 Service Unavailable\r\nServer: x\r\nRetry-After: 120\r\n\r\n";
 
-#[test]
-fn a_403_or_413_is_retryable_if_it_is_a_limit() {
-    for (fields, class) in [
-        ("", Class::Fatal),
-        ("Retry-After: 60", Class::Retryable),
-        ("Retry-After: 0", Class::Retryable),
-        ("Retry-After: Sat, 05 Nov 1994 08:49:37 GMT", Class::Retryable),
-        ("Retry-After: soon", Class::Fatal),
-        ("retry-after-ms: 10", Class::Retryable),
-        ("X-RateLimit-Remaining: 0", Class::Retryable),
-        ("X-RateLimit-Remaining: 1", Class::Fatal),
-        ("X-RateLimit-Remaining: none", Class::Fatal),
-        ("X-RateLimit-Reset: 60", Class::Fatal),
-        ("RateLimit-Remaining: 0", Class::Retryable),
-        ("RateLimit: \"a\";r=0", Class::Retryable),
-        ("RateLimit: \"a\";r=1", Class::Fatal),
-        ("RateLimit: \"a\";r=0;", Class::Fatal),
-    ] {
-        for status in [403, 413] {
-            let reader = read(STDOUT, &format!("HTTP/1.1 {status} x\n{fields}\n"));
-            assert_eq!(reader.response().class(), Some(class), "{status} {fields}");
-        }
-        let reader = read(STDOUT, &format!("HTTP/1.1 404 Not Found\n{fields}\n"));
-        assert_eq!(reader.response().class(), Some(Class::Fatal), "{fields}");
-    }
-}
-
-#[test]
-fn what_is_asked_is_in_the_fields_of_the_response() {
-    let huge = format!("Retry-After: {}", "9".repeat(100));
-    for (status, fields, expected) in [
-        (503, "", None),
-        (503, "Retry-After: 120", Some((120.0, "Retry-After"))),
-        (503, "retry-after:120", Some((120.0, "Retry-After"))),
-        (503, "RETRY-AFTER: \t 1.5 \t", Some((1.5, "Retry-After"))),
-        (503, "Retry-After 120", None),
-        (503, "Retry-After : 120", None),
-        (503, "Retry-After: ", None),
-        (503, "Retry-After: 0", None),
-        (503, "Retry-After: -5", None),
-        (503, "Retry-After: 1e9", None),
-        (503, "Retry-After: NaN", None),
-        (503, "Retry-After: inf", None),
-        (503, "Retry-After: 5, 6", None),
-        (503, &huge, Some((Duration::MAX.as_secs_f64(), "Retry-After"))),
-        // A response with any status may ask for a wait.
-        (301, "Retry-After: 5", Some((5.0, "Retry-After"))),
-        (404, "Retry-After: 5", Some((5.0, "Retry-After"))),
-        // The largest valid value counts.
-        (503, "Retry-After: 5\nRetry-After: 7\nRetry-After: 6\nRetry-After: x", Some((7.0, "Retry-After"))),
-        (503, "Retry-After: 5\nRetry-After: Sun, 06 Nov 1994 08:49:46 GMT", Some((9.0, "Retry-After"))),
-        // Dates count from `Date`, or from now.
-        (503, "Retry-After: Sun, 06 Nov 1994 08:50:37 GMT", Some((60.0, "Retry-After"))),
-        (503, "Retry-After: Sunday, 06-Nov-94 08:50:37 GMT", Some((60.0, "Retry-After"))),
-        (503, "Retry-After: Sun Nov  6 08:50:37 1994", Some((60.0, "Retry-After"))),
-        (
-            503,
-            "Date: Wed, 01 Jan 2025 00:00:00 UTC\nRetry-After: Wed, 01 Jan 2025 00:00:30 +0000",
-            Some((30.0, "Retry-After")),
-        ),
-        (503, "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT", None),
-        (503, "Retry-After: Sun, 06 Nov 1994 08:49:36 GMT", None),
-        (
-            503,
-            "Retry-After: Wed, 01 Jan 2025 00:00:30 GMT\nDate: Wed, 01 Jan 2025 00:00:00 GMT",
-            Some((30.0, "Retry-After")),
-        ),
-        (503, "Date: yesterday\nRetry-After: Sun, 06 Nov 1994 08:50:37 GMT", Some((60.0, "Retry-After"))),
-        // The fields in milliseconds win over `Retry-After`, even with the value zero.
-        (503, "Retry-After: 9\nretry-after-ms: 1500", Some((1.5, "retry-after-ms"))),
-        (503, "Retry-After: 9\nRetry-After-Ms: 0.5", Some((0.0005, "retry-after-ms"))),
-        (503, "x-ms-retry-after-ms: 20\nRetry-After: 9", Some((0.02, "x-ms-retry-after-ms"))),
-        (503, "x-amz-retry-after: 20\nretry-after-ms: 30", Some((0.03, "retry-after-ms"))),
-        (503, "retry-after-ms: 0\nRetry-After: 9", Some((9.0, "Retry-After"))),
-        (503, "retry-after-ms: -1\nRetry-After: 9", Some((9.0, "Retry-After"))),
-        // `Retry-After` wins over the rate limits, even with the value zero.
-        (429, "RateLimit: \"a\";r=0;t=30\nRetry-After: 9", Some((9.0, "Retry-After"))),
-        (429, "RateLimit: \"a\";r=0;t=30\nRetry-After: 0", None),
-        (429, "RateLimit: \"a\";r=0;t=30\nRetry-After: x", Some((30.0, "RateLimit"))),
-        // Rate limits.
-        (403, "RateLimit: \"a\";r=0;t=30", Some((30.0, "RateLimit"))),
-        (403, "RateLimit: \"a\";r=0;t=30\nRateLimit: \"b\";r=0;t=40", Some((40.0, "RateLimit"))),
-        (503, "RateLimit: \"a\";r=1;t=30", None),
-        (503, "RateLimit: \"a\";r=0;t=30,", None),
-        (500, "RateLimit: \"a\";r=0;t=30", None),
-        (429, "RateLimit-Remaining: 0\nRateLimit-Reset: 30", Some((30.0, "RateLimit-Reset"))),
-        (429, "RateLimit-Remaining: 5\nRateLimit-Reset: 30", None),
-        (429, "RateLimit-Reset: 30", Some((30.0, "RateLimit-Reset"))),
-        (503, "RateLimit-Reset: 30", Some((30.0, "RateLimit-Reset"))),
-        (403, "RateLimit-Reset: 30", None),
-        (403, "RateLimit-Reset: 30\nRateLimit-Remaining: 0", Some((30.0, "RateLimit-Reset"))),
-        (413, "RateLimit-Reset: 30\nRateLimit-Remaining: 0", Some((30.0, "RateLimit-Reset"))),
-        (413, "RateLimit-Reset: 30", None),
-        (413, "Retry-After: 5", Some((5.0, "Retry-After"))),
-        (502, "RateLimit-Reset: 30\nRateLimit-Remaining: 0", None),
-        (429, "RateLimit-Reset: 0\nX-RateLimit-Reset: 20", Some((20.0, "X-RateLimit-Reset"))),
-        (
-            403,
-            "X-RateLimit-Remaining: 0\nX-RateLimit-Reset: 1735689630\nDate: Wed, 01 Jan 2025 00:00:00 GMT",
-            Some((30.0, "X-RateLimit-Reset")),
-        ),
-        (
-            403,
-            "X-RateLimit-Remaining: 0\nX-RateLimit-Reset: 1735689630500\nDate: Wed, 01 Jan 2025 00:00:00 GMT",
-            Some((30.5, "X-RateLimit-Reset")),
-        ),
-        (
-            429,
-            "X-RateLimit-Reset: 1735689630\nX-RateLimit-Reset-After: 2.5",
-            Some((2.5, "X-RateLimit-Reset-After")),
-        ),
-        (403, "X-RateLimit-Reset-After: 2.5", None),
-        (429, "X-RateLimit-Remaining: 1\nX-RateLimit-Reset-After: 2.5", None),
-        (429, "X-RateLimit-Remaining: 0\nX-RateLimit-Reset: 500000000", None),
-        (429, "X-RateLimit-Remaining: 0\nX-RateLimit-Reset: 2013-07-01T17:47:53Z", None),
-    ] {
-        let reader = read(HEADERS, &format!("HTTP/1.1 {status} Whatever\r\n{fields}\n\n"));
-        assert_eq!(asked(&reader), expected, "{status} {fields}");
-    }
-}
-
-#[test]
-fn an_epoch_reset_without_date_counts_from_now() {
-    let reader = read(STDOUT, "HTTP/2 429\nX-RateLimit-Reset: 1735689630\n");
-    let ask = |now| reader.response().asked(SystemTime::UNIX_EPOCH + Duration::from_secs(now));
-    assert_eq!(ask(1_735_689_600).map(|asked| asked.wait), Some(Duration::from_secs(30)));
-    assert_eq!(ask(1_735_689_630), None);
-    assert_eq!(ask(1_735_689_631), None);
-    let before = reader.response().asked(SystemTime::UNIX_EPOCH - Duration::from_secs(1));
-    assert_eq!(before.map(|asked| asked.wait), Some(Duration::from_secs(1_735_689_630)));
-}
-
-/// The output of curl 7.88 and wget 1.21, as these programs wrote it, and the output of scripts.
+/// The output of curl 7.88, wget 1.21 and httpie 3.2, as these programs wrote it.
 #[test]
 fn programs_are_understood() {
     let meter = "\r  0     0    0     0    0     0      0      0 --:--:--  0:00:02 --:--:--     0";
-    let block = "HTTP/1.1 503 Service Unavailable\r\nServer: x\r\nRetry-After: 120\r\n\r\n";
-    for (text, status, expected) in [
+    let found = (Some(503), Some(120.0));
+    for (streams, text, expected) in [
         // curl -i, with a body that contains header fields.
-        (format!("{block}X-RateLimit-Reset: 7\nretry after: 5\n"), Some(503), Some(120.0)),
+        (STDOUT, format!("{BLOCK}X-RateLimit-Reset: 7\nretry after: 5\nRetry-After: 7\n"), found),
         // curl -iL, a 100 Continue, or the CONNECT of a proxy.
-        (format!("HTTP/1.1 302 Found\r\nRetry-After: 9\r\n\r\n{block}"), Some(503), Some(120.0)),
-        (format!("{block}HTTP/1.1 200 OK\r\n\r\n"), Some(200), None),
-        (format!("HTTP/1.1 100 Continue\n\n{block}"), Some(503), Some(120.0)),
+        (STDOUT, format!("HTTP/1.1 302 Found\r\nLocation: /\r\nRetry-After: 9\r\n\r\n{BLOCK}"), found),
+        (STDOUT, format!("HTTP/1.1 100 Continue\r\n\r\n{BLOCK}"), found),
+        (STDOUT, format!("HTTP/1.1 200 Connection established\r\n\r\n{BLOCK}"), found),
+        (
+            STDOUT,
+            format!("HTTP/1.1 401 x\r\nWWW-Authenticate: Digest x\r\nContent-Length: 9\r\n\r\n{BLOCK}"),
+            found,
+        ),
+        // Names in lower case, a folded field, and a line that is none.
+        (STDOUT, "HTTP/2 503 \r\nx: a\r\n b\r\nretry-after:\r\n\t120\r\nwhat\r\n\r\n".into(), found),
+        // curl -i with two URLs. The first body does not end with a line break.
+        (STDOUT, format!("HTTP/1.1 404 x\r\nContent-Length: 3\r\n\r\nend{BLOCK}"), found),
+        // The same with -w.
+        (STDOUT, format!("HTTP/1.1 404 x\r\nContent-Length: 3\r\n\r\nend\n404\n{BLOCK}"), found),
+        // curl -I with two URLs, where the body does not come.
+        (STDOUT, format!("HTTP/1.1 404 x\r\nContent-Length: 300\r\n\r\n{BLOCK}"), found),
         // curl -v
         (
+            STDERR,
             "* Connected to 127.0.0.1 (127.0.0.1) port 80 (#0)\n> GET / HTTP/1.1\r\n> Retry-After: 5\r\n> \r\n\
              < HTTP/1.1 503 Service Unavailable\r\n< Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
              * Added cookie\n{ [5 bytes data]\n} [5 bytes data]\n> x\n>\n*\n< Retry-After: 120\r\n< \r\n\
              { [3 bytes data]\n* Closing connection 0\n< X-RateLimit-Reset: 5\n"
                 .into(),
-            Some(503),
-            Some(120.0),
+            found,
+        ),
+        // curl -vL
+        (
+            STDERR,
+            "> \r\n< HTTP/1.1 302 Found\r\n< Retry-After: 9\r\n< \r\n* Connection #0 left intact\n> GET /x HTTP/1.1\r\n\
+             > \r\n< HTTP/1.1 100 Continue\r\n< \r\n< HTTP/1.1 503 x\r\n< Retry-After: 120\r\n< \r\n"
+                .into(),
+            found,
         ),
         // curl -v with a slow server: the progress meter comes before the lines.
         (
-            format!("{meter}{meter}< HTTP/1.1 503 x\r\n{meter}* note\n{meter}< Retry-After: 120\r\n< \r\n"),
-            Some(503),
-            Some(120.0),
+            STDERR,
+            format!(
+                "> \r\n{meter}{meter}< HTTP/1.1 503 x\r\n{meter}* note\n{meter}< Retry-After: 120\r\n< \r\n"
+            ),
+            found,
         ),
-        // curl -fv leaves the block open.
+        // curl -fv leaves the block open, and says why.
         (
-            "< HTTP/1.1 503 Service Unavailable\r\n< Retry-After: 120\r\n\
+            STDERR,
+            "> \r\n< HTTP/1.1 503 Service Unavailable\r\n< Retry-After: 120\r\n\
              * The requested URL returned error: 503\n* Closing connection 0\ncurl: (22) error: 503\n"
                 .into(),
-            Some(503),
-            Some(120.0),
+            found,
+        ),
+        // curl -vi with both streams in one, and unbuffered.
+        (
+            BOTH,
+            "> \r\n< HTTP/1.1 503 x\r\nHTTP/1.1 503 x\r\n< Retry-After: 120\r\nRetry-After: 120\r\n< \r\n\r\n\
+             HTTP/1.1 404 x\r\n\r\n"
+                .into(),
+            found,
         ),
         // wget -S
         (
+            STDERR,
             "HTTP request sent, awaiting response... \n  HTTP/1.1 503 Service Unavailable\n  Server: x\n  \
              Retry-After: 120\n2026-11-24 21:51:59 ERROR 503: Service Unavailable.\n  X-RateLimit-Reset: 5\n"
                 .into(),
-            Some(503),
-            Some(120.0),
+            found,
         ),
-        // Scripts.
-        ("HTTP 429\nretrying\nRetry-After: 3\n".into(), Some(429), Some(3.0)),
-        ("HTTP 429\nRetry-After: 3\n\nRetry-After: 4\nretry-after-ms: x\n".into(), Some(429), Some(4.0)),
-        ("HTTP 429\nRetry-After: 3\nHTTP 503\n".into(), Some(503), None),
-        ("Retry-After: 3\n".into(), None, Some(3.0)),
-        ("< x-amz-retry-after: 3000\n".into(), None, Some(3.0)),
-        ("X-RateLimit-Remaining: 0\nX-RateLimit-Reset: 3\nDate: x\n".into(), None, None),
-        ("error: Retry-After: 3\n".into(), None, None),
+        // wget -nv -S after a redirect.
+        (
+            STDERR,
+            "  HTTP/1.1 302 Found\n  Location: /x\n  HTTP/1.1 503 x\n  Retry-After: 120\n".into(),
+            found,
+        ),
+        // wget -S in French, with two URLs.
+        (
+            BOTH,
+            "--2026-11-24 21:51:59--  http://x/\nrequ\u{ea}te HTTP transmise, en attente de la r\u{e9}ponse\u{2026} \n  \
+             HTTP/1.1 404 Not Found\n  Server: x\n2026-11-24 21:51:59 erreur 404 : Not Found.\n\n\
+             --2026-11-24 21:51:59--  http://x/y\nR\u{e9}utilisation de la connexion existante\n\
+             requ\u{ea}te HTTP transmise, en attente de la r\u{e9}ponse\u{2026} \n  HTTP/1.1 503 x\n  Retry-After: 120\n"
+                .into(),
+            found,
+        ),
+        // httpie -v --all
+        (
+            STDOUT,
+            format!(
+                "POST / HTTP/1.1\r\nContent-Length: 15\r\n\r\n\nHTTP/1.1 404 \n\n\nHTTP/1.1 302 x\r\n\
+                 Location: /\r\nContent-Length: 4\r\n\r\nbody\n\nGET / HTTP/1.1\r\nHost: x\r\n\r\n\n\n{BLOCK}"
+            ),
+            found,
+        ),
+        // httpie -p hm
+        (
+            STDOUT,
+            format!(
+                "HTTP/1.1 302 x\r\nContent-Length: 4\r\n\r\nElapsed time: 0.1s\n\n{BLOCK}Elapsed time: 0.1s\n\n"
+            ),
+            found,
+        ),
+        // httpie -v on a terminal lays out the body of the request.
+        (
+            STDOUT,
+            format!("POST / HTTP/1.1\r\nContent-Length: 7\r\r\n\r\r\n{{\r\n  \"a\": 1\r\n}}\r\n\r\n{BLOCK}"),
+            found,
+        ),
     ] {
-        let reader = read(STDERR, &text);
-        assert_eq!(reader.response().status(), status, "{text}");
-        assert_eq!(asked(&reader).map(|(wait, _)| wait), expected, "{text}");
+        assert_eq!(says(&read(CURL, streams, &text)), expected, "{text}");
+        assert_eq!(says(&read(ANY, streams, &text)), expected, "any program: {text}");
     }
 }
 
 #[test]
-fn a_block_ends_at_a_blank_line_or_at_one_that_is_no_field() {
-    for (line, open) in [
-        ("", false),
-        ("\r", false),
-        (" \t", false),
-        ("<", false),
-        ("< \r", false),
-        ("<html>", false),
-        ("no field", false),
-        (": 5", false),
-        ("{\"retry_after\": 5}", false),
-        ("name: value", true),
-        ("name:", true),
-        ("  name: value", true),
-        ("< name: value", true),
-        ("* note", true),
-        ("> sent", true),
-        ("{ [5 bytes data]", true),
-        ("} [5 bytes data]", true),
-        ("HTTP/1.1 200", true),
+fn scripts_are_understood() {
+    for (text, status, wait) in [
+        ("HTTP 429\nretrying\nRetry-After: 3\n", Some(429), Some(3.0)),
+        ("HTTP 429\nRetry-After: 3\n\nRetry-After: 4\nretry-after-ms: x\n", Some(429), Some(4.0)),
+        ("HTTP 429\nRetry-After: 3\nHTTP 503\n", Some(503), None),
+        ("HTTP 404\n\nHTTP 429\n  Retry-After: 3\n", Some(429), Some(3.0)),
+        ("Retry-After: 3\n", None, Some(3.0)),
+        ("< x-amz-retry-after: 3000\n", None, Some(3.0)),
+        ("X-RateLimit-Remaining: 0\nX-RateLimit-Reset: 3\nDate: x\n", None, None),
+        ("error: Retry-After: 3\n", None, None),
+        // curl -sI URL | head -n 1
+        ("HTTP/1.1 404 Not Found\r\nHTTP/1.1 503 x\r\n", Some(503), None),
+        ("checking\nHTTP/1.1 503", Some(503), None),
     ] {
-        let reader = read(STDOUT, &format!("HTTP/1.1 503\n{line}\n"));
-        assert_eq!(reader.in_block(STDOUT), open, "{line:?}");
+        for streams in [STDOUT, STDERR, BOTH] {
+            let read = read(ANY, streams, text);
+            assert_eq!(says(&read), (status, wait), "{text}");
+        }
+        assert_eq!(says(&read_file(text)), (status, wait), "--headers: {text}");
+        // Nobody asked for lone lines on stdout.
+        if !text.contains("HTTP/") {
+            assert_eq!(says(&read(CURL, STDOUT, text)), (None, None), "{text}");
+            assert_eq!(says(&read(NO_HEADERS, BOTH, text)), (None, None), "{text}");
+        }
+    }
+    // After a block lone lines are part of the body.
+    let text = format!("{BLOCK}HTTP 404\nRetry-After: 3\nHTTP/1.1 404\n\n");
+    assert_eq!(says(&read(ANY, STDOUT, &text)), (Some(503), Some(120.0)));
+}
+
+#[test]
+fn a_block_without_an_end_does_not_outrank_a_complete_one() {
+    let cut = "HTTP/1.1 404 Not Found\r\nServer: x\r\nRetry-Af";
+    let complete = "HTTP/1.1 503 x\r\nContent-Length: 0\r\nRetry-After: 5\r\n\r\n";
+    for (expected, text, status) in [
+        (CURL, format!("{complete}{cut}"), Some(503)),
+        (ANY, format!("{complete}{cut}"), Some(503)),
+        (CURL, cut.to_owned(), None),
+        (ANY, cut.to_owned(), Some(404)),
+        (CURL, "HTTP/1.1 404 Not Fou".to_owned(), None),
+        (CURL, "HTTP/1.1 404 Not Found\r\n".to_owned(), None),
+        // curl -o FILE -w 'HTTP/1.1 %{http_code}'
+        (CURL, "HTTP/1.1 404".to_owned(), Some(404)),
+        (CURL, "HTTP/1.1 404\n".to_owned(), Some(404)),
+    ] {
+        assert_eq!(read(expected, STDOUT, &text).status(), status, "{text}");
+    }
+    assert_eq!(read_file(&format!("{complete}{cut}")).status(), Some(503));
+    assert_eq!(read_file(cut).status(), Some(404));
+    // The file is read last.
+    let mut feed = Feed::new(CURL);
+    feed.push(STDOUT, complete);
+    feed.end(STDOUT);
+    feed.reader.read_file(cut.as_bytes());
+    assert_eq!(says(&feed.reader.finish()), (Some(503), Some(5.0)));
+    let marked =
+        "> \r\n< HTTP/1.1 503 x\r\n< Retry-After: 5\r\n< \r\n* x\n< HTTP/1.1 404 x\r\n< Server: x\r\n";
+    assert_eq!(says(&read(CURL, STDERR, marked)), (Some(503), Some(5.0)));
+}
+
+#[test]
+fn a_body_is_as_long_as_its_length() {
+    let length = |fields: &str, body: &str| format!("HTTP/1.1 503 x\r\n{fields}\r\n\r\n{body}");
+    let other = "HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n";
+    for (text, status) in [
+        (length("Content-Length: 5", &format!("a\nb\nc{other}")), 404),
+        (length("Content-Length: 0", other), 404),
+        (length("content-length: 3\r\nContent-Length: 3", &format!("abc{other}")), 404),
+        // Lengths that cannot be trusted.
+        (length("Content-Length: 3\r\nContent-Length: 4", &format!("abc{other}")), 503),
+        (length("Content-Length: +3", &format!("abc{other}")), 503),
+        (length("Content-Length: 3\r\nTransfer-Encoding: chunked", &format!("abc{other}")), 503),
+        (length("Content-Length: 3\r\nContent-Encoding: gzip", &format!("abc{other}")), 503),
+        (length("Server: x", &format!("abc\n{other}")), 503),
+        (length("Server: x", other), 503),
+        // The whole body is a quotation, or its beginning is.
+        (length("Content-Length: 37", other), 503),
+        (length("Content-Length: 38", &format!("\n{other}")), 503),
+        (length("Content-Length: 90", &format!("{other}{}", "x".repeat(53))), 503),
+        (length("Content-Length: 90", &format!("\r\n{other}\n{}", "x".repeat(50))), 503),
+        // No body.
+        (length("Content-Length: 90", other), 404),
+        // The rest of a quotation that is longer than the body.
+        (length("Content-Length: 99999999999999999999", other), 503),
+    ] {
+        assert_eq!(read(CURL, STDOUT, &text).status(), Some(status), "{text}");
+    }
+    assert_eq!(other.len(), 37);
+}
+
+#[test]
+fn a_body_in_long_lines_is_counted() {
+    for length in [65_000, 65_536, 100_000, 300_000] {
+        let body = "x".repeat(length);
+        let text = format!("HTTP/1.1 404 x\r\nContent-Length: {length}\r\n\r\n{body}{BLOCK}");
+        for part in [1000, 65_536, usize::MAX] {
+            let mut feed = Feed::new(CURL);
+            for bytes in text.as_bytes().chunks(part) {
+                feed.push(STDOUT, bytes);
+            }
+            feed.end(STDOUT);
+            assert!(feed.skipped >= length, "{length} by {part}: {}", feed.skipped);
+            assert_eq!(says(&feed.reader.finish()), (Some(503), Some(120.0)), "{length} by {part}");
+        }
+        // The rest of a long line is no line.
+        let text = format!("{body}HTTP 404 x\n{body}");
+        assert_eq!(read_in(ANY, STDOUT, text.as_bytes(), 4096).status(), None, "{length}");
     }
 }
 
 #[test]
-fn the_last_block_of_any_source_wins_and_only_its_fields_count() {
-    let mut reader = read(STDOUT, "HTTP/1.1 503\nRetry-After: 1\n");
-    feed(&mut reader, STDERR, "< HTTP/1.1 429\n");
-    assert!(reader.in_block(STDOUT) && reader.in_block(STDERR));
-    feed(&mut reader, STDOUT, "Retry-After: 2\n");
-    assert_eq!((reader.response().status(), asked(&reader)), (Some(429), None));
-    feed(&mut reader, STDERR, "< Retry-After: 3\n");
-    assert_eq!(asked(&reader), Some((3.0, "Retry-After")));
-    // A field outside of a block belongs to the last response.
-    feed(&mut reader, HEADERS, "Retry-After: 4\n");
-    assert_eq!(asked(&reader), Some((4.0, "Retry-After")));
-    feed(&mut reader, STDOUT, "\n");
-    assert!(!reader.in_block(STDOUT) && reader.in_block(STDERR));
+fn a_program_without_headers_on_stdout_prints_bodies_there() {
+    let body = "HTTP/1.1 404 Not Found\r\nServer: x\r\n\r\n";
+    assert_eq!(read(NO_HEADERS, BOTH, body).status(), None);
+    assert_eq!(read(CURL, STDOUT, &format!("text\n{body}")).status(), None);
+    assert_eq!(read(NO_HEADERS, BOTH, "< HTTP/1.1 404 Not Found\r\n< \r\n").status(), None);
+    assert_eq!(read(NO_HEADERS, BOTH, "  HTTP/1.1 404 Not Found\n  Server: x\nx\n").status(), None);
+    let verbose = "* Connected\n> \r\n< HTTP/1.1 503 x\r\n< \r\n{ [5 bytes data]\n";
+    assert_eq!(read(NO_HEADERS, BOTH, &format!("{verbose}{body}< HTTP/1.1 404\n")).status(), Some(503));
+}
+
+#[test]
+fn the_last_complete_block_of_any_source_wins() {
+    let mut feed = Feed::new(CURL);
+    feed.push(STDERR, "> \r\n< HTTP/1.1 429 x\r\n");
+    feed.push(STDOUT, "HTTP/1.1 503 x\r\nRetry-After: 1\r\n\r\n");
+    feed.push(STDERR, "< Retry-After: 3\r\n< \r\n");
+    feed.end(STDOUT);
+    feed.end(STDERR);
+    assert_eq!(says(&feed.reader.clone().finish()), (Some(429), Some(3.0)));
+    feed.reader.read_file(b"HTTP/1.1 502 x\r\nRetry-After: 4\r\n\r\n");
+    assert_eq!(says(&feed.reader.finish()), (Some(502), Some(4.0)));
+    // A lone field belongs to the last response.
+    let mut feed = Feed::new(CURL);
+    feed.push(STDOUT, "HTTP/1.1 503 x\r\n\r\n");
+    feed.push(STDERR, "Retry-After: 2\n");
+    feed.end(STDERR);
+    assert_eq!(says(&feed.reader.finish()), (Some(503), Some(2.0)));
+}
+
+#[test]
+fn the_file_holds_one_block_after_another() {
+    let first = "HTTP/1.1 302 x\r\nContent-Length: 5\r\n\r\n";
+    for between in ["", "X-Trailer: y\r\nRetry-After: 7\r\n", "\r\n", "12345"] {
+        assert_eq!(
+            says(&read_file(&format!("{first}{between}{BLOCK}"))),
+            (Some(503), Some(120.0)),
+            "{between}"
+        );
+    }
+    let trailer = read_file(&format!("{BLOCK}Retry-After: 7\r\n"));
+    assert_eq!(says(&trailer), (Some(503), Some(120.0)));
+    // With curl -i -o FILE the file holds a body too.
+    let body = read_file(&format!("{BLOCK}text\nHTTP/1.1 404 x\r\nServer: x\r\n\r\n"));
+    assert_eq!(says(&body), (Some(503), Some(120.0)));
 }
 
 #[test]
 fn a_program_s_message_names_the_last_response_or_another() {
-    let retry_after = |reader: &Reader| (reader.response().status(), asked(reader).map(|(wait, _)| wait));
-    let mut reader = read(STDOUT, "HTTP/1.1 503\nRetry-After: 5\n");
-    reader.said(503);
-    assert_eq!(retry_after(&reader), (Some(503), Some(5.0)));
-    feed(&mut reader, STDOUT, "Retry-After: 6\n");
-    assert_eq!(retry_after(&reader), (Some(503), Some(6.0)), "the block is still its own");
-    reader.said(429);
-    assert_eq!(retry_after(&reader), (Some(429), None));
-    feed(&mut reader, STDOUT, "Retry-After: 7\n");
-    assert_eq!(retry_after(&reader), (Some(429), None), "the block was another response's");
-    feed(&mut reader, STDERR, "Retry-After: 8\n");
-    assert_eq!(retry_after(&reader), (Some(429), Some(8.0)), "it stands alone");
+    let mut feed = Feed::new(CURL);
+    feed.push(STDOUT, "HTTP/1.1 503 x\r\nRetry-After: 5\r\n\r\n");
+    feed.reader.said(503);
+    assert_eq!(says(&feed.reader.clone().finish()), (Some(503), Some(5.0)));
+    feed.reader.said(429);
+    assert_eq!(says(&feed.reader.clone().finish()), (Some(429), None));
+    feed.push(STDERR, "Retry-After: 8\n");
+    assert_eq!(says(&feed.reader.clone().finish()), (Some(429), Some(8.0)), "it stands alone");
     for status in [0, 99, 600, u16::MAX] {
-        reader.said(status);
-        assert_eq!(retry_after(&reader), (Some(429), Some(8.0)), "{status} is no status");
+        feed.reader.said(status);
+        assert_eq!(says(&feed.reader.clone().finish()), (Some(429), Some(8.0)), "{status} is no status");
     }
-    let mut reader = read(STDERR, "Retry-After: 5\n");
-    reader.said(503);
-    assert_eq!(retry_after(&reader), (Some(503), Some(5.0)), "what came before any status is kept");
-    feed(&mut reader, STDERR, "HTTP/1.1 502\n");
-    assert_eq!(retry_after(&reader), (Some(502), None));
-    // A body that looks like a response comes later on stdout. It does not count.
-    let mut reader = read(STDOUT, "HTTP/1.1 503\nRetry-After: 5\n\n");
-    reader.said(503);
-    feed(&mut reader, STDOUT, "HTTP/1.1 404\nRetry-After: 200\n\n");
-    assert_eq!(retry_after(&reader), (Some(503), Some(5.0)));
-    let mut reader = Reader::new(false);
-    reader.said(503);
-    feed(&mut reader, STDOUT, "HTTP/1.1 503\nRetry-After: 5\n\nHTTP/1.1 404\nHTTP 404\n");
-    assert_eq!(retry_after(&reader), (Some(503), Some(5.0)));
-    let mut reader = Reader::new(false);
-    feed(&mut reader, STDOUT, "HTTP 404\n");
-    assert_eq!(retry_after(&reader), (None, None), "nobody asked for it");
+    let mut feed = Feed::new(CURL);
+    feed.push(STDERR, "Retry-After: 5\n");
+    feed.reader.said(503);
+    assert_eq!(says(&feed.reader.clone().finish()), (Some(503), Some(5.0)), "what came before is kept");
+    feed.push(STDERR, "HTTP/1.1 502\n");
+    assert_eq!(says(&feed.finish(STDERR)), (Some(502), None));
+    // curl buffers stdout, so the block comes after the message.
+    let mut feed = Feed::new(CURL);
+    feed.reader.said(503);
+    feed.push(STDOUT, "HTTP/1.1 503 x\r\nRetry-After: 5\r\n\r\n");
+    assert_eq!(says(&feed.finish(STDOUT)), (Some(503), Some(5.0)));
 }
 
-/// Lines that programs write, and lines that are almost the same.
-fn lines() -> impl Strategy<Value = Vec<(LineSource, String)>> {
-    let source = prop_oneof![Just(STDOUT), Just(STDERR), Just(HEADERS)];
-    let prefix = prop_oneof![Just(""), Just("< "), Just("  "), Just("> "), Just("<"), Just("\r 0 --:-- 0< ")];
-    let value = prop_oneof![
-        Just("5".to_owned()),
-        Just("0".to_owned()),
-        Just("Sun, 06 Nov 1994 08:49:37 GMT".to_owned()),
-        Just("Fri, 31 Dec 9999 23:59:59 GMT".to_owned()),
-        Just("\"a\";r=0;t=5".to_owned()),
-        "[0-9.]{1,30}",
-        "[ -~]{0,30}",
-    ];
-    let name = prop_oneof![
-        "(?i)retry-after|retry-after-ms|x-ms-retry-after-ms|x-amz-retry-after|date",
-        "(X-)?RateLimit(-Remaining|-Reset|-Reset-After)?",
-    ];
-    let text = prop_oneof![
-        "HTTP(/[1-3](\\.[01])?)? {0,2}(403|429|503|[0-9]{2,4})( [a-z]*)?\r{0,2}",
-        (name, "[: ]{1,2}", value).prop_map(|(name, colon, value)| format!("{name}{colon}{value}\r")),
-        Just(String::new()),
-        "[ -~]{0,20}",
-    ];
-    let line = (source, prefix, text).prop_map(|(source, prefix, text)| (source, format!("{prefix}{text}")));
-    proptest::collection::vec(line, 0..12)
-}
-
-proptest! {
-    #[test]
-    fn no_bytes_panic(lines: Vec<Vec<u8>>, now: u32) {
-        let mut reader = Reader::default();
-        for line in &lines {
-            reader.line(STDOUT, line);
-        }
-        let _ = reader.response().asked(SystemTime::UNIX_EPOCH + Duration::from_secs(now.into()));
-    }
-
-    /// A wait that a server asks for is more than zero, whatever the lines are.
-    #[test]
-    fn nobody_asks_for_nothing(lines in lines(), said: Option<u16>, now: u32) {
-        let mut reader = Reader::default();
-        for (source, line) in &lines {
-            reader.line(*source, line.as_bytes());
-        }
-        said.inspect(|status| reader.said(*status));
-        let response = reader.response();
-        let asked = response.asked(SystemTime::UNIX_EPOCH + Duration::from_secs(now.into()));
-        prop_assert!(asked.is_none_or(|asked| !asked.wait.is_zero()));
-        prop_assert!(response.status().is_none_or(|status| (100..=599).contains(&status)));
-    }
-
-    /// Lines before the last block do not count.
-    #[test]
-    fn the_last_block_wins(before in lines(), block in lines(), source in 0..3usize) {
-        let source = [STDOUT, STDERR, HEADERS][source];
-        let mut reader = Reader::default();
-        for (source, line) in &before {
-            reader.line(*source, line.as_bytes());
-        }
-        let mut fresh = Reader::default();
-        for reader in [&mut reader, &mut fresh] {
-            reader.line(source, b"HTTP/1.1 503 Service Unavailable");
-            for (_, line) in &block {
-                reader.line(source, line.as_bytes());
-            }
-        }
-        prop_assert_eq!(reader.response(), fresh.response());
-        prop_assert_eq!(reader.in_block(source), fresh.in_block(source));
-    }
-
-    /// While no block is open, a reader needs only the lines that match [`CANDIDATE`].
-    #[test]
-    fn the_candidates_are_all_that_a_reader_takes(lines in lines()) {
-        let candidate = regex::bytes::Regex::new(CANDIDATE).unwrap();
-        let (mut all, mut some) = (Reader::default(), Reader::default());
-        for (source, line) in &lines {
-            all.line(*source, line.as_bytes());
-            // The line stands between other lines, as in a buffer.
-            if some.in_block(*source) || candidate.is_match(format!("x\n{line}\ny").as_bytes()) {
-                some.line(*source, line.as_bytes());
-            }
-        }
-        prop_assert_eq!(all.response(), some.response());
-    }
+#[test]
+fn a_text_that_mentions_a_status_is_no_response_in_a_body() {
+    let mut feed = Feed::new(ANY);
+    feed.push(STDOUT, "HTTP 429\nRetry-After: 3\nx\n");
+    feed.reader.mentioned(Source::Stdout, 429);
+    assert_eq!(says(&feed.reader.clone().finish()), (Some(429), Some(3.0)));
+    feed.reader.mentioned(Source::Stdout, 503);
+    assert_eq!(says(&feed.reader.clone().finish()), (Some(503), None));
+    feed.push(STDERR, BLOCK);
+    feed.reader.mentioned(Source::Stderr, 404);
+    assert_eq!(says(&feed.reader.finish()), (Some(503), Some(120.0)));
 }
 
 #[test]
 fn a_huge_line_leaves_nothing_behind() {
-    let mut reader = read(STDOUT, "HTTP/1.1 429\n");
     for (name, byte) in
-        [("Retry-After: ", b'9'), ("RateLimit: ", b'a'), ("x", b'x'), ("", b'\r'), ("* ", b' ')]
+        [("Retry-After: ", b'9'), ("RateLimit: ", b'a'), ("x", b'x'), ("", b'\r'), ("* ", b' '), (" ", b'x')]
     {
         let mut line = name.as_bytes().to_vec();
         line.resize(1_000_000, byte);
-        reader.line(STDOUT, &line);
+        let text = [b"HTTP/1.1 429 x\r\nRetry-After: 7\r\n", &line[..], b"\r\nA: b\r\n\r\n"].concat();
+        let found = read_in(ANY, STDOUT, &text, 10_000);
+        assert_eq!(found.status(), Some(429), "{name}");
     }
-    assert_eq!(asked(&reader), Some((Duration::MAX.as_secs_f64(), "Retry-After")));
 }
+
+mod bodies;
