@@ -23,6 +23,10 @@ pub fn response(bytes: &[u8]) {
     properties::response(bytes);
 }
 
+pub fn body(bytes: &[u8]) {
+    properties::body(bytes);
+}
+
 pub fn record(bytes: &[u8]) {
     crate::state::record::property(bytes);
 }

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
 
-use crate::support::{Reply, Retry, Run, Server, refused_port, retry};
+use crate::support::{Reply, Retry, Run, Scratch, Server, each, needs, refused_port, retry};
 
 /// Options that make a run fast and its delays exact.
 const FAST: [&str; 4] = ["--delay", "0.01", "--jitter", "none"];
@@ -350,4 +350,144 @@ fn a_wait_ends_at_once_by_a_signal_and_no_request_follows() {
         "retry: curl: interrupted by TERM during the wait after attempt 1 of 5; exited 22 (HTTP 503",
     );
     assert_eq!(server.requests().len(), 1);
+}
+
+/// A body that quotes a response with this status, in every form in which programs print one.
+fn quoting(status: u16) -> String {
+    let block = format!("HTTP/1.1 {status} Quoted\r\nServer: x\r\nRetry-After: 200\r\n\r\n");
+    let marked = format!("< HTTP/1.1 {status} Quoted\n< Retry-After: 200\n< \n");
+    let indented = format!("  HTTP/1.1 {status} Quoted\n  Retry-After: 200\n\n");
+    format!("text\n{block}text\n{marked}{indented}HTTP {status}\nRetry-After: 200\n{block}text")
+}
+
+/// Command lines that print a status and fields, and most of them the body too.
+fn ways_to_show_a_response(format: &str) -> Vec<(&'static str, String)> {
+    let curl = |options: &str| format!("curl -q --noproxy * -sS {options} URL");
+    let wget = |options: &str| {
+        format!("wget --no-config --no-proxy --tries=1 --content-on-error {options} -O - URL")
+    };
+    let merged = |line: String| format!("sh -c {}", line.replace(' ', "\u{a0}") + "\u{a0}1>&2");
+    vec![
+        ("curl", curl("-i")),
+        ("curl", curl("-i --http1.1")),
+        ("curl", curl("-i --http1.0")),
+        ("curl", curl("-i --compressed")),
+        ("curl", curl("-i -L")),
+        ("curl", curl("-D -")),
+        ("curl", curl("-v")),
+        ("curl", curl("-v -i")),
+        ("curl", curl("-v -L")),
+        ("curl", curl("-i URL")),
+        ("curl", curl("-v URL")),
+        ("curl", curl(&format!("-w @{format}"))),
+        ("curl", curl(&format!("-i -w @{format}"))),
+        ("curl", merged(curl("-i"))),
+        ("curl", merged(curl("-v"))),
+        ("curl", merged(curl("-vi --no-buffer"))),
+        ("curl --headers h", curl("-D h")),
+        ("curl --headers h", curl("-i -o h")),
+        ("http", curl("-i")),
+        ("http", merged(curl("-v"))),
+        ("wget", wget("-S")),
+        ("wget", wget("-nv -S")),
+        ("wget", merged(wget("-S"))),
+        ("wget", merged(wget("-nv -S"))),
+        ("httpie", "http --ignore-stdin -v URL".to_owned()),
+        ("httpie", "http --ignore-stdin -p hb URL".to_owned()),
+        ("httpie", "http --ignore-stdin --all --follow -p HBhbm URL".to_owned()),
+        ("httpie", "http --ignore-stdin -v POST URL a=HTTP/1.1".to_owned()),
+    ]
+}
+
+/// Runs a command line against a server with these replies, and returns the number of requests.
+/// With two URLs each attempt sends two requests.
+fn run_way(way: &(&str, String), replies: Vec<Reply>) -> (Run, usize, usize) {
+    let (profile, line) = way;
+    let server = Server::new(replies);
+    let scratch = Scratch::new();
+    let urls = line.matches("URL").count();
+    let words = line.split(' ').map(|word| word.replace('\u{a0}', " ").replace("URL", &server.url("/")));
+    let run = retry()
+        .args(FAST)
+        .args(["-n", "2", "-p"])
+        .args(profile.split(' '))
+        .arg("--")
+        .args(words)
+        .env("LC_ALL", "C")
+        .env("HOME", scratch.path())
+        .env_remove("WGETRC")
+        .dir(scratch.path())
+        .run();
+    (run, server.requests().len(), urls)
+}
+
+#[test]
+fn a_body_that_quotes_a_response_changes_nothing() {
+    let scratch = Scratch::new();
+    let format = scratch.file("format", "%{stderr}HTTP %{http_code}\\nRetry-After: %header{retry-after}\\n");
+    let ways = ways_to_show_a_response(format.to_str().unwrap());
+    each(ways, |way| {
+        let program =
+            way.1.split([' ', '\u{a0}']).find(|word| ["curl", "wget", "http"].contains(word)).unwrap();
+        if !needs::all(&[program]) {
+            return;
+        }
+        for chunked in [false, true] {
+            let reply = |status: u16, quoted: u16| {
+                let reply = Reply::status(status).body(quoting(quoted));
+                if chunked { reply.chunked() } else { reply }
+            };
+            // Of several responses of unknown length in one stream, only the first is found.
+            let urls = way.1.matches("URL").count();
+            if chunked && urls > 1 && way.1.contains(" -i ") {
+                continue;
+            }
+            let note = |what: &str| format!("{what}, chunked: {chunked}: {way:?}");
+            let twice = |reply: Reply| vec![reply; urls];
+            let (run, requests, _) = run_way(&way, [twice(reply(503, 404)), twice(reply(200, 404))].concat());
+            run.check(requests == 2 * urls, &note("a 503 that quotes a 404"));
+            run.check(run.stderr.contains("(HTTP 503); next in 10ms\n"), &note("the reason"));
+            run.code(0);
+            let (run, requests, _) = run_way(&way, [twice(reply(404, 503)), twice(reply(200, 503))].concat());
+            run.check(requests == urls, &note("a 404 that quotes a 503"));
+            run.check(run.stderr.contains("(HTTP 404 is fatal"), &note("the reason"));
+            for quoted in [404, 503] {
+                let (run, requests, _) = run_way(&way, twice(reply(200, quoted)));
+                run.check(requests == urls, &note("a 200"));
+                run.check(!run.stderr.contains("retry: "), &note("no message"));
+                run.code(0);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_last_of_several_responses_counts() {
+    need!("curl");
+    let curl = |options: &str| format!("curl -q --noproxy * -sS {options}");
+    let ways = [
+        ("curl", curl("-i URL URL")),
+        ("curl", curl("-v URL URL")),
+        ("curl", curl("-D - -o x URL -o y URL")),
+        ("curl", curl("-I URL URL")),
+        ("curl", curl("-fi URL URL")),
+        ("http", curl("-i URL URL")),
+        ("curl --headers h", curl("-D h URL URL")),
+    ];
+    each(ways, |way| {
+        let body = quoting(500);
+        let reply = |status: u16| Reply::status(status).body(&body);
+        let (run, requests, _) = run_way(&way, vec![reply(404), reply(503), reply(200), reply(200)]);
+        run.check(requests == 4, &format!("a 404, then a 503: {way:?}"));
+        run.code(0);
+        let (run, requests, _) = run_way(&way, vec![reply(200), reply(404)]);
+        run.check(requests == 2, &format!("a 200, then a 404: {way:?}"));
+        run.check(run.stderr.contains("(HTTP 404 is fatal"), &format!("the reason: {way:?}"));
+    });
+    // A redirect, whose body curl does not print.
+    let redirect = || Reply::status(302).header("Location", "/x").body(quoting(404));
+    let replies = vec![redirect(), Reply::status(503).body(quoting(404)), Reply::status(200)];
+    let (run, requests, _) = run_way(&("curl", curl("-iL URL")), replies);
+    run.check(requests == 3, "a redirect to a 503");
+    run.code(0);
 }

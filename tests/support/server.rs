@@ -57,6 +57,11 @@ impl Reply {
         self.change(|answer| answer.body = body.as_ref().to_vec())
     }
 
+    /// Sends the body in one chunk, without its length.
+    pub(crate) fn chunked(self) -> Self {
+        self.header("Transfer-Encoding", "chunked")
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Answer)) -> Self {
         match &mut self {
             Self::Answer(answer) => change(answer),
@@ -247,13 +252,16 @@ impl Answer {
             write!(head, "{name}: {value}\r\n").unwrap();
         }
         let bodiless = matches!(self.status, 100..200 | 204 | 304);
-        if !bodiless {
+        let chunked = self.headers.iter().any(|(name, _)| name == "Transfer-Encoding");
+        if !bodiless && !chunked {
             write!(head, "Content-Length: {}\r\n", self.body.len()).unwrap();
         }
         head.push_str("Connection: close\r\n\r\n");
         let mut bytes = head.into_bytes();
         if !bodiless && !head_only {
-            bytes.extend_from_slice(&self.body);
+            let size = format!("{:x}\r\n", self.body.len());
+            let (before, after) = if chunked { (size.as_str(), "\r\n0\r\n\r\n") } else { ("", "") };
+            bytes.extend([before.as_bytes(), &self.body, after.as_bytes()].concat());
         }
         bytes
     }

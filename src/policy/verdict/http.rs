@@ -10,6 +10,7 @@
 mod head;
 mod line;
 mod pieces;
+mod place;
 mod response;
 mod track;
 pub(crate) mod value;

@@ -108,7 +108,11 @@ impl Evidences<'_> {
     }
 
     fn said(&self) -> impl Iterator<Item = Said> {
-        self.attempt.evidence.said().iter().copied().filter(|said| self.counts(said.row, said.pattern))
+        // A script that succeeds may have told of earlier statuses. Of these only the last one counts,
+        // as the response.
+        let told = |said: &Said| self.status == 0 && said.row.programs.is_empty();
+        let said = self.attempt.evidence.said().iter().copied();
+        said.filter(move |said| !told(said) && self.counts(said.row, said.pattern))
     }
 
     /// Whether a line of the program counts with this exit status, and is its own.

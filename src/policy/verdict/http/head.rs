@@ -18,14 +18,20 @@ pub(super) enum Length {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Framing {
     length: Option<u64>,
-    /// `Content-Length` fields that do not agree, or one that is no number.
-    confused: bool,
-    pub(super) chunked: bool,
-    /// A program may decode the body before it prints it.
-    encoded: bool,
+    doubt: Option<LengthDoubt>,
     typed: bool,
-    located: bool,
-    challenged: bool,
+    /// A field says where or how to send another request.
+    sequel: bool,
+}
+
+/// The reason why the body is not as long as `Content-Length` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LengthDoubt {
+    Chunked,
+    /// A program may decode the body before it prints it.
+    Encoded,
+    /// The fields do not agree, or one is no number.
+    Confused,
 }
 
 impl Framing {
@@ -34,26 +40,30 @@ impl Framing {
         if is("Content-Length") {
             let digits = std::str::from_utf8(value).ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
             let length = digits.and_then(|digits| digits.parse().ok());
-            self.confused |= length.is_none() || self.length.is_some_and(|known| Some(known) != length);
+            if length.is_none() || self.length.is_some_and(|known| Some(known) != length) {
+                self.doubt.get_or_insert(LengthDoubt::Confused);
+            }
             self.length = length;
         } else if is("Transfer-Encoding") {
-            self.chunked = true;
-        } else if is("Content-Encoding") {
-            self.encoded |= !value.eq_ignore_ascii_case(b"identity");
+            self.doubt = Some(LengthDoubt::Chunked);
+        } else if is("Content-Encoding") && !value.eq_ignore_ascii_case(b"identity") {
+            self.doubt.get_or_insert(LengthDoubt::Encoded);
         } else if is("Content-Type") {
             self.typed = true;
-        } else if is("Location") {
-            self.located = true;
-        } else if is("WWW-Authenticate") || is("Proxy-Authenticate") {
-            self.challenged = true;
+        } else if is("Location") || is("WWW-Authenticate") || is("Proxy-Authenticate") {
+            self.sequel = true;
         }
     }
 
     pub(super) fn length(&self) -> Length {
-        match self.length {
-            Some(length) if !(self.confused || self.chunked || self.encoded) => Length::Bytes(length),
-            Some(_) | None => Length::Unknown,
+        match (self.length, self.doubt) {
+            (Some(length), None) => Length::Bytes(length),
+            (None, _) | (_, Some(_)) => Length::Unknown,
         }
+    }
+
+    pub(super) fn is_chunked(&self) -> bool {
+        self.doubt == Some(LengthDoubt::Chunked)
     }
 }
 
@@ -128,12 +138,10 @@ impl Head {
     /// goes on with another request: after a redirect, a challenge, or a CONNECT. The answer to a
     /// CONNECT has neither a length nor a type (RFC 9110 §9.3.6).
     pub(super) fn is_passed_over(&self) -> bool {
+        let framing = &self.framing;
         match self.line.status {
-            200..=299 => {
-                self.framing.length() == Length::Unknown && !self.framing.chunked && !self.framing.typed
-            }
-            300..=399 => self.framing.located,
-            401 | 407 => self.framing.challenged,
+            200..=299 => framing.length() == Length::Unknown && framing.doubt.is_none() && !framing.typed,
+            300..=399 | 401 | 407 => framing.sequel,
             _ => false,
         }
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use regex_automata::Input;
 use regex_automata::meta::Regex;
 
-use super::track::{Place, Taken};
+use super::place::{Place, Taken};
 use super::{Reader, Source};
 use crate::policy::verdict::window::{OVERLAP, Piece};
 

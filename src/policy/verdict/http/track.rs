@@ -15,50 +15,9 @@
 
 use super::head::{Framing, Head, Length};
 use super::line::{self, Form, StatusLine};
+use super::place::{Place, Taken};
 use super::response::stands_alone;
 use super::{Answers, Source};
-
-/// A line, and what the machine has to know about its place.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) source: Source,
-    /// Whether lone status lines and fields count on stdout too.
-    pub(super) bare: bool,
-    /// Whether the program prints headers on stdout.
-    pub(super) stdout: bool,
-    /// The lines before, as far as the piece contains them.
-    pub(super) before: Option<&'a [u8]>,
-    /// The offset of the line in the stream.
-    pub(super) start: u64,
-    /// The offset of the next line.
-    pub(super) end: u64,
-    /// The number of bytes of the stream that have arrived.
-    pub(super) arrived: u64,
-    /// Whether the line has an end.
-    pub(super) ended: bool,
-}
-
-impl Place<'_> {
-    /// Whether lone status lines without a version, and lone fields, count here.
-    fn takes_lone(&self) -> bool {
-        match self.source {
-            Source::Stdout => self.bare,
-            Source::Both => self.bare || self.stdout,
-            Source::Stderr | Source::HeadersFile => true,
-        }
-    }
-}
-
-/// The machine's opinion of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// It belongs to a header block.
-    Block,
-    /// It is no part of HTTP.
-    Text,
-    /// It is the beginning of a body.
-    Body,
-}
 
 #[derive(Debug, Clone)]
 enum State {
@@ -269,7 +228,7 @@ impl Track {
         let breaks =
             usize::try_from(place.end - place.start).unwrap_or(usize::MAX).saturating_sub(text.len() + 1);
         // A line without an end is the rest of a block, unless it is no longer than a script's.
-        let cut = !place.ended && !line.bare && text.iter().filter(|b| **b == b' ').count() > 1;
+        let cut = !place.ended && !line.bare && memchr::memchr_iter(b' ', text).nth(1).is_some();
         self.state = State::Head(Box::new(Head::new(line, breaks > 0 || cut, breaks == 1)));
         Taken::Block
     }
@@ -381,7 +340,7 @@ impl Track {
                     self.next = place.end.saturating_add(length);
                     State::Between { exact }
                 }
-                Length::Unknown if framing.chunked => self.outside(),
+                Length::Unknown if framing.is_chunked() => self.outside(),
                 Length::Unknown => State::Between { exact },
             };
         } else if let Some((name, value)) = line::field(text) {
