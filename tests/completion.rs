@@ -20,7 +20,7 @@ const TYPED: [(&str, &str); 13] = [
     ("retry --jitter f", "retry --jitter full"),
     ("retry --jitter=de", "retry --jitter=decorrelated"),
     ("retry -vj eq", "retry -vj equal"),
-    ("retry --profile c", "retry --profile curl"),
+    ("retry --profile cu", "retry --profile curl"),
     ("retry -p pg_i", "retry -p pg_isready"),
     ("retry --profiles=wg", "retry --profiles=wget"),
     ("retry --headers ./sin", "retry --headers ./single"),
@@ -69,7 +69,7 @@ fn bash_completes_options_values_and_the_command() {
     for (typed, completed) in TYPED {
         tab(&mut bash, typed, completed);
     }
-    tab(&mut bash, "retry -p curl,w", "retry -p curl,wget");
+    tab(&mut bash, "retry -p curl,wg", "retry -p curl,wget");
 }
 
 /// Calls the bash function on words, of which the last is incomplete. The output has one line for
