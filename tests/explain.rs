@@ -126,7 +126,7 @@ fn verbose_names_the_profile_its_evidence_and_its_source() {
         "retry: curl: not retried: exited 3 (malformed URL is fatal: profile curl; -r failure retries it)",
         &format!("retry: curl: profile curl decided by exit status 3; {source}"),
     ]);
-    let run = failing("apt-get", "E: Unable to locate package x", 100, &["-v"]);
+    let run = failing("apt-get", "E: Invalid operation x", 100, &["-v"]);
     run.code(100).stderr_contains("retry: apt-get: not retried: exited 100 (");
     run.stderr_contains("retry: apt-get: profile apt decided by a line that matches ^E: ");
     // The conditions of the user and the default rules have no source.

@@ -105,6 +105,17 @@ impl Failure<'_> {
         assert_eq!(self.program.calls.lines().len(), 2);
     }
 
+    /// Asserts that retry tried again, because the failure says nothing about its cause.
+    #[track_caller]
+    fn ambiguous(self, status: i32) {
+        let name = self.program.name;
+        self.run.code(0).says(&[
+            &format!("retry: {name}: attempt 1 of 2 exited {status}; next in {{T}}"),
+            &format!("retry: {name}: succeeded at attempt 2 of 2 in {{T}}"),
+        ]);
+        assert_eq!(self.program.calls.lines().len(), 2);
+    }
+
     /// Asserts that retry did not try again, because of `words` and the row.
     #[track_caller]
     fn fatal(self, statuses: &[i32], words: &str) {
@@ -521,7 +532,7 @@ fn apt_get() {
     apt(&broken.url("")).run(["update"]).retryable(&[100], "failed connection");
 
     let nothing = apt(&nobody.url(""));
-    nothing.run(["install", "no-such-package"]).fatal(&[100], "unknown package");
+    nothing.run(["install", "no-such-package"]).ambiguous(100);
     nothing.run(["no-such-operation"]).fatal(&[100], "Invalid operation");
     nothing.run(["--no-such-option", "update"]).fatal(&[100], "invalid command line option");
     nothing.scratch.file("sources", "no source\n");
@@ -548,10 +559,13 @@ fn pip() {
         let server = Server::new([page(), Reply::status(status), page(), Reply::status(status)]);
         install(&server.url("/"), "0", "x").retryable(&[1], words);
     }
+    let server = Server::new([page(), Reply::status(403)]);
+    install(&server.url("/"), "0", "x").fatal(&[1], "HTTP 403");
+    // A file or a version may be on its way through the index.
     let server = Server::new([page(), Reply::status(404)]);
-    install(&server.url("/"), "0", "x").fatal(&[1], "HTTP 404");
+    install(&server.url("/"), "0", "x").ambiguous(1);
     let server = Server::new([page()]);
-    install(&server.url("/"), "0", "x==2.0").fatal(&[1], "no such version");
+    install(&server.url("/"), "0", "x==2.0").ambiguous(1);
     pip.run(["install", "--no-such-option"]).fatal(&[2], "usage");
     pip.run(["install", "-r", "no-such-file"]).fatal(&[1], "unreadable requirements file");
 }
@@ -569,10 +583,11 @@ fn npm() {
         let server = answers(status);
         view(server.url("/")).retryable(&[1], words);
     }
-    for (status, words) in [(404, "HTTP 404"), (401, "HTTP 401")] {
-        let server = answers(status);
-        view(server.url("/")).fatal(&[1], words);
-    }
+    let server = answers(401);
+    view(server.url("/")).fatal(&[1], "HTTP 401");
+    // The package may be on its way through the registry.
+    let server = answers(404);
+    view(server.url("/")).ambiguous(1);
     npm.run(["ci"]).fatal(&[1], "EUSAGE");
 }
 

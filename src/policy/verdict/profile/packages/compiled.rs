@@ -48,7 +48,10 @@ pub(in super::super) const CARGO: Profile = Profile {
         fatal(r"^Caused by: authenticated registries require a credential-provider", "no credentials"),
         retryable(r"^(?:Caused by: )? *\[(?:5|6|7|16|18|28|35|52|55|56|92|95|96)\] ", "failed transfer"),
         // Macros may connect, too: sqlx reads a database.
-        retryable(r"^error(?:\[E[0-9]+\])?: .*\(os error (?:101|104|110|111|113)\)", "failed connection"),
+        retryable(
+            r"^error(?:\[E[0-9]+\])?: .*(?:\(os error (?:101|104|110|111|113)\)|failed to lookup address)",
+            "failed connection",
+        ),
         retryable(r"^(?:Caused by: )? *process didn't exit successfully: .*\(signal: 9, ", "killed compiler"),
         retryable(r"terminated with signal 9 \[Killed\]", "killed linker"),
         retryable(r"^(?:Caused by: )? *network failure seems to have happened", "network failure").general(),

@@ -9,19 +9,16 @@ use super::super::{
 pub(in super::super) const APT: Profile = Profile {
     name: "apt",
     programs: &["apt-get", "apt"],
-    source: "apt-get(8), DIAGNOSTICS; apt's acquire-item.cc",
+    source: "apt-get(8), DIAGNOSTICS; apt's acquire-item.cc; https://github.com/phusion/passenger/issues/2167",
     statuses: &[ambiguous_status(100..=100, "error")],
-    // `W:` marks a warning. It may be about another repository than the error.
+    // `W:` marks a warning. It may be about another repository than the error. Not a proof:
+    // `does not have a Release file`, because apt says so too if the answer was 503; an unknown
+    // package or an unmet dependency, because on a new machine the first boot may still be writing
+    // the list of sources (https://github.com/hashicorp/packer/issues/2639).
     patterns: &[
         // A mirror answers 404 while it is being updated, and if the lists are out of date.
         answer!(r"^E: Failed to fetch \S+  ", "  "),
         http_status(r"^W: Failed to fetch \S+  (408|425|429|5[0-9]{2})  "),
-        fatal(r"^E: Unable to locate package ", "unknown package"),
-        fatal(r"^E: Package .* has no installation candidate", "no installation candidate"),
-        fatal(r"^E: (?:Version|Release) .* for .* was not found", "missing version or release"),
-        fatal(r"^E: The value '.*' is invalid for APT::Default-Release", "unknown release"),
-        fatal(r"^E: Unable to correct problems, you have held broken packages", "held broken packages"),
-        fatal(r"^E: Unmet dependencies", "Unmet dependencies"),
         fatal(r"^E: Invalid operation ", "Invalid operation"),
         fatal(r"^E: Command line option ", "invalid command line option"),
         fatal(r"^E: Unsupported file ", "Unsupported file"),
@@ -31,8 +28,6 @@ pub(in super::super) const APT: Profile = Profile {
         fatal(r"^E: Archives directory .* is missing", "missing archives directory"),
         fatal(r"^E: dpkg was interrupted, you must manually run ", "interrupted dpkg"),
         fatal(r"^E: You don't have enough free space in ", "lack of free space"),
-        // The server answered 404 to each of the names. Without an answer there is another line.
-        fatal(r"^E: The repository '.*' does not have a Release file", "no Release file"),
         fatal(r"^E: .*NO_PUBKEY ", "NO_PUBKEY"),
         retryable(r"^E: Could not get lock ", "no lock"),
         // The clock is behind, or the mirror is ahead.
@@ -88,6 +83,8 @@ pub(in super::super) const DNF: Profile = Profile {
         fatal(r"^Error: Cache-only enabled but no cache for ", "empty cache"),
         fatal(r"^Error: This command has to be run with superuser privileges", "lack of privileges"),
         retryable(r"^  - Curl error \((?:5|6|7|16|18|28|35|52|55|56|92|95|96)\): ", "failed transfer"),
+        // yum 3
+        retryable(r"^[0-9]+: curl#(?:5|6|7|16|18|28|35|52|55|56|92|95|96) - ", "failed transfer"),
         retryable(r"^Waiting for process with pid ", "no lock"),
         retryable(r"^Error: Failed to download metadata for repo ", "failed metadata download").general(),
         retryable(r"^Error: Error downloading packages:", "failed package download").general(),

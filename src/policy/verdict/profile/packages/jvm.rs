@@ -16,7 +16,8 @@ pub(in super::super) const MVN: Profile = Profile {
             r"\b"
         ),
         // Maven keeps a 404 in the local repository, and does not ask again before the next day
-        // unless it is called with -U.
+        // unless it is called with -U. After a 503 or a broken connection it asks
+        // again.
         fatal(
             r"^\[ERROR\] .* was not found in .* during a previous attempt\. This failure was cached ",
             "cached failure",

@@ -111,7 +111,7 @@ pub(in super::super) const COMPOSER: Profile = Profile {
         fatal(r"^Composer could not find a composer\.json file in ", "missing composer.json"),
         fatal(r#"^ *"\./composer\.json" does not contain valid JSON"#, "invalid composer.json"),
         retryable(
-            r"^ *curl error (?:5|6|7|16|18|28|35|52|55|56|92|95|96) while downloading ",
+            r"^ *curl error (?:5|6|7|16|18|28|35|52|55|56|92|95|96) while downloading(?: |$)",
             "failed transfer",
         ),
         retryable(
@@ -119,6 +119,7 @@ pub(in super::super) const COMPOSER: Profile = Profile {
             "failed connection",
         ),
         retryable(r#"^ *The "[^"]*" file could not be downloaded"#, "failed download").general(),
+        retryable(r"^https?://\S+ could not be fully loaded \(", "failed download").general(),
         retryable(r"^ *The checksum verification of the file failed", "damaged archive"),
     ],
     wraps: true,
