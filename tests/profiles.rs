@@ -614,7 +614,9 @@ fn docker() {
     let slow = daemon(500, "Get \\\"https://registry.invalid/v2/\\\": net/http: TLS handshake timeout");
     docker.run(["-H", &host(slow.port()), "pull", "x"]).retryable(&[1], "TLS handshake timeout");
     let unknown = daemon(404, "manifest for x:latest not found: manifest unknown: manifest unknown");
-    docker.run(["-H", &host(unknown.port()), "pull", "x"]).fatal(&[1], "unknown manifest");
+    docker.run(["-H", &host(unknown.port()), "pull", "x"]).retryable(&[1], "unknown manifest");
+    let denied = daemon(404, "pull access denied for x, repository does not exist or may require login");
+    docker.run(["-H", &host(denied.port()), "pull", "x"]).fatal(&[1], "denied pull access");
     docker.run(["run", "--no-such-option", "x"]).fatal(&[125], "unknown flag");
     docker.run(["pull", "X:Y:Z"]).fatal(&[1], "invalid reference format");
 }
@@ -653,10 +655,10 @@ fn kubectl() {
     ] {
         get(&answer(code, reason).url("")).retryable(&[1], reason);
     }
-    get(&answer(401, "Unauthorized").url("")).fatal(&[1], "missing login");
-    for (code, reason) in [(404, "NotFound"), (403, "Forbidden"), (409, "AlreadyExists")] {
-        get(&answer(code, reason).url("")).fatal(&[1], reason);
-    }
+    get(&answer(401, "Unauthorized").url("")).retryable(&[1], "missing login");
+    get(&answer(404, "NotFound").url("")).retryable(&[1], "NotFound");
+    get(&answer(422, "Invalid").url("")).fatal(&[1], "invalid request");
+    get(&answer(409, "AlreadyExists").url("")).fatal(&[1], "AlreadyExists");
     kubectl.run(["get", "--no-such-option"]).fatal(&[1], "unknown flag");
 }
 
@@ -902,7 +904,7 @@ fn ansible() {
     let through = format!("--ssh-common-args={}", SSH.join(" "));
     ansible
         .run(["all", "-i", "127.0.0.1,", "-e", &port, &through, "-m", "ping"])
-        .retryable(&[4], "UNREACHABLE");
+        .retryable(&[4], "connection error");
     ansible
         .run(["all", "-i", "localhost,", "-c", "local", "-m", "no_such_module"])
         .fatal(&[2], "unknown module");

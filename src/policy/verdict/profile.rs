@@ -6,7 +6,10 @@
 //! a row to the file of its kind, and recorded failures to `tests/recorded/`.
 
 mod cloud;
+mod containers;
 mod data;
+mod deploy;
+mod kubernetes;
 mod packages;
 mod remote;
 mod system;
@@ -353,9 +356,13 @@ pub(crate) const TABLE: &[Profile] = &[
     packages::GRADLE,
     packages::DNF,
     packages::APK,
-    cloud::DOCKER,
-    cloud::KUBECTL,
+    containers::DOCKER,
+    containers::SKOPEO,
+    kubernetes::KUBECTL,
+    kubernetes::HELM,
     cloud::AWS,
+    cloud::AZ,
+    cloud::GCLOUD,
     data::PSQL,
     data::PG_ISREADY,
     data::PG_DUMP,
@@ -363,9 +370,9 @@ pub(crate) const TABLE: &[Profile] = &[
     data::REDIS_CLI,
     data::RESTIC,
     data::RCLONE,
-    cloud::GH,
-    cloud::TERRAFORM,
-    cloud::ANSIBLE,
+    deploy::GH,
+    deploy::TERRAFORM,
+    deploy::ANSIBLE,
     system::TIMEOUT,
     system::SUDO,
     system::DOAS,

@@ -1,18 +1,25 @@
-//! Containers, clouds, and the tools that manage them.
+//! The clouds of Amazon, Microsoft and Google, and the network messages of programs in Go.
 
 use super::terminal::{Terminal, free, needs};
 use super::{
-    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, joined, relay,
+    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, relay,
     retryable,
 };
 
-/// Messages of Go's net and crypto packages. Every Go program prints them, often in the middle of a
-/// line. terraform breaks lines at spaces, so the patterns are as short as possible.
+/// Messages of Go's net and crypto packages about causes that pass. Every Go program prints them,
+/// often in the middle of a line. A row anchors the permanent ones (`x509: `) on the prefix of its
+/// program.
 pub(super) const OF_GO: &[Pattern] = &[
-    fatal(r"\bx509: ", "x509"),
-    fatal(r"server gave HTTP response to HTTPS client", "HTTP response to HTTPS client"),
     retryable(r"(?:^|[ :])connection refused\b", "refused connection").unsent(),
     retryable(r"(?:^|[ :])connection reset by peer\b", "reset connection"),
+    retryable(r"(?:^|[ :])connection timed out\b", "timeout of a connection"),
+    retryable(r"(?:^|[ :])broken pipe\b", "broken pipe"),
+    retryable(r"\buse of closed network connection\b", "closed connection"),
+    retryable(
+        r"\bhttp2: (?:client connection (?:lost|force closed)|server sent GOAWAY)\b",
+        "lost connection",
+    ),
+    retryable(r"\bhttp: server closed idle connection\b", "closed connection"),
     retryable(r"(?:^|[ :])no such host\b", "no such host"),
     retryable(r"\b[Tt]emporary failure in name resolution\b", "Temporary failure in name resolution"),
     retryable(r"(?:^|[ :])server misbehaving\b", "misbehaving name server"),
@@ -25,305 +32,127 @@ pub(super) const OF_GO: &[Pattern] = &[
     retryable(r"(?:^|: )(?:unexpected )?EOF$", "EOF"),
 ];
 
-const OF_DOCKER: &[Pattern] = &[
-    http_status(r"^(?:docker: )?request returned ([0-9]{3}) "),
-    http_status(r"^(?:docker: )?Error.* received unexpected HTTP status: ([0-9]{3}) "),
-    http_status(
-        r"^(?:docker: )?E(?:rror|RROR).* unexpected status(?: code| from \w+ request to) \S+: ([0-9]{3}) ",
-    ),
-    http_status(r"^Error: .* invalid status code from registry ([0-9]{3}) "),
-    fatal(r"^(?:docker: )?Error.*\bpull access denied for ", "denied pull access"),
-    fatal(r"^(?:docker: )?Error.*\bmanifest unknown", "unknown manifest"),
-    fatal(r"^(?:docker: )?Error.*\bname unknown: ", "unknown repository name"),
-    fatal(r"^(?:docker: )?Error.*\bno matching manifest for ", "no matching manifest"),
-    fatal(r"^(?:docker: )?Error.*\bunauthorized: ", "missing authorization"),
-    fatal(r"^(?:docker: |Error: )?(?:.*: )?denied: ", "denied access"),
-    fatal(r"^(?:docker: )?Error.*\bNo such container: ", "No such container"),
-    fatal(r"^(?:docker: )?Error.*\bConflict\. The container name ", "Conflict"),
-    fatal(r"^(?:docker: |Error: )?invalid reference format", "invalid reference format"),
-    fatal(r"^(?:docker: |Error: )?unknown (?:shorthand )?flag: ", "unknown flag"),
-    fatal(r"^(?:docker: |Error: )unknown command", "unknown command"),
-    fatal(r"^docker: '.*' is not a docker command", "unknown docker command"),
-    fatal(r"^docker: '.*' (?:requires|accepts) ", "wrong number of arguments"),
-    retryable(
-        r"^(?:docker: |Error: )?Cannot connect to the Docker daemon",
-        "no connection to the Docker daemon",
-    ),
-    retryable(r"\btoomanyrequests: ", "toomanyrequests"),
-];
-
-pub(super) const DOCKER: Profile = Profile {
-    name: "docker",
-    programs: &["docker", "podman"],
-    source: "docker-run(1), podman(1), EXIT STATUS",
-    // Any other status of `run` and `exec` belongs to the container.
-    statuses: &[
-        ambiguous_status(1..=1, "error"),
-        ambiguous_status(125..=125, "error of the client or the daemon"),
-        fatal_status(126..=126, Proof::Answer, "unrunnable command in the container"),
-        fatal_status(127..=127, Proof::Answer, "missing command in the container"),
-    ],
-    patterns: &joined::<{ OF_DOCKER.len() + OF_GO.len() }>(OF_DOCKER, OF_GO),
-    wraps: false,
-    relays: &[
-        relay("run", 0, &[125..=125]),
-        relay("exec", 0, &[125..=125]),
-        relay("container run", 0, &[125..=125]),
-        relay("container exec", 0, &[125..=125]),
-        relay("compose run", 0, &[]),
-        relay("compose exec", 0, &[]),
-        relay("compose up", 0, &[]),
-        relay("compose logs", 0, &[]),
-        relay("logs", 0, &[]),
-        relay("attach", 0, &[]),
-        relay("start", 0, &[125..=125]),
-    ],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::needed_but(&[
-        needs("run").with(&[&["-t", "--tty", "-i", "--interactive"]]),
-        free("run"),
-        needs("exec").with(&[&["-t", "--tty", "-i", "--interactive"]]),
-        free("exec"),
-        needs("container run").with(&[&["-t", "--tty", "-i", "--interactive"]]),
-        free("container run"),
-        needs("container exec").with(&[&["-t", "--tty", "-i", "--interactive"]]),
-        free("container exec"),
-        needs("start").with(&[&["-a", "--attach", "-i", "--interactive"]]),
-        free("start"),
-        free("compose up").with(&[&["-d", "--detach", "--wait"]]),
-        free("pull"),
-        free("push"),
-        free("build"),
-        free("create"),
-        free("images"),
-        free("ps"),
-        free("inspect"),
-        free("info"),
-        free("version"),
-        free("search"),
-        free("tag"),
-        free("rm"),
-        free("rmi"),
-        free("kill"),
-        free("stop"),
-        free("restart"),
-        free("wait"),
-        free("logs"),
-        free("load"),
-        free("save"),
-        free("import"),
-        free("export"),
-        free("cp"),
-        free("image pull"),
-        free("image push"),
-        free("image build"),
-        free("image ls"),
-        free("image inspect"),
-        free("image rm"),
-        free("manifest"),
-        free("buildx build"),
-        free("buildx bake"),
-        free("compose pull"),
-        free("compose push"),
-        free("compose build"),
-        free("compose ps"),
-        free("compose config"),
-        free("compose logs"),
-        free("compose down"),
-        free("compose stop"),
-        free("network create"),
-        free("volume create"),
-    ])
-    .valued(
-        "aceHhlmpuvw",
-        &[
-            "--context",
-            "--host",
-            "--log-level",
-            "--config",
-            "--file",
-            "--project-name",
-            "--profile",
-            "--connection",
-            "--root",
-            "--runroot",
-        ],
-    ),
-};
-
-/// An error of the API server, with its reason.
-macro_rules! kubectl {
-    ($reason:literal) => {
-        concat!(r"^Error from server \(", $reason, r"\)")
-    };
-}
-
-const OF_KUBECTL: &[Pattern] = &[
-    fatal(kubectl!("NotFound"), "NotFound"),
-    fatal(kubectl!("Forbidden"), "Forbidden"),
-    fatal(r"^error: You must be logged in to the server", "missing login"),
-    fatal(kubectl!("Unauthorized"), "Unauthorized"),
-    fatal(kubectl!("AlreadyExists"), "AlreadyExists"),
-    fatal(kubectl!("Invalid"), "Invalid"),
-    fatal(kubectl!("BadRequest"), "BadRequest"),
-    fatal(kubectl!("MethodNotAllowed"), "MethodNotAllowed"),
-    fatal(r"^The request is invalid", "invalid request"),
-    fatal(r#"^The \S+ ".*" is invalid: "#, "invalid object"),
-    fatal(r"^[Ee]rror: unknown (?:shorthand )?flag: ", "unknown flag"),
-    fatal(r"^[Ee]rror: unknown command ", "unknown command"),
-    fatal(r"^error: the server doesn't have a resource type ", "no such resource type"),
-    fatal(r"^error: the path .* does not exist", "missing path"),
-    fatal(r"^error: .*: no such file or directory", "no such file or directory"),
-    fatal(r"^error: error validating ", "failed validation"),
-    fatal(r"^[Ee]rror.*: context was not found for specified context", "missing context"),
-    fatal(r"^error: context .* does not exist", "missing context"),
-    retryable(kubectl!("Conflict"), "Conflict"),
-    retryable(kubectl!("TooManyRequests"), "TooManyRequests"),
-    retryable(kubectl!("ServerTimeout"), "ServerTimeout"),
-    retryable(kubectl!("Timeout"), "Timeout"),
-    retryable(kubectl!("InternalError"), "InternalError"),
-    retryable(kubectl!("ServiceUnavailable"), "ServiceUnavailable"),
-    retryable(r"^Error from server: etcdserver: ", "etcdserver"),
-    retryable(r"^The connection to the server \S+ was refused", "refused connection").unsent(),
-    retryable(r"^Unable to connect to the server: ", "no connection to the server").general(),
-    retryable(r"^error: timed out waiting for ", "timeout of a wait"),
-];
-
-pub(super) const KUBECTL: Profile = Profile {
-    name: "kubectl",
-    programs: &["kubectl"],
-    source: "kubernetes.io, API conventions, HTTP status codes",
-    // Status 1 of `diff` means that there are differences.
-    statuses: &[ambiguous_status(1..=1, "error")],
-    patterns: &joined::<{ OF_KUBECTL.len() + OF_GO.len() }>(OF_KUBECTL, OF_GO),
-    wraps: false,
-    relays: &[relay("exec", 0, &[]), relay("run", 0, &[]), relay("attach", 0, &[])],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::needed_but(&[
-        needs("exec").with(&[&["-t", "--tty", "-i", "--stdin"]]),
-        free("exec"),
-        needs("run").with(&[&["-t", "--tty", "-i", "--stdin"]]),
-        free("run"),
-        needs("attach").with(&[&["-t", "--tty", "-i", "--stdin"]]),
-        free("attach"),
-        needs("create").with(&[&["--edit"]]),
-        free("create"),
-        needs("delete").with(&[&["-i", "--interactive"]]),
-        free("delete"),
-        needs("apply edit-last-applied"),
-        free("apply"),
-        free("get"),
-        free("describe"),
-        free("logs"),
-        free("wait"),
-        free("rollout"),
-        free("patch"),
-        free("replace"),
-        free("scale"),
-        free("autoscale"),
-        free("expose"),
-        free("label"),
-        free("annotate"),
-        free("set"),
-        free("top"),
-        free("events"),
-        free("explain"),
-        free("version"),
-        free("api-resources"),
-        free("api-versions"),
-        free("cluster-info"),
-        free("config"),
-        free("auth"),
-        free("certificate"),
-        free("cordon"),
-        free("uncordon"),
-        free("drain"),
-        free("taint"),
-        free("port-forward"),
-        free("proxy"),
-        free("cp"),
-        free("kustomize"),
-    ])
-    .valued(
-        "cfklLnosv",
-        &[
-            "--namespace",
-            "--context",
-            "--cluster",
-            "--user",
-            "--server",
-            "--kubeconfig",
-            "--token",
-            "--as",
-            "--as-group",
-            "--request-timeout",
-            "--certificate-authority",
-            "--client-certificate",
-            "--client-key",
-        ],
-    ),
-};
-
-/// An error of a service, with its code.
+/// An error of a service, with its code and the start of its words.
 macro_rules! aws {
     ($code:literal) => {
-        concat!(r"\bAn error occurred \(", $code, r"\) when calling the ")
+        aws!($code, "")
+    };
+    ($code:literal, $words:literal) => {
+        concat!(
+            r"^(?:(?:upload|download|copy|move|delete|remove_bucket) failed: .* |fatal error: |aws: \[ERROR\]: )?",
+            r"An error occurred \(",
+            $code,
+            r"\) when calling the \w+ operation(?: \(reached max retries: [0-9]+\))?: ",
+            $words
+        )
     };
 }
+
+// These are no proof. Something just created is not visible everywhere yet: NoSuch*, NotFound, 404,
+// AccessDenied of AssumeRole (docs.aws.amazon.com, IAM, "Changes that I make are not always
+// immediately visible"). "Unable to locate credentials" is also the answer when the metadata
+// service is slow (boto/botocore#2117, buildkite/elastic-ci-stack-for-aws#637).
+const OF_AWS: &[Pattern] = &[
+    http_status(
+        r"^(?:(?:upload|download|copy|move|delete) failed: .* |fatal error: )?An error occurred \((40[0-35-9]|4[1-9][0-9]|5[0-9]{2})\) when calling the ",
+    ),
+    fatal(aws!(r"AccessDenied\w*"), "AccessDenied"),
+    fatal(aws!(r"\w*Unauthorized\w*"), "Unauthorized"),
+    fatal(aws!(r"AuthFailure"), "AuthFailure"),
+    fatal(aws!(r"OptInRequired"), "OptInRequired"),
+    fatal(aws!(r"UnrecognizedClient\w*"), "UnrecognizedClient"),
+    fatal(aws!(r"Invalid(?:ClientTokenId|AccessKeyId)"), "invalid credentials"),
+    fatal(aws!(r"SignatureDoesNotMatch"), "SignatureDoesNotMatch"),
+    fatal(aws!(r"ExpiredToken\w*"), "ExpiredToken"),
+    fatal(aws!(r"RequestExpired"), "RequestExpired"),
+    fatal(aws!(r"RequestTimeTooSkewed"), "RequestTimeTooSkewed"),
+    fatal(aws!(r"Validation\w*"), "Validation"),
+    fatal(aws!(r"InvalidParameter\w*"), "InvalidParameter"),
+    fatal(aws!(r"InvalidAction"), "InvalidAction"),
+    fatal(aws!(r"\w+\.Malformed"), "Malformed"),
+    fatal(aws!(r"Malformed\w*"), "Malformed"),
+    fatal(aws!(r"\w*Already(?:Exists|OwnedByYou)\w*"), "AlreadyExists"),
+    fatal(aws!(r"ResourceConflict\w*", r"Function already exist"), "AlreadyExists"),
+    fatal(aws!(r"ResourceInUse\w*", r"Table already exists"), "AlreadyExists"),
+    fatal(aws!(r"(?:Instance|Vcpu)LimitExceeded"), "LimitExceeded"),
+    fatal(aws!(r"LimitExceeded", r"Cannot exceed quota "), "LimitExceeded"),
+    fatal(r"^Waiter \w+ failed: Waiter encountered a terminal failure state", "terminal state"),
+    fatal(r"^The config profile \(.*\) could not be found", "missing config profile"),
+    fatal(r"^You must specify a region", "missing region"),
+    fatal(r"^The user-provided path .* does not exist", "missing file"),
+    fatal(r"^Error parsing parameter ", "invalid parameter"),
+    fatal(r"^Parameter validation failed:", "invalid parameter"),
+    fatal(r"^Unknown options: ", "Unknown options"),
+    fatal(r"^aws: error: ", "usage"),
+    fatal(r"^SSL validation failed for .*certificate verify failed", "unverified certificate"),
+    fatal(
+        r"^(?:The SSO session associated with this profile has expired|Error when retrieving token from sso: )",
+        "expired session",
+    ),
+    retryable(aws!(r"\w*Thrott\w*"), "Throttling"),
+    retryable(aws!(r"SlowDown"), "SlowDown"),
+    retryable(aws!(r"RequestLimitExceeded"), "RequestLimitExceeded"),
+    retryable(aws!(r"TooManyRequests\w*"), "TooManyRequests"),
+    retryable(aws!(r"ProvisionedThroughputExceeded\w*"), "ProvisionedThroughputExceeded"),
+    retryable(aws!(r"RequestTimeout\w*"), "RequestTimeout"),
+    retryable(aws!(r"Internal\w+"), "InternalError"),
+    retryable(aws!(r"Service(?:Unavailable|Exception|Failure)\w*"), "ServiceUnavailable"),
+    retryable(aws!(r"Unavailable"), "ServiceUnavailable"),
+    retryable(aws!(r"DependencyViolation"), "DependencyViolation"),
+    retryable(aws!(r"Operation(?:Aborted|InProgress)\w*"), "operation in progress"),
+    retryable(aws!(r"Concurrent\w+"), "concurrent change"),
+    retryable(aws!(r"PriorRequestNotComplete"), "PriorRequestNotComplete"),
+    retryable(aws!(r"TransactionInProgress\w*"), "operation in progress"),
+    retryable(aws!(r"\w+", r".*_IN_PROGRESS\b"), "operation in progress"),
+    retryable(
+        aws!(r"\w+", r".*\b(?:in progress|is (?:being|currently)|try again|still)\b"),
+        "operation in progress",
+    ),
+    retryable(
+        aws!(
+            r"(?:Invalid|Validation|Malformed)\w*",
+            r"(?i).*(?:\brole\b.* cannot be assumed|assume role|\brole\b.* is (?:invalid|not valid)|IamInstanceProfile|IAM Instance Profile|invalid principal in policy)"
+        ),
+        "missing role",
+    ),
+    retryable(aws!(r"\w+", r"Stack \S+ does not exist"), "missing stack"),
+    retryable(aws!(r"ResourceInUse\w*"), "ResourceInUse").general(),
+    retryable(aws!(r"ResourceConflict\w*"), "ResourceConflict").general(),
+    retryable(aws!(r"(?:NoSuch\w+|\w+\.NotFound|ResourceNotFound\w*|404)"), "missing resource").general(),
+    retryable(
+        r"^An error occurred \(AccessDenied\w*\) when calling the AssumeRole\w* operation",
+        "missing role",
+    ),
+    retryable(r"^Waiter \w+ failed: Max attempts exceeded", "timeout of a wait"),
+    retryable(r"\bCould not connect to the endpoint URL: ", "no connection to the endpoint URL"),
+    retryable(r"\b(?:Read|Connect) timeout on endpoint URL: ", "timeout on endpoint URL"),
+    retryable(r"\bConnection was closed before we received a valid response", "closed connection"),
+    retryable(r"\bFurther retries may succeed:", "unparsable response"),
+    retryable(r"^Unable to locate credentials", "missing credentials").general(),
+];
 
 pub(super) const AWS: Profile = Profile {
     name: "aws",
     programs: &["aws"],
     source: "aws help return-codes",
-    // Version 1 exits with 255 for nearly all errors.
+    // Version 1 exits with 255 for nearly all errors. Status 2 also means that `s3` skipped a file,
+    // which may have vanished while it was read.
     statuses: &[
         ambiguous_status(1..=1, "failed S3 transfers"),
-        fatal_status(2..=2, Proof::Usage, "usage, or skipped S3 files"),
+        ambiguous_status(2..=2, "usage, or skipped S3 files"),
         fatal_status(130..=130, Proof::Interrupted, "interruption"),
         fatal_status(252..=252, Proof::Usage, "command syntax"),
-        fatal_status(253..=253, Proof::Usage, "configuration or credentials"),
+        ambiguous_status(253..=253, "configuration or credentials"),
         ambiguous_status(254..=254, "error response from the service"),
         ambiguous_status(255..=255, "error"),
     ],
-    patterns: &[
-        http_status(aws!(r"([0-9]{3})")),
-        fatal(aws!(r"AccessDenied\w*"), "AccessDenied"),
-        fatal(aws!(r"\w*Unauthorized\w*"), "Unauthorized"),
-        fatal(aws!(r"AuthFailure"), "AuthFailure"),
-        fatal(aws!(r"UnrecognizedClient\w*"), "UnrecognizedClient"),
-        fatal(aws!(r"Invalid(?:ClientTokenId|AccessKeyId)"), "invalid credentials"),
-        fatal(aws!(r"SignatureDoesNotMatch"), "SignatureDoesNotMatch"),
-        fatal(aws!(r"ExpiredToken\w*"), "ExpiredToken"),
-        fatal(aws!(r"RequestExpired"), "RequestExpired"),
-        fatal(aws!(r"Validation\w*"), "Validation"),
-        fatal(aws!(r"InvalidParameter\w*"), "InvalidParameter"),
-        fatal(aws!(r"Malformed\w*"), "Malformed"),
-        fatal(aws!(r"NoSuch\w+"), "NoSuch"),
-        fatal(aws!(r"ResourceNotFound\w*"), "ResourceNotFound"),
-        fatal(aws!(r"\w*AlreadyExists\w*"), "AlreadyExists"),
-        fatal(r"^Unable to locate credentials", "missing credentials"),
-        fatal(r"^The config profile \(.*\) could not be found", "missing config profile"),
-        fatal(r"^You must specify a region", "missing region"),
-        fatal(r"^Unknown options: ", "Unknown options"),
-        fatal(r"^aws: error: ", "usage"),
-        retryable(aws!(r"\w*Thrott\w*"), "Throttling"),
-        retryable(aws!(r"SlowDown"), "SlowDown"),
-        retryable(aws!(r"RequestLimitExceeded"), "RequestLimitExceeded"),
-        retryable(aws!(r"TooManyRequests\w*"), "TooManyRequests"),
-        retryable(aws!(r"ProvisionedThroughputExceeded\w*"), "ProvisionedThroughputExceeded"),
-        retryable(aws!(r"RequestTimeout\w*"), "RequestTimeout"),
-        retryable(aws!(r"Internal\w+"), "InternalError"),
-        retryable(aws!(r"ServiceUnavailable\w*"), "ServiceUnavailable"),
-        retryable(r"\bCould not connect to the endpoint URL: ", "no connection to the endpoint URL"),
-        retryable(r"\b(?:Read|Connect) timeout on endpoint URL: ", "timeout on endpoint URL"),
-        retryable(r"\bConnection was closed before we received a valid response", "closed connection"),
-    ],
+    patterns: OF_AWS,
     wraps: false,
-    relays: &[],
+    relays: &[
+        relay("ssm start-session", 0, &[]),
+        relay("ecs execute-command", 0, &[]),
+        relay("logs tail", 0, &[]),
+    ],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
@@ -354,127 +183,234 @@ pub(super) const AWS: Profile = Profile {
     ),
 };
 
-const OF_GH: &[Pattern] = &[
-    // A 403 may be a rate limit, so it is not here.
-    http_status(r"^gh: (?:.*\()?HTTP (40[0-24-9]|4[1-9][0-9]|5[0-9]{2})\)?$"),
-    http_status(r"^(?:.*: )?HTTP (40[0-24-9]|4[1-9][0-9]|5[0-9]{2}): "),
-    fatal(r"\bResource not accessible by ", "inaccessible resource"),
-    fatal(r"\bMust have admin rights to ", "missing admin rights"),
-    fatal(r"\bBad credentials\b", "Bad credentials"),
-    fatal(r"^GraphQL: Could not resolve to ", "unknown name"),
-    fatal(r"^unknown (?:shorthand )?flag: ", "unknown flag"),
-    fatal(r"^unknown command ", "unknown command"),
-    fatal(r"^accepts .* arg\(s\), received ", "wrong number of arguments"),
-    fatal(r"not a git repository", "missing git repository"),
-    fatal(r"^release not found", "missing release"),
-    fatal(r"^no pull requests found", "no pull requests"),
-    retryable(r"(?i)\brate limit\b", "rate limit"),
-    retryable(r"^error connecting to ", "connection error"),
-    retryable(r"^GraphQL: Something went wrong while executing your query", "unexplained server error"),
+/// An error of Azure Resource Manager or of a service, with its code.
+macro_rules! az {
+    ($code:literal) => {
+        concat!(r"^ERROR: \(", $code, r"\) ")
+    };
+}
+
+// ResourceNotFound and AuthorizationFailed are no proof: a resource and a role assignment may be
+// just created.
+const OF_AZ: &[Pattern] = &[
+    fatal(az!(r"Invalid\w+"), "Invalid"),
+    fatal(az!(r"LocationNotAvailable\w*"), "LocationNotAvailable"),
+    fatal(az!(r"RequestDisallowedByPolicy"), "RequestDisallowedByPolicy"),
+    fatal(az!(r"MissingSubscriptionRegistration"), "MissingSubscriptionRegistration"),
+    fatal(az!(r"SubscriptionNotFound"), "SubscriptionNotFound"),
+    fatal(az!(r"ExpiredAuthenticationToken"), "ExpiredAuthenticationToken"),
+    fatal(az!(r"ScopeLocked"), "ScopeLocked"),
+    fatal(az!(r"\w*QuotaExceeded"), "QuotaExceeded"),
+    fatal(az!(r"\w+AlreadyExists"), "AlreadyExists"),
+    fatal(
+        r"^ERROR: .*\bErrorCode:(?:AuthenticationFailed|\w+AlreadyExists|LeaseIdMissing)\b",
+        "error of the storage",
+    ),
+    fatal(r"^ERROR: Authentication failure\.", "failed authentication"),
+    fatal(r"^ERROR: \S+ is misspelled or not recognized by the system", "unknown command"),
+    fatal(r"^ERROR: '\S+' is misspelled or not recognized by the system", "unknown command"),
+    fatal(r"^ERROR: the following arguments are required: ", "missing argument"),
+    fatal(r"^ERROR: unrecognized arguments: ", "unknown argument"),
+    fatal(r"^ERROR: argument \S+: ", "invalid argument"),
+    fatal(r"^az(?: \w+)*: error: ", "usage"),
+    fatal(r"^ERROR: Please run 'az login' to setup account", "missing login"),
+    fatal(r"^ERROR: The subscription of .* doesn't exist in cloud ", "unknown subscription"),
+    fatal(r"^ERROR: Subscription '.*' not found\.", "unknown subscription"),
+    fatal(r"^ERROR: \[Errno 2\] No such file or directory: ", "missing file"),
+    fatal(r"^ERROR: AADSTS(?:7000215|700016|50034|50126|90002)\b", "failed login"),
+    retryable(
+        az!(r"AnotherOperationInProgress|RetryableError|ServerTimeout|TooManyRequests|GatewayTimeout"),
+        "temporary error",
+    ),
+    retryable(
+        az!(r"(?:Internal\w*Error|ServiceUnavailable|ServerBusy|\w+BeingDeleted|OperationPreempted)"),
+        "temporary error",
+    ),
+    retryable(
+        r"^ERROR: .*\b(?:another operation|operation is) (?:is )?(?:already )?in progress\b",
+        "operation in progress",
+    ),
+    retryable(r"^ERROR: .*\bAnother operation .*\bis in progress\b", "operation in progress"),
+    retryable(
+        r"^ERROR: .*\bErrorCode:(?:ServerBusy|\w+BeingDeleted|OperationTimedOut|InternalError)\b",
+        "temporary error of the storage",
+    ),
+    retryable(
+        r"^ERROR: (?:Service Unavailable|Too Many Requests|Bad Gateway|Gateway Timeout|Internal Server Error)\b",
+        "temporary error",
+    ),
+    retryable(
+        r"^ERROR: .*(?:Connection aborted|Connection broken|Connection refused|Max retries exceeded with url)",
+        "connection error",
+    ),
+    retryable(
+        r"^ERROR: .*(?:Name or service not known|Failed to resolve|Temporary failure in name resolution)",
+        "unresolved host name",
+    ),
+    retryable(r"^ERROR: .*(?:[Rr]ead timed out|[Cc]onnect(?:ion)? timeout|connection timed out)", "timeout"),
+    retryable(
+        az!(r"(?:ResourceNotFound|ResourceGroupNotFound|PrincipalNotFound|NotFound)"),
+        "missing resource",
+    )
+    .general(),
+    retryable(az!(r"AuthorizationFailed"), "AuthorizationFailed").general(),
 ];
 
-pub(super) const GH: Profile = Profile {
-    name: "gh",
-    programs: &["gh"],
-    source: "gh help exit-codes",
+pub(super) const AZ: Profile = Profile {
+    name: "az",
+    programs: &["az"],
+    source: "Azure CLI, exit codes; Azure Resource Manager, common errors",
+    // 3 means a missing resource, which may be just created.
     statuses: &[
         ambiguous_status(1..=1, "error"),
-        fatal_status(2..=2, Proof::Interrupted, "cancellation"),
-        fatal_status(4..=4, Proof::Usage, "missing authentication"),
-        ambiguous_status(8..=8, "pending checks"),
+        ambiguous_status(2..=2, "usage"),
+        ambiguous_status(3..=3, "missing resource"),
     ],
-    patterns: &joined::<{ OF_GH.len() + OF_GO.len() }>(OF_GH, OF_GO),
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: true,
-    stdout: WatchStdout::With { options: &["-i", "--include"], valued: "XHfFqtp", to_file: &[] },
-    terminal: Terminal::NEEDED,
-};
-
-const OF_TERRAFORM: &[Pattern] = &[
-    http_status(r"\bbad response code: ([0-9]{3})\b"),
-    http_status(r"\bStatusCode: ([0-9]{3}),"),
-    http_status(r"\bstatus code: ([0-9]{3}),"),
-    // A 403 of this service may be a rate limit.
-    http_status(r"\bgoogleapi: Error (429|5[0-9]{2}):"),
-    fatal(r"\bAccessDenied\b", "AccessDenied"),
-    fatal(
-        r"^(?:\W+ )?Error: (?:Unsupported|Invalid|Missing|Unclosed|Argument or block definition required)\b",
-        "invalid configuration",
-    ),
-    retryable(r"\bError acquiring the state lock\b", "Error acquiring the state lock"),
-    retryable(r"\bgiving up after [0-9]+ attempt\(s\)", "too many attempts"),
-    retryable(r"\bplease try again later: ", "request to try again later"),
-    retryable(r"\bThrottling\b", "Throttling"),
-    retryable(r"\bRequestLimitExceeded\b", "RequestLimitExceeded"),
-    retryable(r"\bTooManyRequests", "TooManyRequests"),
-    retryable(r"^(?:\W+ )?fatal: unable to access '", "inaccessible git repository"),
-];
-
-pub(super) const TERRAFORM: Profile = Profile {
-    name: "terraform",
-    programs: &["terraform", "tofu"],
-    source: "terraform plan -help, -detailed-exitcode",
-    statuses: &[ambiguous_status(1..=1, "error"), fatal_status(2..=2, Proof::Answer, "planned changes")],
-    patterns: &joined::<{ OF_TERRAFORM.len() + OF_GO.len() }>(OF_TERRAFORM, OF_GO),
+    patterns: OF_AZ,
+    // Details may follow on the next lines.
     wraps: true,
-    relays: &[],
+    relays: &[
+        relay("ssh", 0, &[]),
+        relay("container exec", 0, &[]),
+        relay("container logs", 0, &[]),
+        relay("containerapp exec", 0, &[]),
+        relay("containerapp logs", 0, &[]),
+        relay("webapp log", 0, &[]),
+        relay("webapp ssh", 0, &[]),
+        relay("aks command", 0, &[]),
+        relay("vm run-command", 0, &[]),
+        relay("acr build", 0, &[]),
+        relay("acr run", 0, &[]),
+    ],
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
     terminal: Terminal::free_but(&[
-        free("apply").with(&[&["-auto-approve", "--auto-approve"]]),
-        needs("apply"),
-        free("destroy").with(&[&["-auto-approve", "--auto-approve"]]),
-        needs("destroy"),
-        free("force-unlock").with(&[&["-force", "--force"]]),
-        needs("force-unlock"),
-        needs("console"),
+        needs("interactive"),
         needs("login"),
-        needs("import"),
+        needs("ssh"),
+        needs("configure"),
+        needs("init"),
+        needs("find"),
+        needs("feedback"),
+        needs("serial-console"),
+        needs("container exec"),
+        needs("container attach"),
+        needs("containerapp exec"),
+        needs("webapp ssh"),
     ]),
 };
 
-pub(super) const ANSIBLE: Profile = Profile {
-    name: "ansible",
-    programs: &["ansible", "ansible-playbook"],
-    source: "ansible's executor/task_queue_manager.py and cli/__init__.py",
-    // The status has bits: 2 for a failed host, 4 for an unreachable host. 4 also means that a
-    // playbook cannot be read.
-    statuses: &[
-        ambiguous_status(1..=1, "error"),
-        ambiguous_status(2..=2, "failed task, or usage"),
-        ambiguous_status(4..=4, "unreadable playbook"),
-        fatal_status(5..=5, Proof::Usage, "options or configuration"),
-        ambiguous_status(6..=6, "failed tasks and unreachable hosts"),
-        ambiguous_status(8..=8, "interrupted play"),
-        fatal_status(99..=99, Proof::Interrupted, "interruption"),
-        ambiguous_status(250..=250, "unexpected exception"),
+/// An error of gcloud about one of its commands, or a crash of gcloud.
+macro_rules! gcloud {
+    ($words:literal) => {
+        concat!(r"^ERROR: (?:\(gcloud[^)]*\) |gcloud crashed |Failed to \w+ \w+ \[.*\]: )(?:.*\W)?", $words)
+    };
+}
+
+/// An error of gsutil, with its class.
+macro_rules! gsutil {
+    ($words:literal) => {
+        concat!(r"^(?:[A-Z]\w+Exception|[A-Z]\w+Error): ", $words)
+    };
+}
+
+// NOT_FOUND is no proof: the resource may be just created. A new IAM binding and a newly enabled
+// API take minutes (cloud.google.com, IAM, "Access change propagation").
+const OF_GCLOUD: &[Pattern] = &[
+    http_status(r"^ERROR: \(gcloud[^)]*\) .*, 'status': (4[0-9]{2}|5[0-9]{2})\}>"),
+    http_status(r"^ERROR: \(gcloud[^)]*\) HTTPError (40[0-35-8]|4[1-9][0-9]|5[0-9]{2}): "),
+    http_status(
+        r"^(?:ServiceException|AccessDeniedException|BadRequestException|UnauthorizedException): (40[0-35-8]|4[1-9][0-9]|5[0-9]{2}) ",
+    ),
+    fatal(gcloud!(r"Required '\S+' permission for "), "denied permission"),
+    fatal(gcloud!(r"PERMISSION_DENIED: "), "PERMISSION_DENIED"),
+    fatal(gcloud!(r"does not have permission to access "), "denied permission"),
+    fatal(gcloud!(r"User not authorized to perform this action"), "denied permission"),
+    fatal(gcloud!(r"UNAUTHENTICATED: "), "UNAUTHENTICATED"),
+    fatal(gcloud!(r"Request had invalid authentication credentials"), "invalid credentials"),
+    fatal(gcloud!(r"Reauthentication failed"), "failed authentication"),
+    fatal(gcloud!(r"INVALID_ARGUMENT: "), "INVALID_ARGUMENT"),
+    fatal(gcloud!(r"Request contains an invalid argument"), "invalid argument"),
+    fatal(gcloud!(r"(?:ALREADY_EXISTS: |Resource already exists )"), "ALREADY_EXISTS"),
+    fatal(gcloud!(r"is the subject of a conflict: .* already exists "), "ALREADY_EXISTS"),
+    fatal(gcloud!(r"You do not currently have an active account selected"), "missing login"),
+    fatal(gcloud!(r"The project property is set to the empty string"), "missing project"),
+    fatal(gcloud!(r"Unable to read file \["), "missing file"),
+    fatal(gcloud!(r"Cannot activate configuration "), "unknown configuration"),
+    fatal(gcloud!(r"Invalid choice: "), "unknown command"),
+    fatal(gcloud!(r"unrecognized arguments: "), "unknown argument"),
+    fatal(gcloud!(r"argument \S+: "), "invalid argument"),
+    fatal(gsutil!(r"Invalid command "), "unknown command"),
+    fatal(gsutil!(r"The \w+ command requires "), "wrong number of arguments"),
+    fatal(gsutil!(r"(?:Unrecognized scheme|Invalid bucket name in URL) "), "invalid URL"),
+    fatal(gsutil!(r"409 BucketNotEmpty "), "BucketNotEmpty"),
+    fatal(r"^credentials\. Please visit https://cloud\.google\.com/console", "missing credentials"),
+    retryable(
+        gcloud!(r"(?:RESOURCE_EXHAUSTED|UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED|INTERNAL): "),
+        "temporary error",
+    ),
+    retryable(gcloud!(r"The operation was aborted"), "aborted operation"),
+    retryable(
+        gcloud!(r"The service (?:was unable to fulfill your request|is currently unavailable)"),
+        "unavailable service",
+    ),
+    retryable(gcloud!(r"is not ready\b"), "unready resource"),
+    retryable(
+        gcloud!(
+            r"(?:running incompatible operation|[Aa]nother operation (?:was|is) (?:already )?in progress)"
+        ),
+        "operation in progress",
+    ),
+    retryable(gcloud!(r"There were concurrent policy changes"), "concurrent change"),
+    retryable(gcloud!(r"has not been used in project \S+ before or it is disabled"), "disabled API"),
+    retryable(gcloud!(r"Service account \S+ does not exist"), "missing service account"),
+    retryable(gcloud!(r"already being used by "), "resource in use").general(),
+    retryable(
+        gcloud!(
+            r"(?:ConnectionError|ConnectTimeout|ReadTimeout|ChunkedEncodingError|ServerNotFoundError|TransportError)\)?: "
+        ),
+        "connection error",
+    ),
+    retryable(r"^(?:OSError|ConnectionError|ServerNotFoundError|socket\.\w+): ", "connection error"),
+];
+
+pub(super) const GCLOUD: Profile = Profile {
+    name: "gcloud",
+    programs: &["gcloud", "gsutil"],
+    source: "google.rpc.Code; Cloud Storage, status codes; the Cloud SDK's core/exceptions.py",
+    // `compute ssh` ends with the status of the remote command.
+    statuses: &[ambiguous_status(1..=1, "error"), ambiguous_status(2..=2, "usage")],
+    patterns: OF_GCLOUD,
+    // A message may go on in a list below it.
+    wraps: true,
+    relays: &[
+        relay("compute ssh", 0, &[]),
+        relay("compute scp", 0, &[]),
+        relay("builds submit", 0, &[]),
+        relay("builds log", 0, &[]),
+        relay("logging read", 0, &[]),
+        relay("functions logs", 0, &[]),
+        relay("app logs", 0, &[]),
+        relay("cloud-shell ssh", 0, &[]),
     ],
-    patterns: &[
-        fatal(r"^\S+: error: (?:unrecognized arguments|argument |the following arguments)", "usage"),
-        fatal(r#""msg": "The module \S+ was not found in configured module paths"#, "unknown module"),
-        fatal(r#""msg": ".*\bvia ssh: .*\bPermission denied \("#, "denied permission").only(&[4..=4]),
-        fatal(r#""msg": ".*\bvia ssh: .*Host key verification failed"#, "unverified host key").only(&[4..=4]),
-        retryable(r"^(?:fatal: \[.*\]: |\S+ \| )UNREACHABLE! => ", "UNREACHABLE").only(&[4..=4]).general(),
-    ],
-    wraps: false,
-    relays: &[],
     unsent: &[],
     http: false,
-    // Everything but usage and parser errors goes to stdout.
-    stdout: WatchStdout::Always,
-    terminal: Terminal::free_but(&[needs("").with(&[&[
-        "-k",
-        "-K",
-        "-J",
-        "--ask-pass",
-        "--ask-become-pass",
-        "--ask-vault-pass",
-        "--ask-vault-password",
-        "--step",
-        "@prompt",
-    ]])])
-    .valued("aBcefilmMPtuT", &[]),
+    stdout: WatchStdout::Never,
+    terminal: Terminal::free_but(&[
+        needs("help"),
+        needs("topic"),
+        needs("init"),
+        needs("config"),
+        needs("feedback"),
+        needs("auth login"),
+        needs("auth application-default login"),
+        needs("compute ssh"),
+        needs("compute connect-to-serial-port"),
+        needs("cloud-shell"),
+        needs("interactive"),
+        needs("beta interactive"),
+        needs("alpha interactive"),
+    ])
+    .valued("", &["--project", "--account", "--configuration", "--format", "--verbosity"]),
 };
