@@ -523,8 +523,8 @@ fn apt_get() {
         let server = answers(status);
         apt(&server.url("")).run(["update"]).retryable(&[100], words);
     }
-    let forbidden = answers(403);
-    apt(&forbidden.url("")).run(["update"]).fatal(&[100], "HTTP 403");
+    let unauthorized = answers(401);
+    apt(&unauthorized.url("")).run(["update"]).fatal(&[100], "HTTP 401");
     let nobody = refused_port();
     apt(&nobody.url("")).run(["update"]).retryable(&[100], "no connection");
     apt("http://nothing.invalid").run(["update"]).retryable(&[100], "unresolved host name");
@@ -559,8 +559,8 @@ fn pip() {
         let server = Server::new([page(), Reply::status(status), page(), Reply::status(status)]);
         install(&server.url("/"), "0", "x").retryable(&[1], words);
     }
-    let server = Server::new([page(), Reply::status(403)]);
-    install(&server.url("/"), "0", "x").fatal(&[1], "HTTP 403");
+    let server = Server::new([page(), Reply::status(410)]);
+    install(&server.url("/"), "0", "x").fatal(&[1], "HTTP 410");
     // A file or a version may be on its way through the index.
     let server = Server::new([page(), Reply::status(404)]);
     install(&server.url("/"), "0", "x").ambiguous(1);

@@ -24,7 +24,7 @@ pub(in super::super) const CARGO: Profile = Profile {
     // checksum, because the download may be damaged; a failed build script, which may download.
     patterns: &[
         answer!(
-            r"^(?:Caused by: )? *failed to get (?:successful HTTP|a 200 OK) response(?: from `[^`]*`(?: \([^)]*\))?)?, got ",
+            r"^(?:Caused by: )? *failed to get (?:successful HTTP|a 200 OK|200) response(?: from `[^`]*`(?: \([^)]*\))?)?, got ",
             r"\b"
         ),
         answer!(r"^(?:Caused by: )? *failed to receive HTTP 200 response: got ", r"\b"),
@@ -113,10 +113,10 @@ pub(in super::super) const GO: Profile = Profile {
     // 1 is the status of nearly every failure, and before version 1.20 also 2. `go run` and
     // `go test` end with 1 if the program fails.
     statuses: &[ambiguous_status(1..=1, "error"), ambiguous_status(2..=2, "usage, or a compile error")],
-    // Not a proof: 404 and 410, with which a proxy also answers for a module that it does not have
+    // Not a proof: 403, and 404 and 410, with which a proxy also answers for a module that it does not have
     // yet; a compile error, which go prints as the compiler wrote it.
     patterns: &[
-        http_status(go!(r": reading https?://\S+: ([1235][0-9]{2}|4(?:0[0-35-9]|1[1-9]|[2-9][0-9])) ")),
+        http_status(go!(r": reading https?://\S+: ([1235][0-9]{2}|4(?:0[0-25-9]|1[1-9]|[2-9][0-9])) ")),
         fatal(r"^flag provided but not defined: ", "usage").only(&[2..=2]),
         fatal(r"^go: errors parsing (?:\S*/)?go\.(?:mod|work):", "invalid go.mod"),
         fatal(r"^go: go\.mod file not found in current directory", "missing go.mod"),

@@ -29,11 +29,12 @@ pub(in super::super) const NPM: Profile = Profile {
     source: "npm's exit-handler.js and error-message.js",
     // 1 and most other statuses may come from a script. The line with `code` says more.
     statuses: &[ambiguous_status(1..=1, "error")],
-    // Not a proof: ETARGET, ENOVERSIONS and E404, because the version may be on its way through the
-    // registry; E409, which answers the second of two quick publications; ENOENT, which another npm
-    // at work may cause.
+    // Not a proof: E403 (see the page of this module); ETARGET, ENOVERSIONS and E404, because the
+    // version may be on its way through the registry; E409, which answers the second of two quick
+    // publications; ENOENT, because npm may lose a file that it has just unpacked
+    // (https://github.com/npm/cli/issues/694).
     patterns: &[
-        http_status(npm!("E([1235][0-9]{2}|4(?:0[0-35-8]|[1-9][0-9]))")),
+        http_status(npm!("E([1235][0-9]{2}|4(?:0[0-25-8]|[1-9][0-9]))")),
         fatal(npm!("ERESOLVE"), "ERESOLVE"),
         fatal(npm!("EUSAGE"), "EUSAGE"),
         fatal(npm!("EBADENGINE"), "EBADENGINE"),

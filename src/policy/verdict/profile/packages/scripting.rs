@@ -22,7 +22,8 @@ pub(in super::super) const GEM: Profile = Profile {
         answer!(r"^(?:Could not |Bundler::HTTPError: Could not |Retrying ).*<bad response [^>]* ", r" \("),
         answer!(r"^ERROR:  (?:Could not find|While executing gem) .* bad response \D* ", r" \("),
         answer!(r"^    bad response \D* ", r" \(https?:"),
-        fatal(r"^Authentication is required for ", "missing authentication"),
+        // It names the host after 401, and the address after 403.
+        fatal(r"^Authentication is required for [^/ ]+\.(?: |$)", "missing authentication"),
         fatal(r"^Bad username or password for ", "wrong password"),
         fatal(r"^\[!\] There was an error (?:parsing|while loading) `Gemfile", "invalid Gemfile"),
         fatal(r"^Could not locate Gemfile", "missing Gemfile"),
