@@ -99,6 +99,8 @@ pub(crate) fn nearest_profile(value: &str) -> Option<&'static str> {
         "k8s" | "kubernetes" => Some("kubectl"),
         "redis" | "valkey" => Some("redis-cli"),
         "openssh" => Some("ssh"),
+        "azure" | "azure-cli" => Some("az"),
+        "google-cloud" | "gcp" => Some("gcloud"),
         "node" | "nodejs" => Some("npm"),
         "python" => Some("pip"),
         "opentofu" => Some("terraform"),

@@ -193,7 +193,13 @@ macro_rules! az {
 // ResourceNotFound and AuthorizationFailed are no proof: a resource and a role assignment may be
 // just created.
 const OF_AZ: &[Pattern] = &[
-    fatal(az!(r"Invalid\w+"), "Invalid"),
+    fatal(
+        az!(
+            r"Invalid(?:Parameter|ResourceGroupLocation|ResourceLocation|ResourceName|RequestContent|RequestFormat|ApiVersionParameter|Template|Location)"
+        ),
+        "Invalid",
+    ),
+    fatal(az!(r"InvalidAuthenticationToken\w*"), "InvalidAuthenticationToken"),
     fatal(az!(r"LocationNotAvailable\w*"), "LocationNotAvailable"),
     fatal(az!(r"RequestDisallowedByPolicy"), "RequestDisallowedByPolicy"),
     fatal(az!(r"MissingSubscriptionRegistration"), "MissingSubscriptionRegistration"),
