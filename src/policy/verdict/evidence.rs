@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use regex_automata::meta::Regex;
 use regex_automata::{Input, MatchKind, PatternSet};
 
-use super::http::{CANDIDATE, Cursor, Expected, Part, Reader, Response, Source};
+use super::http::{CANDIDATE, Cursor, Expected, Part, Printed, Reader, Response, Source};
 use super::paragraph::Paragraph;
 use super::profile::{Pattern, Profile, Says};
 use super::text::{Syntax, Text, compile};
@@ -52,6 +52,8 @@ pub(crate) struct Reach {
     pub(crate) stdout: bool,
     /// In a terminal too, because this command starts no program there that reads keys.
     pub(crate) terminal: bool,
+    /// What this command prints on stdout.
+    pub(crate) printed: Printed,
 }
 
 impl Wanted {
@@ -184,7 +186,10 @@ impl Scanner {
             texts: vec![false; wanted.texts.len()],
             lines: Vec::new(),
             said: Vec::new(),
-            http: Reader::new(Expected { bare: wanted.bare, stdout: wanted.reach.stdout }),
+            http: Reader::new(Expected {
+                bare: wanted.bare,
+                stdout: wanted.reach.stdout.then_some(wanted.reach.printed),
+            }),
             paragraphs: PerStream::default(),
         };
         Self { wanted, windows: PerStream::default(), found }

@@ -51,13 +51,25 @@ impl From<Streams> for Source {
     }
 }
 
+/// The parts of HTTP messages that a program prints on stdout.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Printed {
+    /// Header blocks and bodies.
+    #[default]
+    Messages,
+    /// Header blocks only: `curl -I`, `curl -D - -o FILE`.
+    Blocks,
+    /// Bodies, and lone status lines: `curl -w`.
+    LoneLines,
+}
+
 /// Where responses may stand.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Expected {
     /// `HTTP 503` without a version is a status line on stdout too, because the user asked for HTTP.
     pub(crate) bare: bool,
-    /// The program prints headers on stdout.
-    pub(crate) stdout: bool,
+    /// None if the rules do not look at stdout.
+    pub(crate) stdout: Option<Printed>,
 }
 
 /// Reads lines in the order of their arrival. The last header block counts.

@@ -18,6 +18,7 @@ mod web;
 
 use std::ops::RangeInclusive;
 
+use super::http::Printed;
 use terminal::Terminal;
 
 /// The meaning of a line or of an HTTP status for a retry.
@@ -232,6 +233,11 @@ impl Profile {
     /// The default row for a command with this base name.
     pub(crate) fn for_program(base_name: &str) -> Option<&'static Self> {
         TABLE.iter().find(|row| row.programs.contains(&base_name))
+    }
+
+    /// What a command with these arguments prints on stdout.
+    pub(crate) fn printed(&self, arguments: &[&[u8]]) -> Printed {
+        if self.programs == web::CURL.programs { web::printed_by_curl(arguments) } else { Printed::Messages }
     }
 
     /// Whether the output of the program contains HTTP statuses.

@@ -121,7 +121,7 @@ pub(crate) fn body(bytes: &[u8]) {
 /// both streams. A NUL ends the output.
 pub(crate) fn evidence(bytes: &[u8]) {
     static WANTED: LazyLock<Arc<Wanted>> = LazyLock::new(|| {
-        let reach = Reach { stdout: true, terminal: true };
+        let reach = Reach { stdout: true, terminal: true, ..Reach::default() };
         Arc::new(Wanted::new(Vec::new(), TABLE.iter().collect(), true, reach))
     });
     let (Some(first), rest) = (bytes.first(), bytes.get(1..).unwrap_or_default()) else { return };

@@ -231,7 +231,7 @@ fn what_has_to_be_watched_follows_from_the_rules() {
     let curl = Profile::named("curl").unwrap();
     let timeout = Profile::named("timeout").unwrap();
     let streams = |rules: Rules, stdout| {
-        let wanted = rules.wanted(Reach { stdout, terminal: true });
+        let wanted = rules.wanted(Reach { stdout, terminal: true, ..Reach::default() });
         (wanted.needs.stdout != Need::None, wanted.needs.stderr != Need::None)
     };
     let retry_on = |text| vec![condition(text)];

@@ -1,6 +1,6 @@
 //! A line with its place in a stream.
 
-use super::Source;
+use super::{Printed, Source};
 
 /// A line, and what the machine has to know about its place.
 #[derive(Debug, Clone, Copy)]
@@ -8,8 +8,8 @@ pub(super) struct Place<'a> {
     pub(super) source: Source,
     /// Whether lone status lines and fields count on stdout too.
     pub(super) bare: bool,
-    /// Whether the program prints headers on stdout.
-    pub(super) stdout: bool,
+    /// See [`super::Expected`].
+    pub(super) stdout: Option<Printed>,
     /// The lines before, as far as the piece contains them.
     pub(super) before: Option<&'a [u8]>,
     /// The offset of the line in the stream.
@@ -27,9 +27,21 @@ impl Place<'_> {
     pub(super) fn takes_lone(&self) -> bool {
         match self.source {
             Source::Stdout => self.bare,
-            Source::Both => self.bare || self.stdout,
+            Source::Both => self.bare || self.stdout.is_some(),
             Source::Stderr | Source::HeadersFile => true,
         }
+    }
+
+    /// Whether header blocks may stand between the lines of both streams.
+    pub(super) fn takes_blocks(&self) -> bool {
+        self.source != Source::Both
+            || self.bare
+            || matches!(self.stdout, Some(Printed::Messages | Printed::Blocks))
+    }
+
+    /// Whether no body stands here.
+    pub(super) fn has_no_bodies(&self) -> bool {
+        self.stdout == Some(Printed::Blocks) && matches!(self.source, Source::Stdout | Source::Both)
     }
 }
 

@@ -17,11 +17,11 @@ const BOTH: Streams = Streams::Both;
 const NOW: Duration = Duration::from_secs(784_111_777);
 
 /// A program that prints headers on stdout, as with curl -i.
-const CURL: Expected = Expected { bare: false, stdout: true };
+const CURL: Expected = Expected { bare: false, stdout: Some(Printed::Messages) };
 /// Any program, with `-p http`.
-const ANY: Expected = Expected { bare: true, stdout: true };
+const ANY: Expected = Expected { bare: true, stdout: Some(Printed::Messages) };
 /// curl without -i.
-const NO_HEADERS: Expected = Expected { bare: false, stdout: false };
+const NO_HEADERS: Expected = Expected { bare: false, stdout: None };
 
 /// Reads streams as the scanner does.
 struct Feed {
@@ -386,6 +386,26 @@ fn a_program_without_headers_on_stdout_prints_bodies_there() {
     assert_eq!(read(NO_HEADERS, BOTH, "  HTTP/1.1 404 Not Found\n  Server: x\nx\n").status(), None);
     let verbose = "* Connected\n> \r\n< HTTP/1.1 503 x\r\n< \r\n{ [5 bytes data]\n";
     assert_eq!(read(NO_HEADERS, BOTH, &format!("{verbose}{body}< HTTP/1.1 404\n")).status(), Some(503));
+}
+
+#[test]
+fn options_of_curl_say_what_stands_on_stdout() {
+    let expected = |printed| Expected { bare: false, stdout: Some(printed) };
+    let body = "HTTP/1.1 404 Not Found\r\nServer: x\r\n\r\n";
+    // curl -w, with a body that begins as a response does.
+    let lone = expected(Printed::LoneLines);
+    assert_eq!(read(lone, STDOUT, body).status(), None);
+    assert_eq!(read(lone, BOTH, body).status(), None);
+    assert_eq!(read(lone, STDOUT, "HTTP/1.1 503\n").status(), Some(503));
+    assert_eq!(says(&read(lone, BOTH, "HTTP 503\nRetry-After: 3\n")), (Some(503), Some(3.0)));
+    // curl -I and curl -D - -o FILE, with responses whose length is not known, and with -w.
+    let blocks = expected(Printed::Blocks);
+    let chunked = "HTTP/1.1 404 x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for between in ["", "404\n"] {
+        let text = format!("{chunked}{between}{BLOCK}");
+        assert_eq!(says(&read(blocks, STDOUT, &text)), (Some(503), Some(120.0)), "{between}");
+        assert_eq!(says(&read(blocks, BOTH, &text)), (Some(503), Some(120.0)), "{between}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::head::{Framing, Head, Length};
 use super::line::{self, Form, StatusLine};
 use super::place::{Place, Taken};
 use super::response::stands_alone;
-use super::{Answers, Source};
+use super::{Answers, Printed, Source};
 
 #[derive(Debug, Clone)]
 enum State {
@@ -177,7 +177,7 @@ impl Track {
     /// A line outside of blocks and bodies.
     fn elsewhere(&mut self, text: &[u8], place: &Place<'_>, answers: &mut Answers) -> Taken {
         if let Some(status) = line::status_line(text) {
-            if self.may_begin(status, place) {
+            if self.may_begin(status, breaks(text, place) == 0, place) {
                 return self.begin(status, text, place, answers);
             }
             return Taken::Text;
@@ -202,10 +202,12 @@ impl Track {
         }
     }
 
-    fn may_begin(&self, line: StatusLine, place: &Place<'_>) -> bool {
+    fn may_begin(&self, line: StatusLine, is_lone: bool, place: &Place<'_>) -> bool {
         // The program prints its headers first, or prints none.
         if place.source == Source::Stdout && !place.bare && matches!(self.state, State::Start) {
-            return (place.start == 0 || self.asked) && line.form == Form::Plain && !line.bare;
+            let first = place.start == 0 || self.asked;
+            let may = place.stdout != Some(Printed::LoneLines) || is_lone;
+            return first && may && line.form == Form::Plain && !line.bare;
         }
         let of_curl = || self.is_announced_by_curl(place.before);
         let of_wget = || place.before.map_or(self.announced_by_wget, line::is_announced_by_wget);
@@ -217,7 +219,7 @@ impl Track {
             (State::Awaits { .. }, _) => false,
             (State::Aside, form) => form == Form::Plain && !line.bare,
             (_, _) if line.bare => place.takes_lone(),
-            (_, Form::Plain) => place.source != Source::Both || place.stdout || place.bare,
+            (_, Form::Plain) => place.takes_blocks(),
             (_, Form::Marked) => place.source != Source::Both || of_curl(),
             (_, Form::Indented) => place.source != Source::Both || of_wget(),
         }
@@ -225,8 +227,7 @@ impl Track {
 
     fn begin(&mut self, line: StatusLine, text: &[u8], place: &Place<'_>, answers: &mut Answers) -> Taken {
         answers.begins(place.source);
-        let breaks =
-            usize::try_from(place.end - place.start).unwrap_or(usize::MAX).saturating_sub(text.len() + 1);
+        let breaks = breaks(text, place);
         // A line without an end is the rest of a block, unless it is no longer than a script's.
         let cut = !place.ended && !line.bare && memchr::memchr_iter(b' ', text).nth(1).is_some();
         self.state = State::Head(Box::new(Head::new(line, breaks > 0 || cut, breaks == 1)));
@@ -430,6 +431,8 @@ impl Track {
         self.state = if form != Form::Plain {
             let informs = matches!(head.line.status, 100..=199);
             State::Awaits { form, at_once: informs.then_some(place.end) }
+        } else if place.has_no_bodies() {
+            State::Aside
         } else if head.is_bodiless() && place.source != Source::HeadersFile {
             State::Between { exact: head.exact }
         } else {
@@ -458,4 +461,10 @@ impl Track {
             answers.push(head.response, source, !lone);
         }
     }
+}
+
+/// The number of carriage returns at the end of a line.
+fn breaks(text: &[u8], place: &Place<'_>) -> usize {
+    let length = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
+    length.saturating_sub(text.len() + 1)
 }

@@ -5,6 +5,26 @@ use super::{
     Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, retryable,
     retryable_status,
 };
+use crate::policy::verdict::http::Printed;
+
+/// The letters of curl's options with a value.
+const CURL_VALUED: &str = "AbCcDdEeFHhKmoPQrTtUuwXxYyz";
+
+/// What curl prints on stdout, besides its error messages.
+pub(super) fn printed_by_curl(arguments: &[&[u8]]) -> Printed {
+    const DUMP: &[&str] = &["-D", "--dump-header"];
+    const OUTPUT: &[&str] = &["-o", "--output"];
+    let has =
+        |options, to_file| WatchStdout::With { options, valued: CURL_VALUED, to_file }.applies_to(arguments);
+    let to_file = has(OUTPUT, &[]) && !has(OUTPUT, OUTPUT);
+    if !has(&["-i", "--include", "--show-headers", "-I", "--head"], &[]) && !has(DUMP, DUMP) {
+        Printed::LoneLines
+    } else if to_file || has(&["-I", "--head", "-O", "--remote-name", "--remote-name-all"], &[]) {
+        Printed::Blocks
+    } else {
+        Printed::Messages
+    }
+}
 
 pub(super) const CURL: Profile = Profile {
     name: "curl",
@@ -89,7 +109,7 @@ pub(super) const CURL: Profile = Profile {
             "-w",
             "--write-out",
         ],
-        valued: "AbCcDdEeFHhKmoPQrTtUuwXxYyz",
+        valued: CURL_VALUED,
         to_file: &["-D", "--dump-header"],
     },
     terminal: Terminal::FREE,
