@@ -12,7 +12,7 @@ pub(in super::super) const MVN: Profile = Profile {
     // test. Maven writes to stdout.
     patterns: &[
         answer!(
-            r"^\[ERROR\] .*Could not transfer artifact .*(?:, status|, status code|status code): ",
+            r"^\[ERROR\] .*Could not transfer artifact .*(?:, status: |status code:? |[Tt]ransfer failed for \S+ )",
             r"\b"
         ),
         // Maven keeps a 404 in the local repository, and does not ask again before the next day
