@@ -7,16 +7,68 @@ use super::{
     retryable, retryable_status,
 };
 
-/// An error of the server. In a verbose message its SQLSTATE comes first.
+/// An error of the server, behind the words of the program. In a verbose message its SQLSTATE comes
+/// first. The other hosts of a connection string have lines without the program's name.
 macro_rules! postgresql {
     ($severity:literal, $words:literal) => {
-        concat!(r"\b", $severity, r":  (?:\w{5}: )?", $words)
+        concat!(
+            r"^(?:\S+: (?:error|detail): .*|psql:.*:[0-9]+: |connection to server .* failed: )?",
+            $severity,
+            r":  (?:\w{5}: )?",
+            $words
+        )
     };
 }
 
+/// An error in a statement. Without ON_ERROR_STOP psql goes on, so the line counts only with the
+/// statuses for such an error.
+const fn in_sql(regex: &'static str, words: &'static str) -> Pattern {
+    fatal(regex, words).only(&[1..=1, 3..=3])
+}
+
 /// Messages of PostgreSQL's client library and server. The SQLSTATEs 08*, 40001, 40P01, 53300,
-/// 57P01 and 57P03 may pass. Only verbose messages contain them.
+/// 55P03, 57P01 and 57P03 may pass. Only verbose messages contain them. The server, the library and
+/// the programs are translated, so a status is never fatal by itself.
 const OF_POSTGRESQL: &[Pattern] = &[
+    in_sql(postgresql!("ERROR", r"syntax error at or near "), "syntax error"),
+    in_sql(
+        postgresql!(
+            "ERROR",
+            r"(?:relation|column|function|table|schema|type|operator|role|database) .*does not exist"
+        ),
+        "missing object",
+    ),
+    in_sql(
+        postgresql!("ERROR", r#"(?:relation|schema|type|role|database) ".*" already exists"#),
+        "existing object",
+    ),
+    in_sql(postgresql!("ERROR", r"(?:permission denied for|must be owner of) "), "denied permission"),
+    // In a catalog (pg_...) the key is that of another session that creates the same object.
+    in_sql(
+        postgresql!("ERROR", r#"duplicate key value violates unique constraint "(?:[^p]|p[^g]|pg[^_])"#),
+        "duplicate key",
+    ),
+    in_sql(postgresql!("ERROR", r"(?:null value in|new row for) .* violates "), "violated constraint"),
+    in_sql(postgresql!("ERROR", r"(?:invalid input syntax for |division by zero)"), "invalid value"),
+    in_sql(
+        r"^psql:.*:[0-9]+: error: (?:invalid command |\S+: No such file or directory$)",
+        "error in the script",
+    ),
+    in_sql(r"^(?:psql: error: )?/\S+: No such file or directory$", "missing file"),
+    in_sql(
+        r#"^\S+: error: could not open (?:input|output) file ".*": No such file or directory"#,
+        "missing file",
+    ),
+    in_sql(r"^\S+: error: no matching \S+ were found", "no matching objects"),
+    in_sql(
+        r"^\S+: error: (?:input file does not appear to be a valid archive|unsupported version .* in file header)",
+        "invalid archive",
+    ),
+    in_sql(r"^\S+: error: aborting because of server version mismatch", "server version mismatch"),
+    in_sql(
+        r"^\S+: error: (?:invalid output format|parallel backup only supported|directory .* exists but is not empty)",
+        "usage",
+    ),
     fatal(postgresql!("FATAL", r"password authentication failed "), "failed password authentication"),
     fatal(postgresql!("FATAL", r"(?:Peer|Ident|GSSAPI) authentication failed "), "failed authentication"),
     fatal(postgresql!("FATAL", r"no pg_hba\.conf entry "), "no pg_hba.conf entry"),
@@ -24,12 +76,24 @@ const OF_POSTGRESQL: &[Pattern] = &[
     fatal(r"\bfe_sendauth: no password supplied", "missing password"),
     fatal(postgresql!("FATAL", r#"(?:role|database) ".*" does not exist"#), "missing role or database"),
     fatal(postgresql!("FATAL", r"permission denied for database "), "denied permission"),
+    fatal(postgresql!("FATAL", r#"role ".*" is not permitted to log in"#), "role without login"),
+    fatal(postgresql!("FATAL", r"unsupported frontend protocol "), "unsupported protocol"),
     fatal(r"\bserver does not support SSL, but SSL was required", "server without SSL"),
     fatal(r"\bcertificate verify failed", "unverified certificate"),
     fatal(r#"^(?:\S+: hint: )?Try "\S+ --help" for more information"#, "usage"),
-    fatal(r"\binvalid connection option ", "invalid connection option"),
+    fatal(
+        r"^\S+: error: invalid (?:connection option|port number: |\w+ value: )",
+        "invalid connection option",
+    ),
     retryable(postgresql!("ERROR", r"could not serialize access "), "serialization failure"),
     retryable(postgresql!("ERROR", r"deadlock detected"), "deadlock"),
+    retryable(postgresql!("ERROR", r"canceling statement due to lock timeout"), "lock timeout"),
+    retryable(
+        postgresql!("ERROR", r"canceling statement due to conflict with recovery"),
+        "conflict with recovery",
+    ),
+    retryable(postgresql!("ERROR", r"could not obtain lock on "), "held lock"),
+    retryable(postgresql!("ERROR", r".* is being accessed by other users"), "database in use"),
     retryable(postgresql!("FATAL", r"the database system is starting up"), "database startup"),
     retryable(postgresql!("FATAL", r"the database system is shutting down"), "database shutdown"),
     retryable(postgresql!("FATAL", r"the database system is in recovery mode"), "database in recovery mode"),
@@ -43,8 +107,16 @@ const OF_POSTGRESQL: &[Pattern] = &[
         "reserved connection slots",
     ),
     retryable(postgresql!("FATAL", r"too many connections for "), "too many connections"),
-    retryable(postgresql!("FATAL", r"terminating connection due to "), "terminated connection"),
+    retryable(
+        postgresql!("FATAL", r"terminating connection (?:due to|because of) "),
+        "terminated connection",
+    ),
+    retryable(postgresql!("FATAL", r".* exceeds max_wal_senders"), "too many standby connections"),
     retryable(r"\bserver closed the connection unexpectedly", "closed connection"),
+    retryable(
+        r"\b(?:SSL connection has been closed unexpectedly|SSL SYSCALL error: |could not (?:receive|send) data )",
+        "broken connection",
+    ),
     retryable(r"\bcould not translate host name ", "unresolved host name"),
     retryable(r"\b(?:failed|could not connect to server): Connection refused", "refused connection").unsent(),
     retryable(r"\bfailed: timeout expired", "expired timeout"),
@@ -53,7 +125,7 @@ const OF_POSTGRESQL: &[Pattern] = &[
         "failed connection to the server",
     )
     .general(),
-    retryable(r"\b(?:ERROR|FATAL):  (?:08[0-9A-Z]{3}|40001|40P01|53300|57P01|57P03): ", "SQLSTATE"),
+    retryable(r"\b(?:ERROR|FATAL):  (?:08[0-9A-Z]{3}|40001|40P01|53300|55P03|57P01|57P03): ", "SQLSTATE"),
 ];
 
 pub(super) const PSQL: Profile = Profile {
@@ -119,11 +191,18 @@ pub(super) const PG_DUMP: Profile = Profile {
     terminal: Terminal::FREE,
 };
 
-/// An error of a client: `ERROR 2002 (HY000): ` of mysql, `Got error: 2002: "` and `Couldn't
-/// execute '...': ... (1205)` of mysqldump, `error: '` without a number of mysqladmin.
+/// An error of a client: `ERROR 2002 (HY000): ` of mysql, `Got error: 2002: "`, `Error 2013: ` and
+/// `Couldn't execute '...': ... (1205)` of mysqldump, `error: '` without a number of mysqladmin.
 macro_rules! mysql {
     ($words:literal) => {
-        concat!(r"^(?:ERROR [0-9]|error: '|\S+: (?:Got error: |Couldn't execute )).*\b", $words)
+        concat!(r"^(?:ERROR [0-9]|error: '|\S+: (?:Got error: |Error [0-9]|Couldn't execute )).*\b", $words)
+    };
+}
+
+/// An error by its number, because servers translate their words.
+macro_rules! mysql_number {
+    ($numbers:literal) => {
+        concat!(r"^(?:ERROR |\S+: Got error: |\S+: Error )(?:", $numbers, r")(?:: | \()")
     };
 }
 
@@ -146,6 +225,18 @@ pub(super) const MYSQL: Profile = Profile {
         fatal(mysql!("Unknown column "), "Unknown column"),
         fatal(mysql!("Duplicate entry "), "Duplicate entry"),
         fatal(mysql!("is blocked because of many connection errors"), "blocked host"),
+        fatal(mysql!("is not allowed to connect to this "), "host without access"),
+        fatal(mysql_number!("1044|1045|1130|1142|1143|1227|1820|4151"), "denied access"),
+        fatal(
+            mysql_number!("1046|1048|1049|1050|1051|1054|1062|1064|1091|1146|1193|1305|1366"),
+            "error in the statement",
+        ),
+        fatal(mysql!("SSL is required, but the server does not support it"), "server without TLS"),
+        fatal(r"^ERROR at line [0-9]+: Failed to open file ", "missing file"),
+        fatal(r#"^\S+: Couldn't find table: ""#, "missing table"),
+        fatal(r"^\S+: Unknown command: ", "unknown command"),
+        fatal(r#"^\S+: Can't create/write to file .* \(Errcode: (?:2|13) "#, "unwritable output"),
+        fatal(r"^(?:\S+: .*)?error: 'Can't (?:drop|create) database ", "missing or existing database"),
         retryable(mysql!("Too many connections"), "Too many connections"),
         retryable(mysql!("max_user_connections"), "max_user_connections"),
         retryable(mysql!("Can't connect to "), "no connection"),
@@ -155,6 +246,13 @@ pub(super) const MYSQL: Profile = Profile {
         retryable(mysql!("Server shutdown in progress"), "Server shutdown in progress"),
         retryable(mysql!("Lock wait timeout exceeded"), "lock wait timeout"),
         retryable(mysql!("Deadlock found "), "deadlock"),
+        // 1158 to 1161 are broken connections, 1047 and 3032 servers that are not ready.
+        retryable(
+            mysql_number!("1040|1047|1053|1135|1158|1159|1160|1161|1203|1205|1213|1226|1412|2006|2013|3032"),
+            "transient error",
+        ),
+        // Before TLS, MariaDB's client prints the number of the server's error so.
+        retryable(r"\bcannot be verified: (?:1040|1053|1135|1203|1226|3032) - ", "transient error"),
     ],
     wraps: false,
     relays: &[],
@@ -175,8 +273,16 @@ pub(super) const REDIS_CLI: Profile = Profile {
         fatal(r"^WRONGPASS ", "WRONGPASS"),
         fatal(r"^NOPERM ", "NOPERM"),
         fatal(r"^WRONGTYPE ", "WRONGTYPE"),
-        fatal(r"^ERR (?:unknown|wrong|syntax|invalid|value|no such|DB index) ", "ERR"),
-        fatal(r"^Unrecognized option ", "Unrecognized option"),
+        fatal(
+            concat!(
+                r"^ERR (?:unknown|Unknown|wrong|syntax|invalid|value|no such|DB index|AUTH|Error compiling|EXEC without",
+                r"|This instance has cluster support disabled|DUMP payload|Function not found|DEBUG command) ?",
+            ),
+            "ERR",
+        ),
+        fatal(r"^(?:AUTH failed|DENIED)[ :]", "denied access"),
+        fatal(r"^(?:NOSCRIPT|NOGROUP|BUSYKEY|NOTBUSY|CROSSSLOT) ", "definite answer"),
+        fatal(r"^(?:Unrecognized option|Invalid URI scheme)", "Unrecognized option"),
         retryable(r"^Could not connect to (?:Redis|Valkey) at ", "no connection"),
         retryable(r"^Error: Server closed the connection", "closed connection"),
         retryable(r"^Error: Connection reset by peer", "reset connection"),
@@ -185,6 +291,8 @@ pub(super) const REDIS_CLI: Profile = Profile {
         retryable(r"^TRYAGAIN ", "TRYAGAIN"),
         retryable(r"^CLUSTERDOWN ", "CLUSTERDOWN"),
         retryable(r"^MASTERDOWN ", "MASTERDOWN"),
+        retryable(r"^NOREPLICAS ", "NOREPLICAS"),
+        retryable(r"^ERR max number of clients reached", "too many clients"),
     ],
     wraps: false,
     relays: &[],
@@ -240,13 +348,25 @@ const OF_RESTIC: &[Pattern] = &[
     fatal(r"^Fatal: unable to open config file: .*does not exist", "missing config file"),
     fatal(r"^Fatal: create repository at .*config file already exists", "existing config file"),
     fatal(r"^Fatal: all (?:target|source) directories/files do not exist", "missing source files"),
-    fatal(r"\bno snapshot found", "missing snapshot"),
+    fatal(r"\bno (?:snapshot|matching ID) found", "missing snapshot"),
     fatal(r"^Fatal: parsing repository location failed", "invalid repository location"),
     fatal(r"^Fatal: .*\bAccess Denied\b", "denied access"),
     fatal(r"^Fatal: .*\bx509: ", "x509"),
     fatal(r"^unknown (?:shorthand )?flag: ", "unknown flag"),
     fatal(r"^unknown command ", "unknown command"),
+    fatal(
+        concat!(
+            r"^(?:invalid argument .* for .* flag: |(?:Resolving password failed: )?Fatal: (?:[Pp]lease specify ",
+            r"|nothing to backup, |an empty password |unable to parse ID|\S+ does not exist$))",
+        ),
+        "usage",
+    ),
     retryable(r"\brepository is already locked ", "locked repository"),
+    // The clock of this machine is not set yet.
+    retryable(
+        r"\bx509: certificate has expired or is not yet valid: current time .* is before ",
+        "early clock",
+    ),
 ];
 
 pub(super) const RESTIC: Profile = Profile {
@@ -277,8 +397,21 @@ const OF_RCLONE: &[Pattern] = &[
     // Messages of the AWS libraries. The older library prints the code on a line of its own.
     http_status(r"^\tstatus code: ([0-9]{3}), request id: "),
     http_status(r"\bStatusCode: ([0-9]{3}), RequestID: "),
+    http_status(r"^[0-9/]{10} [0-9:]{8} .*: couldn't list files: (40[13]|50[0234]) "),
     fatal(r"\bdidn't find section in config file", "missing section in config file"),
     fatal(r"^[0-9/]{10} [0-9:]{8} (?:ERROR|CRITICAL|Failed|NOTICE: Failed).*\bx509: ", "x509"),
+    fatal(r"\bdidn't find backend called ", "unknown backend"),
+    fatal(
+        r"^[0-9/]{10} [0-9:]{8} ERROR : Local file system at .*: error reading source root directory: directory not found",
+        "missing directory",
+    )
+    .only(&[3..=3]),
+    fatal(r"^Error: invalid argument ", "usage"),
+    // S3 says these with a 4xx too.
+    retryable(
+        r"^[0-9/]{10} [0-9:]{8} .*\b(?:RequestTimeout|OperationAborted|SlowDown): ",
+        "request to try again later",
+    ),
     fatal(r"^Error: unknown (?:shorthand )?flag: ", "unknown flag"),
     fatal(r"^Error: unknown command ", "unknown command"),
     fatal(r"^Command \S+ needs ", "usage"),
@@ -291,8 +424,9 @@ pub(super) const RCLONE: Profile = Profile {
     statuses: &[
         ambiguous_status(1..=1, "error"),
         fatal_status(2..=2, Proof::Usage, "usage"),
-        fatal_status(3..=3, Proof::Answer, "missing directory"),
-        fatal_status(4..=4, Proof::Answer, "missing file"),
+        // Some stores list a new directory or file only after a while.
+        ambiguous_status(3..=3, "missing directory"),
+        ambiguous_status(4..=4, "missing file"),
         retryable_status(5..=5, "temporary error"),
         ambiguous_status(6..=6, "NoRetry error"),
         ambiguous_status(7..=7, "fatal error"),

@@ -66,6 +66,9 @@ const OF_SCP: &[Pattern] = &[
     of_scp(fatal(r"^scp: .*: No such file or directory$", "No such file or directory")),
     of_scp(fatal(r"^scp: .*: Permission denied$", "denied permission")),
     of_scp(fatal(r#"^File ".*" not found\.$"#, "missing file")),
+    of_scp(fatal(r"^stat remote: No such file or directory$", "No such file or directory")),
+    of_scp(fatal(r"^scp: .*: not a regular file$", "no regular file")),
+    of_scp(fatal(r"^Invalid command\.$", "invalid command")),
     of_scp(fatal(r"^(?:scp|sftp): (?:unknown|illegal|invalid) option -- ", "unknown option")),
     of_scp(fatal(r"^unknown option -- ", "unknown option")),
     of_scp(fatal(r": invalid uri$", "invalid uri")),
@@ -101,9 +104,19 @@ const OF_RSYNC: &[Pattern] = &[
     fatal(r"^@ERROR: auth failed on module ", "failed authentication"),
     fatal(r"^@ERROR: Unknown module ", "Unknown module"),
     fatal(r"^@ERROR: access denied to ", "denied access"),
-    fatal(r"^rsync: .*: No such file or directory \(2\)", "No such file or directory").only(&[23..=23]),
+    // Not mkstemp and rename: two runs with one destination disturb each other so.
+    fatal(
+        r#"^rsync: .*(?:change_dir|link_stat|mkdir)\S* ".*" .*failed: No such file or directory \(2\)"#,
+        "No such file or directory",
+    )
+    .only(&[3..=3, 11..=11, 23..=23]),
+    fatal(r"^rsync: .*failed to open (?:exclude|include) file .*: No such file or directory", "missing file")
+        .only(&[11..=11]),
     fatal(r"^rsync: .*: Permission denied \(13\)", "denied permission").only(&[23..=23]),
-    fatal(r"^rsync: .*: No space left on device \(28\)", "full device"),
+    fatal(r"^rsync: .*Failed to exec .*: No such file or directory \(2\)", "missing remote shell")
+        .only(&[14..=14]),
+    // The daemon could not look up the name of this host.
+    retryable(r"^@ERROR: access denied to .* from (?:UNKNOWN|UNDETERMINED) ", "unknown host name"),
     retryable(r"^@ERROR: max connections \([0-9]+\) reached", "too many connections"),
 ];
 
@@ -113,11 +126,13 @@ pub(super) const RSYNC: Profile = Profile {
     source: "rsync(1), EXIT VALUES",
     statuses: &[
         fatal_status(1..=1, Proof::Usage, "syntax or usage"),
-        fatal_status(2..=2, Proof::Answer, "incompatible protocol"),
+        // Also anything that a login shell prints before rsync starts.
+        ambiguous_status(2..=2, "incompatible protocol"),
         ambiguous_status(3..=3, "failed selection of files"),
         fatal_status(4..=4, Proof::Usage, "unsupported action"),
         retryable_status(5..=5, "error starting the client-server protocol"),
-        fatal_status(6..=6, Proof::Local, "unwritable log"),
+        // Also a full disk.
+        ambiguous_status(6..=6, "unwritable log"),
         retryable_status(10..=10, "socket I/O"),
         ambiguous_status(11..=11, "file I/O"),
         retryable_status(12..=12, "protocol data stream"),
@@ -148,11 +163,13 @@ pub(super) const RSYNC: Profile = Profile {
 const OF_GIT: &[Pattern] = &[
     http_status(r"^(?:fatal|error): .*The requested URL returned error: ([0-9]{3})"),
     http_status(r"^error: RPC failed; HTTP ([0-9]{3}) "),
+    http_status(r"^fatal: .*: (?:CONNECT tunnel failed, response|Received HTTP code) ([0-9]{3})"),
     fatal(r"^fatal: Authentication failed for ", "failed authentication"),
     fatal(r"^fatal: could not read (?:Username|Password) for ", "missing user name or password"),
-    fatal(r"^fatal: repository '.*' not found", "missing repository"),
-    fatal(r"^(?:remote|ERROR): (?:.*: )?Repository not found", "missing repository"),
-    fatal(r"^remote: .*Access denied", "denied access"),
+    fatal(r"^fatal: repository '.*' (?:not found|does not exist)", "missing repository"),
+    // GitHub's words over ssh. A line that begins with `remote: ` never decides: the server may
+    // relay there what it likes.
+    fatal(r"^ERROR: Repository not found", "missing repository"),
     fatal(r"^fatal: remote error: access denied", "denied access"),
     fatal(r"^fatal: .*does not appear to be a git repository", "missing git repository"),
     fatal(r"^fatal: not a git repository", "missing git repository"),
@@ -162,9 +179,31 @@ const OF_GIT: &[Pattern] = &[
     fatal(r"^fatal: .*unknown revision or path", "unknown revision or path"),
     fatal(r"^error: pathspec .* did not match any file", "unmatched pathspec"),
     fatal(r"^ ! \[rejected\] ", "rejected push"),
-    fatal(r"^ ! \[remote rejected\] .*hook declined\)", "push refusal by a hook"),
+    // A hook may also decline because it cannot reach its own server:
+    // https://github.com/NixOS/nixpkgs/pull/120947
+    fatal(
+        concat!(
+            r"^ ! \[remote rejected\] .* \((?:non-fast-forward|protected branch hook declined|deletion .*prohibited",
+            r"|shallow update not allowed|branch is currently checked out)\)$",
+        ),
+        "rejected push",
+    ),
+    fatal(r"^error: src refspec .* does not match any", "unmatched refspec"),
+    fatal(r"^error: could not apply [0-9a-f]+", "merge conflict"),
+    fatal(r"^error: (?:tag|branch) '.*' not found", "missing tag or branch"),
+    fatal(r"^error: remote .* already exists", "existing remote"),
+    fatal(r"^fatal: cannot change to '.*': No such file or directory", "missing directory"),
+    fatal(r"^error: can't open patch '.*': No such file or directory", "missing patch"),
+    fatal(r"^fatal: could not create work tree dir '.*': Permission denied", "denied permission"),
     fatal(r"^git: .* is not a git command", "unknown git command"),
-    fatal(r"^fatal: unable to access '.*': .*certificate", "certificate problem"),
+    // Without a known issuer there may be one bad server behind a name. GnuTLS names no cause.
+    fatal(
+        concat!(
+            r"^fatal: unable to access '.*': SSL(?: certificate problem)?: (?:self[- ]signed certificate",
+            r"|certificate has expired|no alternative certificate subject name matches|certificate subject name )",
+        ),
+        "certificate problem",
+    ),
     retryable(r"^fatal: .*Could not resolve (?:host|proxy)", "unresolved host name").unsent(),
     retryable(r"^fatal: unable to look up ", "failed host lookup"),
     retryable(r"^fatal: .*(?:Failed to connect to|Couldn't connect to server)", "failed connection"),
@@ -183,6 +222,14 @@ const OF_GIT: &[Pattern] = &[
         "existing lock file",
     ),
     retryable(r"^(?:remote: )?error: cannot lock ref ", "locked ref"),
+    retryable(r"^error: could not lock config file .*: File exists", "existing lock file"),
+    // https://github.com/microsoft/vscode/issues/182679
+    retryable(
+        r"^ ! \[remote rejected\] .* \((?:failure|failed to lock|failed to update ref|(?i:internal (?:server )?error))\)$",
+        "internal error of the remote",
+    ),
+    // https://github.com/isaacs/github/issues/1741
+    retryable(r"^ ! \[remote failure\] ", "internal error of the remote"),
 ];
 
 pub(super) const GIT: Profile = Profile {

@@ -31,7 +31,9 @@ pub(super) const CURL: Profile = Profile {
     programs: &["curl"],
     source: "curl(1), EXIT CODES",
     statuses: &[
-        fatal_status(1..=1, Proof::Usage, "unsupported protocol"),
+        // Also an answer that is no HTTP, from a server that starts: "Received HTTP/0.9 when not
+        // allowed" (lib/http.c).
+        ambiguous_status(1..=1, "unsupported protocol"),
         ambiguous_status(2..=2, "failed initialization"),
         fatal_status(3..=3, Proof::Usage, "malformed URL"),
         fatal_status(4..=4, Proof::Usage, "missing feature"),
@@ -39,13 +41,16 @@ pub(super) const CURL: Profile = Profile {
         retryable_status(6..=6, "unresolved host name"),
         retryable_status(7..=7, "could not connect"),
         ambiguous_status(8..=8, "weird server reply"),
-        fatal_status(9..=9, Proof::Answer, "denied access"),
+        // Also FTP's 450.
+        ambiguous_status(9..=9, "denied access"),
         retryable_status(12..=12, "FTP active session timeout"),
         retryable_status(16..=16, "HTTP/2 framing"),
         retryable_status(18..=18, "partial transfer"),
         ambiguous_status(22..=22, "HTTP error"),
-        fatal_status(23..=23, Proof::Local, "unwritable output"),
-        fatal_status(26..=26, Proof::Local, "unreadable input"),
+        // Also a full disk, and a compressed body that broke (lib/content_encoding.c).
+        ambiguous_status(23..=23, "unwritable output"),
+        // Also a file that became shorter during its upload (lib/sendf.c).
+        ambiguous_status(26..=26, "unreadable input"),
         ambiguous_status(27..=27, "lack of memory"),
         retryable_status(28..=28, "timeout"),
         retryable_status(35..=35, "TLS handshake"),
@@ -59,20 +64,27 @@ pub(super) const CURL: Profile = Profile {
         retryable_status(56..=56, "receive failure"),
         fatal_status(58..=58, Proof::Local, "client certificate"),
         fatal_status(59..=59, Proof::Usage, "TLS cipher"),
-        fatal_status(60..=60, Proof::Answer, "untrusted server certificate"),
+        // Also a clock that is not set yet, and one bad server behind a name:
+        // https://github.com/actions/runner-images/issues/2810
+        ambiguous_status(60..=60, "untrusted server certificate"),
         ambiguous_status(61..=61, "unknown transfer encoding"),
         fatal_status(63..=63, Proof::Answer, "oversized file"),
-        fatal_status(64..=64, Proof::Answer, "missing TLS"),
-        fatal_status(66..=66, Proof::Local, "TLS engine"),
+        // Also a refusal for the moment, as FTP's 431 (lib/ftp.c).
+        ambiguous_status(64..=64, "missing TLS"),
+        ambiguous_status(66..=66, "TLS engine"),
+        // Also FTP's 530 for too many clients.
         ambiguous_status(67..=67, "denied login"),
         fatal_status(68..=69, Proof::Answer, "refusal by the TFTP server"),
         // A full disk of the server, or a packet of an earlier transfer.
         ambiguous_status(70..=70, "full disk of the TFTP server"),
-        fatal_status(71..=71, Proof::Answer, "refusal by the TFTP server"),
+        // Also TFTP's error 0, which stands for any cause (lib/tftp.c).
+        ambiguous_status(71..=71, "illegal TFTP operation"),
         ambiguous_status(72..=72, "unknown TFTP transfer"),
         fatal_status(73..=74, Proof::Answer, "refusal by the TFTP server"),
-        fatal_status(77..=77, Proof::Local, "unreadable CA certificates"),
-        fatal_status(78..=78, Proof::Answer, "no such resource"),
+        // curl with NSS fails so now and then: https://github.com/dotnet/corefx/issues/16201
+        ambiguous_status(77..=77, "unreadable CA certificates"),
+        // Also FTP's 450.
+        ambiguous_status(78..=78, "no such resource"),
         fatal_status(82..=82, Proof::Local, "unreadable CRL"),
         fatal_status(83..=83, Proof::Answer, "certificate issuer"),
         fatal_status(90..=90, Proof::Answer, "pinned public key mismatch"),
@@ -82,11 +94,37 @@ pub(super) const CURL: Profile = Profile {
         retryable_status(95..=95, "HTTP/3"),
         retryable_status(96..=96, "QUIC connection"),
         ambiguous_status(97..=97, "proxy handshake"),
-        fatal_status(98..=98, Proof::Local, "missing client certificate"),
-        fatal_status(101..=101, Proof::Local, "unreadable ECH keys"),
+        fatal_status(98..=98, Proof::Answer, "missing client certificate"),
+        // Also an outdated record of the name server (lib/vtls/openssl.c).
+        ambiguous_status(101..=101, "failed ECH"),
     ],
     patterns: &[
-        fatal(r"^curl: try 'curl --", "usage").only(&[2..=2]),
+        fatal(r"^curl: try 'curl --", "usage").only(&[2..=2, 26..=26]),
+        fatal(r"^curl: \(1\) (?:Protocol |Unsupported protocol)", "unsupported protocol").only(&[1..=1]),
+        fatal(
+            concat!(
+                r"^curl: \(60\) SSL(?: certificate problem)?: (?:self[- ]signed certificate|certificate has expired",
+                r"|no alternative certificate subject name matches|certificate subject name .* does not match)",
+            ),
+            "untrusted server certificate",
+        )
+        .only(&[60..=60]),
+        fatal(
+            r"^curl: \(77\) error (?:setting certificate|adding trust anchors)",
+            "unreadable CA certificates",
+        )
+        .only(&[77..=77]),
+        fatal(
+            r"^curl: \(97\) (?:User was rejected by the SOCKS5 server|Can't complete SOCKS5 connection to .* \(2\)$)",
+            "refusal by the SOCKS proxy",
+        )
+        .only(&[97..=97]),
+        // The text of strerror(3) is translated, so only English counts.
+        fatal(
+            r"^Warning: Failed to open the file .*: (?:No such file or directory|Permission denied|Is a directory)",
+            "unwritable output",
+        )
+        .only(&[23..=23]),
         // With --retry, curl prints it for each of its own attempts.
         http_status(r"^curl: \(22\) The requested URL returned error: ([0-9]{3})"),
         // The answer of a proxy. Versions before 8.0 have other words.
@@ -122,10 +160,13 @@ pub(super) const WGET: Profile = Profile {
     statuses: &[
         ambiguous_status(1..=1, "generic error"),
         fatal_status(2..=2, Proof::Usage, "bad option or .wgetrc"),
+        // Also a full disk.
         ambiguous_status(3..=3, "file I/O"),
         retryable_status(4..=4, "network failure"),
+        // Also a clock that is not set yet, and one bad server behind a name.
         ambiguous_status(5..=5, "TLS verification"),
-        fatal_status(6..=6, Proof::Answer, "authentication"),
+        // Also FTP's 530 for too many clients: wget says "Login incorrect." for each of them.
+        ambiguous_status(6..=6, "authentication"),
         ambiguous_status(7..=7, "protocol error"),
         ambiguous_status(8..=8, "error response from the server"),
     ],
@@ -135,7 +176,31 @@ pub(super) const WGET: Profile = Profile {
         // status.
         http_status(r"^HTTP request sent, awaiting response\.\.\. ([0-9]{3}) "),
         fatal(r": Unsupported scheme '", "Unsupported scheme"),
+        fatal(
+            r": (?:Bad port number|Unterminated IPv6 numeric address|Invalid (?:IPv6 numeric address|host name|user name))\.$",
+            "malformed URL",
+        )
+        .only(&[1..=1]),
+        fatal(r"^Try `wget --help' for more options", "usage").only(&[1..=1]),
         fatal(r"^.+: No such file or directory$", "No such file or directory").only(&[1..=1, 3..=3]),
+        fatal(r"^Cannot write to '.*' \(No such file or directory\)", "No such file or directory").only(&[3..=3]),
+        fatal(r"^Username/Password Authentication Failed\.$", "authentication").only(&[6..=6]),
+        // The first two are of GnuTLS, the others of OpenSSL.
+        fatal(r"^(?:ERROR: )?The certificate of '.*' has expired", "expired server certificate").only(&[5..=5]),
+        fatal(r"^The certificate's owner does not match hostname ", "certificate of another host").only(&[5..=5]),
+        fatal(
+            r"^ERROR: (?:no certificate subject alternative name matches|certificate common name .* doesn't match )",
+            "certificate of another host",
+        )
+        .only(&[5..=5]),
+        fatal(r"^  (?:Self-signed|Issued) certificate (?:encountered|has expired)", "untrusted server certificate")
+            .only(&[5..=5]),
+        // The lowest status wins, so a broken connection may hide behind 3.
+        retryable(
+            r"^(?:.*awaiting response\.\.\. )?(?:Read error \(.*\) in headers|No data received)\.$",
+            "broken connection",
+        ),
+        retryable(r"^(?:Connecting to .*\.\.\. )?failed: Connection (?:refused|timed out)\.$", "failed connection"),
     ],
     // --server-response
     wraps: false,
@@ -192,7 +257,19 @@ pub(super) const HTTPIE: Profile = Profile {
     patterns: &[
         // With --check-status.
         http_status(r"^https?: (?:LogLevel\.WARNING|warning): HTTP ([0-9]{3}) "),
-        fatal(httpie!("SSLError: .*CERTIFICATE_VERIFY_FAILED"), "CERTIFICATE_VERIFY_FAILED"),
+        http_status(httpie!(r"ProxyError: .*Tunnel connection failed: ([0-9]{3}) ")),
+        // Without a known issuer there may be one bad server behind a name.
+        fatal(
+            httpie!(
+                r"SSLError: .*certificate verify failed: (?:self[- ]signed certificate|certificate has expired|\w+ mismatch)"
+            ),
+            "CERTIFICATE_VERIFY_FAILED",
+        ),
+        fatal(httpie!(r"SSLError: .*CertificateError\("), "certificate of another host"),
+        fatal(
+            httpie!("OSError: Could not find a suitable TLS CA certificate bundle"),
+            "missing CA certificates",
+        ),
         fatal(httpie!("InvalidSchema: "), "InvalidSchema"),
         fatal(httpie!("InvalidURL: "), "InvalidURL"),
         fatal(r"^usage:$", "usage").only(&[1..=1]),
@@ -201,6 +278,7 @@ pub(super) const HTTPIE: Profile = Profile {
         retryable(httpie!("ConnectionError: "), "ConnectionError"),
         retryable(httpie!("gaierror: "), "gaierror"),
         retryable(httpie!(".*IncompleteRead"), "IncompleteRead"),
+        retryable(httpie!("Incomplete download: "), "incomplete download"),
         retryable(httpie!("Request timed out"), "request timeout"),
     ],
     wraps: false,
