@@ -33,8 +33,8 @@ _retry() {
             --signal) values='TERM INT HUP QUIT KILL ABRT USR1 USR2' ;;
             -j | --jitter) values='full equal decorrelated additive none' ;;
             --backoff) values='exponential linear fibonacci constant' ;;
-            -p | --profile) [[ $cur == *,* ]] && head=${cur%,*},; values='curl wget http httpie ssh rsync git apt pip npm uv yarn pnpm cargo go gem composer mvn gradle dnf apk docker skopeo kubectl helm aws az gcloud psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible timeout sudo doas sysexits auto none' ;;
-            --profiles) values='curl wget http httpie ssh rsync git apt pip npm uv yarn pnpm cargo go gem composer mvn gradle dnf apk docker skopeo kubectl helm aws az gcloud psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible timeout sudo doas sysexits' ;;
+            -p | --profile) [[ $cur == *,* ]] && head=${cur%,*},; values='curl wget http httpie ssh rsync git apt pip npm uv yarn pnpm cargo go gem composer mvn gradle dnf apk docker skopeo kubectl helm aws az gcloud psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible retry timeout sudo doas sysexits auto none' ;;
+            --profiles) values='curl wget http httpie ssh rsync git apt pip npm uv yarn pnpm cargo go gem composer mvn gradle dnf apk docker skopeo kubectl helm aws az gcloud psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible retry timeout sudo doas sysexits' ;;
             --stdin) values='replay inherit null' ;;
             --headers) compopt -o default; return ;;
             --state) compopt -o dirnames; return ;;

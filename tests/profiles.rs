@@ -225,7 +225,7 @@ fn wget_tells_a_status_that_passes_from_one_that_stays() {
         wget.run(args.iter().copied().chain([&*server.url("/")])).fatal(&[8], words);
     }
     let nobody = refused_port();
-    wget.run(args.iter().copied().chain([&*nobody.url("/")])).retryable(&[4], "network failure");
+    wget.run(args.iter().copied().chain([&*nobody.url("/")])).retryable(&[4], "failed connection");
     wget.run(["--no-such-option"]).fatal(&[2], "bad option");
     wget.run(args.iter().copied().chain(["nosuch://127.0.0.1/"])).fatal(&[1], "Unsupported scheme");
 }
@@ -841,7 +841,9 @@ fn rclone() {
     }
     let missing = answers(404);
     copy(&missing.url("/x")).fatal(&[1], "HTTP 404");
-    rclone.run(once.iter().copied().chain(["lsf", "no-such-directory"])).fatal(&[3], "missing directory");
+    rclone
+        .run(once.iter().copied().chain(["copy", "no-such-directory", "x"]))
+        .fatal(&[3], "missing directory");
 }
 
 #[test]

@@ -27,7 +27,6 @@ fn what_sudo_or_doas_refuses_is_not_the_programs_failure() {
             "sudo: a terminal is required to read the password; either use the -S option",
             "missing terminal for the password",
         ),
-        ("sudo: unknown user nosuch\nsudo: error initializing audit plugin sudoers_audit", "unknown user"),
         ("deploy is not in the sudoers file.", "no entry in the sudoers file"),
         (
             "Sorry, user deploy is not allowed to execute '/usr/bin/psql' as root on host.",

@@ -6,6 +6,7 @@ use crate::cli::parse::{Parsed, parse};
 use crate::policy::delay::backoff::Growth;
 use crate::policy::delay::jitter::Jitter;
 use crate::policy::signal::Signal;
+use crate::policy::verdict::program::look_through;
 
 fn resolved(line: &str) -> Result<Invocation, Error> {
     let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
@@ -103,6 +104,27 @@ fn profiles_come_from_the_program_or_by_name() {
     assert_eq!(rules("sudo curl x"), (vec!["curl", "sudo"], false));
     assert_eq!(rules("-p wget,auto,wget curl x"), (vec!["wget", "curl"], true));
     assert_eq!(rules("-p none curl x"), (vec![], false));
+}
+
+/// retry itself may be the command of retry. An option that the wrappers do not know ends the
+/// search. One that they know has a value there if it has one here.
+#[test]
+fn the_program_behind_an_inner_retry_is_found_after_its_options() {
+    let mut known = 0;
+    for option in crate::cli::args::definition().get_opts() {
+        let valued = option.get_action().takes_values();
+        let long = option.get_long().map(|long| format!("--{long}"));
+        for name in long.into_iter().chain(option.get_short().map(|short| format!("-{short}"))) {
+            let mut words = vec!["retry".to_owned(), name, "1".to_owned(), "curl".to_owned()];
+            if !valued {
+                words.remove(2);
+            }
+            let program = look_through(&words).program;
+            assert!(program.is_none_or(|at| at == words.len() - 1), "{words:?}");
+            known += usize::from(program.is_some());
+        }
+    }
+    assert!(known > 40, "{known}");
 }
 
 #[test]

@@ -379,6 +379,7 @@ pub(crate) const TABLE: &[Profile] = &[
     deploy::GH,
     deploy::TERRAFORM,
     deploy::ANSIBLE,
+    system::RETRY,
     system::TIMEOUT,
     system::SUDO,
     system::DOAS,

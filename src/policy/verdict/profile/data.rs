@@ -235,7 +235,7 @@ pub(super) const MYSQL: Profile = Profile {
         fatal(r"^ERROR at line [0-9]+: Failed to open file ", "missing file"),
         fatal(r#"^\S+: Couldn't find table: ""#, "missing table"),
         fatal(r"^\S+: Unknown command: ", "unknown command"),
-        fatal(r#"^\S+: Can't create/write to file .* \(Errcode: (?:2|13) "#, "unwritable output"),
+        fatal(r"^\S+: Can't create/write to file .* \(Errcode: (?:2|13) ", "unwritable output"),
         fatal(r"^(?:\S+: .*)?error: 'Can't (?:drop|create) database ", "missing or existing database"),
         retryable(mysql!("Too many connections"), "Too many connections"),
         retryable(mysql!("max_user_connections"), "max_user_connections"),

@@ -2,7 +2,37 @@
 //! exit statuses that many programs share.
 
 use super::terminal::Terminal;
-use super::{Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, retryable_status};
+use super::{
+    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, retryable, retryable_status,
+};
+
+/// The inner of two runs of retry. Any status but these belongs to its command, whose row applies
+/// too.
+pub(super) const RETRY: Profile = Profile {
+    name: "retry",
+    programs: &["retry"],
+    source: "retry(1), EXIT STATUS and MESSAGES",
+    statuses: &[
+        retryable_status(75..=75, "open breaker"),
+        retryable_status(124..=124, "timeout or deadline"),
+        // Also output that was lost, on a full disk.
+        ambiguous_status(125..=125, "failure of retry itself"),
+        fatal_status(126..=126, Proof::Local, "unrunnable command"),
+        fatal_status(127..=127, Proof::Local, "missing command"),
+    ],
+    patterns: &[
+        fatal(r"^retry: \S+: not retried: ", "refusal by the inner retry"),
+        fatal(r"^retry: (?:unknown option |no command to run|--\w[\w-]* .*: )", "usage").only(&[125..=125]),
+        // It has seen transient failures, and its attempts were not enough.
+        retryable(r"^retry: \S+: gave up after ", "attempts of the inner retry"),
+    ],
+    wraps: false,
+    relays: &[],
+    unsent: &[75],
+    http: false,
+    stdout: WatchStdout::Never,
+    terminal: Terminal::FREE,
+};
 
 pub(super) const TIMEOUT: Profile = Profile {
     name: "timeout",
@@ -11,11 +41,20 @@ pub(super) const TIMEOUT: Profile = Profile {
     // 137 is KILL. Any other status belongs to the command.
     statuses: &[
         retryable_status(124..=124, "timeout"),
-        fatal_status(125..=125, Proof::Usage, "failure of timeout itself"),
+        // Also a fork that failed for want of resources (timeout.c).
+        ambiguous_status(125..=125, "failure of timeout itself"),
         fatal_status(126..=126, Proof::Local, "unrunnable command"),
         fatal_status(127..=127, Proof::Local, "missing command"),
     ],
-    patterns: &[],
+    patterns: &[
+        fatal(r"^(?:timeout: (?:invalid|unrecognized) |Try 'timeout --help')", "usage").only(&[125..=125]),
+        // execve(2): the moment passes.
+        retryable(
+            r"^timeout: failed to run command .*: (?:Text file busy|Resource temporarily unavailable|Cannot allocate memory)$",
+            "failed start",
+        )
+        .only(&[126..=126]),
+    ],
     wraps: false,
     relays: &[],
     unsent: &[],
@@ -26,6 +65,8 @@ pub(super) const TIMEOUT: Profile = Profile {
 
 /// Messages of sudo when it does not run the command. The status is then 1, which may mean
 /// something else to the command. Warnings are not here, because sudo runs the command after them.
+/// Unknown users, unknown groups and missing sources of sudoers are not here either: a directory of
+/// users that is away looks the same (plugins/sudoers/ldap.c, auth/pam.c).
 const OF_SUDO: &[Pattern] = &[
     refusal(r"^sudo: a terminal is required to ", "missing terminal for the password"),
     refusal(r"^sudo: no tty present and no askpass program specified", "missing tty"),
@@ -33,8 +74,6 @@ const OF_SUDO: &[Pattern] = &[
     refusal(r"^sudo: no askpass program specified", "no askpass program"),
     refusal(r"^sudo: (?:a password is required|no password was provided)$", "missing password"),
     refusal(r"(?:^|: )sudo: [0-9]+ incorrect password attempts?$", "incorrect password"),
-    refusal(r"^sudo: unknown (?:user|uid)[: ]", "unknown user"),
-    refusal(r"^sudo: unknown (?:group|gid)[: ]", "unknown group"),
     refusal(r"(?:^|: )\S+ is not in the sudoers file\b", "no entry in the sudoers file"),
     refusal(
         r"(?:^|: )Sorry, user \S+ (?:is not allowed to execute|may not run sudo) ",
@@ -55,7 +94,10 @@ const OF_SUDO: &[Pattern] = &[
     refusal(r#"^sudo: The "no new privileges" flag is set"#, "no new privileges"),
     refusal(r"^sudo: .* must be owned by uid 0 and have the setuid bit set", "missing setuid bit"),
     refusal(r"^sudo: effective uid is not 0", "missing setuid bit"),
-    refusal(r"^sudo: no valid sudoers sources found", "no valid sudoers sources"),
+    refusal(
+        r"^(?:>>> |sudo: parse error in )?\S*/sudoers.*\b(?:syntax error|near line) ",
+        "syntax error in sudoers",
+    ),
 ];
 
 /// The prefix of a message of sudo or doas.
@@ -85,9 +127,10 @@ pub(super) const DOAS: Profile = Profile {
     statuses: &[ambiguous_status(1..=1, "error")],
     patterns: &[
         refusal(r"^doas: Operation not permitted$", "no permission in doas.conf"),
-        refusal(r"^doas: Auth(?:entication|orization) (?:failed|required)$", "failed authentication"),
+        // Not "Authentication failed" and "unknown user": a directory of users that is away looks
+        // the same (pam.c, doas.c).
+        refusal(r"^doas: Auth(?:entication|orization) required$", "missing password"),
         refusal(r"^doas: a tty is required$", "missing tty"),
-        refusal(r"^doas: unknown (?:user|group)", "unknown user"),
         refusal(r"^doas: .*: command not found$", "missing command"),
         refusal(
             r"^doas: (?:doas is not enabled|not installed setuid|invalid option )",
@@ -108,6 +151,8 @@ pub(super) const SYSEXITS: Profile = Profile {
     name: "sysexits",
     programs: &[],
     source: "sysexits.h(3head)",
+    // What msmtp makes of an interrupted TLS handshake (76), of a 454 to a password (77) and of a
+    // broken connection (74) is recorded in tests/recorded/sysexits.txt.
     statuses: &[
         fatal_status(64..=64, Proof::Usage, "usage"),
         fatal_status(65..=65, Proof::Usage, "bad input data"),
@@ -123,7 +168,8 @@ pub(super) const SYSEXITS: Profile = Profile {
         retryable_status(75..=75, "temporary failure"),
         ambiguous_status(76..=76, "protocol error"),
         ambiguous_status(77..=77, "denied permission"),
-        fatal_status(78..=78, Proof::Usage, "configuration"),
+        // msmtp exits so if its password command fails.
+        ambiguous_status(78..=78, "configuration"),
     ],
     patterns: &[],
     wraps: false,
