@@ -213,6 +213,7 @@ impl Scanner {
     /// Searches the rest of the streams after their end. `merged`: stderr carried both streams.
     pub(crate) fn end(&mut self, merged: bool) {
         let carries = if merged { Streams::Both } else { Streams::Stderr };
+        self.found.http.arrived(Source::Stdout, self.windows.stdout.arrived());
         self.windows.stdout.finish(|piece| self.found.search(&self.wanted, Streams::Stdout, &piece));
         self.windows.stderr.finish(|piece| self.found.search(&self.wanted, carries, &piece));
         if let Some(lines) = self.wanted.lines().filter(|_| self.wanted.wraps()) {

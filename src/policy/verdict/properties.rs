@@ -247,6 +247,11 @@ mod tests {
         }
 
         #[test]
+        fn a_body_that_ends_with_a_colour(first in 0u8..24, quote in prop::sample::select(vec!["HTTP/1.1 503 x\r\n\r\n", "\nHTTP/2 404 \r\n\r\n"])) {
+            super::body(&[&[first], quote.as_bytes(), b"\x1b[31m"].concat());
+        }
+
+        #[test]
         fn bodies(first: u8, bytes in like(&[
             "HTTP/1.1 503 x\r\n", "HTTP/2 429 \n", "HTTP 404\n", "HTTP/1.1 200 OK\n", "Retry-After: 100", "< ", "  ", "\r\n", "\n",
             "Content-Length: 9\r\n", "GET / HTTP/1.1\r\n", "Elapsed time: 1s\n", "\r", "x", "\x1b[31m", "curl: ",

@@ -80,6 +80,11 @@ impl Window {
         *self = Self::default();
     }
 
+    /// The number of bytes of the stream so far, with escape sequences.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.at.saturating_add(length_of(self.buffer.len() + self.dropped))
+    }
+
     fn piece(&self, length: usize, span: Range<usize>, whole: bool) -> Piece<'_> {
         let arrived = self.at.saturating_add(length_of(length + self.dropped));
         Piece { bytes: &self.buffer[..length], span, at: self.at, arrived, whole }

@@ -68,9 +68,7 @@ impl Reader {
         let end = cursor.piece.span.end;
         self.merged |= source == Source::Both;
         if start == cursor.piece.span.start {
-            let arrived = cursor.piece.arrived;
-            let (track, answers) = self.track_mut(source);
-            track.arrived(arrived, source, answers);
+            self.arrived(source, cursor.piece.arrived);
         }
         let at = cursor.offset(start);
         let (track, _) = self.track_mut(source);
@@ -118,6 +116,13 @@ impl Reader {
             }
         }
         Some(self.take(source, cursor, start))
+    }
+
+    /// The stream has arrived up to this offset. A piece says so too, but no piece may follow the last
+    /// escape sequence.
+    pub(crate) fn arrived(&mut self, source: Source, offset: u64) {
+        let (track, answers) = self.track_mut(source);
+        track.arrived(offset, source, answers);
     }
 
     /// Reads the line at this position.
