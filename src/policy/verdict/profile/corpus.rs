@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::evidence::{Reach, Scanner, Wanted};
+use super::super::evidence::{Reach, Scanner};
 use super::super::program::{base_name, look_through};
 use super::*;
 use crate::policy::outcome::{Attempt, Outcome};
@@ -19,8 +19,6 @@ enum Label {
     Transient,
     Permanent,
     Unclear,
-    /// Nobody has looked at the cause yet.
-    Unlabelled,
 }
 
 /// A recorded failure.
@@ -39,11 +37,11 @@ impl Case {
         let (_, rest) = heading.split_once(", status ").unwrap_or_else(|| panic!("{heading}"));
         let (status, rest) = rest.split_once(": ").unwrap_or_else(|| panic!("{heading}"));
         let (label, expected) = rest.split_once(", ").unwrap_or((rest, ""));
-        let (label, expected) = match label {
-            "transient" => (Label::Transient, expected),
-            "permanent" => (Label::Permanent, expected),
-            "unclear" => (Label::Unclear, expected),
-            _ => (Label::Unlabelled, rest),
+        let label = match label {
+            "transient" => Label::Transient,
+            "permanent" => Label::Permanent,
+            "unclear" => Label::Unclear,
+            _ => panic!("{heading}: no label"),
         };
         Self {
             heading: heading.to_owned(),
@@ -56,14 +54,14 @@ impl Case {
     }
 
     /// The class and the reason that the rules give.
-    fn judge(&self, row: &'static Profile, wanted: &Arc<Wanted>) -> (Class, String) {
+    fn judge(&self, row: &'static Profile) -> (Class, String) {
         let words: Vec<&[u8]> = self.line.split_whitespace().map(str::as_bytes).collect();
         let run = look_through(&words).program.and_then(|at| words.get(at..)).unwrap_or_default();
         let (program, arguments) =
             run.split_first().map_or((&b""[..], run), |(word, rest)| (base_name(word), rest));
         let relays = row.relay(program, arguments).map(|relay| (row.name, relay)).into_iter().collect();
         let rules = Rules { profiles: vec![row], relays, ..Rules::default() };
-        let mut scanner = Scanner::new(Arc::clone(wanted));
+        let mut scanner = Scanner::new(Arc::new(rules.wanted(Reach::default())));
         scanner.push(Streams::Stderr, self.text.as_bytes());
         let evidence = scanner.finish(false, b"");
         let verdict = rules.classify(&Attempt { evidence, ..Attempt::ended(Outcome::Exited(self.status)) });
@@ -122,20 +120,13 @@ fn row_of(name: &str) -> &'static Profile {
     Profile::named(name).unwrap_or_else(|| panic!("tests/recorded/{name}.txt: no such row"))
 }
 
-/// What the row looks for. It takes a while to compile, so the cases of a row share it.
-fn wanted(row: &'static Profile) -> Arc<Wanted> {
-    Arc::new(Rules { profiles: vec![row], ..Rules::default() }.wanted(Reach::default()))
-}
-
 #[test]
 fn recorded_failures_are_judged_for_the_recorded_reason() {
     let mut wrong = Vec::new();
     for (name, cases) in corpus() {
         assert!(!cases.is_empty(), "{name}");
-        let row = row_of(&name);
-        let wanted = wanted(row);
         for case in &cases {
-            let (class, reason) = case.judge(row, &wanted);
+            let (class, reason) = case.judge(row_of(&name));
             let found = format!("{} ({reason})", if class == Class::Fatal { "fatal" } else { "retryable" });
             if case.expected.as_ref().is_some_and(|expected| *expected != found) {
                 wrong.push(format!("{name}: {}\n    $ {}\n    found {found}", case.heading, case.line));
@@ -145,44 +136,78 @@ fn recorded_failures_are_judged_for_the_recorded_reason() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Prints a table, and fails if a transient failure is judged fatal.
-#[test]
-fn no_transient_failure_is_fatal() {
-    let (mut refused, mut count) = (Vec::new(), [0; 6]);
-    println!(
-        "{:<12} {:>9} {:>5} {:>9} {:>7} {:>7}",
-        "row", "transient", "fatal", "permanent", "retried", "unclear"
+/// What the rows make of the recorded failures of one row, or of all.
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    transient: usize,
+    /// Transient failures that are judged fatal.
+    refused: usize,
+    permanent: usize,
+    /// Permanent failures that are retried.
+    retried: usize,
+    unclear: usize,
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.transient += other.transient;
+        self.refused += other.refused;
+        self.permanent += other.permanent;
+        self.retried += other.retried;
+        self.unclear += other.unclear;
+    }
+
+    /// A line of the table, in Markdown.
+    fn line(&self, name: &str) -> String {
+        let Self { transient, refused, permanent, retried, unclear } = self;
+        format!("| {name} | {transient} | {refused} | {permanent} | {retried} | {unclear} |\n")
+    }
+}
+
+/// The table of `docs/verdicts.md`, and the transient failures that are judged fatal.
+fn table() -> (String, Vec<String>) {
+    let (mut refused, mut all) = (Vec::new(), Count::default());
+    let mut text = String::from(
+        "| Profile | Transient | ... judged fatal | Permanent | ... retried | Unclear |\n|---|--:|--:|--:|--:|--:|\n",
     );
     for (name, cases) in corpus() {
-        let mut row = [0; 6];
-        let wanted = wanted(row_of(&name));
+        let mut count = Count::default();
         for case in &cases {
-            let (class, reason) = case.judge(row_of(&name), &wanted);
+            let (class, reason) = case.judge(row_of(&name));
             let fatal = class == Class::Fatal;
-            match case.label {
-                Label::Transient => {
-                    row[0] += 1;
-                    row[1] += usize::from(fatal);
-                    if fatal {
-                        refused.push(format!("{name}: {}: {reason}\n    $ {}", case.heading, case.line));
-                    }
-                }
-                Label::Permanent => {
-                    row[2] += 1;
-                    row[3] += usize::from(!fatal);
-                }
-                Label::Unclear => row[4] += 1,
-                Label::Unlabelled => row[5] += 1,
+            count.add(match case.label {
+                Label::Transient => Count { transient: 1, refused: usize::from(fatal), ..Count::default() },
+                Label::Permanent => Count { permanent: 1, retried: usize::from(!fatal), ..Count::default() },
+                Label::Unclear => Count { unclear: 1, ..Count::default() },
+            });
+            if fatal && case.label == Label::Transient {
+                refused.push(format!("{name}: {}: {reason}\n    $ {}", case.heading, case.line));
             }
         }
-        println!("{name:<12} {:>9} {:>5} {:>9} {:>7} {:>7}", row[0], row[1], row[2], row[3], row[4]);
-        for (all, of_row) in count.iter_mut().zip(row) {
-            *all += of_row;
-        }
+        text += &count.line(&name);
+        all.add(count);
     }
-    println!("{:<12} {:>9} {:>5} {:>9} {:>7} {:>7}", "all", count[0], count[1], count[2], count[3], count[4]);
-    println!("without a label: {}", count[5]);
+    text += &all.line("all");
+    (text, refused)
+}
+
+/// Prints the table of all profiles, and fails if a transient failure is judged fatal, or if the
+/// table in the docs is another. `BLESS=1` writes it there.
+#[test]
+fn no_transient_failure_is_fatal() {
+    let (table, refused) = table();
+    println!("{table}");
     assert!(refused.is_empty(), "transient failures judged fatal:\n{}", refused.join("\n"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verdicts.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once("<!-- table begin -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- table end -->").unwrap();
+    let right = format!("{before}<!-- table begin -->\n{table}<!-- table end -->{after}");
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(path, right).unwrap();
+    } else {
+        assert!(page == right, "docs/verdicts.md is stale: BLESS=1 cargo test --lib corpus");
+    }
 }
 
 #[test]
