@@ -12,6 +12,7 @@ use regex_automata::{Input, MatchKind, PatternSet};
 
 use super::http::{CANDIDATE, Cursor, Expected, Part, Printed, Reader, Response, Source};
 use super::paragraph::Paragraph;
+use super::profile::doubt::DOUBT;
 use super::profile::{Pattern, Profile, Says};
 use super::text::{Syntax, Text, compile};
 use super::window::{Piece, Window};
@@ -112,8 +113,12 @@ struct Lines {
 
 impl Lines {
     fn new(rows: &[&'static Profile], http: bool) -> Option<Self> {
-        let patterns: Vec<_> =
+        let mut patterns: Vec<_> =
             rows.iter().flat_map(|row| row.patterns.iter().map(move |pattern| (*row, pattern))).collect();
+        // The status of a program that shows HTTP responses says enough, and a body may hold any word.
+        if let Some(row) = rows.iter().find(|row| !row.http) {
+            patterns.push((row, &DOUBT));
+        }
         let mut sources: Vec<&str> = patterns.iter().map(|(_, pattern)| pattern.regex).collect();
         // All patterns of the table compile: a test compiles each.
         let each = if sources.is_empty() {

@@ -9,6 +9,7 @@ mod cloud;
 mod containers;
 mod data;
 mod deploy;
+pub(crate) mod doubt;
 mod kubernetes;
 mod packages;
 mod remote;

@@ -10,9 +10,13 @@
 //! 5. A line that begins a message about any of many causes. Some of them are transient.
 //! 6. An exit status with a proof that no transient failure ends with it.
 //!
+//! Before a permanent cause counts, the output must be free of words that many programs use for
+//! transient causes (see [`doubt`](super::profile::doubt)).
+//!
 //! If nothing decides, the failure is ambiguous, and the rules after the profiles retry it.
 
 use super::evidence::Said;
+use super::profile::doubt::DOUBT;
 use super::profile::{Class, Meaning, Pattern, Profile, Relay, Says};
 use super::rule::Rule;
 use crate::policy::outcome::Attempt;
@@ -32,6 +36,20 @@ pub(super) struct Evidences<'a> {
 impl Evidences<'_> {
     /// The class of the failure, and the rule that decided. None if the failure is ambiguous.
     pub(super) fn weigh(&self) -> Option<(Class, Rule)> {
+        match self.known() {
+            Some((Class::Fatal, rule)) => Some(self.doubt().unwrap_or((Class::Fatal, rule))),
+            decided => decided,
+        }
+    }
+
+    /// A word of a transient cause, which no pattern of the row knows.
+    fn doubt(&self) -> Option<(Class, Rule)> {
+        let seen = self.attempt.evidence.lines();
+        let (row, pattern) = seen.iter().find(|(_, pattern)| std::ptr::eq(*pattern, &DOUBT))?;
+        Some((Class::Retryable, Rule::Line { row, pattern }))
+    }
+
+    fn known(&self) -> Option<(Class, Rule)> {
         let about_the_end = |pattern: &Pattern| pattern.is_about_the_end(self.status);
         let any = |_: &Pattern| true;
         self.response(Class::Retryable)

@@ -118,3 +118,21 @@ fn a_status_that_is_ambiguous_for_a_wrapper_proves_nothing() {
     let both = Rules { profiles: vec![&ROW, &WRAPPER], ..Rules::default() };
     assert_eq!(weigh(&both, PROVEN, ""), None);
 }
+
+#[test]
+fn in_doubt_nothing_is_fatal() {
+    let doubt = || ("retryable", "sign of a transient cause".to_owned());
+    for (status, text) in [
+        (SHARED, "e: missing\nwarning: Connection reset by peer"),
+        (SHARED, "x: the server is currently unable to handle the request\ne: answer 404"),
+        (PROVEN, "ld.so: Cannot allocate memory"),
+        (SHARED, "e: missing\nStale file handle"),
+        (SHARED, "e: missing\nread: TIMED OUT"),
+    ] {
+        assert_eq!(verdict(status, text), doubt(), "{text:?}");
+    }
+    // A word alone decides nothing, and parts of other words are none.
+    assert_eq!(verdict(SHARED, "Connection reset by peer"), ("ambiguous", String::new()));
+    assert_eq!(verdict(BROKEN, "Connection reset by peer").1, "broken connection");
+    assert_eq!(verdict(SHARED, "e: missing\nunknown flag: --timeout"), ("fatal", "missing".to_owned()));
+}

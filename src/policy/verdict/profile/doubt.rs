@@ -1,0 +1,31 @@
+//! Words of transient causes that many programs share.
+//!
+//! No row can list every message of every version of a program and of its libraries. If one of these
+//! words stands in the output beside a permanent cause, there is doubt, and in doubt retry tries
+//! again. A word alone decides nothing.
+
+use super::{Pattern, retryable};
+
+/// A line with such a word.
+pub(crate) static DOUBT: Pattern = retryable(
+    concat!(
+        r"(?i)\b(?:",
+        r"connection (?:was )?(?:reset|refused|closed|lost|aborted|broken|terminated|timed out)",
+        r"|(?:client|lost) connection|connection lost|closed the connection|remote end (?:closed|hung up)",
+        r"|timed out|(?:i/o|read|request|connect|connection|handshake|operation|lock|wait) timeout",
+        r"|timeout (?:exceeded|expired|was reached|while|waiting|awaiting)|deadline exceeded",
+        r"|temporary failure|temporarily|try (?:again later|your request again)|please (?:re)?try",
+        r"|service unavailable|bad gateway|gateway time-?out|internal server error|stream error|goaway",
+        r"|(?:currently|is) un(?:able to handle|available|reachable)|code = unavailable",
+        r"|too many requests|rate limit|rate exceeded|throttl\w*|slow ?down|requesttimeout\w*|quota exceeded",
+        r"|unexpected (?:eof|end of (?:file|json|input))|eof detected|truncated|broken pipe|reading from server",
+        r"|stale file handle|text file busy|input/output error|resource (?:temporarily unavailable|busy)",
+        r"|cannot allocate memory|too many open files|interrupted system call",
+        r"|no route to host|network is (?:unreachable|down)|no such host|name resolution",
+        r"|could ?n[o']t resolve (?:host|proxy|address)|can'?t contact|cannot contact|offline",
+        r"|tls handshake|http2: |ssl_error_syscall|non-properly terminated|recv error|send failure",
+        r"|is being (?:deleted|terminated|created|updated)|in progress|not (?:yet|ready)|booting up",
+        r")",
+    ),
+    "sign of a transient cause",
+);
