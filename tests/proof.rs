@@ -112,6 +112,39 @@ fn neither_warnings_nor_relayed_output_decide() {
 }
 
 #[test]
+fn not_there_yet_is_retried() {
+    for (words, status, text) in [
+        (
+            "kubectl logs p",
+            1,
+            "Error from server (BadRequest): container \"c\" in pod \"p\" is waiting to start: ContainerCreating\n",
+        ),
+        (
+            "kubectl create -f x",
+            1,
+            "Error from server (AlreadyExists): object is being deleted: namespaces \"n\" already exists\n",
+        ),
+        (
+            "aws cloudformation update-stack",
+            254,
+            "\nAn error occurred (ValidationError) when calling the UpdateStack operation: Stack:x is in UPDATE_IN_PROGRESS state and can not be updated.\n",
+        ),
+        (
+            "aws lambda create-function",
+            254,
+            "\nAn error occurred (InvalidParameterValueException) when calling the CreateFunction operation: The role defined for the function cannot be assumed by Lambda.\n",
+        ),
+        (
+            "npm install x@1",
+            1,
+            "npm error code ETARGET\nnpm error notarget No matching version found for x@1.\n",
+        ),
+    ] {
+        is_retried(words, status, text);
+    }
+}
+
+#[test]
 fn transient_evidence_outranks_permanent_evidence() {
     is_retried(
         "kubectl get pods",
@@ -123,4 +156,21 @@ fn transient_evidence_outranks_permanent_evidence() {
         100,
         "E: Failed to fetch http://a.example/p  404  Not Found\nE: Failed to fetch http://b.example/p  503  Service Unavailable\n",
     );
+}
+
+#[test]
+fn a_word_of_a_transient_cause_raises_a_doubt() {
+    for (words, status, text) in [
+        ("docker exec c x", 126, "OCI runtime exec failed: exec failed: x: text file busy\n"),
+        ("rsync a h:b", 23, "rsync: x: No such file or directory (2)\nrsync: y: Stale file handle (116)\n"),
+        ("terraform apply", 1, "Error: Invalid index\n\nError: timeout while waiting for state\n"),
+        (
+            "sudo x",
+            1,
+            "sudo: ldap_sasl_bind_s(): Can't contact LDAP server\nsudo: no valid sudoers sources found\n",
+        ),
+    ] {
+        is_retried(words, status, text);
+    }
+    is_fatal("rsync a h:b", 23, "rsync: x: No such file or directory (2)\n");
 }

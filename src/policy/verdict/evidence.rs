@@ -390,6 +390,11 @@ impl Evidence {
         &self.lines
     }
 
+    /// Whether a line has a word of a transient cause.
+    pub(crate) fn has_doubt(&self) -> bool {
+        self.lines.iter().any(|(_, pattern)| std::ptr::eq(*pattern, &DOUBT))
+    }
+
     /// The HTTP statuses in messages of the program, in the order of the output.
     pub(crate) fn said(&self) -> &[Said] {
         &self.said

@@ -12,7 +12,8 @@ pub(crate) static DOUBT: Pattern = retryable(
         r"(?i)\b(?:",
         r"connection (?:was )?(?:reset|refused|closed|lost|aborted|broken|terminated|timed out)",
         r"|(?:client|lost) connection|connection lost|closed the connection|remote end (?:closed|hung up)",
-        r"|timed out|(?:i/o|read|request|connect|connection|handshake|operation|lock|wait) timeout",
+        // A bare "connection timeout" is also the description of an option.
+        r"|timed out|(?:i/o|handshake|lock|wait) timeout",
         r"|timeout (?:exceeded|expired|was reached|while|waiting|awaiting)|deadline exceeded",
         r"|temporary failure|temporarily|try (?:again later|your request again)|please (?:re)?try",
         r"|service unavailable|bad gateway|gateway time-?out|internal server error|stream error|goaway",
@@ -23,7 +24,7 @@ pub(crate) static DOUBT: Pattern = retryable(
         r"|cannot allocate memory|too many open files|interrupted system call",
         r"|no route to host|network is (?:unreachable|down)|no such host|name resolution",
         r"|could ?n[o']t resolve (?:host|proxy|address)|can'?t contact|cannot contact|offline",
-        r"|tls handshake|http2: |ssl_error_syscall|non-properly terminated|recv error|send failure",
+        r"|handshake fail(?:ed|ure)|http2: |ssl_error_syscall|non-properly terminated|recv error|send failure",
         r"|is being (?:deleted|terminated|created|updated)|in progress|not (?:yet|ready)|booting up",
         r")",
     ),
