@@ -10,7 +10,7 @@ use super::{Pattern, retryable};
 pub(crate) static DOUBT: Pattern = retryable(
     concat!(
         r"(?i)\b(?:",
-        r"connection (?:was )?(?:reset|refused|closed|lost|aborted|broken|terminated|timed out)",
+        r"connection (?:was )?(?:reset|refused|lost|aborted|broken|terminated|timed out)",
         r"|(?:client|lost) connection|connection lost|closed the connection|remote end (?:closed|hung up)",
         // A bare "connection timeout" is also the description of an option.
         r"|timed out|(?:i/o|handshake|lock|wait) timeout",
@@ -19,7 +19,7 @@ pub(crate) static DOUBT: Pattern = retryable(
         r"|service unavailable|bad gateway|gateway time-?out|internal server error|stream error|goaway",
         r"|(?:currently|is) un(?:able to handle|available|reachable)|code = unavailable",
         r"|too many requests|rate limit|rate exceeded|throttl\w*|slow ?down|requesttimeout\w*|quota exceeded",
-        r"|unexpected (?:eof|end of (?:file|json|input))|eof detected|truncated|broken pipe|reading from server",
+        r"|unexpected (?:eof|end of (?:file|json|input))|eof detected|truncated|reading from server",
         r"|stale file handle|text file busy|input/output error|resource (?:temporarily unavailable|busy)",
         r"|cannot allocate memory|too many open files|interrupted system call",
         r"|no route to host|network is (?:unreachable|down)|no such host|name resolution",
