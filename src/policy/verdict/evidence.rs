@@ -12,7 +12,7 @@ use regex_automata::{Input, MatchKind, PatternSet};
 
 use super::http::{CANDIDATE, Cursor, Expected, Part, Printed, Reader, Response, Source};
 use super::paragraph::Paragraph;
-use super::profile::doubt::DOUBT;
+use super::profile::doubt::{DOUBT, is_doubt};
 use super::profile::{Pattern, Profile, Says};
 use super::text::{Syntax, Text, compile};
 use super::window::{Piece, Window};
@@ -392,7 +392,7 @@ impl Evidence {
 
     /// Whether a line has a word of a transient cause.
     pub(crate) fn has_doubt(&self) -> bool {
-        self.lines.iter().any(|(_, pattern)| std::ptr::eq(*pattern, &DOUBT))
+        self.lines.iter().any(|(_, pattern)| is_doubt(pattern))
     }
 
     /// The HTTP statuses in messages of the program, in the order of the output.

@@ -30,3 +30,8 @@ pub(crate) static DOUBT: Pattern = retryable(
     ),
     "sign of a transient cause",
 );
+
+/// Whether this is the pattern of these words.
+pub(crate) fn is_doubt(pattern: &'static Pattern) -> bool {
+    std::ptr::eq(pattern, &raw const DOUBT)
+}
