@@ -192,8 +192,9 @@ pub(super) const DOCKER: Profile = Profile {
         free("volume create"),
     ])
     .valued(
-        "aceHhlmpuvw",
+        "acefHhlmpuvw",
         &[
+            "--ansi",
             "--context",
             "--host",
             "--log-level",

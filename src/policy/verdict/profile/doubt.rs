@@ -22,6 +22,8 @@ pub(crate) static DOUBT: Pattern = retryable(
         r"|unexpected (?:eof|end of (?:file|json|input))|eof detected|truncated|reading from server",
         r"|stale file handle|text file busy|input/output error|resource (?:temporarily unavailable|busy)",
         r"|cannot allocate memory|too many open files|interrupted system call",
+        r"|dial (?:tcp|unix) |/run/containerd/|error executing setns process|is loading|max number of clients",
+        r"|execution time exceeded|unable to assume|rbac: .* not found|does not have an associated",
         r"|no route to host|network is (?:unreachable|down)|no such host|name resolution",
         r"|could ?n[o']t resolve (?:host|proxy|address)|can'?t contact|cannot contact|offline",
         r"|handshake fail(?:ed|ure)|http2: |ssl_error_syscall|non-properly terminated|recv error|send failure",

@@ -5,7 +5,7 @@
 //! - An index, a mirror or a CDN answers 404, or lists no such version, until a package that has
 //!   just been published has reached it. So neither is a proof.
 //! - A public registry answers 403 for a while to a client that looks like one of too many
-//!   (https://github.com/pnpm/action-setup/issues/178).
+//!   (<https://github.com/pnpm/action-setup/issues/178>).
 //! - A download that was cut short may look like a wrong checksum or a damaged archive.
 //! - They run builds, tests and scripts of others. What these print proves nothing, and their
 //!   status may be the status of the package manager.

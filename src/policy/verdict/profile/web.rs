@@ -125,6 +125,8 @@ pub(super) const CURL: Profile = Profile {
             "unwritable output",
         )
         .only(&[23..=23]),
+        // With several URLs, an earlier one may have failed in another way.
+        retryable(r"^curl: \((?:5|6|7|18|28|35|52|55|56|92|95|96)\) ", "broken connection").only(&[22..=22]),
         // With --retry, curl prints it for each of its own attempts.
         http_status(r"^curl: \(22\) The requested URL returned error: ([0-9]{3})"),
         // The answer of a proxy. Versions before 8.0 have other words.
