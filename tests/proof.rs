@@ -162,7 +162,11 @@ fn transient_evidence_outranks_permanent_evidence() {
 fn a_word_of_a_transient_cause_raises_a_doubt() {
     for (words, status, text) in [
         ("docker exec c x", 126, "OCI runtime exec failed: exec failed: x: text file busy\n"),
-        ("rsync a h:b", 23, "rsync: x: No such file or directory (2)\nrsync: y: Stale file handle (116)\n"),
+        (
+            "rsync a h:b",
+            23,
+            "rsync: [sender] link_stat \"/x\" failed: No such file or directory (2)\nrsync: y: Stale file handle (116)\n",
+        ),
         ("terraform apply", 1, "Error: Invalid index\n\nError: timeout while waiting for state\n"),
         (
             "sudo x",
@@ -172,5 +176,5 @@ fn a_word_of_a_transient_cause_raises_a_doubt() {
     ] {
         is_retried(words, status, text);
     }
-    is_fatal("rsync a h:b", 23, "rsync: x: No such file or directory (2)\n");
+    is_fatal("rsync a h:b", 23, "rsync: [sender] link_stat \"/x\" failed: No such file or directory (2)\n");
 }
