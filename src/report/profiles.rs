@@ -108,9 +108,12 @@ fn relays(relays: &[Relay]) -> String {
 }
 
 fn relaying(relay: &Relay) -> String {
-    let command = if relay.command.is_empty() { "any command" } else { relay.command };
+    let words: Vec<&str> = relay.program.into_iter().chain(Some(relay.command)).collect();
+    let command = words.join(" ").trim().to_owned();
+    let command = if command.is_empty() { "any command".to_owned() } else { command };
     match relay.operands {
-        0 => command.to_owned(),
+        0 => command,
+        1 => format!("{command} with an operand"),
         least => format!("{command} with {least} or more operands"),
     }
 }
