@@ -121,7 +121,7 @@ fn a_stream_that_no_rule_needs_is_the_commands_own() {
     assert_eq!(streams(&["-x", "http:4xx", "--headers", "/nonexistent/h"]), (true, true));
     assert_eq!(streams(&["-p", "curl"]), (true, false));
     assert_eq!(streams(&["-p", "http"]), (false, false));
-    assert_eq!(streams(&["-p", "timeout,sysexits"]), (true, true));
+    assert_eq!(streams(&["-p", "pg_isready,sysexits"]), (true, true));
     assert_eq!(streams(&["-p", "none"]), (true, true));
     // A closed stream stays closed.
     let said = scratch.join("said");

@@ -322,6 +322,10 @@ impl Found {
 
     fn take_line(&mut self, lines: &Lines, place: Place, line: &[u8]) {
         let Some(each) = &lines.each else { return };
+        // To find out which patterns match takes much longer than to find out that none does.
+        if !lines.any.is_match(line) {
+            return;
+        }
         let mut hits = PatternSet::new(lines.patterns.len());
         each.which_overlapping_matches(&Input::new(line), &mut hits);
         for id in hits.iter().map(|id| id.as_usize()) {
