@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use super::super::evidence::{Reach, Scanner};
+use super::super::evidence::{Reach, Scanner, Wanted};
 use super::super::program::{base_name, look_through};
 use super::*;
 use crate::policy::outcome::{Attempt, Outcome};
@@ -53,15 +53,15 @@ impl Case {
         }
     }
 
-    /// The class and the reason that the rules give.
-    fn judge(&self, row: &'static Profile) -> (Class, String) {
+    /// The class and the reason that the rules give. `wanted` is that of the row.
+    fn judge(&self, row: &'static Profile, wanted: &Arc<Wanted>) -> (Class, String) {
         let words: Vec<&[u8]> = self.line.split_whitespace().map(str::as_bytes).collect();
         let run = look_through(&words).program.and_then(|at| words.get(at..)).unwrap_or_default();
         let (program, arguments) =
             run.split_first().map_or((&b""[..], run), |(word, rest)| (base_name(word), rest));
         let relays = row.relay(program, arguments).map(|relay| (row.name, relay)).into_iter().collect();
         let rules = Rules { profiles: vec![row], relays, ..Rules::default() };
-        let mut scanner = Scanner::new(Arc::new(rules.wanted(Reach::default())));
+        let mut scanner = Scanner::new(Arc::clone(wanted));
         scanner.push(Streams::Stderr, self.text.as_bytes());
         let evidence = scanner.finish(false, b"");
         let verdict = rules.classify(&Attempt { evidence, ..Attempt::ended(Outcome::Exited(self.status)) });
@@ -102,19 +102,34 @@ fn cases(file: &str) -> Vec<Case> {
     cases
 }
 
-/// All recorded failures, by the name of the row.
-fn corpus() -> BTreeMap<String, Vec<Case>> {
+/// A recorded failure, and what the rules make of it.
+struct Judged {
+    case: Case,
+    class: Class,
+    reason: String,
+}
+
+/// All recorded failures, by the name of the row. They are judged once for all tests.
+static CORPUS: LazyLock<BTreeMap<String, Vec<Judged>>> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "txt") {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            all.insert(name, cases(&fs::read_to_string(path).unwrap()));
+            let row = row_of(&name);
+            // To compile the patterns takes longer than to search the text of a case.
+            let rules = Rules { profiles: vec![row], ..Rules::default() };
+            let wanted = Arc::new(rules.wanted(Reach::default()));
+            let judge = |case: Case| {
+                let (class, reason) = case.judge(row, &wanted);
+                Judged { case, class, reason }
+            };
+            all.insert(name, cases(&fs::read_to_string(path).unwrap()).into_iter().map(judge).collect());
         }
     }
     all
-}
+});
 
 fn row_of(name: &str) -> &'static Profile {
     Profile::named(name).unwrap_or_else(|| panic!("tests/recorded/{name}.txt: no such row"))
@@ -123,11 +138,10 @@ fn row_of(name: &str) -> &'static Profile {
 #[test]
 fn recorded_failures_are_judged_for_the_recorded_reason() {
     let mut wrong = Vec::new();
-    for (name, cases) in corpus() {
+    for (name, cases) in CORPUS.iter() {
         assert!(!cases.is_empty(), "{name}");
-        for case in &cases {
-            let (class, reason) = case.judge(row_of(&name));
-            let found = format!("{} ({reason})", if class == Class::Fatal { "fatal" } else { "retryable" });
+        for Judged { case, class, reason } in cases {
+            let found = format!("{} ({reason})", if *class == Class::Fatal { "fatal" } else { "retryable" });
             if case.expected.as_ref().is_some_and(|expected| *expected != found) {
                 wrong.push(format!("{name}: {}\n    $ {}\n    found {found}", case.heading, case.line));
             }
@@ -170,11 +184,10 @@ fn table() -> (String, Vec<String>) {
     let mut text = String::from(
         "| Profile | Transient | ... judged fatal | Permanent | ... retried | Unclear |\n|---|--:|--:|--:|--:|--:|\n",
     );
-    for (name, cases) in corpus() {
+    for (name, cases) in CORPUS.iter() {
         let mut count = Count::default();
-        for case in &cases {
-            let (class, reason) = case.judge(row_of(&name));
-            let fatal = class == Class::Fatal;
+        for Judged { case, class, reason } in cases {
+            let fatal = *class == Class::Fatal;
             count.add(match case.label {
                 Label::Transient => Count { transient: 1, refused: usize::from(fatal), ..Count::default() },
                 Label::Permanent => Count { permanent: 1, retried: usize::from(!fatal), ..Count::default() },
@@ -184,7 +197,7 @@ fn table() -> (String, Vec<String>) {
                 refused.push(format!("{name}: {}: {reason}\n    $ {}", case.heading, case.line));
             }
         }
-        text += &count.line(&name);
+        text += &count.line(name);
         all.add(count);
     }
     text += &all.line("all");
@@ -212,8 +225,7 @@ fn no_transient_failure_is_fatal() {
 
 #[test]
 fn every_row_with_patterns_has_recorded_failures() {
-    let corpus = corpus();
     for row in TABLE {
-        assert!(corpus.contains_key(row.name) || row.patterns.is_empty(), "{}", row.name);
+        assert!(CORPUS.contains_key(row.name) || row.patterns.is_empty(), "{}", row.name);
     }
 }
