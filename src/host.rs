@@ -191,7 +191,7 @@ impl System<'_> {
     fn environment(&self, number: u32, last: Option<u8>, key: &str) -> Vec<CString> {
         let max = self.invocation.policy.schedule.max_attempts;
         let own = [
-            ("RETRY_IDEMPOTENCY_KEY", key.to_owned()),
+            (environment::IDEMPOTENCY_KEY, key.to_owned()),
             ("RETRY_ATTEMPT", number.to_string()),
             ("RETRY_MAX_ATTEMPTS", max.map(|max| max.to_string()).unwrap_or_default()),
             ("RETRY_LAST_STATUS", last.map(|last| last.to_string()).unwrap_or_default()),

@@ -25,7 +25,7 @@ use super::hints;
 use super::label;
 use super::values::{KeySource, Span, StdinName};
 use crate::error::Error;
-use crate::policy::environment::value;
+use crate::policy::environment::{IDEMPOTENCY_KEY, value};
 use crate::policy::expand::has_key;
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::condition::Condition;
@@ -36,9 +36,6 @@ use crate::policy::{Limits, Policy};
 use crate::process::child::Command;
 use crate::report::subject::{Volume, Written};
 use crate::streams::stdin::Stdin;
-
-/// The variable with the key. curl may put it into a header (`--variable %NAME`).
-const KEY_VARIABLE: &[u8] = b"RETRY_IDEMPOTENCY_KEY";
 
 /// A run: its policy, its command, and how its attempts get input, output and environment.
 #[derive(Debug)]
@@ -189,15 +186,18 @@ fn http_unheard(args: &Args) -> Option<&'static str> {
 /// The method of a request whose effect a retry may repeat. None if the options prevent that.
 fn repeated(args: &Args, stdin: Stdin) -> Option<Method> {
     let (repeats, command) = (&args.repeats, &args.command);
+    // curl may put the variable into a header itself (`--variable %NAME`).
     let has_key = |word: &OsString| {
         let word = word.as_bytes();
-        (repeats.expand && has_key(word)) || word.windows(KEY_VARIABLE.len()).any(|part| part == KEY_VARIABLE)
+        (repeats.expand && has_key(word)) || memchr::memmem::find(word, IDEMPOTENCY_KEY.as_bytes()).is_some()
     };
-    if repeats.not_idempotent || repeats.check.is_some() || command.iter().any(has_key) {
+    if repeats.not_idempotent || repeats.check.is_some() {
         return None;
     }
     let words: Vec<&[u8]> = command.iter().map(|word| word.as_bytes()).collect();
-    request::unkeyed(&words, || matches!(stdin, Stdin::Null) || !std::io::stdin().is_terminal())
+    let has_input = || matches!(stdin, Stdin::Null) || !std::io::stdin().is_terminal();
+    // Most commands are none of these programs, so the search for a key comes last.
+    request::unkeyed(&words, has_input).filter(|_| !command.iter().any(has_key))
 }
 
 /// A message about a pattern with a comma and another condition in it.

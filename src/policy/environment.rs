@@ -2,6 +2,9 @@
 
 use std::ffi::{CStr, CString};
 
+/// The variable that all attempts of a run get with the same value.
+pub(crate) const IDEMPOTENCY_KEY: &str = "RETRY_IDEMPOTENCY_KEY";
+
 /// The value in an entry, if the entry has this name.
 pub(crate) fn value_in<'a>(entry: &'a [u8], name: &str) -> Option<&'a [u8]> {
     entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")

@@ -36,14 +36,11 @@ use super::descendants::{
     self, Found, Process, Row, State, below, has_no_children, is_alive, own_pid, stack, table,
 };
 use crate::clock::now;
-use crate::policy::environment::{value, value_in, with};
+use crate::policy::environment::{IDEMPOTENCY_KEY, value, value_in, with};
 
 /// The variable that holds the marks of an attempt and of the attempts around it, with a colon
 /// between them.
 const MARK: &str = "RETRY_ORIGIN";
-
-/// The variable that all attempts of a run get with the same value.
-const KEY: &str = "RETRY_IDEMPOTENCY_KEY";
 
 /// How many times retry looks at a process that is within execve(2), with a millisecond in between.
 const LOOKS: usize = 100;
@@ -123,7 +120,7 @@ impl Origins {
         if has_no_children() {
             return Self::default();
         }
-        let key = environment.iter().find(|entry| value_in(entry.as_bytes(), KEY).is_some());
+        let key = environment.iter().find(|entry| value_in(entry.as_bytes(), IDEMPOTENCY_KEY).is_some());
         let mut origins = Self {
             mark: format!("{}.{}", own_pid(), now().as_nanos()).into_bytes(),
             key: key.map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
