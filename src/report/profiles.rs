@@ -194,7 +194,7 @@ fn verdict(pattern: &Pattern) -> String {
     }
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
     match pattern.says {
-        Says::Class(Class::Retryable, words) => format!("retryable: {words}{notes}"),
+        Says::Class(Class::Retryable, words) | Says::Doubt(words) => format!("retryable: {words}{notes}"),
         Says::Class(Class::Fatal, words) => format!("permanent: {words}{notes}"),
         Says::HttpStatus => format!("the HTTP status in the line decides{notes}"),
     }
@@ -300,7 +300,7 @@ mod tests {
                 // Long words about a pattern take two lines.
                 let above = lines[at - 2..at].join(" ");
                 let class = match pattern.says {
-                    Says::Class(Class::Retryable, _) => "retryable",
+                    Says::Class(Class::Retryable, _) | Says::Doubt(_) => "retryable",
                     Says::Class(Class::Fatal, _) => "permanent",
                     Says::HttpStatus => "HTTP status",
                 };

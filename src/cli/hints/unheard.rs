@@ -1,6 +1,6 @@
 //! `http:` conditions that can never match, because the command does not show an HTTP status.
 
-use crate::policy::verdict::profile::WatchStdout;
+use crate::policy::verdict::profile::{CURL_VALUED, WatchStdout};
 
 /// A program that shows the HTTP status of a failure only with certain options.
 struct Silent {
@@ -40,7 +40,7 @@ const SILENT: [Silent; 3] = [
             "-K",
             "--config",
         ],
-        valued: "AbCcDdEeFHhKmoPQrTtUuwXxYyz",
+        valued: CURL_VALUED,
         hint: "curl shows no HTTP status without -f",
     },
     // wget(1): -q turns off the line with the status. -e and --config may set any option.

@@ -190,7 +190,7 @@ impl Rules {
             Outcome::Exited(0) => Verdict::Success(Rule::ExitZero),
             Outcome::NotStarted(failure) if failure.may_pass() => Verdict::Retryable(Rule::StartMayPass),
             // Another command could not run, and its reason may pass.
-            Outcome::Exited(126 | 127) if attempt.evidence.has_doubt() && !attempt.reader_gone => {
+            Outcome::Exited(126 | 127) if attempt.evidence.doubt().is_some() && !attempt.reader_gone => {
                 Verdict::Retryable(Rule::AnyFailure)
             }
             Outcome::NotStarted(_) | Outcome::Exited(126 | 127) => Verdict::Fatal(Rule::CannotRun),

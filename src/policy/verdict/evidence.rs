@@ -12,7 +12,7 @@ use regex_automata::{Input, MatchKind, PatternSet};
 
 use super::http::{CANDIDATE, Cursor, Expected, Part, Printed, Reader, Response, Source};
 use super::paragraph::Paragraph;
-use super::profile::doubt::{DOUBT, is_doubt};
+use super::profile::doubt::DOUBT;
 use super::profile::{Pattern, Profile, Says};
 use super::text::{Syntax, Text, compile};
 use super::window::{Piece, Window};
@@ -275,7 +275,7 @@ impl Found {
         let mut cursor = Cursor::new(piece);
         while let Some(part) = self.http.next(source, &mut cursor, &lines.any) {
             match part {
-                Part::Block(range) => self.take_line(lines, Place::Block, &piece.bytes[range]),
+                Part::Block(range) => self.search_line(lines, Place::Block, &piece.bytes[range]),
                 Part::Body(_) if source == Source::Stdout => {}
                 Part::Text(range) | Part::Body(range) => self.search_lines(lines, source, piece.bytes, range),
             }
@@ -316,16 +316,21 @@ impl Found {
     /// Searches the lines that belong together as one line.
     fn end_paragraph(&mut self, lines: &Lines, source: Source) {
         if let Some(joined) = std::mem::take(self.paragraph(source)).joined() {
-            self.take_line(lines, Place::Text(source), &joined);
+            self.search_line(lines, Place::Text(source), &joined);
         }
     }
 
+    /// Searches a line of which nothing is known. To find out which patterns match takes much longer
+    /// than to find out that none does.
+    fn search_line(&mut self, lines: &Lines, place: Place, line: &[u8]) {
+        if lines.any.is_match(line) {
+            self.take_line(lines, place, line);
+        }
+    }
+
+    /// Takes a line that matches.
     fn take_line(&mut self, lines: &Lines, place: Place, line: &[u8]) {
         let Some(each) = &lines.each else { return };
-        // To find out which patterns match takes much longer than to find out that none does.
-        if !lines.any.is_match(line) {
-            return;
-        }
         let mut hits = PatternSet::new(lines.patterns.len());
         each.which_overlapping_matches(&Input::new(line), &mut hits);
         for id in hits.iter().map(|id| id.as_usize()) {
@@ -344,8 +349,9 @@ impl Found {
                         self.said.push(said);
                     }
                 }
-                Says::Class(..) if self.lines.iter().any(|(_, known)| std::ptr::eq(*known, pattern)) => {}
-                Says::Class(..) => self.lines.push((row, pattern)),
+                Says::Class(..) | Says::Doubt(_)
+                    if self.lines.iter().any(|(_, known)| std::ptr::eq(*known, pattern)) => {}
+                Says::Class(..) | Says::Doubt(_) => self.lines.push((row, pattern)),
             }
         }
     }
@@ -394,9 +400,9 @@ impl Evidence {
         &self.lines
     }
 
-    /// Whether a line has a word of a transient cause.
-    pub(crate) fn has_doubt(&self) -> bool {
-        self.lines.iter().any(|(_, pattern)| is_doubt(pattern))
+    /// The pattern of a line with a word of a transient cause, and the row that it was added to.
+    pub(crate) fn doubt(&self) -> Option<(&'static Profile, &'static Pattern)> {
+        self.lines.iter().copied().find(|(_, pattern)| matches!(pattern.says, Says::Doubt(_)))
     }
 
     /// The HTTP statuses in messages of the program, in the order of the output.

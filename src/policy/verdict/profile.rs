@@ -21,6 +21,7 @@ use std::ops::RangeInclusive;
 
 use super::http::Printed;
 use terminal::Terminal;
+pub(crate) use web::CURL_VALUED;
 
 /// The meaning of a line or of an HTTP status for a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +130,21 @@ pub(crate) struct Profile {
     pub(crate) terminal: Terminal,
 }
 
+/// The fields that most rows share.
+pub(crate) const PLAIN: Profile = Profile {
+    name: "",
+    programs: &[],
+    source: "",
+    statuses: &[],
+    patterns: &[],
+    wraps: false,
+    relays: &[],
+    unsent: &[],
+    http: false,
+    stdout: WatchStdout::Never,
+    terminal: Terminal::FREE,
+};
+
 /// When stdout is watched, because the program writes evidence there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WatchStdout {
@@ -224,6 +240,8 @@ pub(crate) enum Says {
     Class(Class, &'static str),
     /// The first group of the pattern is an HTTP status.
     HttpStatus,
+    /// There is a word of a transient cause. It only keeps a permanent cause from counting.
+    Doubt(&'static str),
 }
 
 impl Profile {
@@ -262,37 +280,28 @@ impl Profile {
     }
 }
 
+/// A pattern that counts with every exit status.
+pub(crate) const fn pattern(regex: &'static str, says: Says) -> Pattern {
+    Pattern { statuses: &[], regex, found_by: None, unsent: false, general: false, says }
+}
+
 const fn fatal(regex: &'static str, words: &'static str) -> Pattern {
-    Pattern {
-        statuses: &[],
-        regex,
-        found_by: None,
-        unsent: false,
-        general: false,
-        says: Says::Class(Fatal, words),
-    }
+    pattern(regex, Says::Class(Fatal, words))
 }
 
 const fn retryable(regex: &'static str, words: &'static str) -> Pattern {
-    Pattern {
-        statuses: &[],
-        regex,
-        found_by: None,
-        unsent: false,
-        general: false,
-        says: Says::Class(Retryable, words),
-    }
+    pattern(regex, Says::Class(Retryable, words))
 }
 
 const fn http_status(regex: &'static str) -> Pattern {
-    Pattern { statuses: &[], regex, found_by: None, unsent: false, general: false, says: Says::HttpStatus }
+    pattern(regex, Says::HttpStatus)
 }
 
 impl Pattern {
     /// The reason for messages. A pattern for an HTTP status has none.
     pub(crate) fn words(&self) -> &'static str {
         match self.says {
-            Says::Class(_, words) => words,
+            Says::Class(_, words) | Says::Doubt(words) => words,
             Says::HttpStatus => "",
         }
     }
@@ -386,22 +395,6 @@ pub(crate) const TABLE: &[Profile] = &[
     system::DOAS,
     system::SYSEXITS,
 ];
-
-/// A row that knows nothing.
-#[cfg(test)]
-pub(crate) const BLANK: Profile = Profile {
-    name: "blank",
-    programs: &["blank"],
-    source: "no page",
-    statuses: &[],
-    patterns: &[],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
-};
 
 #[cfg(test)]
 mod corpus;

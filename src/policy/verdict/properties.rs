@@ -10,8 +10,7 @@ use crate::policy::expand::{Tokens, expanded, has_key};
 
 use super::condition::Condition;
 use super::evidence::{Reach, Scanner, Wanted};
-use super::profile::TABLE;
-use super::profile::doubt::is_doubt;
+use super::profile::{Says, TABLE};
 use super::program::{base_name, look_through};
 use super::request::unkeyed;
 use super::text::Text;
@@ -145,7 +144,12 @@ pub(crate) fn evidence(bytes: &[u8]) {
     for now in [SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 31)] {
         assert!(found.response.asked(now).is_none_or(|asked| !asked.wait.is_zero()));
     }
-    assert!(found.lines().iter().all(|(row, pattern)| row.patterns.contains(pattern) || is_doubt(pattern)));
+    assert!(
+        found
+            .lines()
+            .iter()
+            .all(|(row, pattern)| row.patterns.contains(pattern) || matches!(pattern.says, Says::Doubt(_)))
+    );
     // Only one stream, because the order of the parts of two streams may matter.
     if output.len() <= WINDOW {
         assert_eq!(evidence(part, &[carries]), evidence(output.len().max(1), &[carries]));

@@ -16,7 +16,6 @@
 //! If nothing decides, the failure is ambiguous, and the rules after the profiles retry it.
 
 use super::evidence::Said;
-use super::profile::doubt::is_doubt;
 use super::profile::{Class, Meaning, Pattern, Profile, Relay, Says};
 use super::rule::Rule;
 use crate::policy::outcome::Attempt;
@@ -44,8 +43,7 @@ impl Evidences<'_> {
 
     /// A word of a transient cause, which no pattern of the row knows.
     fn doubt(&self) -> Option<(Class, Rule)> {
-        let seen = self.attempt.evidence.lines();
-        let (row, pattern) = seen.iter().find(|(_, pattern)| is_doubt(pattern))?;
+        let (row, pattern) = self.attempt.evidence.doubt()?;
         Some((Class::Retryable, Rule::Line { row, pattern }))
     }
 

@@ -2,8 +2,7 @@
 
 use super::terminal::{Terminal, free, needs};
 use super::{
-    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, relay,
-    retryable,
+    PLAIN, Pattern, Profile, Proof, ambiguous_status, fatal, fatal_status, http_status, relay, retryable,
 };
 
 /// Messages of Go's net and crypto packages about causes that pass. Every Go program prints them,
@@ -147,15 +146,11 @@ pub(super) const AWS: Profile = Profile {
         ambiguous_status(255..=255, "error"),
     ],
     patterns: OF_AWS,
-    wraps: false,
     relays: &[
         relay("ssm start-session", 0, &[]),
         relay("ecs execute-command", 0, &[]),
         relay("logs tail", 0, &[]),
     ],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("configure"),
         needs("sso"),
@@ -181,6 +176,7 @@ pub(super) const AWS: Profile = Profile {
             "--cli-binary-format",
         ],
     ),
+    ..PLAIN
 };
 
 /// An error of Azure Resource Manager or of a service, with its code.
@@ -288,9 +284,6 @@ pub(super) const AZ: Profile = Profile {
         relay("acr build", 0, &[]),
         relay("acr run", 0, &[]),
     ],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::free_but(&[
         needs("interactive"),
         needs("login"),
@@ -305,6 +298,7 @@ pub(super) const AZ: Profile = Profile {
         needs("containerapp exec"),
         needs("webapp ssh"),
     ]),
+    ..PLAIN
 };
 
 /// An error of gcloud about one of its commands, or a crash of gcloud.
@@ -400,9 +394,6 @@ pub(super) const GCLOUD: Profile = Profile {
         relay("app logs", 0, &[]),
         relay("cloud-shell ssh", 0, &[]),
     ],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::free_but(&[
         needs("help"),
         needs("topic"),
@@ -419,4 +410,5 @@ pub(super) const GCLOUD: Profile = Profile {
         needs("alpha interactive"),
     ])
     .valued("", &["--project", "--account", "--configuration", "--format", "--verbosity"]),
+    ..PLAIN
 };

@@ -2,7 +2,7 @@
 
 use super::cloud::OF_GO;
 use super::terminal::{Terminal, free, needs};
-use super::{Pattern, Profile, WatchStdout, ambiguous_status, fatal, http_status, joined, relay, retryable};
+use super::{PLAIN, Pattern, Profile, ambiguous_status, fatal, http_status, joined, relay, retryable};
 
 /// An error of docker's client or daemon.
 macro_rules! docker {
@@ -114,7 +114,6 @@ pub(super) const DOCKER: Profile = Profile {
         ambiguous_status(127..=127, "missing command in the container"),
     ],
     patterns: &joined::<{ OF_DOCKER.len() + OF_GO.len() }>(OF_DOCKER, OF_GO),
-    wraps: false,
     relays: &[
         relay("run", 0, &[125..=125]),
         relay("exec", 0, &[125..=125]),
@@ -133,9 +132,6 @@ pub(super) const DOCKER: Profile = Profile {
         relay("attach", 0, &[]),
         relay("start", 0, &[125..=125]),
     ],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("run").with(&[&["-t", "--tty", "-i", "--interactive"]]),
         free("run"),
@@ -207,6 +203,7 @@ pub(super) const DOCKER: Profile = Profile {
             "--runroot",
         ],
     ),
+    ..PLAIN
 };
 
 /// A fatal message of skopeo, in a log line or on a terminal, or an error of crane.
@@ -259,10 +256,6 @@ pub(super) const SKOPEO: Profile = Profile {
     source: "skopeo's main.go; go-containerregistry's transport/error.go",
     statuses: &[ambiguous_status(1..=1, "error")],
     patterns: &joined::<{ OF_SKOPEO.len() + OF_GO.len() }>(OF_SKOPEO, OF_GO),
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::free_but(&[needs("login"), needs("auth"), needs("edit")]),
+    ..PLAIN
 };

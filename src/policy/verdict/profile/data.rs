@@ -3,8 +3,8 @@
 use super::cloud::OF_GO;
 use super::terminal::{Terminal, free, needs};
 use super::{
-    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, joined,
-    retryable, retryable_status,
+    PLAIN, Pattern, Profile, Proof, ambiguous_status, fatal, fatal_status, http_status, joined, retryable,
+    retryable_status,
 };
 
 /// An error of the server, behind the words of the program. In a verbose message its SQLSTATE comes
@@ -138,16 +138,12 @@ pub(super) const PSQL: Profile = Profile {
         ambiguous_status(3..=3, "error in the script"),
     ],
     patterns: OF_POSTGRESQL,
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[free("").with(&[
         &["pager=off", "--pset=pager=off", "-Ppager=off"],
         &["-c", "--command", "-f", "--file", "-l", "--list"],
     ])])
     .valued("cdfFhLopPRTUv", &[]),
+    ..PLAIN
 };
 
 pub(super) const PG_ISREADY: Profile = Profile {
@@ -159,13 +155,7 @@ pub(super) const PG_ISREADY: Profile = Profile {
         retryable_status(2..=2, "no response"),
         fatal_status(3..=3, Proof::Usage, "no attempt"),
     ],
-    patterns: &[],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 pub(super) const PG_DUMP: Profile = Profile {
@@ -183,12 +173,7 @@ pub(super) const PG_DUMP: Profile = Profile {
     source: "pg_dump(1), DIAGNOSTICS",
     statuses: &[ambiguous_status(1..=1, "error")],
     patterns: OF_POSTGRESQL,
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 /// An error of a client: `ERROR 2002 (HY000): ` of mysql, `Got error: 2002: "`, `Error 2013: ` and
@@ -254,12 +239,8 @@ pub(super) const MYSQL: Profile = Profile {
         // Before TLS, MariaDB's client prints the number of the server's error so.
         retryable(r"\bcannot be verified: (?:1040|1053|1135|1203|1226|3032) - ", "transient error"),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::NEEDED,
+    ..PLAIN
 };
 
 pub(super) const REDIS_CLI: Profile = Profile {
@@ -294,11 +275,6 @@ pub(super) const REDIS_CLI: Profile = Profile {
         retryable(r"^NOREPLICAS ", "NOREPLICAS"),
         retryable(r"^ERR max number of clients reached", "too many clients"),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("").with(&[&["--askpass"]]),
         free("").operands(1),
@@ -338,6 +314,7 @@ pub(super) const REDIS_CLI: Profile = Profile {
             "--eval",
         ],
     ),
+    ..PLAIN
 };
 
 const OF_RESTIC: &[Pattern] = &[
@@ -383,12 +360,7 @@ pub(super) const RESTIC: Profile = Profile {
         fatal_status(130..=130, Proof::Interrupted, "interruption"),
     ],
     patterns: &joined::<{ OF_RESTIC.len() + OF_GO.len() }>(OF_RESTIC, OF_GO),
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 const OF_RCLONE: &[Pattern] = &[
@@ -435,11 +407,6 @@ pub(super) const RCLONE: Profile = Profile {
         fatal_status(10..=10, Proof::Local, "exhausted duration limit"),
     ],
     patterns: &joined::<{ OF_RCLONE.len() + OF_GO.len() }>(OF_RCLONE, OF_GO),
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::free_but(&[
         needs("config"),
         needs("ncdu"),
@@ -447,4 +414,5 @@ pub(super) const RCLONE: Profile = Profile {
         needs("").with(&[&["-i", "--interactive"]]),
     ])
     .valued("", &["--config"]),
+    ..PLAIN
 };

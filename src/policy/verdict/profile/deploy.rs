@@ -3,8 +3,8 @@
 use super::cloud::OF_GO;
 use super::terminal::{Terminal, free, needs};
 use super::{
-    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, joined, relay,
-    retryable,
+    PLAIN, Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, joined,
+    relay, retryable,
 };
 
 // A 422 says "Validation Failed", and a 404 may be about a run or a release that is not there yet.
@@ -49,12 +49,11 @@ pub(super) const GH: Profile = Profile {
         ambiguous_status(8..=8, "pending checks"),
     ],
     patterns: &joined::<{ OF_GH.len() + OF_GO.len() }>(OF_GH, OF_GO),
-    wraps: false,
     relays: &[relay("codespace ssh", 0, &[]), relay("codespace logs", 0, &[])],
-    unsent: &[],
     http: true,
     stdout: WatchStdout::With { options: &["-i", "--include"], valued: "XHfFqtp", to_file: &[] },
     terminal: Terminal::NEEDED,
+    ..PLAIN
 };
 
 /// The heading of an error of terraform.
@@ -169,10 +168,6 @@ pub(super) const TERRAFORM: Profile = Profile {
     statuses: &[ambiguous_status(1..=1, "error"), fatal_status(2..=2, Proof::Answer, "planned changes")],
     patterns: &joined::<{ OF_TERRAFORM.len() + OF_GO.len() }>(OF_TERRAFORM, OF_GO),
     wraps: true,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::free_but(&[
         free("apply").with(&[&["-auto-approve", "--auto-approve"]]),
         needs("apply"),
@@ -184,6 +179,7 @@ pub(super) const TERRAFORM: Profile = Profile {
         needs("login"),
         needs("import"),
     ]),
+    ..PLAIN
 };
 
 /// The reason for an unreachable host.
@@ -222,10 +218,6 @@ pub(super) const ANSIBLE: Profile = Profile {
         retryable(unreachable!(r"(?:Connection (?:refused|reset|closed|timed out)|timed out|No route to host|Network is unreachable|Could not resolve hostname|banner exchange)"), "connection error").only(&[4..=4, 6..=6]),
         retryable(r"^(?:fatal: \[.*\]: |\S+ \| )UNREACHABLE! => ", "UNREACHABLE").only(&[4..=4, 6..=6]).general(),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
     // Everything but usage and parser errors goes to stdout.
     stdout: WatchStdout::Always,
     terminal: Terminal::free_but(&[needs("").with(&[&[
@@ -240,4 +232,5 @@ pub(super) const ANSIBLE: Profile = Profile {
         "@prompt",
     ]])])
     .valued("aBcefilmMPtuT", &[]),
+    ..PLAIN
 };

@@ -4,10 +4,10 @@
 //! words stands in the output beside a permanent cause, there is doubt, and in doubt retry tries
 //! again. A word alone decides nothing.
 
-use super::{Pattern, retryable};
+use super::{Pattern, Says, pattern};
 
 /// A line with such a word.
-pub(crate) static DOUBT: Pattern = retryable(
+pub(crate) static DOUBT: Pattern = pattern(
     concat!(
         r"(?i)\b(?:",
         r"connection (?:was )?(?:reset|refused|lost|aborted|broken|terminated|timed out)",
@@ -30,10 +30,5 @@ pub(crate) static DOUBT: Pattern = retryable(
         r"|is being (?:deleted|terminated|created|updated)|in progress|not (?:yet|ready)|booting up",
         r")",
     ),
-    "sign of a transient cause",
+    Says::Doubt("sign of a transient cause"),
 );
-
-/// Whether this is the pattern of these words.
-pub(crate) fn is_doubt(pattern: &'static Pattern) -> bool {
-    std::ptr::eq(pattern, &raw const DOUBT)
-}

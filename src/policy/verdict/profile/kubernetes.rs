@@ -2,7 +2,7 @@
 
 use super::cloud::OF_GO;
 use super::terminal::{Terminal, free, needs};
-use super::{Pattern, Profile, WatchStdout, ambiguous_status, fatal, http_status, joined, relay, retryable};
+use super::{PLAIN, Pattern, Profile, ambiguous_status, fatal, http_status, joined, relay, retryable};
 
 /// An error of the API server, with its reason.
 macro_rules! kubectl {
@@ -89,7 +89,6 @@ pub(super) const KUBECTL: Profile = Profile {
     // Status 1 of `diff` means that there are differences.
     statuses: &[ambiguous_status(1..=1, "error")],
     patterns: &joined::<{ OF_KUBECTL.len() + OF_GO.len() }>(OF_KUBECTL, OF_GO),
-    wraps: false,
     relays: &[
         relay("exec", 0, &[]),
         relay("run", 0, &[]),
@@ -97,9 +96,6 @@ pub(super) const KUBECTL: Profile = Profile {
         relay("debug", 0, &[]),
         relay("logs", 0, &[]),
     ],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("exec").with(&[&["-t", "--tty", "-i", "--stdin"]]),
         free("exec"),
@@ -163,6 +159,7 @@ pub(super) const KUBECTL: Profile = Profile {
             "--client-key",
         ],
     ),
+    ..PLAIN
 };
 
 /// An error of helm, in any of its commands.
@@ -249,11 +246,7 @@ pub(super) const HELM: Profile = Profile {
     source: "helm's pkg/action, pkg/kube and pkg/cmd",
     statuses: &[ambiguous_status(1..=1, "error")],
     patterns: &joined::<{ OF_HELM.len() + OF_GO.len() }>(OF_HELM, OF_GO),
-    wraps: false,
     relays: &[relay("test", 0, &[])],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     // An unknown subcommand is a plugin, which may run an editor.
     terminal: Terminal::needed_but(&[
         free("install"),
@@ -299,4 +292,5 @@ pub(super) const HELM: Profile = Profile {
             "--timeout",
         ],
     ),
+    ..PLAIN
 };

@@ -15,7 +15,11 @@
 /// A pattern for an HTTP status between two texts. 403 and 404 are not a proof: see above.
 macro_rules! answer {
     ($before:expr, $after:expr) => {
-        http_status(concat!($before, "([1235][0-9]{2}|4(?:0[0-25-9]|[1-9][0-9]))", $after))
+        $crate::policy::verdict::profile::http_status(concat!(
+            $before,
+            "([1235][0-9]{2}|4(?:0[0-25-9]|[1-9][0-9]))",
+            $after
+        ))
     };
 }
 

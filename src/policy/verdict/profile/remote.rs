@@ -2,7 +2,7 @@
 
 use super::terminal::{Terminal, free, needs};
 use super::{
-    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, joined, relay,
+    PLAIN, Pattern, Profile, Proof, ambiguous_status, fatal, fatal_status, http_status, joined, relay,
     retryable, retryable_status,
 };
 
@@ -87,17 +87,14 @@ pub(super) const SSH: Profile = Profile {
     source: "ssh(1), EXIT STATUS",
     statuses: &[retryable_status(255..=255, "failed connection")],
     patterns: &joined::<{ OF_SCP.len() + OF_SSH.len() }>(OF_SCP, OF_SSH),
-    wraps: false,
     relays: &[relay("", 2, &[255..=255]).of("ssh")],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("").with(&[&["-t"]]),
         free("").operands(2),
         free("").with(&[&["-N", "-n", "-T", "-f", "-W", "-O", "-Q", "-V"]]),
     ])
     .valued("BbcDEeFIiJLlmOopPQRSWwX", &[]),
+    ..PLAIN
 };
 
 const OF_RSYNC: &[Pattern] = &[
@@ -152,12 +149,7 @@ pub(super) const RSYNC: Profile = Profile {
         retryable_status(255..=255, "failed ssh connection"),
     ],
     patterns: &joined::<{ OF_RSYNC.len() + OF_SSH.len() }>(OF_RSYNC, OF_SSH),
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 const OF_GIT: &[Pattern] = &[
@@ -243,11 +235,6 @@ pub(super) const GIT: Profile = Profile {
         fatal_status(129..=129, Proof::Usage, "usage"),
     ],
     patterns: &joined::<{ OF_GIT.len() + OF_SSH.len() }>(OF_GIT, OF_SSH),
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         needs("submodule foreach"),
         needs("").with(&[&["--paginate"]]),
@@ -263,4 +250,5 @@ pub(super) const GIT: Profile = Profile {
     .valued("Cc", &["--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env"])
     // After the subcommand -p means something else: `git fetch -p` prunes.
     .paging("p", "pager."),
+    ..PLAIN
 };

@@ -1,9 +1,8 @@
 //! Programs that run another program: their own refusals are not failures of that program. Also
 //! exit statuses that many programs share.
 
-use super::terminal::Terminal;
 use super::{
-    Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, retryable, retryable_status,
+    PLAIN, Pattern, Profile, Proof, ambiguous_status, fatal, fatal_status, retryable, retryable_status,
 };
 
 /// The inner of two runs of retry. Any status but these belongs to its command, whose row applies
@@ -26,12 +25,8 @@ pub(super) const RETRY: Profile = Profile {
         // It has seen transient failures, and its attempts were not enough.
         retryable(r"^retry: \S+: gave up after ", "attempts of the inner retry"),
     ],
-    wraps: false,
-    relays: &[],
     unsent: &[75],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 pub(super) const TIMEOUT: Profile = Profile {
@@ -55,12 +50,7 @@ pub(super) const TIMEOUT: Profile = Profile {
         )
         .only(&[126..=126]),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 /// Messages of sudo when it does not run the command. The status is then 1, which may mean
@@ -112,12 +102,7 @@ pub(super) const SUDO: Profile = Profile {
     // Any other status belongs to the command. 1 may belong to either.
     statuses: &[ambiguous_status(1..=1, "error")],
     patterns: OF_SUDO,
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 pub(super) const DOAS: Profile = Profile {
@@ -139,17 +124,11 @@ pub(super) const DOAS: Profile = Profile {
         refusal(r"^doas: .*: (?:Permission denied|No such file or directory)$", "failed execution"),
         refusal(r"^usage: doas \[", "usage"),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 pub(super) const SYSEXITS: Profile = Profile {
     name: "sysexits",
-    programs: &[],
     source: "sysexits.h(3head)",
     // What msmtp makes of an interrupted TLS handshake (76), of a 454 to a password (77) and of a
     // broken connection (74) is recorded in tests/recorded/sysexits.txt.
@@ -171,11 +150,5 @@ pub(super) const SYSEXITS: Profile = Profile {
         // msmtp exits so if its password command fails.
         ambiguous_status(78..=78, "configuration"),
     ],
-    patterns: &[],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };

@@ -90,7 +90,7 @@ fn auto_finds_a_row_by_each_of_its_programs() {
 fn reasons(row: &Profile) -> impl Iterator<Item = &'static str> {
     let statuses = row.statuses.iter().map(|status| status.reason);
     let lines = row.patterns.iter().filter_map(|pattern| match pattern.says {
-        Says::Class(_, words) => Some(words),
+        Says::Class(_, words) | Says::Doubt(words) => Some(words),
         Says::HttpStatus => None,
     });
     statuses.chain(lines)
@@ -222,13 +222,13 @@ fn compiled(regex: &str) -> Regex {
 
 #[test]
 fn every_pattern_is_a_regex_that_needs_words_and_an_http_status_has_its_group() {
-    for pattern in TABLE.iter().flat_map(|row| row.patterns) {
+    for pattern in TABLE.iter().flat_map(|row| row.patterns).chain([&doubt::DOUBT]) {
         let regex = compiled(pattern.regex);
         assert!(!regex.is_match(b""), "{} matches nothing at all", pattern.regex);
         assert!(!regex.is_match(b"503"), "{} matches a bare number", pattern.regex);
         match pattern.says {
             Says::HttpStatus => assert_eq!(regex.captures_len(), 2, "{}", pattern.regex),
-            Says::Class(_, words) => {
+            Says::Class(_, words) | Says::Doubt(words) => {
                 assert_eq!(regex.captures_len(), 1, "{}", pattern.regex);
                 assert!(!words.is_empty() && words.is_ascii());
             }

@@ -1,14 +1,13 @@
 //! Programs that use HTTP, and HTTP status lines in the output of any program.
 
-use super::terminal::Terminal;
 use super::{
-    Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, retryable,
+    PLAIN, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, retryable,
     retryable_status,
 };
 use crate::policy::verdict::http::Printed;
 
 /// The letters of curl's options with a value.
-const CURL_VALUED: &str = "AbCcDdEeFHhKmoPQrTtUuwXxYyz";
+pub(crate) const CURL_VALUED: &str = "AbCcDdEeFHhKmoPQrTtUuwXxYyz";
 
 /// What curl prints on stdout, besides its error messages.
 pub(super) fn printed_by_curl(arguments: &[&[u8]]) -> Printed {
@@ -133,8 +132,6 @@ pub(super) const CURL: Profile = Profile {
         http_status(r"^curl: \(56\) (?:CONNECT tunnel failed, response|Received HTTP code) ([0-9]{3})")
             .only(&[56..=56]),
     ],
-    wraps: false,
-    relays: &[],
     unsent: &[5, 6, 7],
     http: true,
     stdout: WatchStdout::With {
@@ -152,7 +149,7 @@ pub(super) const CURL: Profile = Profile {
         valued: CURL_VALUED,
         to_file: &["-D", "--dump-header"],
     },
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 pub(super) const WGET: Profile = Profile {
@@ -205,19 +202,13 @@ pub(super) const WGET: Profile = Profile {
         retryable(r"^(?:Connecting to .*\.\.\. )?failed: Connection (?:refused|timed out)\.$", "failed connection"),
     ],
     // --server-response
-    wraps: false,
-    relays: &[],
-    unsent: &[],
     http: true,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 pub(super) const HTTP: Profile = Profile {
     name: "http",
-    programs: &[],
     source: "RFC 9110, section 15",
-    statuses: &[],
     patterns: &[
         // `HTTP 503`, `(HTTP 429)`, `error: HTTP/1.1 502`, `HTTP Error 404: Not Found`, `HTTP
         // status code: 500`. It does not match in a URL, or in a longer number.
@@ -227,12 +218,9 @@ pub(super) const HTTP: Profile = Profile {
         ))
         .found_by(r"HTTP(?:/[0-9.]+)?(?: (?i:error|status|code|response))*:? \(?[1-5][0-9]{2}"),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
     http: true,
     stdout: WatchStdout::Always,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 /// An error of httpie. Version 3.2.1 with Python 3.11 prints `LogLevel.ERROR` instead of `error`.
@@ -283,9 +271,6 @@ pub(super) const HTTPIE: Profile = Profile {
         retryable(httpie!("Incomplete download: "), "incomplete download"),
         retryable(httpie!("Request timed out"), "request timeout"),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
     http: true,
     // On a terminal httpie always writes headers. The warning on stderr also contains the status.
     stdout: WatchStdout::With {
@@ -293,5 +278,5 @@ pub(super) const HTTPIE: Profile = Profile {
         valued: "soPpaA",
         to_file: &[],
     },
-    terminal: Terminal::FREE,
+    ..PLAIN
 };

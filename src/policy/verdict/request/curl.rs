@@ -2,6 +2,7 @@
 
 use super::options::{Part, Syntax, Word};
 use super::{Implied, Method, Request};
+use crate::policy::verdict::profile::CURL_VALUED;
 
 /// From src/tool_getparam.c of curl 8.16. Older versions know less, and take `=` after a long name
 /// for a part of it.
@@ -27,7 +28,7 @@ const SYNTAX: Syntax = Syntax {
         (Some(b'M'), "manual", Part::Open),
         (Some(b'V'), "version", Part::Open),
     ],
-    valued: b"AbCcDdEeFHhKmoPQrTtUuwXxYyz",
+    valued: CURL_VALUED.as_bytes(),
     long_valued: "abstract-unix-socket alt-svc aws-sigv4 cacert capath cert cert-type ciphers config \
         connect-timeout connect-to continue-at cookie cookie-jar create-file-mode crlfile curves data \
         data-ascii data-binary data-raw data-urlencode delegation dns-interface dns-ipv4-addr \

@@ -7,18 +7,15 @@ use crate::policy::outcome::Outcome;
 use crate::policy::stream::Streams;
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::evidence::{Reach, Scanner};
-use crate::policy::verdict::profile::{BLANK, Proof, Status};
+use crate::policy::verdict::profile::{PLAIN, Proof, Status, pattern};
 
 const BROKEN: u8 = 1;
 const SHARED: u8 = 2;
 const PROVEN: u8 = 3;
 const UNLISTED: u8 = 9;
 
-const fn pattern(regex: &'static str, says: Says) -> Pattern {
-    Pattern { statuses: &[], regex, found_by: None, unsent: false, general: false, says }
-}
-
 static ROW: Profile = Profile {
+    name: "blank",
     statuses: &[
         Status { range: BROKEN..=BROKEN, meaning: Meaning::Retryable, reason: "broken connection" },
         Status { range: SHARED..=SHARED, meaning: Meaning::Ambiguous, reason: "error" },
@@ -32,7 +29,7 @@ static ROW: Profile = Profile {
         Pattern { general: true, ..pattern("^e: failed", Says::Class(Class::Retryable, "failed")) },
         Pattern { statuses: &[SHARED..=SHARED], ..pattern("^e: two", Says::Class(Class::Fatal, "two")) },
     ],
-    ..BLANK
+    ..PLAIN
 };
 
 fn weigh(rules: &Rules, status: u8, text: &str) -> Option<(Class, Rule)> {
@@ -113,7 +110,7 @@ fn relayed_lines_count_only_with_the_programs_own_status() {
 fn a_status_that_is_ambiguous_for_a_wrapper_proves_nothing() {
     static WRAPPER: Profile = Profile {
         statuses: &[Status { range: PROVEN..=PROVEN, meaning: Meaning::Ambiguous, reason: "error" }],
-        ..BLANK
+        ..PLAIN
     };
     let both = Rules { profiles: vec![&ROW, &WRAPPER], ..Rules::default() };
     assert_eq!(weigh(&both, PROVEN, ""), None);

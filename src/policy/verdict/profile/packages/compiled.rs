@@ -1,7 +1,7 @@
 //! Compiled languages: cargo, go.
 
 use super::super::terminal::{Terminal, free};
-use super::super::{Profile, Relay, WatchStdout, ambiguous_status, fatal, http_status, relay, retryable};
+use super::super::{PLAIN, Profile, Relay, ambiguous_status, fatal, http_status, relay, retryable};
 
 const EVERY: &[std::ops::RangeInclusive<u8>] = &[0..=255];
 
@@ -77,9 +77,6 @@ pub(in super::super) const CARGO: Profile = Profile {
         own("yank"),
         RUNS,
     ],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("build"),
         free("b"),
@@ -96,6 +93,7 @@ pub(in super::super) const CARGO: Profile = Profile {
         free("search"),
     ])
     .valued("CZ", &["--config", "--color"]),
+    ..PLAIN
 };
 
 /// What go prints before a message about a module: its name, the import that needs the module, or a
@@ -136,7 +134,6 @@ pub(in super::super) const GO: Profile = Profile {
         retryable(go!(r"(?:TLS handshake timeout|i/o timeout|Client\.Timeout|deadline exceeded)"), "timeout"),
         retryable(r"^(?:go: |\S+\.go:[0-9]+:[0-9]+: )zip: not a valid zip file$", "damaged archive"),
     ],
-    wraps: false,
     relays: &[
         own("build"),
         own("install"),
@@ -147,9 +144,6 @@ pub(in super::super) const GO: Profile = Profile {
         own("work"),
         RUNS,
     ],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("build"),
         free("install"),
@@ -159,4 +153,5 @@ pub(in super::super) const GO: Profile = Profile {
         free("list"),
     ])
     .valued("C", &[]),
+    ..PLAIN
 };

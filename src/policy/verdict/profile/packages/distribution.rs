@@ -2,8 +2,7 @@
 
 use super::super::terminal::{Terminal, free};
 use super::super::{
-    Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, retryable,
-    retryable_status,
+    PLAIN, Profile, Proof, ambiguous_status, fatal, fatal_status, http_status, retryable, retryable_status,
 };
 
 pub(in super::super) const APT: Profile = Profile {
@@ -45,11 +44,6 @@ pub(in super::super) const APT: Profile = Profile {
         retryable(r"^[EW]: Failed to fetch .*  Clearsigned file isn't valid, ", "foreign answer"),
         retryable(r"^[EW]: Failed to fetch ", "failed fetch").general(),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("update"),
         free("download"),
@@ -60,6 +54,7 @@ pub(in super::super) const APT: Profile = Profile {
         free("check"),
     ])
     .valued("acot", &["--option", "--config-file", "--target-release", "--default-release"]),
+    ..PLAIN
 };
 
 pub(in super::super) const DNF: Profile = Profile {
@@ -89,11 +84,6 @@ pub(in super::super) const DNF: Profile = Profile {
         retryable(r"^Error: Failed to download metadata for repo ", "failed metadata download").general(),
         retryable(r"^Error: Error downloading packages:", "failed package download").general(),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("makecache"),
         free("check-update"),
@@ -102,6 +92,7 @@ pub(in super::super) const DNF: Profile = Profile {
         free("clean"),
     ])
     .valued("cdexR", &["--config", "--repo", "--repoid", "--installroot", "--releasever", "--setopt"]),
+    ..PLAIN
 };
 
 pub(in super::super) const APK: Profile = Profile {
@@ -134,11 +125,6 @@ pub(in super::super) const APK: Profile = Profile {
             "server error",
         ),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     // It asks only if `-i` is given, and runs scripts of packages.
     terminal: Terminal::needed_but(&[
         free("update"),
@@ -149,4 +135,5 @@ pub(in super::super) const APK: Profile = Profile {
         free("verify"),
     ])
     .valued("pXt", &["--root", "--repository", "--arch", "--keys-dir", "--cache-dir", "--wait", "--timeout"]),
+    ..PLAIN
 };

@@ -2,7 +2,7 @@
 
 use super::super::terminal::{Terminal, free};
 use super::super::{
-    Pattern, Profile, Relay, WatchStdout, ambiguous_status, fatal, http_status, relay, retryable,
+    PLAIN, Pattern, Profile, Relay, WatchStdout, ambiguous_status, fatal, http_status, relay, retryable,
 };
 
 /// An error code of npm. Before version 10 it follows `npm ERR!`.
@@ -60,7 +60,6 @@ pub(in super::super) const NPM: Profile = Profile {
         retryable(npm!("EINTEGRITY"), "EINTEGRITY"),
         retryable(r"^npm (?:error|ERR!) network ", "network error").general(),
     ],
-    wraps: false,
     relays: &[
         relay("run", 0, OF_NPM),
         relay("run-script", 0, OF_NPM),
@@ -73,9 +72,6 @@ pub(in super::super) const NPM: Profile = Profile {
         relay("x", 0, &[]),
         relay("", 1, &[]).of("npx"),
     ],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("install"),
         free("i"),
@@ -89,6 +85,7 @@ pub(in super::super) const NPM: Profile = Profile {
         free("publish").with(&[&["--otp"]]),
     ])
     .valued("", &["--prefix", "--registry", "--loglevel", "--workspace", "--userconfig", "--cache"]),
+    ..PLAIN
 };
 
 const EVERY: &[std::ops::RangeInclusive<u8>] = &[0..=255];
@@ -152,7 +149,6 @@ pub(in super::super) const YARN: Profile = Profile {
     // yet (`Couldn't find any versions`, YN0016, YN0082) is not a proof.
     statuses: &[ambiguous_status(1..=1, "error")],
     patterns: YARN_PATTERNS,
-    wraps: false,
     relays: &[
         own("install"),
         own("add"),
@@ -165,8 +161,6 @@ pub(in super::super) const YARN: Profile = Profile {
         own("audit"),
         SCRIPT,
     ],
-    unsent: &[],
-    http: false,
     stdout: WatchStdout::Always,
     terminal: Terminal::needed_but(&[
         free("install"),
@@ -177,6 +171,7 @@ pub(in super::super) const YARN: Profile = Profile {
         free("audit"),
     ])
     .valued("", &["--cwd", "--registry", "--network-timeout", "--cache-folder"]),
+    ..PLAIN
 };
 
 /// A code of pnpm, between thin spaces (U+2009) or in brackets.
@@ -218,7 +213,6 @@ pub(in super::super) const PNPM: Profile = Profile {
         retryable(pnpm!("ERR_PNPM_(?:TARBALL_INTEGRITY|BAD_TARBALL_SIZE)"), "damaged archive"),
         retryable(r"^[^A-Za-z]{0,5}WARN[^A-Za-z]+(?:GET|HEAD) .* error \(", "failed request").general(),
     ],
-    wraps: false,
     relays: &[
         own("install"),
         own("i"),
@@ -231,8 +225,6 @@ pub(in super::super) const PNPM: Profile = Profile {
         own("outdated"),
         SCRIPT,
     ],
-    unsent: &[],
-    http: false,
     stdout: WatchStdout::Always,
     terminal: Terminal::needed_but(&[
         free("install"),
@@ -243,4 +235,5 @@ pub(in super::super) const PNPM: Profile = Profile {
         free("outdated"),
     ])
     .valued("C", &["--dir", "--filter", "--registry", "--store-dir", "--loglevel", "--reporter"]),
+    ..PLAIN
 };

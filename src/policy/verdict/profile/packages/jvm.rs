@@ -1,7 +1,6 @@
 //! The Java virtual machine: mvn, gradle.
 
-use super::super::terminal::Terminal;
-use super::super::{Profile, WatchStdout, ambiguous_status, fatal, http_status, retryable};
+use super::super::{PLAIN, Profile, WatchStdout, ambiguous_status, fatal, retryable};
 
 pub(in super::super) const MVN: Profile = Profile {
     name: "mvn",
@@ -39,12 +38,8 @@ pub(in super::super) const MVN: Profile = Profile {
         ),
         retryable(r"^\[ERROR\] .*Could not transfer (?:artifact|metadata) ", "failed transfer").general(),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
     stdout: WatchStdout::Always,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };
 
 pub(in super::super) const GRADLE: Profile = Profile {
@@ -75,9 +70,5 @@ pub(in super::super) const GRADLE: Profile = Profile {
         retryable(r"^(?:\* What went wrong: )?Timeout waiting to lock ", "no lock"),
     ],
     wraps: true,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
-    terminal: Terminal::FREE,
+    ..PLAIN
 };

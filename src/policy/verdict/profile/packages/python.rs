@@ -2,7 +2,7 @@
 
 use super::super::terminal::{Terminal, free};
 use super::super::{
-    Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, relay, retryable,
+    PLAIN, Profile, Proof, ambiguous_status, fatal, fatal_status, http_status, relay, retryable,
 };
 
 /// What pip quotes as the cause of a broken request, if the cause is transient.
@@ -64,11 +64,6 @@ pub(in super::super) const PIP: Profile = Profile {
         retryable(r"^error: connection-timeout", "connection timeout"),
         retryable(r"^error: incomplete-download", "incomplete download"),
     ],
-    wraps: false,
-    relays: &[],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("install"),
         free("download"),
@@ -99,6 +94,7 @@ pub(in super::super) const PIP: Profile = Profile {
             "--keyring-provider",
         ],
     ),
+    ..PLAIN
 };
 
 /// A cause in the chain under `error: `. Build backends print deeper in.
@@ -141,11 +137,7 @@ pub(in super::super) const UV: Profile = Profile {
         retryable(uv!(r"(?:request or response body error|error decoding response body)"), "broken transfer"),
         retryable(r"^error: Request failed after [0-9]+ retr", "failed request").general(),
     ],
-    wraps: false,
     relays: &[relay("run", 0, &[]), relay("tool run", 0, &[]), relay("", 1, &[]).of("uvx")],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("pip"),
         free("sync"),
@@ -162,4 +154,5 @@ pub(in super::super) const UV: Profile = Profile {
         free("self update"),
     ])
     .valued("p", &["--directory", "--project", "--config-file", "--cache-dir", "--python", "--color"]),
+    ..PLAIN
 };

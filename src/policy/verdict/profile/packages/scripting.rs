@@ -1,7 +1,7 @@
 //! Scripting languages: gem and bundle for Ruby, composer for PHP.
 
 use super::super::terminal::{Terminal, free};
-use super::super::{Profile, Relay, WatchStdout, ambiguous_status, fatal, http_status, relay, retryable};
+use super::super::{PLAIN, Profile, Relay, ambiguous_status, fatal, relay, retryable};
 
 pub(in super::super) const GEM: Profile = Profile {
     name: "gem",
@@ -69,9 +69,6 @@ pub(in super::super) const GEM: Profile = Profile {
     ],
     wraps: true,
     relays: &[relay("exec", 0, &[])],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("install"),
         free("update"),
@@ -83,6 +80,7 @@ pub(in super::super) const GEM: Profile = Profile {
         free("push").with(&[&["--otp"]]),
     ])
     .valued("", &["--gemfile", "--path", "--source"]),
+    ..PLAIN
 };
 
 const EVERY: &[std::ops::RangeInclusive<u8>] = &[0..=255];
@@ -138,9 +136,6 @@ pub(in super::super) const COMPOSER: Profile = Profile {
         own("validate"),
         relay("", 1, &[]),
     ],
-    unsent: &[],
-    http: false,
-    stdout: WatchStdout::Never,
     terminal: Terminal::needed_but(&[
         free("install"),
         free("update"),
@@ -150,4 +145,5 @@ pub(in super::super) const COMPOSER: Profile = Profile {
         free("validate"),
     ])
     .valued("d", &["--working-dir"]),
+    ..PLAIN
 };
