@@ -6,8 +6,25 @@
 /// The longest paragraph, in bytes. A longer one is read in parts.
 const LONGEST: usize = 16 * 1024;
 
-/// Characters that programs draw before the words of a line: boxes, trees and crosses.
-const DRAWN: [char; 16] = ['│', '┃', '║', '╷', '╵', '╭', '╰', '├', '└', '─', '▶', '>', '|', '×', '╮', '╯'];
+/// What programs draw before the words of a line: boxes, trees and crosses.
+const DRAWN: [&[u8]; 16] = [
+    "│".as_bytes(),
+    "┃".as_bytes(),
+    "║".as_bytes(),
+    "╷".as_bytes(),
+    "╵".as_bytes(),
+    "╭".as_bytes(),
+    "╰".as_bytes(),
+    "├".as_bytes(),
+    "└".as_bytes(),
+    "─".as_bytes(),
+    "▶".as_bytes(),
+    b">",
+    b"|",
+    "×".as_bytes(),
+    "╮".as_bytes(),
+    "╯".as_bytes(),
+];
 
 /// The lines of a message so far.
 #[derive(Debug, Default)]
@@ -46,24 +63,14 @@ impl Paragraph {
 /// The line without what is drawn around its words.
 fn words(line: &[u8]) -> &[u8] {
     let mut rest = line.trim_ascii();
-    while let Some(drawn) = drawn_length(rest) {
-        rest = rest[drawn..].trim_ascii_start();
+    while let Some(inner) = DRAWN.iter().find_map(|drawn| rest.strip_prefix(*drawn)) {
+        rest = inner.trim_ascii_start();
     }
     // The right side of a box.
     for side in ["│", "┃", "║", "|"] {
         rest = rest.strip_suffix(side.as_bytes()).unwrap_or(rest).trim_ascii_end();
     }
     rest
-}
-
-/// The length of a drawn character at the start, in bytes.
-fn drawn_length(line: &[u8]) -> Option<usize> {
-    let mut buffer = [0; 4];
-    DRAWN
-        .iter()
-        .map(|c| c.encode_utf8(&mut buffer).as_bytes().to_vec())
-        .find(|c| line.starts_with(c))
-        .map(|c| c.len())
 }
 
 #[cfg(test)]

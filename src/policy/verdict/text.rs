@@ -20,8 +20,10 @@ use crate::policy::stream::Streams;
 /// The largest size of a compiled pattern, in bytes. A larger pattern is an error.
 const LARGEST: usize = 10 << 20;
 
-/// The size of the cache for a search, in bytes.
+/// The largest size of the cache for a search, in bytes for each pattern, and in all. A search whose
+/// cache is too small for the patterns takes a hundred times as long.
 const CACHE: usize = 512 << 10;
+const LARGEST_CACHE: usize = 16 << 20;
 
 /// The approximate size of one state of a compiled pattern, in bytes. See [`Text::states`].
 const STATE: usize = 64;
@@ -86,7 +88,7 @@ pub(crate) fn compile(patterns: &[&str], syntax: Syntax, kind: MatchKind) -> Res
         .match_kind(kind)
         .utf8_empty(false)
         .nfa_size_limit(Some(LARGEST))
-        .hybrid_cache_capacity(CACHE)
+        .hybrid_cache_capacity(LARGEST_CACHE.min(CACHE * patterns.len()))
         .pool_capacity(1);
     Regex::builder().configure(config).build_many_from_hir(&hirs).map_err(|error| {
         let source = patterns.first().copied().unwrap_or_default();
