@@ -83,7 +83,10 @@ fn a_command_that_another_process_stops_gives_the_shell_its_prompt() {
             terminal.expect_prompt();
             assert!(stopped(command) && stopped(retry), "{}", terminal.transcript());
             terminal.line(continues);
-            wait_until("both go on", || !stopped(command) && !stopped(retry));
+            // retry passes CONT on to the command, which would undo a stop that comes before.
+            wait_until("both go on, and retry has nothing left to do", || {
+                !stopped(command) && process::state(retry) == Some('S')
+            });
             if continues == "bg" {
                 terminal.expect_prompt();
                 break;
