@@ -11,47 +11,55 @@ pub(crate) mod subject;
 pub(crate) mod text;
 mod wording;
 
+use std::fmt::Debug;
+use std::rc::Rc;
 use std::time::Duration;
 
 use event::Event;
 use subject::{Subject, Volume};
 use text::Text;
+use wording::Wording;
 
 use crate::policy::outcome::Attempt;
 use crate::process::notice::{Notice, Observer};
 use crate::streams::messages::Messages;
 
 /// A form of report, such as lines on stderr.
-trait Sink {
-    fn take(&mut self, event: &Event<'_>);
+trait Sink: Debug {
+    /// Takes an event. `stderr` is the way to the terminal, which all sinks share.
+    fn take(&mut self, event: &Event<'_>, stderr: &mut Messages);
 }
 
 /// The report of one run, in all its forms.
 #[derive(Debug)]
 pub(crate) struct Report {
-    text: Text,
+    wording: Rc<Wording>,
+    stderr: Messages,
+    sinks: Vec<Box<dyn Sink>>,
 }
 
 impl Report {
-    pub(crate) fn new(subject: Subject, volume: Volume) -> Self {
-        Self { text: Text::new(subject, volume) }
+    pub(crate) fn new(mut subject: Subject, volume: Volume) -> Self {
+        let doubt = subject.doubt.take();
+        let wording = Rc::new(Wording::new(subject, volume == Volume::Verbose));
+        let text = Text::new(Rc::clone(&wording), volume, doubt);
+        Self { wording, stderr: Messages::default(), sinks: vec![Box::new(text)] }
     }
 
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
-        let sinks: [&mut dyn Sink; 1] = [&mut self.text];
-        for sink in sinks {
-            sink.take(event);
+        for sink in &mut self.sinks {
+            sink.take(event, &mut self.stderr);
         }
     }
 
     /// Describes how an attempt ended, for the record of the breaker.
     pub(crate) fn describe(&self, attempt: &Attempt) -> String {
-        self.text.describe(attempt)
+        self.wording.recorded(attempt)
     }
 
     /// Waits for a moment until stderr takes what is left to write.
     pub(crate) fn finish(&mut self, now: impl Fn() -> Duration) {
-        self.text.messages().finish(now);
+        self.stderr.finish(now);
     }
 }
 
@@ -61,6 +69,6 @@ impl Observer for Report {
     }
 
     fn messages(&mut self) -> &mut Messages {
-        self.text.messages()
+        &mut self.stderr
     }
 }

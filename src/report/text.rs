@@ -1,16 +1,16 @@
 //! Lines on stderr, as many as the user asked for.
 
 use std::io::IsTerminal as _;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::Sink;
 use super::event::{Event, RunEnd};
 use super::format::{printable, readable};
-use super::subject::{Subject, Volume};
+use super::subject::Volume;
 use super::wording::Wording;
 use crate::error::{Error, Quote, one_line};
 use crate::policy::finish::Finish;
-use crate::policy::outcome::Attempt;
 use crate::streams::hold::HeldBack;
 use crate::streams::messages::Messages;
 
@@ -19,8 +19,7 @@ const WORTH_TELLING: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Text {
-    messages: Messages,
-    wording: Wording,
+    wording: Rc<Wording>,
     volume: Volume,
     /// A note about doubtful options, until it is told.
     doubt: Option<String>,
@@ -29,29 +28,19 @@ pub(super) struct Text {
 }
 
 impl Text {
-    pub(super) fn new(mut subject: Subject, volume: Volume) -> Self {
-        let doubt = subject.doubt.take();
-        let wording = Wording::new(subject, volume == Volume::Verbose);
-        Self { messages: Messages::default(), wording, volume, doubt, explained: 0 }
+    pub(super) fn new(wording: Rc<Wording>, volume: Volume, doubt: Option<String>) -> Self {
+        Self { wording, volume, doubt, explained: 0 }
     }
 
-    pub(super) fn describe(&self, attempt: &Attempt) -> String {
-        self.wording.recorded(attempt)
-    }
-
-    pub(super) fn messages(&mut self) -> &mut Messages {
-        &mut self.messages
-    }
-
-    fn say(&mut self, least: Volume, line: &str) {
+    fn say(&self, stderr: &mut Messages, least: Volume, line: &str) {
         if self.volume >= least {
-            self.messages.say(&format!("retry: {}: {line}", self.wording.label()));
+            stderr.say(&format!("retry: {}: {line}", self.wording.label()));
         }
     }
 
     /// Says where the verdict on an attempt comes from, if a profile gave it. The last line of a run
     /// may be about an attempt that was explained before.
-    fn explain(&mut self, event: &Event<'_>) {
+    fn explain(&mut self, event: &Event<'_>, stderr: &mut Messages) {
         let (progress, last) = match event {
             Event::Retry { progress, judged, .. } => (*progress, Some(*judged)),
             Event::Finish(RunEnd { progress, last, .. }) => (*progress, *last),
@@ -60,59 +49,59 @@ impl Text {
         if self.explained < progress.in_all()
             && let Some(line) = last.and_then(|last| Wording::explanation(last.rule()))
         {
-            self.say(Volume::Verbose, &line);
+            self.say(stderr, Volume::Verbose, &line);
         }
         self.explained = progress.in_all();
     }
 
     /// Prints the held output of a failed attempt, after a line about it.
-    fn held_back(&mut self, number: u32, output: &HeldBack) {
+    fn held_back(&self, number: u32, output: &HeldBack, stderr: &mut Messages) {
         if self.volume >= Volume::Normal {
             let shown = readable(&output.end);
             let line = self.wording.held_back(number, output, shown.is_none());
-            self.say(Volume::Normal, &line);
+            self.say(stderr, Volume::Normal, &line);
             if let Some(shown) = shown {
-                self.messages.show(shown.as_bytes());
+                stderr.show(shown.as_bytes());
             }
         }
     }
 }
 
 impl Sink for Text {
-    fn take(&mut self, event: &Event<'_>) {
+    fn take(&mut self, event: &Event<'_>, stderr: &mut Messages) {
         match event {
             Event::Started => {
                 for line in self.wording.places() {
-                    self.say(Volume::Verbose, &line);
+                    self.say(stderr, Volume::Verbose, &line);
                 }
             }
             // A run that succeeds at once prints nothing, so that cron sends no mail. But somebody
             // who waits at a terminal has to see why nothing happens.
             Event::Splay { wait } if *wait >= WORTH_TELLING && std::io::stderr().is_terminal() => {
-                self.say(Volume::Normal, &self.wording.splay(*wait));
+                self.say(stderr, Volume::Normal, &self.wording.splay(*wait));
             }
             Event::Failure(error) => {
                 if self.volume > Volume::Silent {
-                    write_error(&mut self.messages, error);
+                    write_error(stderr, error);
                 }
             }
             Event::Hint(hint) => {
                 if self.volume > Volume::Silent {
-                    write_hint(&mut self.messages, hint);
+                    write_hint(stderr, hint);
                 }
             }
-            Event::HeldBack { number, output } => self.held_back(*number, output),
+            Event::HeldBack { number, output } => self.held_back(*number, output, stderr),
             event => {
                 if let Some((least, line)) = self.wording.event(event) {
-                    self.say(least, &line);
+                    self.say(stderr, least, &line);
                 }
             }
         }
-        self.explain(event);
+        self.explain(event, stderr);
         if is_failure(event)
             && let Some(doubt) = self.doubt.take()
         {
-            self.say(Volume::Normal, &printable(&doubt));
+            self.say(stderr, Volume::Normal, &printable(&doubt));
         }
     }
 }
