@@ -239,21 +239,17 @@ impl<'a, H: Host> Run<'a, H> {
         let success = matches!(next, Step::Over(Finish::Succeeded { .. }));
         let released = self.host.release_output(self.progress.number(), success);
         let step = self.agree(&judged, next);
-        released?;
         let waiting = match step {
-            Step::Again(delay) => {
-                self.tell_retry(&judged, delay);
-                Ok(Waiting::Delay(delay))
-            }
+            Step::Again(delay) => Ok(Waiting::Delay(delay)),
             Step::Await { delay, look, refusal } => {
-                let length = delay.max(look);
-                self.tell_retry(&judged, length);
                 let answered = self.host.now();
                 let breaker = OpenBreaker { refusal, answered, earliest: answered.saturating_add(delay) };
-                Ok(Waiting::Breaker { length, breaker })
+                Ok(Waiting::Breaker { length: delay.max(look), breaker })
             }
             Step::Over(finish) => Err(finish),
         };
+        self.tell_attempt(&judged, waiting.as_ref().ok().map(Waiting::length));
+        released?;
         self.before_last = self.last.replace(judged);
         self.waiting = waiting?;
         Ok(())
@@ -278,10 +274,11 @@ impl<'a, H: Host> Run<'a, H> {
         step
     }
 
-    fn tell_retry(&mut self, judged: &Judged, delay: Duration) {
-        self.host.tell(&Event::Retry { progress: &self.progress, judged, delay });
-        let is_first = self.progress.in_all() == 1;
-        if let Some(method) = self.policy.repeated.filter(|_| is_first) {
+    /// `next` is the wait before the next attempt, if one follows.
+    fn tell_attempt(&mut self, judged: &Judged, next: Option<Duration>) {
+        self.host.tell(&Event::Attempt { progress: &self.progress, judged, next });
+        let is_first_retry = self.progress.in_all() == 1 && next.is_some();
+        if let Some(method) = self.policy.repeated.filter(|_| is_first_retry) {
             self.host.tell(&Event::MayRepeat { method });
         }
     }

@@ -38,8 +38,8 @@ pub(crate) enum Event<'a> {
     Process(&'a Notice),
     /// `--hold` dropped the output of attempt `number`.
     HeldBack { number: u32, output: &'a HeldBack },
-    /// An attempt failed, and another one follows.
-    Retry { progress: &'a Progress, judged: &'a Judged, delay: Duration },
+    /// An attempt has ended. Another one follows after `next`.
+    Attempt { progress: &'a Progress, judged: &'a Judged, next: Option<Duration> },
     /// The first retry follows, and it may repeat the effect of a request with this method.
     MayRepeat { method: Method },
     /// Output of a command that failed was lost.

@@ -42,7 +42,7 @@ impl Text {
     /// may be about an attempt that was explained before.
     fn explain(&mut self, event: &Event<'_>, stderr: &mut Messages) {
         let (progress, last) = match event {
-            Event::Retry { progress, judged, .. } => (*progress, Some(*judged)),
+            Event::Attempt { progress, judged, next: Some(_) } => (*progress, Some(*judged)),
             Event::Finish(RunEnd { progress, last, .. }) => (*progress, *last),
             _ => return,
         };
@@ -109,7 +109,7 @@ impl Sink for Text {
 /// Whether an event tells about a failed attempt. A run that succeeds at once prints nothing.
 fn is_failure(event: &Event<'_>) -> bool {
     match event {
-        Event::Retry { .. } => true,
+        Event::Attempt { next, .. } => next.is_some(),
         Event::Finish(end) => matches!(end.finish, Finish::GaveUp { .. } | Finish::NotRetried { .. }),
         _ => false,
     }

@@ -68,9 +68,11 @@ impl Wording {
             Event::Probe => {
                 (Volume::Verbose, format!("the next attempt is the probe of breaker {}", self.breaker()))
             }
-            Event::Retry { progress, judged, delay } => {
+            Event::Attempt { progress, judged, next: Some(delay) } => {
                 (Volume::Normal, self.retry(progress, judged, *delay))
             }
+            // The last line of the run tells about it.
+            Event::Attempt { next: None, .. } => return None,
             Event::MayRepeat { method } => (Volume::Normal, may_repeat(*method)),
             Event::Opened { refusal } => (Volume::Normal, self.refusal(refusal)),
             Event::Waiting { refusal, look, again } => {

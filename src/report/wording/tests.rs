@@ -81,7 +81,7 @@ fn cut(limit: Limit) -> Attempt {
 /// The line for an attempt that is repeated.
 fn retry(wording: &Wording, progress: &Progress, attempt: &Attempt) -> String {
     let judged = Judged { verdict: wording.subject.rules.classify(attempt), attempt: attempt.clone() };
-    let event = Event::Retry { progress, judged: &judged, delay: Duration::from_millis(800) };
+    let event = Event::Attempt { progress, judged: &judged, next: Some(Duration::from_millis(800)) };
     line(wording, &event)
 }
 
