@@ -23,7 +23,9 @@ use crate::policy::environment;
 use crate::policy::expand::{Tokens, expanded};
 use crate::policy::finish::Finish;
 use crate::policy::outcome::{Attempt, NotStarted, Outcome};
+use crate::policy::outer;
 use crate::policy::signal::Signal;
+use crate::policy::verdict::rule::Judged;
 use crate::process::descendants::{Process, ancestors};
 use crate::process::settings::{AttemptSettings, Deadline};
 use crate::process::signal::disposition::InheritedMask;
@@ -188,15 +190,45 @@ impl System<'_> {
     }
 
     /// The environment of retry, with the variables of this attempt.
-    fn environment(&self, number: u32, last: Option<u8>, key: &str) -> Vec<CString> {
-        let max = self.invocation.policy.schedule.max_attempts;
+    fn environment(
+        &self,
+        number: u32,
+        last: Option<&Judged>,
+        key: &str,
+        deadline: Option<Duration>,
+    ) -> Vec<CString> {
+        let policy = &self.invocation.policy;
+        let or_empty = |number: Option<String>| Some(number.unwrap_or_default());
         let own = [
-            (environment::IDEMPOTENCY_KEY, key.to_owned()),
-            ("RETRY_ATTEMPT", number.to_string()),
-            ("RETRY_MAX_ATTEMPTS", max.map(|max| max.to_string()).unwrap_or_default()),
-            ("RETRY_LAST_STATUS", last.map(|last| last.to_string()).unwrap_or_default()),
+            (environment::IDEMPOTENCY_KEY, Some(key.to_owned())),
+            (outer::ATTEMPT, Some(number.to_string())),
+            (outer::MAX_ATTEMPTS, or_empty(policy.schedule.max_attempts.map(|max| max.to_string()))),
+            (
+                outer::ATTEMPTS_ABOVE,
+                policy.outer.and_then(|outer| or_empty(outer.product.map(|product| product.to_string()))),
+            ),
+            (outer::DEADLINE, self.handed_down(deadline).map(|unix_ms| unix_ms.to_string())),
+            ("RETRY_LAST_STATUS", or_empty(last.map(|last| last.attempt.outcome.status().to_string()))),
+            ("RETRY_LAST_REASON", or_empty(last.map(|last| self.report.reason(last)))),
         ];
-        environment::with(&self.invocation.environment, &own.map(|(name, value)| (name, value.into_bytes())))
+        let own = own.map(|(name, value)| (name, value.map(String::into_bytes)));
+        environment::with(&self.invocation.environment, &own)
+    }
+
+    /// The end of an attempt that begins now, for the retries in it: its timeout, the end of the run,
+    /// or what was handed down to this run, whichever comes first. In milliseconds since 1970.
+    fn handed_down(&self, deadline: Option<Duration>) -> Option<u64> {
+        let policy = &self.invocation.policy;
+        let now = clock::now();
+        let timeout = policy.limits.timeout.map(|timeout| now.saturating_add(timeout));
+        let own = timeout.into_iter().chain(deadline).min();
+        match policy.handed_down.filter(|outer| outer.at > now) {
+            Some(outer) if own.is_none_or(|own| outer.at <= own) => Some(outer.unix_ms),
+            Some(_) | None => own.map(|own| {
+                let unix = clock::since_1970().saturating_add(own.saturating_sub(now));
+                u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
+            }),
+        }
     }
 }
 
@@ -211,10 +243,15 @@ impl Host for System<'_> {
         self.random.source(purpose)
     }
 
-    fn check(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Checked, Error> {
+    fn check(
+        &mut self,
+        number: u32,
+        last: Option<&Judged>,
+        deadline: Option<Duration>,
+    ) -> Result<Checked, Error> {
         let Some(check) = &self.invocation.check else { return Ok(Checked::NotAsked) };
         let key = self.key()?;
-        let environment = self.environment(number, last, &key);
+        let environment = self.environment(number, last, &key, deadline);
         let settings = self.settings(number, deadline);
         let attempt = self.supervisor.check(check, &environment, settings, self.report)?;
         Ok(match (&attempt.outcome, attempt.interrupted) {
@@ -226,13 +263,13 @@ impl Host for System<'_> {
     fn attempt(
         &mut self,
         number: u32,
-        last: Option<u8>,
+        last: Option<&Judged>,
         deadline: Option<Duration>,
     ) -> Result<Attempt, Error> {
         let policy = &self.invocation.policy;
         let settings = self.settings(number, deadline);
         let key = self.key()?;
-        let environment = self.environment(number, last, &key);
+        let environment = self.environment(number, last, &key, deadline);
         let mut command = Cow::Borrowed(&self.invocation.command);
         if self.invocation.expand {
             let max = policy.schedule.max_attempts;

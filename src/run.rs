@@ -15,6 +15,7 @@ use crate::policy::admission::record::Settlement;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::finish::{Exhausted, Finish, Wait};
 use crate::policy::outcome::{Attempt, By};
+use crate::policy::outer::{Deadline, Outer, TimeLeft};
 use crate::policy::signal::Signal;
 use crate::policy::step::Step;
 use crate::policy::verdict::rule::Judged;
@@ -93,7 +94,8 @@ impl<'a, H: Host> Run<'a, H> {
         let start = host.now();
         let mut waiting = Waiting::Nothing;
         if !schedule.splay.is_zero() {
-            let wait = schedule.draw_splay(host.random(Randomness::Delays));
+            let outer_left = policy.handed_down.map(|deadline| deadline.at.saturating_sub(start));
+            let wait = schedule.draw_splay(outer_left, host.random(Randomness::Delays));
             if !wait.is_zero() {
                 host.tell(&Event::Splay { wait });
                 waiting = Waiting::Splay(wait);
@@ -179,7 +181,7 @@ impl<'a, H: Host> Run<'a, H> {
             self.waiting = Waiting::Breaker { length, breaker };
             return Ok(false);
         }
-        let deadline = self.policy.schedule.deadline.filter(|_| admission.wait);
+        let deadline = self.time_left().map(|until| until.deadline).filter(|_| admission.wait);
         Err(match &self.last {
             Some(last) => last.gave_up(Exhausted::BreakerOpen { refusal, deadline }),
             None => Finish::NotRun { refusal, deadline },
@@ -199,17 +201,18 @@ impl<'a, H: Host> Run<'a, H> {
     /// Runs `--check` and then the command, unless the check decides.
     fn check_and_attempt(&mut self) -> Result<Attempt, End> {
         let number = self.progress.next_attempt();
-        let status = self.last.as_ref().map(|last| last.attempt.outcome.status());
         // It may have taken a while to ask the breaker.
         if self.policy.admission.is_shared() {
             self.check_interruption(self.waiting.refusal(self.host.now()))?;
         }
-        match self.host.check(number, status, self.deadline).map_err(|error| self.unprepared(error))? {
+        let checked = self.host.check(number, self.last.as_ref(), self.deadline);
+        match checked.map_err(|error| self.unprepared(error))? {
             Checked::Instead(attempt) => return Ok(*attempt),
             Checked::NotAsked => {}
             Checked::NotDone => self.check_interruption(None)?,
         }
-        self.host.attempt(number, status, self.deadline).map_err(|error| self.unprepared(error))
+        let attempt = self.host.attempt(number, self.last.as_ref(), self.deadline);
+        attempt.map_err(|error| self.unprepared(error))
     }
 
     /// The end of a run that cannot prepare an attempt. It must not hide how the command ended
@@ -233,9 +236,9 @@ impl<'a, H: Host> Run<'a, H> {
 
     /// Decides what follows, with the breaker and the budget.
     fn settle(&mut self, judged: Judged) -> Result<(), End> {
-        let elapsed = self.elapsed();
+        let left = self.time_left();
         let next =
-            self.policy.next(&judged, &mut self.progress, elapsed, || self.host.random(Randomness::Delays));
+            self.policy.next(&judged, &mut self.progress, left, || self.host.random(Randomness::Delays));
         let success = matches!(next, Step::Over(Finish::Succeeded { .. }));
         let released = self.host.release_output(self.progress.number(), success);
         let step = self.agree(&judged, next);
@@ -266,6 +269,7 @@ impl<'a, H: Host> Run<'a, H> {
         {
             self.host.tell(&Event::Opened { refusal });
         }
+        let left = self.time_left();
         let step =
             self.policy.agree(judged, next, settlement, left, || self.host.random(Randomness::BreakerLooks));
         if let Step::Await { refusal, .. } = &step {
@@ -277,9 +281,15 @@ impl<'a, H: Host> Run<'a, H> {
     /// `next` is the wait before the next attempt, if one follows.
     fn tell_attempt(&mut self, judged: &Judged, next: Option<Duration>) {
         self.host.tell(&Event::Attempt { progress: &self.progress, judged, next });
-        let is_first_retry = self.progress.in_all() == 1 && next.is_some();
-        if let Some(method) = self.policy.repeated.filter(|_| is_first_retry) {
+        if self.progress.in_all() > 1 || next.is_none() {
+            return;
+        }
+        if let Some(method) = self.policy.repeated {
             self.host.tell(&Event::MayRepeat { method });
+        }
+        if let Some(outer) = self.policy.outer.filter(Outer::repeats) {
+            let in_all = outer.in_all(self.policy.schedule.most_attempts());
+            self.host.tell(&Event::Nested { outer, in_all });
         }
     }
 
@@ -321,22 +331,34 @@ impl<'a, H: Host> Run<'a, H> {
         self.check_deadline(refusal)
     }
 
-    /// Ends the run if its deadline has passed between two attempts. `refusal` is the answer of the
+    /// Ends the run if a deadline has passed between two attempts. `refusal` is the answer of the
     /// breaker that the run waited for.
     fn check_deadline(&self, refusal: Option<Refusal>) -> Result<(), End> {
-        let late = self.deadline.is_some_and(|at| at <= self.host.now());
-        let Some(length) = self.policy.schedule.deadline.filter(|_| late) else { return Ok(()) };
-        Err(match (&self.last, refusal) {
-            (Some(last), _) => last.gave_up(Exhausted::Deadline(length)),
-            (None, Some(refusal)) => Finish::NotRun { refusal, deadline: Some(length) },
-            (None, None) => Finish::NeverStarted { deadline: length },
+        let Some(TimeLeft { deadline, .. }) = self.time_left().filter(|until| until.left.is_zero()) else {
+            return Ok(());
+        };
+        Err(match (&self.last, refusal, deadline) {
+            (Some(last), ..) => last.gave_up(Exhausted::Deadline(deadline)),
+            (None, Some(refusal), _) => Finish::NotRun { refusal, deadline: Some(deadline) },
+            (None, None, Deadline::Own(deadline)) => Finish::NeverStarted { deadline },
+            // The retry outside ends the attempt when it wants to.
+            (None, None, Deadline::Outer(_)) => return Ok(()),
         }
         .into())
     }
 
-    /// The time until the deadline.
+    /// The time until the first deadline: the one of this run, or one that was handed down.
+    fn time_left(&self) -> Option<TimeLeft> {
+        let now = self.host.now();
+        let own =
+            self.policy.schedule.deadline.map(|length| TimeLeft::own(length, now.saturating_sub(self.start)));
+        let outer = self.policy.handed_down.map(|outer| TimeLeft::outer(outer.at.saturating_sub(now)));
+        own.into_iter().chain(outer).min_by_key(|until| until.left)
+    }
+
+    /// The time until the first deadline.
     fn left(&self) -> Duration {
-        self.deadline.map_or(Duration::MAX, |at| at.saturating_sub(self.host.now()))
+        self.time_left().map_or(Duration::MAX, |until| until.left)
     }
 
     fn elapsed(&self) -> Duration {

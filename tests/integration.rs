@@ -34,6 +34,7 @@ mod job_control;
 mod key_file;
 mod key_removal;
 mod limits;
+mod nested;
 mod origin;
 mod pager;
 mod process;

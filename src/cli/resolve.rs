@@ -24,9 +24,11 @@ use super::defaults;
 use super::hints;
 use super::label;
 use super::values::{KeySource, Span, StdinName};
+use crate::clock;
 use crate::error::Error;
 use crate::policy::environment::{IDEMPOTENCY_KEY, value};
 use crate::policy::expand::has_key;
+use crate::policy::outer::{HandedDown, Outer};
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::evidence::Reach;
@@ -102,6 +104,8 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         admission,
         limits,
         repeated: repeated(&args, stdin),
+        outer: Outer::read(&environment),
+        handed_down: HandedDown::read(&environment, || (clock::now(), clock::since_1970())),
     };
     let path = value(&environment, "PATH");
     let (program, arguments) = args.command.split_first().map_or((OsStr::new(""), &[][..]), |(p, a)| (p, a));

@@ -16,15 +16,16 @@ pub(crate) fn value<'a>(environment: &'a [CString], name: &str) -> Option<&'a [u
     environment.iter().find_map(|entry| value_in(entry.as_bytes(), name))
 }
 
-/// The same environment with these variables in place of all entries that have their names. A value
-/// with a NUL byte becomes empty.
-pub(crate) fn with(environment: &[CString], variables: &[(&str, Vec<u8>)]) -> Vec<CString> {
+/// The same environment with these variables in place of all entries that have their names. A
+/// variable without a value is removed, and a value with a NUL byte becomes empty.
+pub(crate) fn with(environment: &[CString], variables: &[(&str, Option<Vec<u8>>)]) -> Vec<CString> {
     let is_replaced =
         |entry: &CStr| variables.iter().any(|(name, _)| value_in(entry.to_bytes(), name).is_some());
     let kept = environment.iter().filter(|entry| !is_replaced(entry)).cloned();
-    let added = variables.iter().map(|(name, value)| {
+    let added = variables.iter().filter_map(|(name, value)| {
         let name = [name.as_bytes(), b"="].concat();
-        CString::new([name.as_slice(), value].concat()).or_else(|_| CString::new(name)).unwrap_or_default()
+        let entry = CString::new([name.as_slice(), value.as_ref()?].concat());
+        Some(entry.or_else(|_| CString::new(name)).unwrap_or_default())
     });
     kept.chain(added).collect()
 }
@@ -48,7 +49,8 @@ mod tests {
     #[test]
     fn all_entries_of_a_name_are_replaced() {
         let before = environment(&["A=1", "AB=2", "A=3", "odd"]);
-        let variables = [("A", b"4".to_vec()), ("C", b"5\0".to_vec())];
+        let variables = [("A", Some(b"4".to_vec())), ("C", Some(b"5\0".to_vec()))];
         assert_eq!(with(&before, &variables), environment(&["AB=2", "odd", "A=4", "C="]));
+        assert_eq!(with(&before, &[("A", None), ("C", None)]), environment(&["AB=2", "odd"]));
     }
 }

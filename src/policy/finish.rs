@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use super::admission::breaker::Refusal;
 use super::admission::budget::Spent;
+use super::outer::Deadline;
 use super::signal::Signal;
 use super::verdict::http::Asked;
 use super::verdict::rule::{Judged, Rule};
@@ -16,9 +17,9 @@ use crate::policy::outcome::{Outcome, Unkept};
 pub(crate) enum Exhausted {
     Attempts,
     /// The deadline ended the last attempt, or passed after it.
-    Deadline(Duration),
+    Deadline(Deadline),
     /// The next delay would end after the deadline.
-    DelayPastDeadline(Duration),
+    DelayPastDeadline(Deadline),
     /// The server asks for a longer wait than `--max-retry-after`.
     AskedTooMuch {
         asked: Asked,
@@ -27,13 +28,13 @@ pub(crate) enum Exhausted {
     /// The wait that the server asks for would end after the deadline.
     AskedPastDeadline {
         asked: Asked,
-        deadline: Duration,
+        deadline: Deadline,
     },
     /// The breaker is open. With a `deadline`, the run would wait for the breaker, but not for so
     /// long.
     BreakerOpen {
         refusal: Refusal,
-        deadline: Option<Duration>,
+        deadline: Option<Deadline>,
     },
     /// The budget has no token left.
     BudgetSpent(Spent),
@@ -77,7 +78,7 @@ pub(crate) enum Finish {
     InterruptedWait { signal: Signal, wait: Wait },
     /// The breaker was open before the first attempt. `deadline` is as in
     /// [`Exhausted::BreakerOpen`].
-    NotRun { refusal: Refusal, deadline: Option<Duration> },
+    NotRun { refusal: Refusal, deadline: Option<Deadline> },
     /// The deadline passed before the first attempt, for example because retry was stopped.
     NeverStarted { deadline: Duration },
 }

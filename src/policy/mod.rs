@@ -1,8 +1,9 @@
 //! The decisions: pure functions of values, the time and a random source.
 //!
 //! [`verdict`] decides whether a failure is retried, [`delay`] decides when, and [`admission`] asks
-//! the breaker and the budget. [`step`] puts the three together. [`expand`] replaces the tokens of
-//! `--expand`, and [`decimal`] reads numbers. Nothing here reads a clock, a file, a process or the
+//! the breaker and the budget. [`step`] puts the three together. [`outer`] reads what a
+//! retry around this one hands down, [`expand`] replaces the tokens of `--expand`, and [`decimal`]
+//! reads numbers. Nothing here reads a clock, a file, a process or the
 //! environment, and nothing prints. The time and the random source are arguments, so that tests can
 //! check every decision as a value.
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ pub(crate) mod environment;
 pub(crate) mod expand;
 pub(crate) mod finish;
 pub(crate) mod outcome;
+pub(crate) mod outer;
 pub(crate) mod signal;
 pub(crate) mod step;
 pub(crate) mod stream;
@@ -21,6 +23,7 @@ pub(crate) mod verdict;
 
 use std::time::Duration;
 
+use crate::policy::outer::{HandedDown, Outer};
 use crate::policy::signal::Signal;
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::request::Method;
@@ -40,6 +43,10 @@ pub(crate) struct Policy {
     pub(crate) limits: Limits,
     /// The method of a request whose effect a retry may repeat.
     pub(crate) repeated: Option<Method>,
+    /// The retry around this run.
+    pub(crate) outer: Option<Outer>,
+    /// The deadline that a retry outside has handed down. No wait ends after it.
+    pub(crate) handed_down: Option<HandedDown>,
 }
 
 /// The time limit of one attempt, and how retry ends an attempt.
@@ -72,6 +79,7 @@ impl Policy {
             max_retry_after: Duration::from_mins(5),
         };
         let limits = Limits { timeout: None, signal: Signal::TERM, kill_after: Duration::from_secs(5) };
-        Self { rules, schedule, admission: Admission::default(), limits, repeated: None }
+        let admission = Admission::default();
+        Self { rules, schedule, admission, limits, repeated: None, outer: None, handed_down: None }
     }
 }

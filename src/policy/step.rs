@@ -16,6 +16,7 @@ use super::admission::record::Settlement;
 use super::delay::schedule::{Next, Progress};
 use super::finish::{Exhausted, Finish};
 use super::outcome::{Attempt, By, Cut, Limit, Outcome};
+use super::outer::{Deadline, TimeLeft};
 use super::verdict::rule::{Judged, Rule, Verdict};
 
 /// What follows a judged attempt.
@@ -32,13 +33,13 @@ pub(crate) enum Step {
 }
 
 impl Policy {
-    /// What follows an attempt, `elapsed` into the run, as far as this run alone decides. Only a
-    /// retry asks for the random source.
+    /// What follows an attempt, with this time until the first deadline, as far as this run alone
+    /// decides. Only a retry asks for the random source.
     pub(crate) fn next<'r, R: Rng + 'r>(
         &self,
         judged: &Judged,
         progress: &mut Progress,
-        elapsed: Duration,
+        left: Option<TimeLeft>,
         random: impl FnOnce() -> &'r mut R,
     ) -> Step {
         let Judged { attempt, verdict } = judged;
@@ -52,11 +53,11 @@ impl Policy {
             (_, _, Outcome::TimedOut(Cut { limit: Limit::Deadline(deadline), left, .. }))
                 if left.is_empty() =>
             {
-                judged.gave_up(Exhausted::Deadline(*deadline))
+                judged.gave_up(Exhausted::Deadline(Deadline::Own(*deadline)))
             }
             (Verdict::Fatal(_), ..) => Finish::NotRetried { outcome, rule },
             (Verdict::Retryable(_), ..) => {
-                match (self.schedule.next(progress, elapsed, attempt.asked, random()), &attempt.unkept) {
+                match (self.schedule.next(progress, left, attempt.asked, random()), &attempt.unkept) {
                     (Next::Wait(delay), None) => return Step::Again(delay),
                     (Next::Wait(_), Some(unkept)) => judged.gave_up(Exhausted::InputUnkept(unkept.clone())),
                     (Next::Stop(why), _) => judged.gave_up(why),
@@ -66,17 +67,18 @@ impl Policy {
     }
 
     /// What follows an attempt after `settlement`, the answer of the breaker and the budget. `left`
-    /// is the time until the deadline.
+    /// is the time until the first deadline.
     pub(crate) fn agree<'r, R: Rng + 'r>(
         &self,
         judged: &Judged,
         next: Step,
         settlement: Settlement,
-        left: Duration,
+        left: Option<TimeLeft>,
         random: impl FnOnce() -> &'r mut R,
     ) -> Step {
         let Step::Again(delay) = next else { return next };
-        let deadline = self.schedule.deadline.filter(|_| self.admission.wait);
+        let deadline = left.map(|until| until.deadline).filter(|_| self.admission.wait);
+        let left = left.map_or(Duration::MAX, |until| until.left);
         let why = match settlement {
             Settlement::Go => return next,
             Settlement::Wait(refusal) => match self.admission.next_look(&refusal, left, random()) {

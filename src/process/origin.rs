@@ -147,7 +147,7 @@ impl Origins {
         // A retry around this one looks for a mark of its own.
         let outer = value(environment, MARK);
         let marks: Vec<&[u8]> = outer.into_iter().chain([self.mark.as_slice()]).collect();
-        Some(with(environment, &[(MARK, marks.join(&b':'))]))
+        Some(with(environment, &[(MARK, Some(marks.join(&b':')))]))
     }
 
     /// Tells the pid of the command, which has just started.

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::policy::admission::breaker::Refusal;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::finish::Finish;
+use crate::policy::outer::Outer;
 use crate::policy::verdict::request::Method;
 use crate::policy::verdict::rule::Judged;
 use crate::process::notice::Notice;
@@ -40,6 +41,9 @@ pub(crate) enum Event<'a> {
     HeldBack { number: u32, output: &'a HeldBack },
     /// An attempt has ended. Another one follows after `next`.
     Attempt { progress: &'a Progress, judged: &'a Judged, next: Option<Duration> },
+    /// The first retry follows, and the run is a part of another retry's attempt. All of them
+    /// together make at most `in_all` attempts. None: there is no limit.
+    Nested { outer: Outer, in_all: Option<u64> },
     /// The first retry follows, and it may repeat the effect of a request with this method.
     MayRepeat { method: Method },
     /// Output of a command that failed was lost.

@@ -21,6 +21,7 @@ use text::Text;
 use wording::Wording;
 
 use crate::policy::outcome::Attempt;
+use crate::policy::verdict::rule::Judged;
 use crate::process::notice::{Notice, Observer};
 use crate::streams::messages::Messages;
 
@@ -55,6 +56,11 @@ impl Report {
     /// Describes how an attempt ended, for the record of the breaker.
     pub(crate) fn describe(&self, attempt: &Attempt) -> String {
         self.wording.recorded(attempt)
+    }
+
+    /// The words of a message for how an attempt ended.
+    pub(crate) fn reason(&self, judged: &Judged) -> String {
+        self.wording.ended(judged)
     }
 
     /// Waits for a moment until stderr takes what is left to write.

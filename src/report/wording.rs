@@ -2,6 +2,7 @@
 
 mod explain;
 mod finish;
+mod nested;
 mod outcome;
 mod shared;
 #[cfg(test)]
@@ -73,6 +74,7 @@ impl Wording {
             }
             // The last line of the run tells about it.
             Event::Attempt { next: None, .. } => return None,
+            Event::Nested { outer, in_all } => (Volume::Normal, nested::nested(*outer, *in_all)),
             Event::MayRepeat { method } => (Volume::Normal, may_repeat(*method)),
             Event::Opened { refusal } => (Volume::Normal, self.refusal(refusal)),
             Event::Waiting { refusal, look, again } => {

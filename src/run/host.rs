@@ -9,6 +9,7 @@ use crate::policy::admission::breaker::{Observation, Refusal};
 use crate::policy::admission::record::Settlement;
 use crate::policy::outcome::Attempt;
 use crate::policy::signal::Signal;
+use crate::policy::verdict::rule::Judged;
 use crate::report::event::Event;
 
 /// The world as the loop sees it: the clock, the command, the runs that share state, and the user.
@@ -26,17 +27,22 @@ pub(crate) trait Host {
     ///
     /// # Errors
     /// If retry itself fails. A check that fails is not an error.
-    fn check(&mut self, number: u32, last: Option<u8>, deadline: Option<Duration>) -> Result<Checked, Error>;
+    fn check(
+        &mut self,
+        number: u32,
+        last: Option<&Judged>,
+        deadline: Option<Duration>,
+    ) -> Result<Checked, Error>;
 
-    /// Runs the command once. Numbers begin at 1, `last` is the exit status of the attempt before,
-    /// and `deadline` is the end of the run.
+    /// Runs the command once. Numbers begin at 1, `last` is the attempt before, and `deadline` is the
+    /// end of the run.
     ///
     /// # Errors
     /// If retry itself fails. A command that fails is not an error.
     fn attempt(
         &mut self,
         number: u32,
-        last: Option<u8>,
+        last: Option<&Judged>,
         deadline: Option<Duration>,
     ) -> Result<Attempt, Error>;
 

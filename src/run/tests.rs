@@ -6,7 +6,9 @@ use super::*;
 use crate::policy::admission::Admission;
 use crate::policy::admission::breaker::{Cause, Known, Settings};
 use crate::policy::admission::budget::Spent;
+use crate::policy::delay::backoff::Growth;
 use crate::policy::outcome::{Cut, Limit, Outcome, Unkept};
+use crate::policy::outer::HandedDown;
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::request::Method;
@@ -301,7 +303,7 @@ fn a_breaker_is_waited_for_within_the_deadline() {
     let mut host = Scripted::new(&[failed(0)]);
     host.refusals = vec![Some(refusal(3))];
     host.stopped = Duration::from_secs(100);
-    let deadline = policy.schedule.deadline;
+    let deadline = policy.schedule.deadline.map(Deadline::Own);
     let finish = run(&policy, &mut host).unwrap();
     let passed = host.now.saturating_sub(Duration::from_secs(1000));
     assert_eq!(finish, Finish::NotRun { refusal: refusal(3).after(passed), deadline });
@@ -343,7 +345,10 @@ fn a_deadline_that_passes_while_the_breaker_is_asked_meets_no_attempt() {
     let finish = run(&policy, &mut host).unwrap();
     // The run got the first answer after 25 s.
     let passed = host.now.saturating_sub(Duration::from_secs(1025));
-    assert_eq!(finish, Finish::NotRun { refusal: refusal(20).after(passed), deadline: Some(deadline) });
+    assert_eq!(
+        finish,
+        Finish::NotRun { refusal: refusal(20).after(passed), deadline: Some(Deadline::Own(deadline)) }
+    );
     assert!(!host.log.iter().any(|line| line.starts_with("attempt")), "{:?}", host.log);
 }
 
@@ -410,4 +415,88 @@ fn the_first_retry_alone_says_that_it_may_repeat_something() {
     let mut host = Scripted::new(&[failed(0)]);
     let _ = run(&policy, &mut host).unwrap();
     assert_eq!(host.log, ["attempt 1 after None", "works"]);
+}
+
+#[test]
+fn a_run_inside_another_retry_says_so_at_its_first_retry() {
+    let outer = Outer { attempt: 2, max: Some(5), product: Some(5) };
+    let policy = Policy { outer: Some(outer), ..Policy::example(Rules::default()) };
+    let nested = |policy: &Policy, script: &[(Outcome, u64)]| {
+        let mut host = Scripted::new(script);
+        let _ = run(policy, &mut host).unwrap();
+        host.log.into_iter().filter(|line| line.starts_with("nested")).collect::<Vec<_>>()
+    };
+    assert_eq!(nested(&policy, &[failed(7)]), ["nested: Some(15)"]);
+    assert_eq!(nested(&policy, &[failed(0)]), [""; 0]);
+    let once = Policy { outer: Some(Outer { product: Some(1), ..outer }), ..policy.clone() };
+    assert_eq!(nested(&once, &[failed(7)]), [""; 0]);
+    // A healthy attempt resets the count, so there is no limit.
+    let mut healthy = policy;
+    healthy.schedule.healthy_after = Some(Duration::from_secs(9));
+    assert_eq!(nested(&healthy, &[failed(7)]), ["nested: None"]);
+}
+
+/// A policy with a deadline that an outer retry has handed down, this many seconds from the start.
+fn handed_down(seconds: u64) -> Policy {
+    let at = Duration::from_secs(1000 + seconds);
+    Policy { handed_down: Some(HandedDown { at, unix_ms: 0 }), ..Policy::example(Rules::default()) }
+}
+
+#[test]
+fn no_wait_ends_after_a_deadline_that_was_handed_down() {
+    let why = |policy: &Policy, host: &mut Scripted| match run(policy, host).unwrap() {
+        Finish::GaveUp { why, .. } => why,
+        finish => panic!("{finish:?}"),
+    };
+    let outer = |millis| Deadline::Outer(Duration::from_millis(millis));
+    let mut policy = handed_down(2);
+    policy.schedule.growth = Growth::Constant { delay: Duration::from_secs(1) };
+    let mut host = Scripted::new(&[(Outcome::Exited(1), 0), (Outcome::Exited(1), 1)]);
+    assert_eq!(why(&policy, &mut host), Exhausted::Deadline(outer(0)));
+    assert_eq!(host.log.len(), 5, "{:?}", host.log);
+    // After the first delay, 100 ms are left.
+    let mut host = Scripted::new(&[(Outcome::Exited(1), 0)]);
+    host.stopped = Duration::from_millis(900);
+    assert_eq!(why(&policy, &mut host), Exhausted::DelayPastDeadline(outer(100)));
+    // The run's own deadline comes first.
+    policy.schedule.deadline = Some(Duration::from_secs(1));
+    let own = Deadline::Own(Duration::from_secs(1));
+    let mut host = Scripted::new(&[(Outcome::Exited(1), 1)]);
+    assert_eq!(why(&policy, &mut host), Exhausted::Deadline(own));
+    // A wait was longer than planned.
+    let mut host = Scripted::new(&[failed(1)]);
+    host.stopped = Duration::from_mins(1);
+    assert_eq!(why(&handed_down(10), &mut host), Exhausted::Deadline(outer(0)));
+}
+
+#[test]
+fn a_first_attempt_is_made_whatever_was_handed_down() {
+    let mut policy = handed_down(5);
+    policy.schedule.splay = Duration::from_hours(1);
+    let mut host = Scripted::new(&[failed(0)]);
+    assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
+    assert!(host.now < Duration::from_secs(1005), "{:?}", host.log);
+    let mut host = Scripted::new(&[failed(0)]);
+    host.stopped = Duration::from_mins(1);
+    assert!(matches!(run(&policy, &mut host).unwrap(), Finish::Succeeded { .. }));
+}
+
+#[test]
+fn a_breaker_is_waited_for_within_a_deadline_that_was_handed_down() {
+    let mut policy = handed_down(10);
+    policy.admission.wait = true;
+    policy.schedule.deadline = Some(Duration::from_hours(1));
+    let mut host = Scripted::new(&[failed(0)]);
+    host.refusals = vec![Some(refusal(20))];
+    let deadline = Some(Deadline::Outer(Duration::from_secs(10)));
+    assert_eq!(run(&policy, &mut host).unwrap(), Finish::NotRun { refusal: refusal(20), deadline });
+    assert!(host.log.is_empty(), "{:?}", host.log);
+    // The run's own failure opens the breaker.
+    let mut host = Scripted::new(&[failed(1)]);
+    host.settlements = vec![Settlement::Wait(refusal(40))];
+    let finish = run(&policy, &mut host).unwrap();
+    assert!(
+        matches!(&finish, Finish::GaveUp { why: Exhausted::BreakerOpen { deadline: at, .. }, .. } if *at == deadline),
+        "{finish:?}"
+    );
 }

@@ -8,6 +8,7 @@ use rand::Rng;
 use super::backoff::Growth;
 use super::jitter::{Jitter, Spread, uniform};
 use crate::policy::finish::Exhausted;
+use crate::policy::outer::TimeLeft;
 use crate::policy::verdict::http::Asked;
 
 #[derive(Debug, Clone)]
@@ -89,6 +90,13 @@ impl Schedule {
         Progress { attempts: 0, number: 0, in_all: 0, previous: self.growth.first(), longest: Duration::ZERO }
     }
 
+    /// The maximum number of attempts in all. None: no limit. Healthy attempts reset the count.
+    #[must_use]
+    pub(crate) fn most_attempts(&self) -> Option<u64> {
+        let max = self.max_attempts.filter(|max| self.healthy_after.is_none() || max.get() == 1)?;
+        Some(u64::from(max.get()))
+    }
+
     /// Whether no attempt can follow attempt `number`, however it ends. A healthy attempt would
     /// begin a new series.
     #[must_use]
@@ -99,10 +107,12 @@ impl Schedule {
         })
     }
 
-    /// Draws the wait before the first attempt.
+    /// Draws the wait before the first attempt. It ends before the deadline of a retry outside, with
+    /// room for the attempt.
     #[must_use]
-    pub(crate) fn draw_splay(&self, rng: &mut impl Rng) -> Duration {
-        uniform(Duration::ZERO, self.splay, rng)
+    pub(crate) fn draw_splay(&self, outer_left: Option<Duration>, rng: &mut impl Rng) -> Duration {
+        let most = outer_left.map_or(Duration::MAX, |left| room(left, Duration::ZERO));
+        uniform(Duration::ZERO, self.splay.min(most), rng)
     }
 
     /// Counts a finished attempt. If it ran for `healthy_after`, it counts as the first of a new
@@ -118,13 +128,13 @@ impl Schedule {
         progress.longest = progress.longest.max(ran);
     }
 
-    /// Decides after a retryable failure, `elapsed` into the run. `asked` is the wait that the
-    /// server asks for. The next attempt never comes earlier, and is spread over some time after
+    /// Decides after a retryable failure, with this time until the first deadline. `asked` is the
+    /// wait that the server asks for. The next attempt never comes earlier, and is spread over some time after
     /// it: RFC 9110 §10.2.3 has no rule for many clients that are told the same.
     pub(crate) fn next(
         &self,
         progress: &mut Progress,
-        elapsed: Duration,
+        left: Option<TimeLeft>,
         asked: Option<Asked>,
         rng: &mut impl Rng,
     ) -> Next {
@@ -134,10 +144,11 @@ impl Schedule {
         if let Some(asked) = asked.filter(|asked| asked.wait > self.max_retry_after) {
             return Next::Stop(Exhausted::AskedTooMuch { asked, most: self.max_retry_after });
         }
-        let left = self.deadline.map(|deadline| (deadline, deadline.saturating_sub(elapsed)));
         match (left, asked) {
-            (Some((deadline, Duration::ZERO)), _) => return Next::Stop(Exhausted::Deadline(deadline)),
-            (Some((deadline, left)), Some(asked)) if asked.wait >= left => {
+            (Some(TimeLeft { deadline, left: Duration::ZERO }), _) => {
+                return Next::Stop(Exhausted::Deadline(deadline));
+            }
+            (Some(TimeLeft { deadline, left }), Some(asked)) if asked.wait >= left => {
                 return Next::Stop(Exhausted::AskedPastDeadline { asked, deadline });
             }
             (Some(_) | None, _) => {}
@@ -152,7 +163,7 @@ impl Schedule {
             Some(_) | None => Duration::ZERO,
         };
         let delay = least.saturating_add(spread);
-        let Some((deadline, left)) = left.filter(|(_, left)| delay >= *left) else {
+        let Some(TimeLeft { deadline, left }) = left.filter(|until| delay >= until.left) else {
             return Next::Wait(delay);
         };
         let room = room(left, progress.longest);

@@ -25,7 +25,7 @@ fn judged(policy: &Policy, attempt: Attempt) -> Judged {
 fn next(policy: &Policy, attempt: Attempt) -> String {
     let mut progress = policy.schedule.start();
     policy.schedule.count(&mut progress, attempt.ran);
-    let step = policy.next(&judged(policy, attempt), &mut progress, SECOND, || Box::leak(Box::new(rng())));
+    let step = policy.next(&judged(policy, attempt), &mut progress, None, || Box::leak(Box::new(rng())));
     in_words(&step)
 }
 
@@ -57,7 +57,7 @@ fn a_run_goes_on_after_retryable_failures_only() {
         (interrupted(1), "interrupted by TERM"),
         (cut(Limit::Timeout(SECOND), Vec::new()), "again in 1s"),
         (cut(Limit::Timeout(SECOND), survivor.clone()), "not retried"),
-        (cut(Limit::Deadline(SECOND), Vec::new()), "gave up: Deadline(1s)"),
+        (cut(Limit::Deadline(SECOND), Vec::new()), "gave up: Deadline(Own(1s))"),
         (cut(Limit::Deadline(SECOND), survivor), "not retried"),
         (Attempt { unkept: unkept.clone(), ..exited(1) }, "gave up: InputUnkept(TooLong { limit: 7 })"),
         (Attempt { unkept, ..exited(0) }, "succeeded"),
@@ -97,8 +97,9 @@ fn breaker_and_budget_have_a_say_in_retries_only() {
     let spent = Spent { next: SECOND };
     let mut policy = Policy::example(Rules::default());
     let failed = judged(&policy, Attempt::ended(Outcome::Exited(1)));
+    let left = Some(TimeLeft::outer(SECOND * 60));
     let agree = |policy: &Policy, next, settlement| {
-        in_words(&policy.agree(&failed, next, settlement, SECOND * 60, || Box::leak(Box::new(rng()))))
+        in_words(&policy.agree(&failed, next, settlement, left, || Box::leak(Box::new(rng()))))
     };
     let again = || Step::Again(SECOND);
     let over = || Step::Over(failed.gave_up(Exhausted::Attempts));

@@ -133,11 +133,9 @@ impl Wording {
     fn exhausted(&self, why: &Exhausted) -> String {
         match why {
             Exhausted::Attempts => "no attempt is left".to_owned(),
-            Exhausted::Deadline(deadline) => {
-                format!("the deadline of {} has passed", self.deadline(*deadline))
-            }
+            Exhausted::Deadline(deadline) => self.passed(*deadline),
             Exhausted::DelayPastDeadline(deadline) => {
-                format!("the next delay does not fit into the deadline of {}", self.deadline(*deadline))
+                format!("the next delay does not fit into {}", self.limit_of_run(*deadline))
             }
             Exhausted::AskedTooMuch { asked, most } => format!(
                 "the server asks to wait {} ({}), longer than --max-retry-after {}",
@@ -146,10 +144,10 @@ impl Wording {
                 self.subject.written.max_retry_after.clone().unwrap_or_else(|| duration(*most))
             ),
             Exhausted::AskedPastDeadline { asked, deadline } => format!(
-                "the server asks to wait {} ({}), past the deadline of {}",
+                "the server asks to wait {} ({}), past {}",
                 duration(asked.wait),
                 asked.field,
-                self.deadline(*deadline)
+                self.limit_of_run(*deadline)
             ),
             Exhausted::BreakerOpen { refusal, deadline } => self.open(refusal, *deadline),
             Exhausted::InputUnkept(Unkept::TooLong { limit }) => {

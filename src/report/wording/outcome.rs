@@ -21,6 +21,11 @@ impl Wording {
         self.bracketed(attempt, rule, names_rule, unmet)
     }
 
+    /// Words for an attempt, without the rule and without control characters.
+    pub(in crate::report) fn ended(&self, judged: &Judged) -> String {
+        printable(&self.outcome(&judged.attempt, judged.rule(), false)).into_owned()
+    }
+
     /// Words for the last attempt.
     pub(super) fn last_outcome(&self, last: &Judged, names_rule: bool) -> String {
         let (attempt, rule) = (&last.attempt, last.rule());

@@ -1,12 +1,12 @@
 //! Words for breakers, budgets and their records.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use super::Wording;
 use crate::clock::local_ago;
 use crate::error::one_line;
 use crate::policy::admission::breaker::{Cause, Known, Refusal};
+use crate::policy::outer::Deadline;
 use crate::report::format::{count, duration, printable, shell_word, shortened};
 use crate::state::file::place::Place;
 use crate::state::participant::{Problem, Warning};
@@ -73,17 +73,15 @@ impl Wording {
     }
 
     /// Words for an open breaker that ended the run, with the command that closes it.
-    pub(super) fn open(&self, refusal: &Refusal, deadline: Option<Duration>) -> String {
+    pub(super) fn open(&self, refusal: &Refusal, deadline: Option<Deadline>) -> String {
         let path = self.subject.shared.breaker.as_ref().map(|place| place.path.to_string_lossy());
         let path = path.as_deref().map(shell_word).unwrap_or_default();
         let past = match deadline {
-            Some(time) if refusal.prober.is_some() || refusal.known == Known::Earlier => {
-                format!("; the deadline of {} comes first", self.deadline(time))
+            Some(deadline) if refusal.prober.is_some() || refusal.known == Known::Earlier => {
+                format!("; {} comes first", self.limit_of_run(deadline))
             }
-            Some(time) if refusal.left.is_zero() => {
-                format!("; the deadline of {} has passed", self.deadline(time))
-            }
-            Some(time) => format!(", past the deadline of {}", self.deadline(time)),
+            Some(deadline) if refusal.left.is_zero() => format!("; {}", self.passed(deadline)),
+            Some(deadline) => format!(", past {}", self.limit_of_run(deadline)),
             None => String::new(),
         };
         let refusal = self.refusal(refusal);

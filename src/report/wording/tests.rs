@@ -10,6 +10,7 @@ use crate::policy::delay::jitter::Jitter;
 use crate::policy::delay::schedule::Schedule;
 use crate::policy::finish::{Exhausted, Finish, Wait};
 use crate::policy::outcome::{Cut, Limit};
+use crate::policy::outer::{Deadline, Outer};
 use crate::policy::signal::Signal;
 use crate::policy::verdict::classify::Rules;
 use crate::policy::verdict::condition::Condition;
@@ -138,7 +139,7 @@ fn an_unmet_condition_is_named() {
         format!("retry: curl: gave up after 1 attempt in 12.4s: exited 0 {unmet}")
     );
     assert_eq!(
-        ends(&done, &[exited(0)], gave_up(Exhausted::DelayPastDeadline(secs(60)))),
+        ends(&done, &[exited(0)], gave_up(Exhausted::DelayPastDeadline(Deadline::Own(secs(60))))),
         format!(
             "retry: curl: gave up after 1 attempt in 12.4s: the next delay does not fit into the deadline of 60s; \
              exited 0 {unmet}"
@@ -177,7 +178,7 @@ fn an_unmet_condition_is_named() {
 fn a_cut_does_not_hide_the_failure_before_it() {
     let deadline = secs(10);
     let cut = cut(Limit::Deadline(deadline));
-    let why = || gave_up(Exhausted::Deadline(deadline));
+    let why = || gave_up(Exhausted::Deadline(Deadline::Own(deadline)));
     assert_eq!(
         ends(&wording(), &[exited(7), cut.clone()], why()),
         "retry: curl: gave up after 2 attempts in 12.4s: the last was cut by the deadline of 10s, ended by TERM; \
@@ -351,12 +352,13 @@ fn durations_are_echoed_as_they_were_written() {
     ] {
         assert_eq!(wording.recorded(&cut(limit)), expected);
     }
+    let own = Deadline::Own(hours);
     let asked = crate::policy::verdict::http::Asked { wait: secs(9000), field: "Retry-After" };
     for (why, expected) in [
-        (Exhausted::Deadline(hours), "the deadline of 90m has passed"),
-        (Exhausted::DelayPastDeadline(hours), "the next delay does not fit into the deadline of 90m"),
+        (Exhausted::Deadline(own), "the deadline of 90m has passed"),
+        (Exhausted::DelayPastDeadline(own), "the next delay does not fit into the deadline of 90m"),
         (
-            Exhausted::AskedPastDeadline { asked, deadline: hours },
+            Exhausted::AskedPastDeadline { asked, deadline: own },
             "the server asks to wait 2h 30m (Retry-After), past the deadline of 90m",
         ),
         (
@@ -366,6 +368,39 @@ fn durations_are_echoed_as_they_were_written() {
     ] {
         let line = ends(exited(7), why);
         assert!(line.contains(&format!(": {expected}; exited 7")), "{line}");
+    }
+}
+
+#[test]
+fn a_retry_around_this_one_is_named() {
+    let outer = Outer { attempt: 2, max: Some(5), product: Some(5) };
+    let unlimited = Outer { max: None, product: None, ..outer };
+    let once = Outer { product: Some(1), ..outer };
+    for (outer, own, expected) in [
+        (outer, Some(5), "attempt 2 of 5): up to 25 attempts in all"),
+        (outer, None, "attempt 2 of 5): no limit on the attempts in all"),
+        (unlimited, Some(5), "attempt 2): no limit on the attempts in all"),
+        (once, Some(1), "attempt 2 of 5): up to 1 attempt in all"),
+    ] {
+        let line = line(&wording(), &Event::Nested { outer, in_all: outer.in_all(own) });
+        let rest = "; -n 1 leaves them to the outer one";
+        assert_eq!(line, format!("retry: curl: runs inside another retry ({expected}{rest}"));
+    }
+    let asked = crate::policy::verdict::http::Asked { wait: secs(3), field: "Retry-After" };
+    let deadline = Deadline::Outer(Duration::from_millis(1200));
+    for (why, expected) in [
+        (Exhausted::Deadline(deadline), "the outer retry's deadline has passed"),
+        (
+            Exhausted::DelayPastDeadline(deadline),
+            "the next delay does not fit into the outer retry's deadline in 1.2s",
+        ),
+        (
+            Exhausted::AskedPastDeadline { asked, deadline },
+            "the server asks to wait 3s (Retry-After), past the outer retry's deadline in 1.2s",
+        ),
+    ] {
+        let line = ends(&wording(), &[exited(99)], gave_up(why));
+        assert_eq!(line, format!("retry: curl: gave up after 1 attempt in 12.4s: {expected}; exited 99"));
     }
 }
 

@@ -75,7 +75,8 @@ impl Host for Scripted {
         &mut self.random
     }
 
-    fn attempt(&mut self, number: u32, last: Option<u8>, _: Option<Duration>) -> Result<Attempt, Error> {
+    fn attempt(&mut self, number: u32, last: Option<&Judged>, _: Option<Duration>) -> Result<Attempt, Error> {
+        let last = last.map(|last| last.attempt.outcome.status());
         let (outcome, ran) = match self.script.len() {
             1 => self.script[0].clone(),
             _ => self.script.remove(0),
@@ -115,7 +116,7 @@ impl Host for Scripted {
         if self.settlements.is_empty() { Settlement::Go } else { self.settlements.remove(0) }
     }
 
-    fn check(&mut self, number: u32, _: Option<u8>, _: Option<Duration>) -> Result<Checked, Error> {
+    fn check(&mut self, number: u32, _: Option<&Judged>, _: Option<Duration>) -> Result<Checked, Error> {
         if self.checks.is_empty() {
             return Ok(Checked::NotAsked);
         }
@@ -144,6 +145,7 @@ impl Host for Scripted {
             Event::Waiting { again: false, .. } => self.log.push("waits".to_owned()),
             Event::MayRepeat { .. } => self.log.push("may repeat".to_owned()),
             Event::Splay { .. } => self.log.push("splays".to_owned()),
+            Event::Nested { in_all, .. } => self.log.push(format!("nested: {in_all:?}")),
             Event::NotPassed { .. } => self.log.push("is lost".to_owned()),
             _ => {}
         }

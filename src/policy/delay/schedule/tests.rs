@@ -3,6 +3,7 @@ use rand::SeedableRng as _;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::*;
+use crate::policy::outer::Deadline;
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -26,13 +27,18 @@ fn rng(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)
 }
 
+/// The time until the deadline of a schedule.
+fn left(schedule: &Schedule, elapsed: Duration) -> Option<TimeLeft> {
+    schedule.deadline.map(|length| TimeLeft::own(length, elapsed))
+}
+
 /// The steps of a run from `elapsed` on. Its attempts take no time, and they fail.
 fn steps(schedule: &Schedule, mut elapsed: Duration, seed: u64, most: usize) -> Vec<Next> {
     let (mut progress, mut rng) = (schedule.start(), rng(seed));
     let mut steps = Vec::new();
     while steps.len() < most {
         schedule.count(&mut progress, Duration::ZERO);
-        let next = schedule.next(&mut progress, elapsed, None, &mut rng);
+        let next = schedule.next(&mut progress, left(schedule, elapsed), None, &mut rng);
         steps.push(next.clone());
         match next {
             Next::Wait(delay) => elapsed += delay,
@@ -66,10 +72,10 @@ fn a_delay_past_the_deadline_is_shortened_while_that_is_worth_it() {
             Next::Wait(secs(2)),
             Next::Wait(secs(4)),
             Next::Wait(Duration::from_millis(2700)),
-            Next::Stop(Exhausted::DelayPastDeadline(deadline)),
+            Next::Stop(Exhausted::DelayPastDeadline(Deadline::Own(deadline))),
         ]
     );
-    assert_eq!(steps(&schedule, deadline, 0, 9), [Next::Stop(Exhausted::Deadline(deadline))]);
+    assert_eq!(steps(&schedule, deadline, 0, 9), [Next::Stop(Exhausted::Deadline(Deadline::Own(deadline)))]);
 }
 
 /// The step after an attempt that took `ran`, with `left` until the deadline.
@@ -84,14 +90,14 @@ fn after_attempt(
     let schedule = Schedule { deadline: Some(deadline), max_attempts: None, ..schedule.clone() };
     let mut progress = schedule.start();
     schedule.count(&mut progress, ran);
-    schedule.next(&mut progress, ran, wish.map(asked), &mut rng(seed))
+    schedule.next(&mut progress, self::left(&schedule, ran), wish.map(asked), &mut rng(seed))
 }
 
 #[test]
 fn a_shortened_delay_leaves_room_for_an_attempt() {
     let slow = Schedule { growth: Growth::Constant { delay: secs(60) }, ..schedule() };
     let next = |ran, left| after_attempt(&slow, secs(ran), secs(left), None, 0);
-    let over = |deadline| Next::Stop(Exhausted::DelayPastDeadline(secs(deadline)));
+    let over = |deadline| Next::Stop(Exhausted::DelayPastDeadline(Deadline::Own(secs(deadline))));
     // The delay leaves a tenth of the time free, or twice the length of the attempt.
     assert_eq!(next(0, 50), Next::Wait(secs(45)));
     assert_eq!(next(2, 50), Next::Wait(secs(45)));
@@ -109,7 +115,7 @@ fn a_shortened_delay_leaves_room_for_an_attempt() {
     let limited = Schedule { deadline: Some(secs(50)), max_attempts: None, ..list };
     for expected in [Next::Wait(secs(1)), Next::Wait(secs(45))] {
         limited.count(&mut progress, Duration::ZERO);
-        assert_eq!(limited.next(&mut progress, Duration::ZERO, None, &mut rng(0)), expected);
+        assert_eq!(limited.next(&mut progress, left(&limited, Duration::ZERO), None, &mut rng(0)), expected);
     }
     // The longest attempt counts, and not the last attempt. It also counts after a healthy attempt.
     let healthy = Schedule { healthy_after: Some(secs(10)), deadline: Some(secs(50)), ..slow.clone() };
@@ -117,7 +123,8 @@ fn a_shortened_delay_leaves_room_for_an_attempt() {
     for ran in [2, 10, 1] {
         healthy.count(&mut progress, secs(ran));
     }
-    assert_eq!(healthy.next(&mut progress, Duration::ZERO, None, &mut rng(0)), Next::Wait(secs(30)));
+    let left = left(&healthy, Duration::ZERO);
+    assert_eq!(healthy.next(&mut progress, left, None, &mut rng(0)), Next::Wait(secs(30)));
 }
 
 #[test]
@@ -139,7 +146,7 @@ fn a_wish_is_not_shortened_where_an_attempt_has_no_room() {
     assert_eq!(after_attempt(&slow, secs(5), secs(50), Some(secs(20)), 0), Next::Wait(secs(40)));
     assert_eq!(after_attempt(&slow, secs(20), secs(50), Some(secs(35)), 0), Next::Wait(secs(35)));
     let next = after_attempt(&slow, secs(20), secs(50), Some(secs(20)), 0);
-    assert_eq!(next, Next::Stop(Exhausted::DelayPastDeadline(secs(70))));
+    assert_eq!(next, Next::Stop(Exhausted::DelayPastDeadline(Deadline::Own(secs(70)))));
 }
 
 #[test]
@@ -147,7 +154,7 @@ fn the_cut_delay_is_not_shorter_than_the_floor() {
     let schedule = Schedule { deadline: Some(secs(12)), floor: secs(6), ..schedule() };
     assert_eq!(
         steps(&schedule, Duration::ZERO, 0, 9),
-        [Next::Wait(secs(6)), Next::Stop(Exhausted::DelayPastDeadline(secs(12))),]
+        [Next::Wait(secs(6)), Next::Stop(Exhausted::DelayPastDeadline(Deadline::Own(secs(12)))),]
     );
 }
 
@@ -159,7 +166,7 @@ fn a_healthy_attempt_is_the_first_of_a_new_series() {
     for ran in [1, 1, 30, 1] {
         schedule.count(&mut progress, secs(ran));
         numbers.push((progress.number(), progress.attempts()));
-        delays.push(schedule.next(&mut progress, Duration::ZERO, None, &mut rng));
+        delays.push(schedule.next(&mut progress, None, None, &mut rng));
     }
     assert_eq!(delays, [1, 2, 1, 2].map(|s| Next::Wait(secs(s))));
     assert_eq!(numbers, [(1, 1), (2, 2), (3, 1), (2, 2)]);
@@ -184,7 +191,7 @@ fn asked(wait: Duration) -> Asked {
 fn after_asked(schedule: &Schedule, wait: Duration, elapsed: Duration, seed: u64) -> Next {
     let mut progress = schedule.start();
     schedule.count(&mut progress, Duration::ZERO);
-    schedule.next(&mut progress, elapsed, Some(asked(wait)), &mut rng(seed))
+    schedule.next(&mut progress, left(schedule, elapsed), Some(asked(wait)), &mut rng(seed))
 }
 
 #[test]
@@ -207,14 +214,17 @@ fn the_server_is_asked_again_when_it_wants_and_not_earlier() {
     let limited = Schedule { deadline: Some(deadline), ..schedule() };
     assert_eq!(
         after_asked(&limited, secs(10), secs(50), 0),
-        Next::Stop(Exhausted::AskedPastDeadline { asked: asked(secs(10)), deadline })
+        Next::Stop(Exhausted::AskedPastDeadline {
+            asked: asked(secs(10)),
+            deadline: Deadline::Own(deadline)
+        })
     );
     assert_eq!(after_asked(&limited, secs(9), secs(50), 0), Next::Wait(secs(9)));
     // A wait that a server asks for does not shorten the delay.
     let floor = Schedule { floor: secs(8), deadline: Some(secs(6)), ..schedule() };
     assert_eq!(
         after_asked(&floor, secs(1), Duration::ZERO, 0),
-        Next::Stop(Exhausted::DelayPastDeadline(secs(6)))
+        Next::Stop(Exhausted::DelayPastDeadline(Deadline::Own(secs(6))))
     );
     let last = Schedule { max_attempts: NonZeroU32::new(1), ..schedule() };
     assert_eq!(after_asked(&last, secs(9999), Duration::ZERO, 0), Next::Stop(Exhausted::Attempts));
@@ -336,6 +346,9 @@ proptest! {
     fn the_splay_stays_within_its_bound(seed: u64, splay in 0u64..1_000_000) {
         let splay = Duration::from_millis(splay);
         let schedule = Schedule { splay, ..schedule() };
-        prop_assert!(schedule.draw_splay(&mut rng(seed)) <= splay);
+        prop_assert!(schedule.draw_splay(None, &mut rng(seed)) <= splay);
+        // It leaves room before the deadline of a retry outside.
+        let outer = Duration::from_millis(900);
+        prop_assert!(schedule.draw_splay(Some(outer), &mut rng(seed)) <= splay.min(outer / 10 * 9));
     }
 }
