@@ -13,7 +13,7 @@ _retry() {
                 # Readline makes a word of the "=" between name and value.
                 [[ ${COMP_WORDS[i + 1]} == = ]] && ((i += 1))
                 ((i += 2)) ;;
-            --profiles | --breaker-status)
+            --profiles | --breaker-status | --hold)
                 option=$word
                 ((i += 1))
                 [[ ${COMP_WORDS[i]} == = ]] && ((i += 2)) ;;
@@ -36,6 +36,7 @@ _retry() {
             -p | --profile) [[ $cur == *,* ]] && head=${cur%,*},; values='curl wget http httpie ssh rsync git apt pip npm uv yarn pnpm cargo go gem composer mvn gradle dnf apk docker skopeo kubectl helm aws az gcloud psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible retry timeout sudo doas sysexits auto none' ;;
             --profiles) values='curl wget http httpie ssh rsync git apt pip npm uv yarn pnpm cargo go gem composer mvn gradle dnf apk docker skopeo kubectl helm aws az gcloud psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible retry timeout sudo doas sysexits' ;;
             --stdin) values='replay inherit null' ;;
+            --hold) values='stdout both' ;;
             --headers) compopt -o default; return ;;
             --state) compopt -o dirnames; return ;;
         esac

@@ -4,7 +4,7 @@
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= hold idempotency-key= expand check= not-idempotent q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
+    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= 'hold=?' idempotency-key= expand check= not-idempotent q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
     or return 1
     set -q argv[1]
     or return 1
@@ -160,12 +160,13 @@ complete -c retry -n 'not __retry_command' -l stdin -d 'Standard input of every 
 inherit\t'the input that the previous attempt left unread'
 null\t'nothing'"
 complete -c retry -n 'not __retry_command' -l stdin-limit -d 'Maximum input kept for replay, such as 64KiB or 1G [default: 1GiB]' -r -f
+complete -c retry -n 'not __retry_command' -l hold -d 'Pass on only the output of the attempt that succeeds' -f -a "stdout\t'stdout; stderr passes at once'
+both\t'stdout and stderr, in their order'"
 complete -c retry -n 'not __retry_command' -l idempotency-key -d 'Key that every attempt finds in RETRY_IDEMPOTENCY_KEY [default: a fresh UUID]' -r -f
 complete -c retry -n 'not __retry_command' -l check -d 'Shell command to run before each attempt' -r -f -a "(__fish_complete_command)"
 complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages [default: its base name]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the breaker to close instead of failing fast; needs --deadline'
 complete -c retry -n 'not __retry_command' -l json -d 'Print the output of --breaker-status as JSON'
-complete -c retry -n 'not __retry_command' -l hold -d 'Pass on only the stdout of the attempt that succeeds'
 complete -c retry -n 'not __retry_command' -l expand -d 'Replace {key}, {attempt} and {max} in ARGs'
 complete -c retry -n 'not __retry_command' -l not-idempotent -d 'Retry only failures that prove that the command had no effect'
 complete -c retry -n 'not __retry_command' -s q -l quiet -d 'Print only the final error; -qq prints nothing'

@@ -32,10 +32,11 @@ pub(crate) enum Error {
     /// The reader of a stream (`stdout` or `stderr`) has not taken all output of the command.
     #[error("the command has ended, but the reader of its {stream} did not read all of it")]
     Unread { stream: &'static str },
-    /// The command succeeded, but retry could not hold all of its output in this directory. `hint`
-    /// says whether another directory may help.
-    #[error("the command succeeded, but retry could not keep its stdout in {}", directory.display())]
+    /// The command succeeded, but retry could not hold all of `what` in this directory. `hint` says
+    /// whether another directory may help.
+    #[error("the command succeeded, but retry could not keep its {what} in {}", directory.display())]
     Unkept {
+        what: &'static str,
         directory: PathBuf,
         #[source]
         errno: Errno,
@@ -136,7 +137,8 @@ mod tests {
         let inner = Error::System { what: "cannot wait", errno: Errno::ENOMEM };
         let outer = Error::State { cause: inner.into(), hint: None };
         assert_eq!(one_line(&outer), "cannot wait: Out of memory");
-        let unkept = Error::Unkept { directory: "/t".into(), errno: Errno::ENOSPC, hint: true };
+        let unkept =
+            Error::Unkept { what: "stdout", directory: "/t".into(), errno: Errno::ENOSPC, hint: true };
         assert_eq!(
             one_line(&unkept),
             "the command succeeded, but retry could not keep its stdout in /t: No space left on device"

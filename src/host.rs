@@ -40,7 +40,8 @@ use crate::state::surroundings::Surroundings;
 use crate::streams::alarm::interrupted;
 use crate::streams::descriptor::lift;
 use crate::streams::headers::HeadersFile;
-use crate::streams::plan::can_hold;
+use crate::streams::hold::HeldBack;
+use crate::streams::plan::{Held, cannot_hold};
 
 /// Runs the command of an invocation until the end of the run.
 ///
@@ -49,9 +50,9 @@ use crate::streams::plan::can_hold;
 pub(crate) fn run(invocation: &Invocation, mask: InheritedMask) -> Result<Exit, Error> {
     let policy = &invocation.policy;
     let key = RunKey::new(&invocation.key)?;
-    if invocation.hold && !can_hold() {
+    if let Some(stream) = invocation.hold.and_then(cannot_hold) {
         return Err(Error::usage(
-            "stdout is a socket with message boundaries, and --hold would lose them",
+            format!("{} is a socket with message boundaries, and --hold would lose them", stream.name()),
             "leave --hold out, or pass the output through a pipe",
         ));
     }
@@ -66,7 +67,8 @@ pub(crate) fn run(invocation: &Invocation, mask: InheritedMask) -> Result<Exit, 
         Ok(supervisor) => {
             let random = Sources::new(invocation.seed);
             let shared = shared(invocation);
-            let mut host = System { supervisor, invocation, report: &mut report, shared, random, key };
+            let report = &mut report;
+            let mut host = System { supervisor, invocation, report, shared, random, key, held_back: None };
             let finish = run::run(policy, &mut host);
             host.leave(&finish);
             finish
@@ -138,6 +140,8 @@ struct System<'a> {
     shared: Option<Participant>,
     random: Sources,
     key: RunKey<'a>,
+    /// With `--hold=both`: the output of the last attempt, and its number.
+    held_back: Option<(u32, HeldBack)>,
 }
 
 /// The minimum time for the report of an attempt to other runs, even after the deadline.
@@ -254,10 +258,11 @@ impl Host for System<'_> {
         let environment = self.environment(number, last, &key, deadline);
         let settings = self.settings(number, deadline);
         let attempt = self.supervisor.check(check, &environment, settings, self.report)?;
-        Ok(match (&attempt.outcome, attempt.interrupted) {
-            (Outcome::Exited(1), None) => Checked::NotDone,
-            _ => Checked::Instead(Box::new(attempt)),
-        })
+        if attempt.outcome == Outcome::Exited(1) && attempt.interrupted.is_none() {
+            return Ok(Checked::NotDone);
+        }
+        self.held_back = None;
+        Ok(Checked::Instead(Box::new(attempt)))
     }
 
     fn attempt(
@@ -276,7 +281,9 @@ impl Host for System<'_> {
             let tokens = Tokens { key: &key, attempt: number, max };
             command = Cow::Owned(command.with_arguments(|argument| expanded(argument, tokens)));
         }
-        self.supervisor.attempt(&command, &environment, settings, self.report)
+        let attempt = self.supervisor.attempt(&command, &environment, settings, self.report)?;
+        self.held_back = None;
+        Ok(attempt)
     }
 
     fn breaker_is_closed(&mut self) -> bool {
@@ -315,10 +322,21 @@ impl Host for System<'_> {
         if success {
             return self.supervisor.release();
         }
-        if let Some(held) = self.supervisor.reject() {
-            self.report.tell(&Event::HeldBack { number, output: &held });
+        self.held_back = self.supervisor.reject().map(|output| (number, output));
+        // Of both streams, only the output of the last attempt is shown.
+        if self.invocation.hold == Some(Held::Stdout) {
+            self.show_output(number);
         }
         Ok(())
+    }
+
+    fn show_output(&mut self, next: u32) {
+        // A check may have written something although no attempt followed.
+        let last = self.held_back.take();
+        for (number, output) in last.into_iter().chain(self.supervisor.reject().map(|output| (next, output)))
+        {
+            self.report.tell(&Event::HeldBack { number, output: &output });
+        }
     }
 
     fn pass_output(&mut self, deadline: Option<Duration>) -> Result<Option<Signal>, Error> {

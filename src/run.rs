@@ -29,7 +29,10 @@ pub(crate) fn run(policy: &Policy, host: &mut impl Host) -> Result<Finish, Error
     let mut run = Run::new(policy, host);
     match run.attempts() {
         End::Finish(finish) => run.finish(*finish),
-        End::Failure(error) => Err(error),
+        End::Failure(error) => {
+            run.show_output();
+            Err(error)
+        }
     }
 }
 
@@ -314,12 +317,21 @@ impl<'a, H: Host> Run<'a, H> {
                 None => Finish::Succeeded { outcome, rule },
             }),
             (Err(error), finish) => {
+                self.show_output();
                 // The exit status tells about the failure of the command, which matters more.
                 self.host.tell(&Event::NotPassed { error: &error });
                 Ok(finish)
             }
-            (Ok(_), finish) => Ok(finish),
+            (Ok(_), finish) => {
+                self.show_output();
+                Ok(finish)
+            }
         }
+    }
+
+    /// Shows what the last attempt wrote, if it was held back.
+    fn show_output(&mut self) {
+        self.host.show_output(self.progress.next_attempt());
     }
 
     /// Ends the run if a signal has arrived or the deadline has passed.

@@ -28,6 +28,7 @@ mod fresh_line;
 mod generated;
 mod hints;
 mod hold;
+mod hold_both;
 mod http;
 mod input;
 mod job_control;

@@ -114,8 +114,17 @@ fn base() -> Command {
 
 /// Options for which a next word that begins with a dash is an error, because it is more likely an
 /// option than a name, a directory or a shell command.
-const NO_DASH: [&str; 8] =
-    ["profiles", "breaker", "budget", "state", "breaker-status", "breaker-reset", "breaker-trip", "check"];
+const NO_DASH: [&str; 9] = [
+    "profiles",
+    "breaker",
+    "budget",
+    "state",
+    "breaker-status",
+    "breaker-reset",
+    "breaker-trip",
+    "check",
+    "hold",
+];
 
 /// Lets a value begin with a dash, so that the option's own parser explains `--delay -5`.
 fn accept_dashes(arg: Arg) -> Arg {

@@ -104,7 +104,7 @@ mod tests {
                         "--max", "--delay", "--jitter", "--stdin", "--stdin-limit", "--hold", "--check",
                         "--breaker", "--budget", "--deadline", "--breaker-wait", "--until", "--profile",
                         "--expand", "--idempotency-key", "--breaker-status", "--json", "null", "x", "none",
-                        "{key}", "--", "", "--profiles", "--profiles=curl",
+                        "{key}", "--", "", "--profiles", "--profiles=curl", "--hold=both",
                     ]).prop_map(str::to_owned),
                 ],
                 0..6,
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    const RIGHT: [&str; 42] = [
+    const RIGHT: [&str; 43] = [
         "-n 3",
         "-n3",
         "--max=unlimited",
@@ -163,6 +163,7 @@ mod tests {
         "--json",
         "--stdin null",
         "--hold",
+        "--hold=both",
         "--expand",
         "--check true",
         "--label -5",

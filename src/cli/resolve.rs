@@ -37,6 +37,7 @@ use crate::policy::verdict::request::{self, Method};
 use crate::policy::{Limits, Policy};
 use crate::process::child::Command;
 use crate::report::subject::{Volume, Written};
+use crate::streams::plan::Held;
 use crate::streams::stdin::Stdin;
 
 /// A run: its policy, its command, and how its attempts get input, output and environment.
@@ -53,8 +54,8 @@ pub(crate) struct Invocation {
     pub(crate) check: Option<Command>,
     /// The input of the attempts.
     pub(crate) stdin: Stdin,
-    /// Whether only the stdout of the attempt that succeeds is passed on.
-    pub(crate) hold: bool,
+    /// The streams of which only the output of the attempt that succeeds is passed on.
+    pub(crate) hold: Option<Held>,
     /// The file that the command writes headers to.
     pub(crate) headers: Option<PathBuf>,
     pub(crate) sharing: Sharing,
@@ -128,7 +129,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         check: args.repeats.check.map(|check| {
             Command::new(OsStr::new("/bin/sh"), &[OsStr::new("-c"), OsStr::new("--"), &check], None)
         }),
-        hold: args.streams.hold,
+        hold: args.streams.hold.map(Held::from),
         headers: args.verdict.headers,
         not_found_hint,
         http_unheard,

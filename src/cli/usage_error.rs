@@ -190,7 +190,10 @@ mod tests {
             ("--profiles=postgres", "--profiles postgres: no such profile", "did you mean psql?"),
             ("--profiles=auto", "--profiles auto: no such profile", "valid values: curl, "),
             ("--profiles=", "--profiles needs a value", "valid values: curl, "),
-            ("--hold=1 x", "--hold takes no value", SEE),
+            ("--hold=1 x", "--hold 1: no such value", "valid values: stdout, both"),
+            ("--hold=boht x", "--hold boht: no such value", "did you mean both?"),
+            ("--hold= x", "--hold needs a value", "valid values: stdout, both"),
+            ("--expand=1 x", "--expand takes no value", SEE),
             ("--breaker -x5 y", "--breaker needs a value", SEE),
         ] {
             let (found, hint_found) = error(line);

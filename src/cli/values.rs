@@ -19,7 +19,7 @@ mod text;
 mod trip;
 
 pub(crate) use budget::{Budget, budget};
-pub(crate) use choice::{BackoffName, JitterName, StdinName};
+pub(crate) use choice::{BackoffName, HoldName, JitterName, StdinName};
 pub(crate) use condition::condition;
 pub(crate) use count::{MaxAttempts, failures, max_attempts};
 pub(crate) use delays::{Delays, delays};

@@ -10,6 +10,13 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Stdout => Self::Stderr,
+            Self::Stderr => Self::Stdout,
+        }
+    }
+
     /// The name in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {

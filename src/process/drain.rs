@@ -10,6 +10,7 @@ use super::signal::disposition::is_ignored;
 use crate::clock::now;
 use crate::error::{Doing as _, Error};
 use crate::policy::signal::Signal;
+use crate::policy::stream::Stream;
 
 /// A reader of watched streams may pause for this time.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
@@ -41,16 +42,20 @@ pub(super) fn drain(
         if let Some(errno) = pump.watch.take_failure() {
             return Err(errno).doing("cannot write to stdout");
         }
-        if pump.watch.lost_held() {
+        if let Some(stream) = pump.watch.lost_held() {
+            let what = match stream {
+                Stream::Stdout => "cannot write to stdout",
+                Stream::Stderr => "cannot write to stderr",
+            };
             return match is_ignored(Signal::PIPE.number()) {
-                true => Err(Errno::EPIPE).doing("cannot write to stdout"),
+                true => Err(Errno::EPIPE).doing(what),
                 false => Ok(Some(Signal::PIPE)),
             };
         }
         if pump.watch.is_drained() {
             return Ok(None);
         }
-        let is_held = pump.watch.passes_held();
+        let is_held = pump.watch.next_held().is_some();
         let until = progress.until(is_held);
         let signal = pump.answer_signals(&mut children);
         if is_held && signal.is_some() {

@@ -28,6 +28,7 @@ use crate::policy::verdict::evidence::{Scanner, Wanted};
 use crate::streams::headers::{HeadersFile, Mark};
 use crate::streams::hold::HeldBack;
 use crate::streams::matcher::{Matched, Matcher};
+use crate::streams::plan::Held;
 use crate::streams::redirection::{Becomes, Redirection};
 use crate::streams::standard::Standard as _;
 use crate::streams::stdin::{Input, Stdin, null};
@@ -41,8 +42,8 @@ pub(crate) struct StreamSettings {
     /// The file of `--headers`.
     pub(crate) headers: Option<HeadersFile>,
     pub(crate) stdin: Stdin,
-    /// `--hold`: only the stdout of the attempt that succeeds is passed on.
-    pub(crate) hold: bool,
+    /// `--hold`: what of an attempt is passed on only if it succeeds.
+    pub(crate) hold: Option<Held>,
 }
 
 /// Runs attempts and waits.
@@ -52,6 +53,8 @@ pub(crate) struct Supervisor {
     headers: Option<HeadersFile>,
     pump: Pump,
     group: Group,
+    /// `--hold=both` keeps the output of checks too.
+    holds_checks: bool,
     is_subreaper: bool,
     /// An INT, TERM, HUP or QUIT that came when the command had just ended. It interrupts the wait.
     too_late: Option<Signal>,
@@ -75,6 +78,7 @@ impl Supervisor {
             headers: streams.headers,
             pump: Pump { signals, watch, input, poller: Poller::default() },
             group: group(),
+            holds_checks: streams.hold == Some(Held::Both),
             is_subreaper: false,
             too_late: None,
             interrupted: None,
@@ -110,7 +114,8 @@ impl Supervisor {
         }
     }
 
-    /// Runs the command of `--check`. It reads nothing, and its stdout goes to stderr.
+    /// Runs the command of `--check`. It reads nothing, and its stdout goes to stderr. If stderr is
+    /// held, so is the output of the check.
     ///
     /// # Errors
     /// As [`attempt`](Self::attempt).
@@ -122,9 +127,13 @@ impl Supervisor {
         observer: &mut impl Observer,
     ) -> Result<Attempt, Error> {
         let redirections = loop {
-            match check_redirections() {
+            match self.check_redirections() {
                 Err(Errno::EMFILE | Errno::ENFILE) if self.pump.spare_descriptor(observer) => {}
-                opened => break opened.doing("cannot open /dev/null").map_err(Error::before_attempt)?,
+                opened => {
+                    break opened
+                        .doing("cannot open the streams of the check")
+                        .map_err(Error::before_attempt)?;
+                }
             }
         };
         let task = Task { command, environment, group: self.group, settings, redirections };
@@ -132,7 +141,28 @@ impl Supervisor {
             Ok(Ending { outcome, interrupted, ran, .. }) => (outcome, interrupted, ran),
             Err(failure) => (Outcome::NotStarted(failure), None, Duration::ZERO),
         };
+        if self.holds_checks
+            && let Err(error) = self.pump.watch.attempt_over()
+        {
+            // The end of the run tells about the loss.
+            self.lost_output.get_or_insert(error);
+        }
         Ok(Attempt { by: By::Check, ran, interrupted, ..Attempt::ended(outcome) })
+    }
+
+    /// The streams of a check: /dev/null, and stderr, or /dev/null if stderr is closed.
+    fn check_redirections(&mut self) -> nix::Result<Vec<Redirection>> {
+        let nothing = Redirection::new(null(OFlag::O_RDONLY)?, Becomes::Stdin);
+        if self.holds_checks
+            && let Some(held) = self.pump.watch.open_check()?
+        {
+            return Ok(vec![nothing, held]);
+        }
+        let stderr = match Stream::Stderr.fd().try_clone_to_owned() {
+            Ok(stderr) => stderr,
+            Err(_) => null(OFlag::O_WRONLY)?,
+        };
+        Ok(vec![nothing, Redirection::new(stderr, Becomes::Output(Streams::Stdout))])
     }
 
     fn supervise(
@@ -225,7 +255,9 @@ impl Supervisor {
     /// # Errors
     /// If not all of it could be kept.
     pub(crate) fn release(&mut self) -> Result<(), Error> {
+        let holds_both = self.holds_checks;
         self.pump.watch.release().map_err(|why| Error::Unkept {
+            what: if holds_both { "output" } else { "stdout" },
             hint: why.is_of_the_place(),
             directory: why.directory,
             errno: why.errno,
@@ -259,15 +291,4 @@ impl Supervisor {
     pub(crate) fn leave(&mut self) {
         self.pump.input.leave();
     }
-}
-
-/// The streams of a check: /dev/null, and stderr, or /dev/null if stderr is closed.
-fn check_redirections() -> nix::Result<Vec<Redirection>> {
-    let nothing = null(OFlag::O_RDONLY)?;
-    let stderr = match Stream::Stderr.fd().try_clone_to_owned() {
-        Ok(stderr) => stderr,
-        Err(_) => null(OFlag::O_WRONLY)?,
-    };
-    let stdout = Becomes::Output(Streams::Stdout);
-    Ok(vec![Redirection::new(nothing, Becomes::Stdin), Redirection::new(stderr, stdout)])
 }

@@ -37,7 +37,7 @@ pub(crate) enum Event<'a> {
     SharedState(&'a Warning),
     /// Something that concerns the processes of an attempt.
     Process(&'a Notice),
-    /// `--hold` dropped the output of attempt `number`.
+    /// `--hold` did not pass on the output of attempt `number`, which failed.
     HeldBack { number: u32, output: &'a HeldBack },
     /// An attempt has ended. Another one follows after `next`.
     Attempt { progress: &'a Progress, judged: &'a Judged, next: Option<Duration> },

@@ -11,6 +11,7 @@ use super::subject::Volume;
 use super::wording::Wording;
 use crate::error::{Error, Quote, one_line};
 use crate::policy::finish::Finish;
+use crate::policy::stream::Streams;
 use crate::streams::hold::HeldBack;
 use crate::streams::messages::Messages;
 
@@ -56,14 +57,31 @@ impl Text {
 
     /// Prints the held output of a failed attempt, after a line about it.
     fn held_back(&self, number: u32, output: &HeldBack, stderr: &mut Messages) {
-        if self.volume >= Volume::Normal {
-            let shown = readable(&output.end);
-            let line = self.wording.held_back(number, output, shown.is_none());
-            self.say(stderr, Volume::Normal, &line);
-            if let Some(shown) = shown {
-                stderr.show(shown.as_bytes());
-            }
+        let shown = readable(&output.end);
+        let is_whole = shown.is_some() && u64::try_from(output.end.len()) == Ok(output.length);
+        let least = least(output.streams, is_whole);
+        let line = self.wording.held_back(number, output, shown.is_none());
+        self.say(stderr, least.line, &line);
+        if let Some(shown) = shown.filter(|_| self.volume >= least.output) {
+            stderr.show(shown.as_bytes());
         }
+    }
+}
+
+/// The least volume for the two parts of what is held back.
+struct Least {
+    line: Volume,
+    output: Volume,
+}
+
+/// Decides at which volume held output is shown. stderr is the command's own, and nothing else
+/// tells about the failure. So volume, which is for the lines of retry, does not hide it. A line
+/// tells even a quiet run that something is missing.
+fn least(streams: Streams, is_whole: bool) -> Least {
+    match (streams, is_whole) {
+        (Streams::Stdout, _) => Least { line: Volume::Normal, output: Volume::Normal },
+        (Streams::Stderr | Streams::Both, true) => Least { line: Volume::Normal, output: Volume::Silent },
+        (Streams::Stderr | Streams::Both, false) => Least { line: Volume::Quiet, output: Volume::Silent },
     }
 }
 

@@ -17,6 +17,7 @@ use super::subject::{Subject, Volume};
 use crate::error::one_line;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
+use crate::policy::stream::Streams;
 use crate::policy::verdict::request::Method;
 use crate::policy::verdict::rule::Judged;
 use crate::process::notice::Notice;
@@ -137,7 +138,12 @@ impl Wording {
             (false, 0) => ":".to_owned(),
             (false, _) => format!("; the last {} of it:", size(held.length - left_out)),
         };
-        format!("attempt {} wrote {wrote} to stdout, held back{what}", self.number(number))
+        let to = match held.streams {
+            Streams::Stdout => " to stdout",
+            Streams::Stderr => " to stderr",
+            Streams::Both => "",
+        };
+        format!("attempt {} wrote {wrote}{to}, held back{what}", self.number(number))
     }
 
     /// `2 of 5`, or `2` if there is no limit.

@@ -46,11 +46,15 @@ pub(crate) trait Host {
         deadline: Option<Duration>,
     ) -> Result<Attempt, Error>;
 
-    /// Lets the held output of attempt `number` pass if it succeeded, and drops it if not.
+    /// Lets the held output of attempt `number` pass if it succeeded, and holds it back if not.
     ///
     /// # Errors
     /// If some of the output is lost.
     fn release_output(&mut self, number: u32, success: bool) -> Result<(), Error>;
+
+    /// Shows the output that was held back of the last attempt, when no attempt follows, and that of
+    /// a check for the `next` one.
+    fn show_output(&mut self, next: u32);
 
     /// Passes on the output that retry has not yet written. Returns the signal that interrupted
     /// this, or PIPE if nobody reads the output any more.

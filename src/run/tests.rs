@@ -500,3 +500,18 @@ fn a_breaker_is_waited_for_within_a_deadline_that_was_handed_down() {
         "{finish:?}"
     );
 }
+
+#[test]
+fn a_run_that_fails_shows_the_output_of_its_last_attempt_once() {
+    let policy = Policy::example(Rules::default());
+    let shown = |change: &dyn Fn(&mut Scripted), status| {
+        let mut host = Scripted::new(&[failed(status)]);
+        change(&mut host);
+        let _ = run(&policy, &mut host).unwrap();
+        host.shown
+    };
+    assert_eq!(shown(&|_| {}, 0), 0);
+    assert_eq!(shown(&|_| {}, 7), 1);
+    assert_eq!(shown(&|host| host.interrupt_pause = Some(Signal::TERM), 7), 1);
+    assert_eq!(shown(&|host| host.interrupt_output = Some(Signal::TERM), 0), 0);
+}

@@ -1,14 +1,16 @@
-//! `--hold`: the stdout of an attempt is kept until the verdict is known. The output of the attempt
-//! that succeeds is passed on, whole and once. Of a failed attempt only the end is wanted, for
-//! stderr.
+//! `--hold`: the output of an attempt, its stdout or both streams, is kept until the verdict is
+//! known. The output of the attempt that succeeds is passed on, whole and once, each stream where
+//! it belongs. Of a failed attempt only the end is wanted, for stderr.
 
 use std::io;
 
 use nix::errno::Errno;
 
+use super::order::Order;
 use super::sink::Sink;
 use super::spool::{NotKept, Spool};
 use crate::error::errno;
+use crate::policy::stream::{PerStream, Stream, Streams};
 
 /// How many bytes of a failed attempt are shown.
 const SHOWN: usize = 64 * 1024;
@@ -20,14 +22,17 @@ const PART: usize = 64 * 1024;
 const ROUNDS: usize = 16;
 
 /// The output of one attempt.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Hold {
+    streams: Streams,
     spool: Spool,
-    /// How many bytes came, with those that could not be kept.
-    length: u64,
+    /// The streams of the bytes in the spool.
+    order: Order,
+    /// How many bytes came for each stream, with those that could not be kept.
+    lengths: PerStream<u64>,
     state: State,
-    /// Nobody reads stdout any more.
-    reader_gone: bool,
+    /// The streams that nobody reads any more.
+    gone: PerStream<bool>,
     part: Vec<u8>,
 }
 
@@ -38,13 +43,25 @@ enum State {
     Whole,
     /// The spool failed, for this reason. Only the last bytes are kept.
     End { bytes: Vec<u8>, why: NotKept },
-    /// The spool has all bytes, and this many of them have been passed on.
-    Released { passed: u64 },
+    /// The spool has all bytes, and some have been passed on.
+    Released(Passed),
+}
+
+/// How far released bytes have been passed on.
+#[derive(Debug, Default)]
+struct Passed {
+    bytes: u64,
+    /// The number of the run that comes next.
+    run: u64,
+    /// A stream that nobody reads any more, and for which there were bytes.
+    lost: Option<Stream>,
 }
 
 /// The output of a failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeldBack {
+    /// The streams that it was for.
+    pub(crate) streams: Streams,
     /// How many bytes the attempt wrote.
     pub(crate) length: u64,
     /// The last of them, at most 64 KiB.
@@ -52,17 +69,35 @@ pub(crate) struct HeldBack {
 }
 
 impl Hold {
-    /// An attempt begins.
-    pub(crate) fn begin(&mut self) {
-        *self = Self { reader_gone: self.reader_gone, ..Self::default() };
+    /// Keeps what is for these streams.
+    pub(crate) fn new(streams: Streams) -> Self {
+        Self {
+            streams,
+            spool: Spool::default(),
+            order: Order::default(),
+            lengths: PerStream::default(),
+            state: State::default(),
+            gone: PerStream::default(),
+            part: Vec::new(),
+        }
     }
 
-    /// Keeps bytes that the attempt has written.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.length = self.length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    /// Forgets all bytes.
+    pub(crate) fn clear(&mut self) {
+        *self = Self { gone: self.gone, ..Self::new(self.streams) };
+    }
+
+    /// Keeps bytes for a stream.
+    pub(crate) fn push(&mut self, stream: Stream, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.lengths[stream] = self.lengths[stream].saturating_add(length);
         match &mut self.state {
-            State::Whole | State::Released { .. } => {
-                if let Err(why) = self.spool.push(bytes) {
+            State::Whole | State::Released(_) => {
+                let kept = self.order.push(stream, self.spool.length());
+                if let Err(why) = kept.and_then(|()| self.spool.push(bytes)) {
                     self.keep_only_the_end(why);
                     self.push_to_end(bytes);
                 }
@@ -71,9 +106,14 @@ impl Hold {
         }
     }
 
+    /// How many bytes came.
+    pub(crate) fn length(&self) -> u64 {
+        self.lengths.stdout.saturating_add(self.lengths.stderr)
+    }
+
     fn keep_only_the_end(&mut self, why: NotKept) {
         self.state = State::End { bytes: self.end_of_spool(), why };
-        self.spool = Spool::default();
+        (self.spool, self.order) = (Spool::default(), Order::default());
     }
 
     fn push_to_end(&mut self, bytes: &[u8]) {
@@ -86,11 +126,38 @@ impl Hold {
         }
     }
 
+    /// The last bytes for all streams.
     fn end_of_spool(&self) -> Vec<u8> {
-        let mut end = vec![0; SHOWN];
+        let end = self.spool.length();
+        self.read(end.saturating_sub(u64::try_from(SHOWN).unwrap_or(0)), end)
+    }
+
+    /// The last bytes for one stream, from the last run to the first.
+    fn end_of(&self, stream: Stream) -> Vec<u8> {
+        let mut parts = Vec::new();
+        let mut missing = u64::try_from(SHOWN).unwrap_or(0);
+        let mut end = self.spool.length();
+        for number in (0..=self.order.ended()).rev() {
+            // After an error, the bytes so far are the best to show.
+            let Ok(run) = self.order.run(number) else { break };
+            let before = number.checked_sub(1).map(|before| self.order.run(before));
+            let begin = before.and_then(|run| run.ok()?.end).unwrap_or(0);
+            if run.stream == stream && missing > 0 {
+                let from = begin.max(end.saturating_sub(missing));
+                missing -= end - from;
+                parts.push(self.read(from, end));
+            }
+            end = begin;
+        }
+        parts.reverse();
+        parts.concat()
+    }
+
+    /// The bytes between two positions.
+    fn read(&self, mut position: u64, end: u64) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(position)).unwrap_or(0)];
         let mut filled = 0;
-        let mut position = self.spool.length().saturating_sub(u64::try_from(SHOWN).unwrap_or(0));
-        while let Some(part) = end.get_mut(filled..).filter(|part| !part.is_empty()) {
+        while let Some(part) = bytes.get_mut(filled..).filter(|part| !part.is_empty()) {
             match self.spool.read_at(position, part) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // After an error, the bytes so far are the best to show.
@@ -101,21 +168,29 @@ impl Hold {
                 }
             }
         }
-        end.truncate(filled);
-        end
+        bytes.truncate(filled);
+        bytes
     }
 
-    /// The attempt has failed. Returns its output, if there is any and somebody still reads stdout.
-    /// Nothing is kept any more.
+    /// The attempt has failed. Returns its output, if there is any: the output for those streams
+    /// that somebody still reads. Nothing is kept any more.
     pub(crate) fn reject(&mut self) -> Option<HeldBack> {
-        let mut end = match std::mem::take(&mut self.state) {
-            State::Whole | State::Released { .. } => self.end_of_spool(),
-            State::End { bytes, .. } => bytes,
+        let is_read = |stream: Stream| self.streams.contains(stream) && !self.gone[stream];
+        let state = std::mem::take(&mut self.state);
+        let alone = |stream: Stream| (Streams::from(stream), self.lengths[stream], self.end_of(stream));
+        let (streams, length, mut end) = match (state, is_read(Stream::Stdout), is_read(Stream::Stderr)) {
+            (_, false, false) => (self.streams, 0, Vec::new()),
+            // Nobody knows any more which stream the bytes were for.
+            (State::End { bytes, .. }, ..) => (self.streams, self.length(), bytes),
+            (State::Whole | State::Released(_), false, true) => alone(Stream::Stderr),
+            (State::Whole | State::Released(_), true, false) => alone(Stream::Stdout),
+            (State::Whole | State::Released(_), true, true) => {
+                (self.streams, self.length(), self.end_of_spool())
+            }
         };
+        self.clear();
         drop(end.drain(..end.len().saturating_sub(SHOWN)));
-        let length = self.length;
-        self.begin();
-        (length > 0 && !self.reader_gone).then_some(HeldBack { length, end })
+        (length > 0).then_some(HeldBack { streams, length, end })
     }
 
     /// The attempt has succeeded. Its output may be passed on.
@@ -124,9 +199,12 @@ impl Hold {
     /// If not all of it could be kept.
     pub(crate) fn release(&mut self) -> Result<(), NotKept> {
         match std::mem::take(&mut self.state) {
-            State::End { why, .. } => Err(why),
-            State::Whole | State::Released { .. } => {
-                self.state = State::Released { passed: 0 };
+            State::End { why, .. } => {
+                self.clear();
+                Err(why)
+            }
+            State::Whole | State::Released(_) => {
+                self.state = State::Released(Passed::default());
                 Ok(())
             }
         }
@@ -134,93 +212,176 @@ impl Hold {
 
     /// How many bytes are still to be passed on.
     pub(crate) fn left(&self) -> u64 {
-        match self.state {
-            State::Released { passed } => self.length.saturating_sub(passed),
+        match &self.state {
+            State::Released(passed) => self.spool.length().saturating_sub(passed.bytes),
             State::Whole | State::End { .. } => 0,
         }
     }
 
-    /// Passes on as much as there is room for.
+    /// The stream of the bytes that are passed on next. None if there are none.
+    pub(crate) fn next(&self) -> Option<Stream> {
+        match &self.state {
+            State::Released(passed) if self.left() > 0 => {
+                let run = self.order.run(passed.run);
+                Some(run.map_or(Stream::Stdout, |run| run.stream))
+            }
+            State::Released(_) | State::Whole | State::End { .. } => None,
+        }
+    }
+
+    /// Passes on as much as there is room for, up to bytes for a stream that is `blocked`. Bytes
+    /// for a stream without a reader are lost.
     ///
     /// # Errors
-    /// If stdout takes nothing any more, or the bytes cannot be read back.
-    pub(crate) fn pass(&mut self, sink: &mut Sink) -> Result<(), Errno> {
+    /// If a stream takes nothing any more although somebody may read it, or the bytes cannot be
+    /// read back. An error of stderr does not keep the bytes behind it from being passed on.
+    pub(crate) fn pass(
+        &mut self,
+        sinks: &mut PerStream<Sink>,
+        blocked: PerStream<bool>,
+    ) -> Result<(), (Stream, Errno)> {
+        let length = self.spool.length();
         for _ in 0..ROUNDS {
-            let State::Released { passed } = &mut self.state else { return Ok(()) };
-            if *passed >= self.length {
+            let State::Released(passed) = &mut self.state else { return Ok(()) };
+            if passed.bytes >= length {
                 return Ok(());
             }
-            self.part.resize(PART, 0);
-            let length = match self.spool.read_at(*passed, &mut self.part) {
+            let run = self.order.run(passed.run).map_err(|error| (Stream::Stdout, errno(&error)))?;
+            let (stream, end) = (run.stream, run.end.unwrap_or(length));
+            if passed.bytes >= end {
+                passed.run += 1;
+                continue;
+            }
+            if self.gone[stream] {
+                passed.lost.get_or_insert(stream);
+                passed.bytes = end;
+                continue;
+            }
+            if blocked[stream] {
+                return Ok(());
+            }
+            self.part.resize(PART.min(usize::try_from(end - passed.bytes).unwrap_or(PART)), 0);
+            let length = match self.spool.read_at(passed.bytes, &mut self.part) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(errno(&error)),
+                Err(error) => return Err((stream, errno(&error))),
                 // The file has become shorter.
-                Ok(0) => return Err(Errno::EIO),
+                Ok(0) => return Err((stream, Errno::EIO)),
                 Ok(length) => length,
             };
-            match sink.write(self.part.get(..length).unwrap_or_default()) {
+            match sinks[stream].write(self.part.get(..length).unwrap_or_default()) {
+                Ok(written) => passed.bytes += u64::try_from(written).unwrap_or(0),
                 Err(Errno::EAGAIN) => return Ok(()),
-                written => *passed += u64::try_from(written?).unwrap_or(0),
+                Err(Errno::EPIPE | Errno::ECONNRESET) => self.gone[stream] = true,
+                Err(errno) => {
+                    if stream == Stream::Stderr {
+                        passed.bytes += u64::try_from(length).unwrap_or(0);
+                    }
+                    return Err((stream, errno));
+                }
             }
         }
         Ok(())
     }
 
-    /// Nobody reads stdout any more.
-    pub(crate) fn reader_gone(&mut self) {
-        self.reader_gone = true;
+    /// Nobody reads the stream any more.
+    pub(crate) fn reader_gone(&mut self, stream: Stream) {
+        self.gone[stream] = true;
     }
 
-    /// Whether released bytes can reach nobody.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.reader_gone && self.left() > 0
+    /// A stream whose released bytes reached nobody, when all others have been passed on.
+    pub(crate) fn lost(&self) -> Option<Stream> {
+        match &self.state {
+            State::Released(passed) if self.left() == 0 => passed.lost,
+            State::Released(_) | State::Whole | State::End { .. } => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use Stream::{Stderr, Stdout};
+
     use super::*;
+
+    fn not_kept() -> NotKept {
+        NotKept { directory: "x".into(), errno: Errno::ENOSPC }
+    }
+
+    fn held_back(streams: Streams, length: u64, end: &[u8]) -> HeldBack {
+        HeldBack { streams, length, end: end.to_vec() }
+    }
 
     #[test]
     fn of_a_failed_attempt_the_end_is_left() {
-        let mut hold = Hold::default();
+        let mut hold = Hold::new(Streams::Stdout);
         assert_eq!(hold.reject(), None);
-        hold.push(b"a");
-        hold.push(b"b\n");
-        assert_eq!(hold.reject(), Some(HeldBack { length: 3, end: b"ab\n".to_vec() }));
+        hold.push(Stdout, b"a");
+        hold.push(Stdout, b"b\n");
+        assert_eq!(hold.reject(), Some(held_back(Streams::Stdout, 3, b"ab\n")));
         let bytes: Vec<u8> = (0..2_500_000u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
         for (size, fails) in [(1000, false), (1000, true), (100_000, true)] {
-            hold.begin();
+            hold.clear();
             for (n, part) in bytes.chunks(size).enumerate() {
                 if fails && n == 3 {
-                    hold.keep_only_the_end(NotKept { directory: "x".into(), errno: Errno::ENOSPC });
+                    hold.keep_only_the_end(not_kept());
                 }
-                hold.push(part);
+                hold.push(Stdout, part);
             }
-            let HeldBack { length, end } = hold.reject().unwrap();
+            let HeldBack { length, end, .. } = hold.reject().unwrap();
             assert_eq!(length, 2_500_000);
             assert!(end == bytes[2_500_000 - SHOWN..], "{size} {fails}");
             assert_eq!(hold.reject(), None);
         }
-        // If nobody reads stdout, nobody wants the output.
-        hold.push(b"a");
-        hold.reader_gone();
+    }
+
+    #[test]
+    fn only_output_with_a_reader_is_left_of_a_failed_attempt() {
+        let filled = || {
+            let mut hold = Hold::new(Streams::Both);
+            for (stream, text) in [(Stdout, "a"), (Stderr, "b"), (Stdout, "cd"), (Stderr, "e"), (Stderr, "f")]
+            {
+                hold.push(stream, text.as_bytes());
+            }
+            hold
+        };
+        assert_eq!(filled().reject(), Some(held_back(Streams::Both, 6, b"abcdef")));
+        for (gone, streams, end) in [(Stdout, Streams::Stderr, "bef"), (Stderr, Streams::Stdout, "acd")] {
+            let mut hold = filled();
+            hold.reader_gone(gone);
+            assert_eq!(hold.reject(), Some(held_back(streams, 3, end.as_bytes())), "{gone:?}");
+        }
+        let mut hold = filled();
+        hold.reader_gone(Stdout);
+        hold.reader_gone(Stderr);
         assert_eq!(hold.reject(), None);
+        // The end of one stream is cut as the end of both is.
+        let mut hold = Hold::new(Streams::Both);
+        for n in 0..40u8 {
+            hold.push(Stdout, b"x");
+            hold.push(Stderr, &[n; 3000]);
+        }
+        hold.reader_gone(Stdout);
+        let HeldBack { length, end, .. } = hold.reject().unwrap();
+        let all: Vec<u8> = (0..40u8).flat_map(|n| [n; 3000]).collect();
+        assert_eq!(length, 120_000);
+        assert!(end == all[120_000 - SHOWN..]);
     }
 
     #[test]
     fn only_whole_output_is_released() {
-        let mut hold = Hold::default();
-        hold.push(b"abc");
-        assert_eq!(hold.left(), 0);
+        let mut hold = Hold::new(Streams::Both);
+        hold.push(Stderr, b"abc");
+        assert_eq!((hold.left(), hold.next()), (0, None));
         assert_eq!(hold.release(), Ok(()));
-        assert_eq!((hold.left(), hold.is_lost()), (3, false));
-        hold.reader_gone();
-        assert!(hold.is_lost());
-        let why = NotKept { directory: "x".into(), errno: Errno::ENOSPC };
-        hold.begin();
-        hold.push(b"abc");
-        hold.keep_only_the_end(why.clone());
-        assert_eq!((hold.release(), hold.left()), (Err(why), 0));
+        assert_eq!((hold.left(), hold.next(), hold.lost()), (3, Some(Stderr), None));
+        hold.reader_gone(Stderr);
+        let mut sinks = PerStream::each(Sink::new);
+        assert_eq!(hold.pass(&mut sinks, PerStream::default()), Ok(()));
+        assert_eq!((hold.left(), hold.lost()), (0, Some(Stderr)));
+        hold.clear();
+        hold.push(Stdout, b"abc");
+        hold.keep_only_the_end(not_kept());
+        assert_eq!((hold.release(), hold.left()), (Err(not_kept()), 0));
+        assert_eq!(hold.reject(), None);
     }
 }

@@ -4,7 +4,7 @@
 //!   them from the [`source`] into the command's [`end`] and keeps them in a [`spool`].
 //! - Output: [`plan`] decides which streams are watched, [`passage`] moves the bytes of one of
 //!   them, and [`watch`] has all of them. [`hold`] keeps the output of an attempt until its
-//!   verdict. [`matcher`] searches the bytes that pass.
+//!   verdict, and [`order`] which stream they are for. [`matcher`] searches the bytes that pass.
 //! - [`messages`] are the lines of retry itself on stderr. They and the watched streams are written
 //!   through a [`sink`], which never waits.
 
@@ -17,6 +17,7 @@ pub(crate) mod hold;
 mod line;
 pub(crate) mod matcher;
 pub(crate) mod messages;
+mod order;
 mod pace;
 pub(crate) mod passage;
 pub(crate) mod plan;

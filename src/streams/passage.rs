@@ -16,7 +16,7 @@ use crate::policy::stream::Stream;
 const PART: usize = 64 * 1024;
 
 /// How many parts are read from one channel before the caller looks at signals and the clock again.
-const ROUNDS: usize = 16;
+pub(crate) const ROUNDS: usize = 16;
 
 /// Our end of a channel to which the command, or a process that it has left behind, may still
 /// write.
@@ -61,7 +61,8 @@ pub(crate) enum Route {
 /// A place for bytes, by [`Route`].
 pub(crate) enum Destination<'a> {
     Sink(&'a mut Sink),
-    Hold(&'a mut Hold),
+    /// The hold, for this stream.
+    Hold(&'a mut Hold, Stream),
     Nowhere,
 }
 
@@ -76,8 +77,8 @@ impl Destination<'_> {
                 Err(Errno::EAGAIN) => Ok(0),
                 written => written,
             },
-            Self::Hold(hold) => {
-                hold.push(bytes);
+            Self::Hold(hold, stream) => {
+                hold.push(*stream, bytes);
                 Ok(bytes.len())
             }
             Self::Nowhere => Ok(bytes.len()),
@@ -159,18 +160,19 @@ impl Passage {
         self.owed = self.owed.map(|owed| owed.min(self.pending.len()));
     }
 
-    /// Writes the pending bytes, and reads and writes on.
+    /// Writes the pending bytes, and reads and writes on, at most this many parts.
     ///
     /// # Errors
     /// The error of a sink that takes nothing any more.
     pub(crate) fn move_on(
         &mut self,
         mut to: Destination<'_>,
+        rounds: usize,
         part: &mut Vec<u8>,
         mut matcher: Option<&mut Matcher>,
     ) -> Result<(), Errno> {
         self.waits_for_matcher = false;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             self.write_pending(&mut to)?;
             if self.ended || !self.pending.is_empty() {
                 return Ok(());
@@ -298,9 +300,10 @@ mod tests {
     #[test]
     fn a_command_that_has_ended_owes_what_it_wrote() {
         let (mut passage, mut theirs) = passage(Channel { release: Release::OnSuccess, ..CHANNEL });
-        let mut hold = Hold::default();
+        let mut hold = Hold::new(Streams::Stdout);
         let mut move_on = |passage: &mut Passage| {
-            passage.move_on(Destination::Hold(&mut hold), &mut Vec::new(), None).unwrap();
+            let to = Destination::Hold(&mut hold, Stream::Stdout);
+            passage.move_on(to, ROUNDS, &mut Vec::new(), None).unwrap();
         };
         assert!(!passage.is_drained());
         theirs.write_all(b"abc").unwrap();

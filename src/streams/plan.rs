@@ -76,9 +76,26 @@ struct Surroundings {
     same_place: bool,
 }
 
-/// Whether stdout can be held: a socket that keeps messages apart cannot.
-pub(crate) fn can_hold() -> bool {
-    kind(Stream::Stdout) != Kind::Messages
+/// The streams that `--hold` keeps until the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    Stdout,
+    Both,
+}
+
+impl Held {
+    pub(crate) fn streams(self) -> Streams {
+        match self {
+            Self::Stdout => Streams::Stdout,
+            Self::Both => Streams::Both,
+        }
+    }
+}
+
+/// A stream that cannot be held: a socket that keeps messages apart. None if all can.
+pub(crate) fn cannot_hold(held: Held) -> Option<Stream> {
+    let streams = [Stream::Stdout, Stream::Stderr].into_iter();
+    streams.filter(|stream| held.streams().contains(*stream)).find(|stream| kind(*stream) == Kind::Messages)
 }
 
 /// Whether stdout and stderr are the same file, pipe or terminal.
@@ -88,9 +105,9 @@ pub(crate) fn is_one_file() -> bool {
     identity(Stream::Stdout) == identity(Stream::Stderr)
 }
 
-/// The channels for the command, which hold stdout if `hold` says so.
-pub(crate) fn plan(wanted: &Wanted, hold: bool) -> Vec<Channel> {
-    if wanted.needs == PerStream::default() && !hold {
+/// The channels for the command, some of which are held.
+pub(crate) fn plan(wanted: &Wanted, hold: Option<Held>) -> Vec<Channel> {
+    if wanted.needs == PerStream::default() && hold.is_none() {
         return Vec::new();
     }
     let kinds = PerStream::each(kind);
@@ -101,7 +118,12 @@ pub(crate) fn plan(wanted: &Wanted, hold: bool) -> Vec<Channel> {
 
 /// The channels for streams that rules need so. `terminal` tells that a profile may watch a
 /// terminal: the command does not need it for itself.
-fn decide(needs: PerStream<Need>, terminal: bool, hold: bool, surroundings: Surroundings) -> Vec<Channel> {
+fn decide(
+    needs: PerStream<Need>,
+    terminal: bool,
+    hold: Option<Held>,
+    surroundings: Surroundings,
+) -> Vec<Channel> {
     let Surroundings { kinds, same_place } = surroundings;
     let is_watched = PerStream::each(|stream| match (needs[stream], kinds[stream]) {
         (Need::None, _) | (_, Kind::NotWritable | Kind::Messages) => false,
@@ -116,16 +138,29 @@ fn decide(needs: PerStream<Need>, terminal: bool, hold: bool, surroundings: Surr
         release: Release::AtOnce,
     };
     let alone = |stream: Stream| is_watched[stream].then(|| channel(stream.into(), stream, needs[stream]));
-    if hold && kinds.stdout != Kind::NotWritable {
-        // A held stdout is no terminal, and has no order with stderr.
-        let held = Channel {
-            carries: Streams::Stdout,
-            to: Stream::Stdout,
+    // A held stream is no terminal.
+    let held = |carries: Streams, to: Stream| {
+        (kinds[to] != Kind::NotWritable).then_some(Channel {
+            carries,
+            to,
             kind: ChannelKind::Pipe,
             necessity: Necessity::Required,
             release: Release::OnSuccess,
-        };
-        return [Some(held), alone(Stream::Stderr)].into_iter().flatten().collect();
+        })
+    };
+    match hold {
+        // One pipe keeps the order exactly. Its bytes are all for the one place.
+        Some(Held::Both) if same_place => return held(Streams::Both, Stream::Stdout).into_iter().collect(),
+        Some(Held::Both) => {
+            let stdout = held(Streams::Stdout, Stream::Stdout);
+            return [stdout, held(Streams::Stderr, Stream::Stderr)].into_iter().flatten().collect();
+        }
+        // A held stdout has no order with stderr.
+        Some(Held::Stdout) if kinds.stdout != Kind::NotWritable => {
+            let stdout = held(Streams::Stdout, Stream::Stdout);
+            return [stdout, alone(Stream::Stderr)].into_iter().flatten().collect();
+        }
+        Some(Held::Stdout) | None => {}
     }
     // A stream of a terminal that no rule needs is left alone, although the order of the two
     // suffers.
@@ -282,14 +317,14 @@ mod tests {
             (per(none, Condition), one(Terminal), vec![terminal(STDERR)]),
             (per(Condition, Condition), one(Terminal), vec![terminal(BOTH)]),
         ] {
-            assert_eq!(decide(needs, true, false, surroundings), channels, "{needs:?} {surroundings:?}");
+            assert_eq!(decide(needs, true, None, surroundings), channels, "{needs:?} {surroundings:?}");
         }
     }
 
     #[test]
     fn a_profile_leaves_a_terminal_alone_that_the_command_may_need() {
         let watched =
-            |need, terminal| decide(per(Need::None, need), terminal, false, apart(Terminal, Terminal));
+            |need, terminal| decide(per(Need::None, need), terminal, None, apart(Terminal, Terminal));
         assert_eq!(watched(Profile, false), []);
         assert_eq!(watched(Profile, true), [optional(terminal(STDERR))]);
         assert_eq!(watched(Condition, false), [terminal(STDERR)]);
@@ -298,13 +333,36 @@ mod tests {
     #[test]
     fn a_held_stdout_is_a_pipe_of_its_own() {
         let held = Channel { release: Release::OnSuccess, ..STDOUT };
+        let hold = Some(Held::Stdout);
         for surroundings in [apart(Bytes, Bytes), one(Bytes), one(Terminal)] {
-            assert_eq!(decide(per(Need::None, Need::None), true, true, surroundings), [held]);
+            assert_eq!(decide(per(Need::None, Need::None), true, hold, surroundings), [held]);
         }
-        assert_eq!(decide(per(Condition, Condition), true, true, one(Bytes)), [held, STDERR]);
+        assert_eq!(decide(per(Condition, Condition), true, hold, one(Bytes)), [held, STDERR]);
         assert_eq!(
-            decide(per(Condition, Profile), true, true, apart(NotWritable, Bytes)),
+            decide(per(Condition, Profile), true, hold, apart(NotWritable, Bytes)),
             [optional(STDERR)]
         );
+    }
+
+    #[test]
+    fn both_held_streams_are_one_pipe_where_they_go_to_one_place() {
+        let held = |channel| Channel { release: Release::OnSuccess, ..channel };
+        for needs in [per(Need::None, Need::None), per(Condition, Profile)] {
+            for (surroundings, channels) in [
+                (apart(Bytes, Bytes), vec![held(STDOUT), held(STDERR)]),
+                (apart(Bytes, Terminal), vec![held(STDOUT), held(STDERR)]),
+                (one(Bytes), vec![held(BOTH)]),
+                (one(Terminal), vec![held(BOTH)]),
+                (apart(NotWritable, Bytes), vec![held(STDERR)]),
+                (apart(Bytes, NotWritable), vec![held(STDOUT)]),
+                (apart(NotWritable, NotWritable), vec![]),
+            ] {
+                assert_eq!(
+                    decide(needs, false, Some(Held::Both), surroundings),
+                    channels,
+                    "{surroundings:?}"
+                );
+            }
+        }
     }
 }

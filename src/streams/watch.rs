@@ -6,7 +6,8 @@
 //! what it read last, so a slow reader slows the command down as it would without retry. When the
 //! reader goes away, retry closes its end, and the command gets SIGPIPE as it would without retry.
 //!
-//! With `--hold`, the bytes of stdout go to the [`hold`](super::hold) first.
+//! With `--hold`, the bytes of stdout, or of both streams, go to the [`hold`](super::hold) first.
+//! Two held streams are read in the order in which they become readable, a part of each in turn.
 //!
 //! A background process that the command leaves behind may hold its end open. The attempt does not
 //! wait for it. retry passes on what it writes for as long as retry runs, and these bytes count for
@@ -21,8 +22,8 @@ use nix::errno::Errno;
 use self::polling::Target;
 use super::hold::{HeldBack, Hold};
 use super::matcher::Matcher;
-use super::passage::{Destination, Passage, Route, Writer};
-use super::plan::{Channel, Necessity, is_one_file, plan};
+use super::passage::{Destination, Passage, ROUNDS, Route, Writer};
+use super::plan::{Channel, Held, Necessity, is_one_file, plan};
 use super::pseudoterminal::{set_size, size};
 use super::redirection::{Becomes, Redirection};
 use super::sink::Sink;
@@ -43,6 +44,8 @@ pub(crate) struct Watch {
     polled: Vec<Target>,
     part: Vec<u8>,
     hold: Option<Hold>,
+    /// The held stream that became readable first. None if one stream is held, or none.
+    first: Option<Stream>,
     /// stdout and stderr are the same file, pipe or terminal.
     is_one_file: bool,
     /// Whether the last bytes that went to the file of stderr ended within a line. None if none
@@ -55,12 +58,14 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Decides which streams to watch, and whether to hold stdout.
-    pub(crate) fn new(wanted: &Wanted, hold: bool) -> Self {
+    /// Decides which streams to watch, and which to hold.
+    pub(crate) fn new(wanted: &Wanted, hold: Option<Held>) -> Self {
         let channels = plan(wanted, hold);
+        let held = channels.iter().filter(|channel| channel.is_held());
         Self {
             is_one_file: !channels.is_empty() && is_one_file(),
-            hold: channels.iter().any(|channel| channel.is_held()).then(Hold::default),
+            hold: hold.filter(|_| held.clone().count() > 0).map(|hold| Hold::new(hold.streams())),
+            first: (held.count() > 1).then_some(Stream::Stdout),
             channels,
             sinks: PerStream::each(Sink::new),
             passages: Vec::new(),
@@ -84,9 +89,6 @@ impl Watch {
     /// If the system has no descriptor or no pseudo-terminal left.
     pub(crate) fn open(&mut self, necessity: Necessity) -> Result<Vec<Redirection>, Error> {
         let mut redirections = Vec::new();
-        if let Some(hold) = self.hold.as_mut().filter(|_| necessity == Necessity::Required) {
-            hold.begin();
-        }
         for channel in self.channels.clone().into_iter().filter(|channel| channel.necessity == necessity) {
             match self.open_channel(channel) {
                 Ok(redirection) => redirections.push(redirection),
@@ -100,6 +102,17 @@ impl Watch {
             }
         }
         Ok(redirections)
+    }
+
+    /// Opens a channel for the output of `--check`, if stderr is held.
+    ///
+    /// # Errors
+    /// If the system has no descriptor left.
+    pub(crate) fn open_check(&mut self) -> nix::Result<Option<Redirection>> {
+        let held =
+            self.channels.iter().find(|channel| channel.is_held() && channel.carries != Streams::Stdout);
+        let channel = held.map(|channel| Channel { carries: Streams::Both, ..*channel });
+        channel.map(|channel| self.open_channel(channel)).transpose()
     }
 
     fn open_channel(&mut self, channel: Channel) -> nix::Result<Redirection> {
@@ -144,37 +157,63 @@ impl Watch {
         if self.passages.is_empty() && self.hold.is_none() {
             return;
         }
-        let mut gone = PerStream::<bool>::default();
-        let mut blocked = PerStream::<bool>::default();
         let mut passages = std::mem::take(&mut self.passages);
-        for passage in &mut passages {
-            let to = passage.channel.to;
+        let (times, rounds) = if self.first.is_some() { (ROUNDS, 1) } else { (1, ROUNDS) };
+        let mut first = self.first.unwrap_or(Stream::Stdout);
+        for _ in 0..times {
+            let before = self.hold.as_ref().map(Hold::length);
+            for to in [first, first.other()] {
+                self.move_to(to, &mut passages, rounds, matcher.as_deref_mut());
+            }
+            if before == self.hold.as_ref().map(Hold::length) {
+                break;
+            }
+            // Nobody knows which of the next parts came first. Errors are often about the output
+            // before them.
+            first = Stream::Stdout;
+        }
+        self.passages = passages;
+        self.pass_held(waiting);
+    }
+
+    /// Moves what can be moved now to one of retry's own streams, at most this many parts from each
+    /// passage. Drops passages that are over.
+    fn move_to(
+        &mut self,
+        to: Stream,
+        passages: &mut Vec<Passage>,
+        rounds: usize,
+        mut matcher: Option<&mut Matcher>,
+    ) {
+        let (mut is_gone, mut is_blocked) = (false, false);
+        for passage in passages.iter_mut().filter(|passage| passage.channel.to == to) {
             // Bytes that were written earlier go first.
-            if !blocked[to] {
-                gone[to] |= self.move_on(passage, matcher.as_deref_mut()).is_err();
-                blocked[to] |= !passage.pending.is_empty();
+            if !is_blocked {
+                is_gone |= self.move_on(passage, rounds, matcher.as_deref_mut()).is_err();
+                is_blocked |= !passage.pending.is_empty();
             }
         }
-        passages.retain(|passage| !gone[passage.channel.to] && !passage.is_over());
-        self.passages = passages;
-        if !(waiting && self.is_one_file) {
-            self.pass_held();
-        }
+        passages.retain(|passage| passage.channel.to != to || !(is_gone || passage.is_over()));
     }
 
     /// Moves what can be moved now through one passage.
     ///
     /// # Errors
     /// If the sink takes nothing any more.
-    fn move_on(&mut self, passage: &mut Passage, matcher: Option<&mut Matcher>) -> Result<(), Errno> {
+    fn move_on(
+        &mut self,
+        passage: &mut Passage,
+        rounds: usize,
+        matcher: Option<&mut Matcher>,
+    ) -> Result<(), Errno> {
         let to = passage.channel.to;
         let destination = match (passage.route(), &mut self.hold) {
-            (Route::Hold, Some(hold)) => Destination::Hold(hold),
+            (Route::Hold, Some(hold)) => Destination::Hold(hold, to),
             (Route::Nowhere, _) => Destination::Nowhere,
             (Route::Sink | Route::Hold, _) => Destination::Sink(&mut self.sinks[to]),
         };
         let matcher = matcher.filter(|_| passage.writer == Writer::Attempt);
-        let moved = passage.move_on(destination, &mut self.part, matcher);
+        let moved = passage.move_on(destination, rounds, &mut self.part, matcher);
         if let Err(errno) = moved
             && to == Stream::Stdout
             && !passage.means_no_reader(errno)
@@ -188,15 +227,20 @@ impl Watch {
         moved
     }
 
-    /// Passes on held bytes that have been released.
-    fn pass_held(&mut self) {
+    /// Passes on held bytes that have been released. If lines of retry's own wait for stderr, they
+    /// go before.
+    fn pass_held(&mut self, waiting: bool) {
         let Some(hold) = &mut self.hold else { return };
-        match hold.pass(&mut self.sinks.stdout) {
+        let blocked = PerStream { stdout: waiting && self.is_one_file, stderr: waiting };
+        match hold.pass(&mut self.sinks, blocked) {
             Ok(()) => {}
-            Err(Errno::EPIPE | Errno::ECONNRESET) => hold.reader_gone(),
-            Err(errno) => drop(self.failed.get_or_insert(errno)),
+            Err((Stream::Stdout, errno)) => drop(self.failed.get_or_insert(errno)),
+            Err((Stream::Stderr, errno)) => {
+                self.lost.get_or_insert(Error::System { what: "cannot write to stderr", errno });
+            }
         }
         self.note_unfinished(Stream::Stdout);
+        self.note_unfinished(Stream::Stderr);
     }
 
     /// Notes whether the file of stderr is within a line, if bytes have gone there.
@@ -238,21 +282,24 @@ impl Watch {
         let is_owed = |stream: Stream| {
             self.passages.iter().any(|passage| passage.channel.to == stream && !passage.is_drained())
         };
-        if self.passes_held() || is_owed(Stream::Stdout) {
-            return Err(unread(Stream::Stdout));
+        match self.next_held() {
+            Some(stream) => Err(unread(stream)),
+            None if is_owed(Stream::Stdout) => Err(unread(Stream::Stdout)),
+            None if is_owed(Stream::Stderr) => Err(unread(Stream::Stderr)),
+            None => Ok(()),
         }
-        if is_owed(Stream::Stderr) { Err(unread(Stream::Stderr)) } else { Ok(()) }
     }
 
     /// The reader of a stream has gone, so retry closes the command's channels to it.
     fn reader_gone(&mut self, stream: Stream) {
-        if let Some(hold) = self.hold.as_mut().filter(|_| stream == Stream::Stdout) {
-            hold.reader_gone();
+        if let Some(hold) = &mut self.hold {
+            hold.reader_gone(stream);
             // Bytes that the attempt has written already count as written for nobody.
-            let is_held = |passage: &&mut Passage| passage.channel.is_held();
+            let is_held = |passage: &&mut Passage| passage.channel.is_held() && passage.channel.to == stream;
             for passage in self.passages.iter_mut().filter(is_held) {
                 if passage.writer == Writer::Attempt {
-                    let _ = passage.move_on(Destination::Hold(hold), &mut self.part, None);
+                    let to = Destination::Hold(hold, stream);
+                    let _ = passage.move_on(to, ROUNDS, &mut self.part, None);
                 }
             }
         }
@@ -262,7 +309,7 @@ impl Watch {
     /// Whether all that the commands wrote has been passed on. It is known after a
     /// [`turn`](Self::turn) that follows the command's end.
     pub(crate) fn is_drained(&self) -> bool {
-        !self.passes_held() && self.passages.iter().all(Passage::is_drained)
+        self.next_held().is_none() && self.passages.iter().all(Passage::is_drained)
     }
 
     /// How many bytes of commands that have ended may not have been passed on.
@@ -272,14 +319,14 @@ impl Watch {
         held.saturating_add(u64::try_from(passages).unwrap_or(u64::MAX))
     }
 
-    /// Whether held bytes are on their way to stdout.
-    pub(crate) fn passes_held(&self) -> bool {
-        self.hold.as_ref().is_some_and(|hold| hold.left() > 0)
+    /// The stream that held bytes are on their way to, if any are.
+    pub(crate) fn next_held(&self) -> Option<Stream> {
+        self.hold.as_ref().and_then(Hold::next)
     }
 
-    /// Whether held bytes cannot reach stdout, because nobody reads it any more.
-    pub(crate) fn lost_held(&self) -> bool {
-        self.hold.as_ref().is_some_and(Hold::is_lost)
+    /// A stream that held bytes could not reach, because nobody reads it any more.
+    pub(crate) fn lost_held(&self) -> Option<Stream> {
+        self.hold.as_ref().and_then(Hold::lost)
     }
 
     /// The attempt has succeeded: its held bytes may pass.
@@ -291,8 +338,9 @@ impl Watch {
             for passage in self.passages.iter_mut().filter(|passage| passage.route() == Route::Hold) {
                 // A limit may have come before retry had read everything. Holding never waits, so
                 // this ends.
+                let stream = passage.channel.to;
                 while !passage.is_drained()
-                    && passage.move_on(Destination::Hold(hold), &mut self.part, None).is_ok()
+                    && passage.move_on(Destination::Hold(hold, stream), ROUNDS, &mut self.part, None).is_ok()
                 {
                 }
             }

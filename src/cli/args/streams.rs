@@ -1,6 +1,6 @@
 //! The heading "Streams".
 
-use crate::cli::values::{StdinName, size};
+use crate::cli::values::{HoldName, StdinName, size};
 
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Streams")]
@@ -16,9 +16,11 @@ pub(crate) struct StreamArgs {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) stdin_limit: Option<u64>,
 
-    /// Pass on only the stdout of the attempt that succeeds
+    /// Pass on only the output of the attempt that succeeds
     ///
-    /// For a failed attempt, the last 64 KiB go to stderr.
-    #[arg(long)]
-    pub(crate) hold: bool,
+    /// For each attempt that fails, the last 64 KiB of its stdout go to stderr. With `both`, only the
+    /// last attempt's output is shown.
+    #[arg(long, value_name = "STREAMS", value_enum, num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "stdout")]
+    pub(crate) hold: Option<HoldName>,
 }

@@ -30,7 +30,8 @@ const INVERT: &str = "--until failure retries until the command fails";
 const SUCCESS_ON: &str = "--success-on adds exit statuses that count as success, such as --success-on 3,4";
 const BETWEEN: &str = "--check runs a shell command before each attempt";
 const AFTERWARDS: &str = "to run something after the last failure: retry -- COMMAND || OTHER";
-const HOLD: &str = "--hold passes on only the stdout of the attempt that succeeds";
+const HOLD: &str =
+    "--hold passes on only the stdout of the attempt that succeeds, --hold=both its stderr too";
 const REPLAY: &str = "--stdin replay is the default: every attempt reads the same input";
 const HEALTHY: &str =
     "--healthy-after resets the attempt count and the delay after an attempt that ran long enough";
@@ -308,7 +309,10 @@ mod tests {
             // The words after `retry --` are a command, so its options are not options of retry.
             let own = hint.replace("retry -- sh -c", "").replace("retry -- curl -f", "");
             for word in own.split([' ', ',', ';', ':', '(', ')']).filter(|word| word.starts_with('-')) {
-                assert!(word == "--" || word == "-qq" || ours.contains(word), "{word} in {hint}");
+                assert!(
+                    word == "--" || ["-qq", "--hold=both"].contains(&word) || ours.contains(word),
+                    "{word} in {hint}"
+                );
             }
             assert!(hint.len() <= 120 && !hint.contains('\n'), "{hint}");
         }

@@ -112,7 +112,7 @@ fn profiles_come_from_the_program_or_by_name() {
 fn the_program_behind_an_inner_retry_is_found_after_its_options() {
     let mut known = 0;
     for option in crate::cli::args::definition().get_opts() {
-        let valued = option.get_action().takes_values();
+        let valued = option.get_action().takes_values() && !option.is_require_equals_set();
         let long = option.get_long().map(|long| format!("--{long}"));
         for name in long.into_iter().chain(option.get_short().map(|short| format!("-{short}"))) {
             let mut words = vec!["retry".to_owned(), name, "1".to_owned(), "curl".to_owned()];

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 
 use crate::policy::delay::jitter::Jitter;
+use crate::streams::plan::Held;
 
 /// Values of `--stdin`: the input of every attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -13,6 +14,24 @@ pub(crate) enum StdinName {
     Inherit,
     /// nothing
     Null,
+}
+
+/// Values of `--hold`: the streams that are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HoldName {
+    /// stdout; stderr passes at once
+    Stdout,
+    /// stdout and stderr, in their order
+    Both,
+}
+
+impl From<HoldName> for Held {
+    fn from(name: HoldName) -> Self {
+        match name {
+            HoldName::Stdout => Self::Stdout,
+            HoldName::Both => Self::Both,
+        }
+    }
 }
 
 /// Values of `--jitter`: how the delay is randomized.

@@ -147,7 +147,8 @@ const TABLE: &[Wrapper] = &[
         name: "retry",
         flags: b"qv",
         valued: b"djnprux",
-        long_flags: &["breaker-wait", "expand", "hold", "not-idempotent", "quiet", "verbose"],
+        long_flags: &["breaker-wait", "expand", "not-idempotent", "quiet", "verbose"],
+        long_optional: &["hold"],
         long_valued: &[
             "backoff",
             "breaker",

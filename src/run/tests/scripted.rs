@@ -36,6 +36,8 @@ pub(super) struct Scripted {
     pub(super) unkept: Option<Unkept>,
     pub(super) log: Vec<String>,
     pub(super) judged: Vec<(u32, bool)>,
+    /// How often the run has asked for the output that was held back.
+    pub(super) shown: u32,
     pub(super) random: Xoshiro256PlusPlus,
 }
 
@@ -59,6 +61,7 @@ impl Scripted {
             interrupt_output: None,
             unkept: None,
             judged: Vec::new(),
+            shown: 0,
             random: Xoshiro256PlusPlus::seed_from_u64(0),
         }
     }
@@ -133,6 +136,10 @@ impl Host for Scripted {
     fn release_output(&mut self, number: u32, success: bool) -> Result<(), Error> {
         self.judged.push((number, success));
         Ok(())
+    }
+
+    fn show_output(&mut self, _: u32) {
+        self.shown += 1;
     }
 
     fn pass_output(&mut self, _: Option<Duration>) -> Result<Option<Signal>, Error> {

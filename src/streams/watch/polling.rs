@@ -58,10 +58,10 @@ impl Traffic {
 
 /// Decides what to poll, and for which events. Bytes that wait for room in a sink keep all passages
 /// behind them from being read, because bytes keep their order. A sink is polled for room only if
-/// bytes wait for it, but always for the loss of its reader. `passes_held` tells that held bytes
-/// are on their way to stdout.
-fn targets(passages: &[Traffic], passes_held: bool) -> Vec<(Target, PollFlags)> {
-    let mut is_full = PerStream { stdout: passes_held, stderr: false };
+/// bytes wait for it, but always for the loss of its reader. `held` is the stream that held bytes
+/// are on their way to.
+fn targets(passages: &[Traffic], held: Option<Stream>) -> Vec<(Target, PollFlags)> {
+    let mut is_full = PerStream::each(|stream| held == Some(stream));
     let mut is_used = is_full;
     let mut targets = Vec::new();
     for (place, passage) in passages.iter().enumerate() {
@@ -86,7 +86,7 @@ fn targets(passages: &[Traffic], passes_held: bool) -> Vec<(Target, PollFlags)> 
 impl Polled for Watch {
     fn interests(&mut self) -> Vec<Interest<'_>> {
         let traffic: Vec<Traffic> = self.passages.iter().map(Traffic::of).collect();
-        let targets = targets(&traffic, self.passes_held());
+        let targets = targets(&traffic, self.next_held());
         self.polled = targets.iter().map(|(target, _)| *target).collect();
         let Self { passages, sinks, .. } = self;
         let mut sinks = PerStream { stdout: Some(&mut sinks.stdout), stderr: Some(&mut sinks.stderr) };
@@ -101,7 +101,19 @@ impl Polled for Watch {
     }
 
     fn ready(&mut self, events: &[PollFlags]) {
-        for (target, events) in std::mem::take(&mut self.polled).into_iter().zip(events) {
+        let polled = std::mem::take(&mut self.polled);
+        let mut is_readable = PerStream::<bool>::default();
+        for (target, events) in polled.iter().zip(events) {
+            if let Target::Passage(place) = target
+                && let Some(passage) = self.passages.get(*place).filter(|_| !events.is_empty())
+            {
+                is_readable[passage.channel.to] = true;
+            }
+        }
+        // If both became readable since the last poll, nobody knows which one was first.
+        let stderr_alone = is_readable.stderr && !is_readable.stdout;
+        self.first = self.first.map(|_| if stderr_alone { Stream::Stderr } else { Stream::Stdout });
+        for (target, events) in polled.into_iter().zip(events) {
             match target {
                 Target::Sink(stream) if has_gone(*events) => self.reader_gone(stream),
                 Target::Sink(_) | Target::Passage(_) => {}
@@ -123,9 +135,9 @@ mod tests {
     const IDLE: Traffic = Traffic { to: Stream::Stdout, pending: false, reading: Reading::WithRoom };
 
     /// The indexes of the passages that are read, and for each sink, whether it is polled for room.
-    fn polled(passages: &[Traffic], passes_held: bool) -> (Vec<usize>, Vec<(Stream, bool)>) {
+    fn polled(passages: &[Traffic], held: Option<Stream>) -> (Vec<usize>, Vec<(Stream, bool)>) {
         let (mut read, mut sinks) = (Vec::new(), Vec::new());
-        for (target, flags) in targets(passages, passes_held) {
+        for (target, flags) in targets(passages, held) {
             match target {
                 Target::Passage(place) => {
                     assert_eq!(flags, PollFlags::POLLIN);
@@ -145,17 +157,18 @@ mod tests {
         let held = Traffic { reading: Reading::AtAnyTime, ..IDLE };
         let slow = Traffic { reading: Reading::AfterMatcher, ..IDLE };
         let both = vec![(Stdout, true), (Stderr, false)];
-        assert_eq!(polled(&[], false), (vec![], vec![]));
-        assert_eq!(polled(&[IDLE], false), (vec![0], vec![(Stdout, false)]));
-        assert_eq!(polled(&[full], false), (vec![], vec![(Stdout, true)]));
+        assert_eq!(polled(&[], None), (vec![], vec![]));
+        assert_eq!(polled(&[IDLE], None), (vec![0], vec![(Stdout, false)]));
+        assert_eq!(polled(&[full], None), (vec![], vec![(Stdout, true)]));
         // The passage of an earlier attempt comes first in the list.
-        assert_eq!(polled(&[full, IDLE, stderr], false), (vec![2], both.clone()));
-        assert_eq!(polled(&[IDLE, full, stderr], false), (vec![0, 2], both.clone()));
-        assert_eq!(polled(&[slow, stderr], false), (vec![1], vec![(Stdout, false), (Stderr, false)]));
+        assert_eq!(polled(&[full, IDLE, stderr], None), (vec![2], both.clone()));
+        assert_eq!(polled(&[IDLE, full, stderr], None), (vec![0, 2], both.clone()));
+        assert_eq!(polled(&[slow, stderr], None), (vec![1], vec![(Stdout, false), (Stderr, false)]));
         // Held bytes can fill stdout while retry passes them on. retry still reads the output that
         // it holds.
-        assert_eq!(polled(&[], true), (vec![], vec![(Stdout, true)]));
-        assert_eq!(polled(&[IDLE], true), (vec![], vec![(Stdout, true)]));
-        assert_eq!(polled(&[held, stderr], true), (vec![0, 1], both));
+        assert_eq!(polled(&[], Some(Stdout)), (vec![], vec![(Stdout, true)]));
+        assert_eq!(polled(&[IDLE], Some(Stdout)), (vec![], vec![(Stdout, true)]));
+        assert_eq!(polled(&[held, stderr], Some(Stdout)), (vec![0, 1], both));
+        assert_eq!(polled(&[held], Some(Stderr)), (vec![0], vec![(Stdout, false), (Stderr, true)]));
     }
 }

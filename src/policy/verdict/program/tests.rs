@@ -43,6 +43,7 @@ fn the_program_is_found_behind_its_wrappers() {
         ("chrt -d -T 500000 --sched-period 1000000 0 curl", "curl"),
         ("retry -n 3 -d 1,2 -- curl", "curl"),
         ("retry -qn3 --breaker x --hold curl -f", "curl"),
+        ("retry -q --hold=both --hold curl -f", "curl"),
         ("retry --deadline=5m sudo curl", "curl"),
         ("xvfb-run -a curl", "curl"),
         ("xvfb-run --server-args=-screen -n 99 curl", "curl"),
