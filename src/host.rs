@@ -105,7 +105,7 @@ fn report(invocation: &Invocation) -> Report {
         written: invocation.written.clone(),
         doubt: invocation.two_in_one.clone(),
     };
-    let mut report = Report::new(subject, invocation.volume);
+    let mut report = Report::new(subject, invocation.volume, invocation.forms.clone());
     report.tell(&Event::Started);
     if let Some(why) = invocation.http_unheard {
         report.tell(&Event::HttpUnseen { why });

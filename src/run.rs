@@ -46,6 +46,8 @@ struct Run<'a, H> {
     last: Option<Judged>,
     before_last: Option<Judged>,
     waiting: Waiting,
+    /// The time of all waits so far.
+    waited: Duration,
 }
 
 /// What the next attempt waits for.
@@ -113,6 +115,7 @@ impl<'a, H: Host> Run<'a, H> {
             last: None,
             before_last: None,
             waiting,
+            waited: Duration::ZERO,
         }
     }
 
@@ -137,8 +140,10 @@ impl<'a, H: Host> Run<'a, H> {
     /// Waits for the next attempt. It does so even if there is nothing to wait for, because a
     /// signal may have arrived, and then no attempt begins.
     fn wait(&mut self) -> Result<(), End> {
-        let until = self.host.now().saturating_add(self.waiting.length());
-        if let Some(signal) = self.wait_until(until)? {
+        let from = self.host.now();
+        let signal = self.wait_until(from.saturating_add(self.waiting.length()))?;
+        self.waited = self.waited.saturating_add(self.host.now().saturating_sub(from));
+        if let Some(signal) = signal {
             let wait = self.waiting.reason(self.host.now());
             return Err(Finish::InterruptedWait { signal, wait }.into());
         }
@@ -305,6 +310,7 @@ impl<'a, H: Host> Run<'a, H> {
             last: self.last.as_ref(),
             before_last: self.before_last.as_ref(),
             elapsed: self.elapsed(),
+            waited: self.waited,
         }));
         Ok(finish)
     }

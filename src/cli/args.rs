@@ -114,7 +114,7 @@ fn base() -> Command {
 
 /// Options for which a next word that begins with a dash is an error, because it is more likely an
 /// option than a name, a directory or a shell command.
-const NO_DASH: [&str; 9] = [
+const NO_DASH: [&str; 10] = [
     "profiles",
     "breaker",
     "budget",
@@ -124,6 +124,7 @@ const NO_DASH: [&str; 9] = [
     "breaker-trip",
     "check",
     "hold",
+    "report",
 ];
 
 /// Lets a value begin with a dash, so that the option's own parser explains `--delay -5`.

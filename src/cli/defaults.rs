@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::values::{BackoffName, JitterName, StdinName};
+use super::values::{BackoffName, CiName, JitterName, StdinName};
 use crate::policy::signal::Signal;
 
 pub(crate) const MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
@@ -25,6 +25,7 @@ pub(crate) const MAX_RETRY_AFTER: Length = Length::Minutes(5);
 pub(crate) const BREAKER_FAILURES: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
 pub(crate) const BREAKER_COOLDOWN: Length = Length::Seconds(30);
 pub(crate) const BREAKER_TRIP: Length = Length::Hours(1);
+pub(crate) const CI: CiName = CiName::Auto;
 pub(crate) const STDIN: StdinName = StdinName::Replay;
 pub(crate) const STDIN_LIMIT: Gibibytes = Gibibytes(1);
 
@@ -106,6 +107,7 @@ pub(crate) fn text(option: &str) -> Option<DefaultText> {
         "stdin" => &choice(&STDIN),
         "stdin-limit" => &STDIN_LIMIT,
         "idempotency-key" => &"a fresh UUID",
+        "ci" => &choice(&CI),
         "label" => &"its base name",
         _ => return None,
     };

@@ -9,7 +9,7 @@ use super::parse::{Parsed, by_whole_definition, parse};
 use super::resolve::resolve;
 use super::values::{
     ValueError, budget, check, condition, delays, duration, factor, failures, file, healthy_after, key,
-    label, max_attempts, name, positive_duration, seed, signal, size, state_directory, trip,
+    label, max_attempts, name, positive_duration, report_file, seed, signal, size, state_directory, trip,
 };
 use crate::error::Error;
 use crate::report::format::printable;
@@ -40,6 +40,7 @@ pub(crate) fn values(bytes: &[u8]) {
     refused(key(text.into()));
     refused(check(text.into()));
     refused(file(text.into()));
+    refused(report_file(text.into()));
     refused(state_directory(text.into()));
     match duration(text) {
         // The same duration in milliseconds.

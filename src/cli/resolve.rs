@@ -1,5 +1,6 @@
 //! From [`Args`] to a policy and an invocation: defaults, and the rules between options.
 
+mod forms;
 mod profiles;
 mod schedule;
 mod sharing;
@@ -13,6 +14,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use forms::forms;
 use profiles::profiles;
 use schedule::schedule;
 use sharing::{check_needs, sharing};
@@ -36,6 +38,7 @@ use crate::policy::verdict::program::{self, look_through};
 use crate::policy::verdict::request::{self, Method};
 use crate::policy::{Limits, Policy};
 use crate::process::child::Command;
+use crate::report::Forms;
 use crate::report::subject::{Volume, Written};
 use crate::streams::plan::Held;
 use crate::streams::stdin::Stdin;
@@ -67,6 +70,8 @@ pub(crate) struct Invocation {
     pub(crate) typed: Option<String>,
     pub(crate) written: Written,
     pub(crate) volume: Volume,
+    /// The forms of the report besides the lines on stderr.
+    pub(crate) forms: Forms,
     /// A hint to show if the command is not found.
     pub(crate) not_found_hint: Option<Cow<'static, str>>,
     /// Why `http:` conditions cannot match.
@@ -123,6 +128,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         written,
         label,
         volume: volume(&args),
+        forms: forms(&args, &environment),
         seed: args.delays.seed,
         reach: profiles.reach,
         stdin,

@@ -19,7 +19,7 @@ mod text;
 mod trip;
 
 pub(crate) use budget::{Budget, budget};
-pub(crate) use choice::{BackoffName, HoldName, JitterName, StdinName};
+pub(crate) use choice::{BackoffName, CiName, HoldName, JitterName, StdinName};
 pub(crate) use condition::condition;
 pub(crate) use count::{MaxAttempts, failures, max_attempts};
 pub(crate) use delays::{Delays, delays};
@@ -27,7 +27,7 @@ pub(crate) use duration::{Span, duration, healthy_after, positive_duration, span
 pub(crate) use key::{KeySource, key};
 pub(crate) use name::name;
 pub(crate) use number::{factor, seed};
-pub(crate) use path::{file, state_directory};
+pub(crate) use path::{file, report_file, state_directory};
 pub(crate) use signal::signal;
 pub(crate) use size::size;
 pub(crate) use text::{check, label};

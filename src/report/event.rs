@@ -1,6 +1,6 @@
 //! Everything that a run tells.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -54,6 +54,8 @@ pub(crate) enum Event<'a> {
     Hint(&'a str),
     /// retry itself failed.
     Failure(&'a Error),
+    /// A part of the report could not be written.
+    ReportLost(&'a Lost),
 }
 
 /// How a run ended, and where it stood then.
@@ -64,4 +66,13 @@ pub(crate) struct RunEnd<'a> {
     pub(crate) last: Option<&'a Judged>,
     pub(crate) before_last: Option<&'a Judged>,
     pub(crate) elapsed: Duration,
+    /// The time of all waits.
+    pub(crate) waited: Duration,
+}
+
+/// A part of a report that could not be written. A sink tells this once.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) path: PathBuf,
+    pub(crate) why: &'static str,
 }

@@ -56,7 +56,7 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 
 /// The output of a command as printable text. None if the output is binary: it contains a NUL, or a
 /// tenth of it is not UTF-8. Control characters are escaped, except line breaks, tabs and colours
-/// (ECMA-48, SGR).
+/// (ECMA-48, SGR). What a CI would take for a command is broken up.
 pub(crate) fn readable(bytes: &[u8]) -> Option<String> {
     // Both ends may be cut within a character, which has up to four bytes.
     let starts = bytes.iter().take(3).take_while(|b| (0x80..0xc0).contains(*b)).count();
@@ -81,7 +81,7 @@ pub(crate) fn readable(bytes: &[u8]) -> Option<String> {
         }
         rest = &rest[length..];
     }
-    Some(readable)
+    Some(without_ci_lines(&without_ci_brackets(&readable)))
 }
 
 /// The longest text from outside in a line, in characters.
@@ -109,18 +109,74 @@ pub(crate) fn shell_word(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")))
 }
 
-/// Escapes control characters, so that the text cannot control the terminal.
+/// Escapes control characters, so that the text cannot control the terminal, and breaks up what a CI
+/// would take for a command of its own.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     // U+202A.. and U+2066.. change the direction of the text.
     let odd = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(odd) {
-        return Cow::Borrowed(text);
+        return without_ci_brackets(text);
     }
     let mut escaped = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         if odd(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
     }
-    Cow::Owned(escaped)
+    Cow::Owned(without_ci_brackets(&escaped).into_owned())
+}
+
+/// Breaks up `##[` and `##vso[`, which the agents of GitHub and Azure find anywhere in a line.
+fn without_ci_brackets(text: &str) -> Cow<'_, str> {
+    if !text.contains("##") {
+        return Cow::Borrowed(text);
+    }
+    let mut broken = String::with_capacity(text.len() + 8);
+    for (at, c) in text.char_indices() {
+        let before = &text.as_bytes()[..at];
+        let is_command = c == '['
+            && (before.ends_with(b"##")
+                || before.len().checked_sub(5).is_some_and(|start| before[start..].eq_ignore_ascii_case(b"##vso")));
+        if is_command {
+            broken.push(' ');
+        }
+        broken.push(c);
+    }
+    Cow::Owned(broken)
+}
+
+/// Breaks up `::` where a line begins with it, as GitHub's runner reads a command there. It skips
+/// white space before that, and a carriage return ends a line for it too.
+fn without_ci_lines(text: &str) -> String {
+    let mut broken = String::with_capacity(text.len());
+    for line in text.split_inclusive(['\n', '\r']) {
+        let rest = line.trim_start_matches(|c: char| c.is_whitespace() && c != '\n' && c != '\r');
+        match rest.strip_prefix("::") {
+            Some(after) => {
+                broken.push_str(&line[..line.len() - rest.len()]);
+                broken.push_str(": :");
+                broken.push_str(after);
+            }
+            None => broken.push_str(line),
+        }
+    }
+    broken
+}
+
+/// Escapes what Markdown and HTML would not show as it is (GFM 6.1, backslash escapes).
+pub(crate) fn escaped_markdown(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in printable(text).chars() {
+        match c {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '$' | '@' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 /// Of the control characters in a text, only line breaks, tabs and colours reach the terminal.
@@ -233,6 +289,21 @@ mod tests {
         assert_eq!(shell_word("it's"), r"'it'\''s'");
         assert_eq!(shell_word(""), "''");
         assert_eq!(shell_word("$x;~"), "'$x;~'");
+    }
+
+    #[test]
+    fn no_ci_finds_a_command() {
+        for (text, shown) in [
+            ("##[error]x ##vso[task.complete]", "## [error]x ##vso [task.complete]"),
+            ("###[x] #[x] ##VSO[x]", "### [x] #[x] ##VSO [x]"),
+            ("a::b ::c", "a::b ::c"),
+        ] {
+            assert_eq!(printable(text), shown);
+            assert_eq!(readable(text.as_bytes()).unwrap(), shown);
+        }
+        let lines = "::a\n \t::b::\r::c\r\n::d x::e\n\n::";
+        assert_eq!(readable(lines.as_bytes()).unwrap(), ": :a\n \t: :b::\r: :c\r\n: :d x::e\n\n: :");
+        assert_eq!(escaped_markdown("<b>*_[x](y)`|&\n"), "&lt;b&gt;\\*\\_\\[x\\](y)\\`\\|&amp;\\\\n");
     }
 
     #[test]

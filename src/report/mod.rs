@@ -3,19 +3,25 @@
 //! The run tells [events](event::Event). Each [`Sink`] makes of them what it likes; [`text`] writes
 //! lines to stderr. The ARGs of the command are never part of an event, because they carry secrets.
 
+pub(crate) mod ci;
 pub(crate) mod event;
 pub(crate) mod format;
+pub(crate) mod json;
 pub(crate) mod profiles;
 pub(crate) mod status;
 pub(crate) mod subject;
+mod tally;
 pub(crate) mod text;
 mod wording;
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use event::Event;
+use ci::{Annotations, Ci};
+use event::{Event, Lost};
+use json::{Json, Target};
 use subject::{Subject, Volume};
 use text::Text;
 use wording::Wording;
@@ -23,12 +29,35 @@ use wording::Wording;
 use crate::policy::outcome::Attempt;
 use crate::policy::verdict::rule::Judged;
 use crate::process::notice::{Notice, Observer};
+use crate::streams::append::Appender;
 use crate::streams::messages::Messages;
 
 /// A form of report, such as lines on stderr.
 trait Sink: Debug {
     /// Takes an event. `stderr` is the way to the terminal, which all sinks share.
-    fn take(&mut self, event: &Event<'_>, stderr: &mut Messages);
+    ///
+    /// # Errors
+    /// If a part of the report is lost, and the sink has not said so before.
+    fn take(&mut self, event: &Event<'_>, stderr: &mut Messages) -> Result<(), Lost>;
+}
+
+/// The forms of a report besides the lines on stderr.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Forms {
+    pub(crate) files: Vec<ReportFile>,
+    /// The CI that shows annotations.
+    pub(crate) ci: Option<Ci>,
+    /// The id of the trace that the run belongs to.
+    pub(crate) trace: Option<String>,
+}
+
+/// A file that gets a report, by its form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReportFile {
+    /// JSON lines among the messages on stderr.
+    Stderr,
+    /// JSON lines.
+    Lines(PathBuf),
 }
 
 /// The report of one run, in all its forms.
@@ -40,17 +69,41 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(mut subject: Subject, volume: Volume) -> Self {
+    pub(crate) fn new(mut subject: Subject, volume: Volume, forms: Forms) -> Self {
         let doubt = subject.doubt.take();
         let wording = Rc::new(Wording::new(subject, volume == Volume::Verbose));
         let text = Text::new(Rc::clone(&wording), volume, doubt);
-        Self { wording, stderr: Messages::default(), sinks: vec![Box::new(text)] }
+        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+        match forms.ci.filter(|_| volume >= Volume::Normal) {
+            Some(ci) => {
+                sinks.push(Box::new(text.with_annotations()));
+                sinks.push(Box::new(Annotations::new(ci, Rc::clone(&wording))));
+            }
+            None => sinks.push(Box::new(text)),
+        }
+        for file in forms.files {
+            let wording = Rc::clone(&wording);
+            sinks.push(match file {
+                ReportFile::Stderr => Box::new(Json::new(Target::Stderr, wording, forms.trace.clone())),
+                ReportFile::Lines(path) => {
+                    let target = Target::File(Appender::new(path));
+                    Box::new(Json::new(target, wording, forms.trace.clone()))
+                }
+            });
+        }
+        Self { wording, stderr: Messages::default(), sinks }
     }
 
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
-        for sink in &mut self.sinks {
-            sink.take(event, &mut self.stderr);
+        for lost in self.hand_out(event) {
+            // A sink that fails now has failed before.
+            let _ = self.hand_out(&Event::ReportLost(&lost));
         }
+    }
+
+    fn hand_out(&mut self, event: &Event<'_>) -> Vec<Lost> {
+        let stderr = &mut self.stderr;
+        self.sinks.iter_mut().filter_map(|sink| sink.take(event, stderr).err()).collect()
     }
 
     /// Describes how an attempt ended, for the record of the breaker.

@@ -5,9 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Sink;
-use super::event::{Event, RunEnd};
+use super::ci;
+use super::event::{Event, Lost, RunEnd};
 use super::format::{printable, readable};
 use super::subject::Volume;
+use super::tally::Tally;
 use super::wording::Wording;
 use crate::error::{Error, Quote, one_line};
 use crate::policy::finish::Finish;
@@ -24,13 +26,26 @@ pub(super) struct Text {
     volume: Volume,
     /// A note about doubtful options, until it is told.
     doubt: Option<String>,
+    /// The attempts, if a CI shows an annotation in place of some last lines.
+    annotated: Option<Tally>,
     /// The number of attempts, up to the last one whose verdict has been explained.
     explained: u64,
 }
 
 impl Text {
     pub(super) fn new(wording: Rc<Wording>, volume: Volume, doubt: Option<String>) -> Self {
-        Self { wording, volume, doubt, explained: 0 }
+        Self { wording, volume, doubt, annotated: None, explained: 0 }
+    }
+
+    /// Leaves out the last lines that an annotation replaces.
+    pub(super) fn with_annotations(self) -> Self {
+        Self { annotated: Some(Tally::new()), ..self }
+    }
+
+    /// Whether an annotation tells this.
+    fn is_annotated(&mut self, event: &Event<'_>) -> bool {
+        let ended = self.annotated.as_mut().and_then(|tally| tally.count(event, &self.wording));
+        ended.is_some_and(|ended| ci::level(&ended).is_some())
     }
 
     fn say(&self, stderr: &mut Messages, least: Volume, line: &str) {
@@ -86,8 +101,10 @@ fn least(streams: Streams, is_whole: bool) -> Least {
 }
 
 impl Sink for Text {
-    fn take(&mut self, event: &Event<'_>, stderr: &mut Messages) {
+    fn take(&mut self, event: &Event<'_>, stderr: &mut Messages) -> Result<(), Lost> {
+        let is_annotated = self.is_annotated(event);
         match event {
+            Event::Finish(_) if is_annotated => {}
             Event::Started => {
                 for line in self.wording.places() {
                     self.say(stderr, Volume::Verbose, &line);
@@ -121,6 +138,7 @@ impl Sink for Text {
         {
             self.say(stderr, Volume::Normal, &printable(&doubt));
         }
+        Ok(())
     }
 }
 

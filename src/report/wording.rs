@@ -8,10 +8,13 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
+pub(super) use outcome::decider;
+
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use super::event::Event;
+use super::event::{Event, Lost};
 use super::format::{duration, printable, size};
 use super::subject::{Subject, Volume};
 use crate::error::one_line;
@@ -48,6 +51,11 @@ impl Wording {
     /// The name of the command in messages.
     pub(super) fn label(&self) -> &str {
         &self.subject.label
+    }
+
+    /// The most attempts of the run.
+    pub(super) fn max_attempts(&self) -> Option<NonZeroU32> {
+        self.subject.max_attempts
     }
 
     /// The line for an event, and the least volume at which it is printed.
@@ -89,6 +97,8 @@ impl Wording {
             Event::Process(note) => process(note),
             Event::NotPassed { error } => (Volume::Quiet, printable(&one_line(*error)).into_owned()),
             Event::Finish(end) => self.finish(end)?,
+            // --quiet prints it too, as a report is for somebody who does not look at stderr.
+            Event::ReportLost(lost) => (Volume::Quiet, report_lost(lost)),
         })
     }
 
@@ -183,4 +193,9 @@ fn process(note: &Notice) -> (Volume, String) {
             (Volume::Normal, "not all output was matched in time; the rest counts as no match".to_owned())
         }
     }
+}
+
+fn report_lost(lost: &Lost) -> String {
+    let path = lost.path.to_string_lossy();
+    format!("the report in {} is incomplete: {}", printable(&path), lost.why)
 }

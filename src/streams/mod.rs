@@ -9,6 +9,7 @@
 //!   through a [`sink`], which never waits.
 
 pub(crate) mod alarm;
+pub(crate) mod append;
 pub(crate) mod descriptor;
 pub(crate) mod end;
 pub(crate) mod feed;

@@ -26,6 +26,9 @@ pub(crate) fn nice() -> Command {
     command
 }
 
+/// Variables of a CI that runs the tests. They would change what retry prints.
+pub(super) const CI_VARIABLES: [&str; 4] = ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "TF_BUILD", "TRACEPARENT"];
+
 /// The longest time of a run, unless the test sets another limit.
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -35,7 +38,7 @@ pub(crate) fn retry() -> Retry {
 }
 
 /// A command to run. By default it leads its own session, has an empty stdin, has all signals at
-/// their defaults, and lacks the variables that a `retry` around the tests would have set.
+/// their defaults, and lacks the variables that a `retry` or a CI around the tests would have set.
 #[derive(Debug)]
 #[must_use = "nothing runs before `run` or `spawn`"]
 pub(crate) struct Retry {
@@ -99,7 +102,8 @@ impl Retry {
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"RETRY_") {
+            let of_ci = CI_VARIABLES.iter().any(|variable| name == *variable);
+            if of_ci || name.as_encoded_bytes().starts_with(b"RETRY_") {
                 command.env_remove(name);
             }
         }

@@ -118,7 +118,8 @@ impl Terminal {
         set_size(&master, 24, 80);
 
         for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"RETRY_") {
+            let of_ci = CI_VARIABLES.iter().any(|variable| name == *variable);
+            if of_ci || name.as_encoded_bytes().starts_with(b"RETRY_") {
                 command.env_remove(name);
             }
         }

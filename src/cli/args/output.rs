@@ -1,8 +1,10 @@
 //! The heading "Output".
 
-use clap::ArgAction;
+use clap::{ArgAction, ValueHint};
 
-use crate::cli::values::label;
+use super::os_text;
+use crate::cli::values::{CiName, label, report_file};
+use crate::report::ReportFile;
 
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Output")]
@@ -22,6 +24,19 @@ pub(crate) struct OutputArgs {
     /// Name of the command in messages
     #[arg(long, value_name = "TEXT", value_parser = label)]
     pub(crate) label: Option<String>,
+
+    /// Write what happened to FILE as JSON lines; repeatable
+    ///
+    /// - is stderr. The environment variable RETRY_REPORT names a file too.
+    #[arg(long, value_name = "FILE", value_parser = os_text(report_file), value_hint = ValueHint::FilePath)]
+    #[arg(action = ArgAction::Append)]
+    pub(crate) report: Vec<ReportFile>,
+
+    /// Annotate a run that was flaky or failed, if a CI shows annotations
+    ///
+    /// The annotation replaces the last line. With --quiet there is none.
+    #[arg(long, value_name = "CI")]
+    pub(crate) ci: Option<CiName>,
 
     /// Print the main options (-h) or all (--help)
     #[arg(short, long, action = ArgAction::Help)]

@@ -73,3 +73,12 @@ pub(crate) enum BackoffName {
     /// always the first delay
     Constant,
 }
+
+/// Values of `--ci`: whether to annotate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CiName {
+    /// in GitHub Actions and Azure Pipelines
+    Auto,
+    /// never
+    None,
+}

@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use super::ValueError;
+use crate::report::ReportFile;
+use crate::streams::append::inherited;
 
 /// Reads the name of the file that the command writes headers to.
 pub(crate) fn file(name: OsString) -> Result<PathBuf, ValueError> {
@@ -15,6 +17,19 @@ pub(crate) fn file(name: OsString) -> Result<PathBuf, ValueError> {
         )),
         false => Ok(name.into()),
     }
+}
+
+/// Reads the name of the file for a report: `-` is stderr.
+pub(crate) fn report_file(name: OsString) -> Result<ReportFile, ValueError> {
+    if name.is_empty() {
+        return Err(ValueError::new("the file name is empty", "give the name of a file, or - for stderr"));
+    }
+    let path = PathBuf::from(name);
+    Ok(match path.as_os_str().as_bytes() {
+        b"-" => ReportFile::Stderr,
+        _ if inherited(&path) == Some(2) => ReportFile::Stderr,
+        _ => ReportFile::Lines(path),
+    })
 }
 
 /// Reads the name of the directory for shared state. A URL is an error.
@@ -57,6 +72,17 @@ mod tests {
         assert_eq!(state_directory(bytes.clone()), Ok(bytes.into()));
         assert!(file(OsString::new()).is_err());
         assert!(state_directory(OsString::new()).is_err());
+    }
+
+    #[test]
+    fn a_report_goes_to_stderr_by_any_of_its_names() {
+        for name in ["-", "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"] {
+            assert_eq!(report_file(name.into()), Ok(ReportFile::Stderr), "{name}");
+        }
+        for name in ["./-", "/dev/fd/3", "a.jsonl", " "] {
+            assert_eq!(report_file(name.into()), Ok(ReportFile::Lines(name.into())), "{name}");
+        }
+        assert!(report_file("".into()).is_err());
     }
 
     #[test]

@@ -119,6 +119,20 @@ impl Wording {
         named.then_some(typed)
     }
 
+    /// Words for a failure without what changes from attempt to attempt: `exited 22 (HTTP 503)`.
+    pub(in crate::report) fn outcome_and_cause(&self, attempt: &Attempt) -> String {
+        let ending = self.ending(attempt);
+        self.cause(attempt).map_or_else(|| ending.clone(), |cause| format!("{ending} ({cause})"))
+    }
+
+    /// The cause of a failure without the wait that the server asks for: `HTTP 503`.
+    pub(in crate::report) fn cause(&self, attempt: &Attempt) -> Option<String> {
+        Some(match self.subject.rules.cause(attempt)? {
+            Cause::Http(status) => format!("HTTP {status}"),
+            Cause::Words(words) => words.to_owned(),
+        })
+    }
+
     /// The cause of a failure, if it is known: `HTTP 503, Retry-After 3s`, `could not connect`.
     pub(super) fn reason(&self, attempt: &Attempt) -> Option<String> {
         let asked = asked(attempt);
@@ -196,6 +210,19 @@ pub(super) fn left(cut: &Cut) -> String {
         })
         .collect();
     each.join(", ")
+}
+
+/// The rule that decided, for a report: `profile curl: HTTP 503`. The verdict stands beside it.
+pub(in crate::report) fn decider(judged: &Judged) -> String {
+    match judged.rule() {
+        Rule::Profile { row, status } => format!("profile {}: {}", row.name, status.reason),
+        Rule::Line { row, pattern } => format!("profile {}: {}", row.name, pattern.words()),
+        Rule::Http { status, row: Some(row), .. } => format!("profile {}: HTTP {status}", row.name),
+        Rule::Http { status, row: None, .. } => format!("--headers: HTTP {status}"),
+        Rule::StartMayPass => "a start that may work later".to_owned(),
+        Rule::AnyFailure => "any failure".to_owned(),
+        rule => rule_name(rule, &judged.attempt.outcome),
+    }
 }
 
 /// A short name for a rule.

@@ -41,6 +41,11 @@ impl Wording {
         }
     }
 
+    /// The name of the breaker, if the run shares one.
+    pub(in crate::report) fn breaker_name(&self) -> Option<String> {
+        self.subject.shared.breaker.as_ref().map(|_| self.breaker().into_owned())
+    }
+
     pub(super) fn breaker(&self) -> Cow<'_, str> {
         self.subject.shared.breaker.as_ref().map(|place| printable(&place.name)).unwrap_or_default()
     }

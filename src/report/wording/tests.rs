@@ -102,6 +102,7 @@ fn ends(wording: &Wording, attempts: &[Attempt], finish: impl FnOnce(&Judged) ->
         last: Some(last),
         before_last: before,
         elapsed,
+        waited: Duration::ZERO,
     });
     line(wording, &event)
 }
@@ -230,6 +231,7 @@ fn never_began(wording: &Wording, wait: Wait) -> String {
         last: None,
         before_last: None,
         elapsed,
+        waited: Duration::ZERO,
     });
     line(wording, &event)
 }

@@ -1,0 +1,204 @@
+//! Appends lines to a file of any kind, without waiting.
+//!
+//! Several processes may append to the same file. Each line is one write(2) to a description with
+//! O_APPEND, so that a line of another process is either before it or behind it. A FIFO or a
+//! terminal is opened non-blocking: if it takes nothing now, the line is lost, and the run goes on.
+
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::uio::pread;
+use nix::unistd::write;
+
+use super::descriptor::lift;
+
+/// A file that gets lines.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    path: PathBuf,
+    /// None before the first line, and after an error.
+    way: Option<Way>,
+    /// Only a part of the last line was written.
+    torn: bool,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// A description of retry's own.
+    Own(OwnedFd),
+    /// A description that the caller of retry has opened. It may block.
+    Inherited(OwnedFd),
+    /// The same, and it is a socket.
+    Socket(OwnedFd),
+}
+
+impl Appender {
+    /// The file is opened when the first line is written.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, way: None, torn: false }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a line and a newline.
+    ///
+    /// # Errors
+    /// The errors of open(2) and write(2): ENXIO if nobody reads a FIFO, EAGAIN if a pipe is full,
+    /// ENOSPC if only a part of the line had room. The next line tries again.
+    pub(crate) fn line(&mut self, line: &str) -> Result<(), Errno> {
+        let start = if self.torn { "\n" } else { "" };
+        let bytes = format!("{start}{line}\n");
+        let way = match &mut self.way {
+            Some(way) => way,
+            none => none.insert(Way::find(&self.path)?),
+        };
+        match way.write(bytes.as_bytes()) {
+            Ok(length) if length == bytes.len() => {
+                self.torn = false;
+                Ok(())
+            }
+            // The rest has no room. The next line must not continue this one.
+            Ok(length) => {
+                self.torn |= length > start.len();
+                Err(Errno::ENOSPC)
+            }
+            Err(Errno::EAGAIN) => Err(Errno::EAGAIN),
+            Err(errno) => {
+                self.way = None;
+                Err(errno)
+            }
+        }
+    }
+}
+
+impl Way {
+    fn find(path: &Path) -> Result<Self, Errno> {
+        if let Some(number) = inherited(path) {
+            return Self::find_inherited(number);
+        }
+        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | NEVER_WAIT;
+        let mode = Mode::from_bits_truncate(0o644);
+        open(path, flags, mode).and_then(lift).map(Self::Own)
+    }
+
+    /// A file that is opened again has an offset of its own, and other writers would write over its
+    /// bytes. So a regular file keeps the description that all of them share.
+    fn find_inherited(number: i32) -> Result<Self, Errno> {
+        // SAFETY: the descriptor is only borrowed for these calls. If it is closed, they fail.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
+        let copy = || {
+            let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+            // SAFETY: fcntl(2) has just made the descriptor, and nothing else knows it.
+            Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+        };
+        match kind {
+            SFlag::S_IFREG => copy().map(Self::Inherited),
+            SFlag::S_IFSOCK => copy().map(Self::Socket),
+            _ => {
+                let path = format!("/proc/self/fd/{number}");
+                let flags = OFlag::O_WRONLY | NEVER_WAIT;
+                match open(path.as_str(), flags, Mode::empty()).and_then(lift) {
+                    Ok(own) => Ok(Self::Own(own)),
+                    Err(Errno::ENXIO) => Err(Errno::ENXIO),
+                    Err(_) => copy().map(Self::Inherited),
+                }
+            }
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        loop {
+            let written = match self {
+                Self::Own(fd) => write(fd, bytes),
+                Self::Inherited(fd) if !has_room(fd.as_fd()) => Err(Errno::EAGAIN),
+                Self::Inherited(fd) => write(fd, bytes),
+                Self::Socket(fd) => {
+                    send(fd.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)
+                }
+            };
+            if written != Err(Errno::EINTR) {
+                return written;
+            }
+        }
+    }
+}
+
+/// Appends a text with one write(2) to a regular file that exists, unless the file would then be
+/// longer than `most`. The text begins on a new line.
+///
+/// # Errors
+/// ENOENT, EFBIG, and the other errors of open(2) and write(2).
+pub(crate) fn append_to_existing(path: &Path, text: &str, most: u64) -> Result<(), Errno> {
+    let file = open(path, OFlag::O_RDWR | OFlag::O_APPEND | NEVER_WAIT, Mode::empty()).and_then(lift)?;
+    let stat = fstat(&file)?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(Errno::EINVAL);
+    }
+    let mut last = [b'\n'];
+    if stat.st_size > 0 {
+        let _ = pread(&file, &mut last, stat.st_size - 1)?;
+    }
+    let start = if last == [b'\n'] { "" } else { "\n" };
+    let bytes = format!("{start}{text}");
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if u64::try_from(stat.st_size).unwrap_or(u64::MAX).saturating_add(length) > most {
+        return Err(Errno::EFBIG);
+    }
+    write(&file, bytes.as_bytes()).map(|_| ())
+}
+
+/// Neither open(2) nor write(2) waits, and a terminal does not become the controlling one.
+const NEVER_WAIT: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
+
+/// The number in `/dev/fd/3`, `/proc/self/fd/3` or `/dev/stdout`: the name of a descriptor that is
+/// open already (proc_pid_fd(5)).
+pub(crate) fn inherited(path: &Path) -> Option<i32> {
+    match path.to_str()? {
+        "/dev/stdin" => Some(0),
+        "/dev/stdout" => Some(1),
+        "/dev/stderr" => Some(2),
+        path => path.strip_prefix("/dev/fd/").or_else(|| path.strip_prefix("/proc/self/fd/"))?.parse().ok(),
+    }
+}
+
+/// A pipe with room takes PIPE_BUF bytes (4096) at once (pipe(7)). A line is shorter.
+fn has_room(fd: BorrowedFd<'_>) -> bool {
+    !matches!(poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::ZERO), Ok(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_may_name_a_descriptor() {
+        for (path, number) in [
+            ("/dev/fd/3", Some(3)),
+            ("/proc/self/fd/12", Some(12)),
+            ("/dev/stdout", Some(1)),
+            ("/dev/stderr", Some(2)),
+            ("/dev/fd/x", None),
+            ("/dev/null", None),
+            ("fd/3", None),
+        ] {
+            assert_eq!(inherited(Path::new(path)), number, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_closed_descriptor_and_a_full_device_are_errors() {
+        let mut closed = Appender::new("/dev/fd/987".into());
+        assert_eq!(closed.line("x"), Err(Errno::EBADF));
+        let mut full = Appender::new("/dev/full".into());
+        assert_eq!(full.line("x"), Err(Errno::ENOSPC));
+        assert_eq!(full.line("x"), Err(Errno::ENOSPC));
+    }
+}
