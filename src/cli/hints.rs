@@ -279,12 +279,10 @@ mod tests {
         for name in [
             "--frob",
             "-Z",
-            "--report",
             "--plan",
             "--once",
             "--policy",
             "--on-retry",
-            "--ci",
             "--summary",
             "--",
         ] {

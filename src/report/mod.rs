@@ -8,6 +8,7 @@ pub(crate) mod event;
 pub(crate) mod format;
 pub(crate) mod json;
 pub(crate) mod profiles;
+mod prometheus;
 pub(crate) mod status;
 pub(crate) mod subject;
 mod tally;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use ci::{Annotations, Ci};
 use event::{Event, Lost};
 use json::{Json, Target};
+use prometheus::Metrics;
 use subject::{Subject, Volume};
 use text::Text;
 use wording::Wording;
@@ -58,6 +60,8 @@ pub(crate) enum ReportFile {
     Stderr,
     /// JSON lines.
     Lines(PathBuf),
+    /// Metrics, for Prometheus.
+    Metrics(PathBuf),
 }
 
 /// The report of one run, in all its forms.
@@ -89,6 +93,7 @@ impl Report {
                     let target = Target::File(Appender::new(path));
                     Box::new(Json::new(target, wording, forms.trace.clone()))
                 }
+                ReportFile::Metrics(path) => Box::new(Metrics::new(path, wording)),
             });
         }
         Self { wording, stderr: Messages::default(), sinks }

@@ -26,6 +26,7 @@ pub(crate) mod polled;
 mod preview;
 pub(crate) mod pseudoterminal;
 pub(crate) mod redirection;
+pub(crate) mod replace;
 pub(crate) mod sink;
 pub(crate) mod source;
 pub(crate) mod splice;

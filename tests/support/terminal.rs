@@ -22,7 +22,7 @@ use nix::sys::termios::{Termios, tcgetattr};
 
 use super::needs;
 use super::process;
-use super::retry::{BINARY, defaults_before_exec};
+use super::retry::{BINARY, CI_VARIABLES, defaults_before_exec};
 
 /// The prompt of the shells that this module starts.
 pub(crate) const PROMPT: &str = "<<prompt>> ";

@@ -25,7 +25,7 @@ pub(crate) struct OutputArgs {
     #[arg(long, value_name = "TEXT", value_parser = label)]
     pub(crate) label: Option<String>,
 
-    /// Write what happened to FILE as JSON lines; repeatable
+    /// Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable
     ///
     /// - is stderr. The environment variable RETRY_REPORT names a file too.
     #[arg(long, value_name = "FILE", value_parser = os_text(report_file), value_hint = ValueHint::FilePath)]

@@ -19,7 +19,8 @@ pub(crate) fn file(name: OsString) -> Result<PathBuf, ValueError> {
     }
 }
 
-/// Reads the name of the file for a report: `-` is stderr.
+/// Reads the name of the file for a report: `-` is stderr, and metrics go to a name that ends in
+/// `.prom`.
 pub(crate) fn report_file(name: OsString) -> Result<ReportFile, ValueError> {
     if name.is_empty() {
         return Err(ValueError::new("the file name is empty", "give the name of a file, or - for stderr"));
@@ -28,6 +29,7 @@ pub(crate) fn report_file(name: OsString) -> Result<ReportFile, ValueError> {
     Ok(match path.as_os_str().as_bytes() {
         b"-" => ReportFile::Stderr,
         _ if inherited(&path) == Some(2) => ReportFile::Stderr,
+        name if name.ends_with(b".prom") => ReportFile::Metrics(path),
         _ => ReportFile::Lines(path),
     })
 }
@@ -82,6 +84,7 @@ mod tests {
         for name in ["./-", "/dev/fd/3", "a.jsonl", " "] {
             assert_eq!(report_file(name.into()), Ok(ReportFile::Lines(name.into())), "{name}");
         }
+        assert_eq!(report_file("/x/a.prom".into()), Ok(ReportFile::Metrics("/x/a.prom".into())));
         assert!(report_file("".into()).is_err());
     }
 

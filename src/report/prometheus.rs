@@ -1,0 +1,316 @@
+//! Metrics of the last run in a text file, for the textfile collector of Prometheus' node_exporter.
+//!
+//! The file is read, added to and replaced as a whole, under a lock. It may hold the metrics of
+//! other labels, and of other programs; these stay as they are.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::Sink;
+use super::event::{Event, Lost};
+use super::tally::{Ended, RunResult, Tally};
+use super::wording::Wording;
+use crate::clock::since_1970;
+use crate::streams::messages::Messages;
+use crate::streams::replace::{NotReplaced, replace};
+
+/// A longer file is not one of metrics.
+const LONGEST: u64 = 16 * 1024 * 1024;
+
+const COMPLETION: &str = "retry_last_completion_timestamp_seconds";
+const SUCCESS: &str = "retry_last_success_timestamp_seconds";
+const DURATION: &str = "retry_last_run_duration_seconds";
+const ATTEMPTS: &str = "retry_last_run_attempts";
+const STATUS: &str = "retry_last_run_exit_status";
+const RUNS: &str = "retry_runs_total";
+const RETRIES: &str = "retry_retries_total";
+
+/// The metrics with their types and help texts, in the order of the file. The texts never change,
+/// because node_exporter complains if they differ between files.
+const FAMILIES: [(&str, &str, &str); 7] = [
+    (COMPLETION, "gauge", "Unix time at which the last run ended."),
+    (SUCCESS, "gauge", "Unix time at which the last run that succeeded ended."),
+    (DURATION, "gauge", "Duration of the last run, including the waits."),
+    (ATTEMPTS, "gauge", "Attempts of the last run."),
+    (STATUS, "gauge", "Exit status of the last run."),
+    (RUNS, "counter", "Runs by result: succeeded, flaky, failed or not_run."),
+    (RETRIES, "counter", "Attempts after the first one of a run."),
+];
+
+/// The values of the label `result`.
+const RESULTS: [&str; 4] = ["succeeded", "flaky", "failed", "not_run"];
+
+#[derive(Debug)]
+pub(super) struct Metrics {
+    path: PathBuf,
+    wording: Rc<Wording>,
+    tally: Tally,
+}
+
+impl Metrics {
+    pub(super) fn new(path: PathBuf, wording: Rc<Wording>) -> Self {
+        Self { path, wording, tally: Tally::new() }
+    }
+
+    fn write(&self, ended: &Ended) -> Result<(), Lost> {
+        let label = self.wording.label();
+        let now = since_1970().as_secs_f64();
+        let mut was_broken = false;
+        let change = |old: &[u8]| {
+            let mut file = File::parse(old).unwrap_or_else(|| {
+                was_broken = true;
+                File::default()
+            });
+            file.add(label, ended, now);
+            file.to_text().into_bytes()
+        };
+        let lost = |why: &'static str| Lost { path: self.path.clone(), why };
+        replace(&self.path, LONGEST, change).map_err(|error| {
+            lost(match error {
+                NotReplaced::Locked => "another process keeps the directory locked",
+                NotReplaced::NotAFile => "it is not a regular file",
+                NotReplaced::TooLong => "it is too long for a file of metrics",
+                NotReplaced::System(errno) => errno.desc(),
+            })
+        })?;
+        if was_broken { Err(lost("its old content was not metrics, and retry has replaced it")) } else { Ok(()) }
+    }
+}
+
+impl Sink for Metrics {
+    fn take(&mut self, event: &Event<'_>, _: &mut Messages) -> Result<(), Lost> {
+        match self.tally.count(event, &self.wording) {
+            Some(ended) => self.write(&ended),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The content of a file of metrics.
+#[derive(Debug, Default, PartialEq)]
+struct File {
+    /// The samples of retry: the name and the labels as they stand in the file, and the value.
+    samples: BTreeMap<(usize, String), f64>,
+    /// The lines of other programs.
+    foreign: Vec<String>,
+}
+
+impl File {
+    /// Reads a file. None if it is not one of metrics.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut file = Self::default();
+        for line in std::str::from_utf8(text).ok()?.lines() {
+            let line = line.trim();
+            if let Some(comment) = line.strip_prefix('#') {
+                let name = comment.split_whitespace().nth(1);
+                if name.and_then(family).is_none() {
+                    file.foreign.push(line.to_owned());
+                }
+                continue;
+            }
+            if line.is_empty() {
+                continue;
+            }
+            let sample = Sample::parse(line)?;
+            match family(sample.name) {
+                Some(family) => {
+                    file.samples.insert((family, sample.labels.to_owned()), sample.value);
+                }
+                None => file.foreign.push(line.to_owned()),
+            }
+        }
+        Some(file)
+    }
+
+    /// Adds a run that has ended `now`, in seconds since 1970.
+    fn add(&mut self, label: &str, ended: &Ended, now: f64) {
+        let quoted = quoted(label);
+        let labels = format!("label=\"{quoted}\"");
+        let succeeded = matches!(ended.result, RunResult::Succeeded | RunResult::Done);
+        let mut set = |name: &str, labels: &str, value: &dyn Fn(f64) -> f64| {
+            if let Some(family) = family(name) {
+                let sample = self.samples.entry((family, labels.to_owned())).or_insert(0.0);
+                *sample = value(*sample);
+            }
+        };
+        // Unix times have 10 digits, and milliseconds are enough.
+        let now = (now * 1000.0).round() / 1000.0;
+        set(COMPLETION, &labels, &|_| now);
+        if succeeded {
+            set(SUCCESS, &labels, &|_| now);
+        }
+        set(DURATION, &labels, &|_| (ended.elapsed.as_secs_f64() * 1000.0).round() / 1000.0);
+        set(ATTEMPTS, &labels, &|_| count(ended.attempts));
+        set(STATUS, &labels, &|_| f64::from(ended.status));
+        let result = result(ended);
+        // A counter that begins at 0 shows its first step too.
+        for each in RESULTS {
+            let step = if each == result { 1.0 } else { 0.0 };
+            set(RUNS, &format!("{labels},result=\"{each}\""), &|before| before + step);
+        }
+        set(RETRIES, &labels, &|before| before + count(ended.attempts.saturating_sub(1)));
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        for (index, (name, kind, help)) in FAMILIES.iter().enumerate() {
+            let samples: Vec<_> = self.samples.iter().filter(|((family, _), _)| *family == index).collect();
+            if samples.is_empty() {
+                continue;
+            }
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+            for ((_, labels), value) in samples {
+                text.push_str(&format!("{name}{{{labels}}} {value}\n"));
+            }
+        }
+        for line in &self.foreign {
+            text.push_str(line);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A sample in the text format of Prometheus: `NAME{LABELS} VALUE [TIMESTAMP]`.
+#[derive(Debug, PartialEq)]
+struct Sample<'a> {
+    name: &'a str,
+    /// The text between the braces, without a last comma.
+    labels: &'a str,
+    value: f64,
+}
+
+impl<'a> Sample<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let in_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+        let end = line.find(|c| !in_name(c))?;
+        let (name, rest) = line.split_at(end);
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return None;
+        }
+        let rest = rest.trim_start();
+        let (labels, rest) = match rest.strip_prefix('{') {
+            Some(inner) => {
+                let close = closing_brace(inner)?;
+                (inner[..close].trim().trim_end_matches(','), &inner[close + 1..])
+            }
+            None => ("", rest),
+        };
+        let mut words = rest.split_whitespace();
+        let value = words.next()?.parse().ok()?;
+        let timestamp = words.next();
+        let valid = timestamp.is_none_or(|word| word.parse::<i64>().is_ok()) && words.next().is_none();
+        valid.then_some(Self { name, labels, value })
+    }
+}
+
+/// The place of the brace that closes the labels. A quoted value may contain one.
+fn closing_brace(text: &str) -> Option<usize> {
+    let (mut in_quotes, mut escaped) = (false, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_quotes => escaped = true,
+            '"' => in_quotes = !in_quotes,
+            '}' if !in_quotes => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn family(name: &str) -> Option<usize> {
+    FAMILIES.iter().position(|(known, ..)| *known == name)
+}
+
+/// The run's value of the label `result`.
+fn result(ended: &Ended) -> &'static str {
+    match ended.result {
+        RunResult::Succeeded | RunResult::Done if ended.flaky => "flaky",
+        RunResult::Succeeded | RunResult::Done => "succeeded",
+        RunResult::NotRun => "not_run",
+        RunResult::GaveUp | RunResult::NotRetried | RunResult::Interrupted | RunResult::Error => {
+            if ended.attempts == 0 { "not_run" } else { "failed" }
+        }
+    }
+}
+
+/// A label's value in quotes.
+fn quoted(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a run has fewer than 2^53 attempts")]
+fn count(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn ended(result: RunResult, attempts: u64, flaky: bool) -> Ended {
+        Ended {
+            result,
+            why: None,
+            signal: None,
+            status: 7,
+            attempts,
+            elapsed: Duration::from_millis(1_250),
+            waited: Duration::ZERO,
+            flaky,
+        }
+    }
+
+    #[test]
+    fn a_run_is_added_to_what_is_there() {
+        let mut file = File::default();
+        file.add("a\"b\\", &ended(RunResult::Succeeded, 3, true), 1_795_000_000.125);
+        file.add("a\"b\\", &ended(RunResult::GaveUp, 5, false), 1_795_000_100.0);
+        file.add("c", &ended(RunResult::NotRun, 0, false), 1_795_000_200.0);
+        let text = file.to_text();
+        for line in [
+            r#"retry_last_success_timestamp_seconds{label="a\"b\\"} 1795000000.125"#,
+            r#"retry_last_completion_timestamp_seconds{label="a\"b\\"} 1795000100"#,
+            r#"retry_last_run_duration_seconds{label="a\"b\\"} 1.25"#,
+            r#"retry_last_run_attempts{label="a\"b\\"} 5"#,
+            r#"retry_last_run_exit_status{label="a\"b\\"} 7"#,
+            r#"retry_runs_total{label="a\"b\\",result="flaky"} 1"#,
+            r#"retry_runs_total{label="a\"b\\",result="failed"} 1"#,
+            r#"retry_runs_total{label="a\"b\\",result="succeeded"} 0"#,
+            r#"retry_runs_total{label="c",result="not_run"} 1"#,
+            r#"retry_retries_total{label="a\"b\\"} 6"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert_eq!(File::parse(text.as_bytes()), Some(file));
+    }
+
+    #[test]
+    fn lines_of_others_stay() {
+        let text = "# HELP other x\n# TYPE other gauge\nother{a=\"}\"} 1\nother 2 1700000000\n\
+                    # a remark\nretry_runs_total{label=\"x\",result=\"failed\",} 4 12\n";
+        let file = File::parse(text.as_bytes()).unwrap();
+        assert_eq!(
+            file.to_text(),
+            "# HELP retry_runs_total Runs by result: succeeded, flaky, failed or not_run.\n\
+             # TYPE retry_runs_total counter\n\
+             retry_runs_total{label=\"x\",result=\"failed\"} 4\n\
+             # HELP other x\n# TYPE other gauge\nother{a=\"}\"} 1\nother 2 1700000000\n# a remark\n"
+        );
+    }
+
+    #[test]
+    fn other_texts_are_no_metrics() {
+        for text in [&b"hello world\n"[..], b"\xff", b"a{b=\"c} 1\n", b"a\n", b"1a 2\n", b"a 1 2 3\n", b"{} 1\n"] {
+            assert_eq!(File::parse(text), None, "{}", String::from_utf8_lossy(text));
+        }
+        assert_eq!(File::parse(b""), Some(File::default()));
+        for value in ["NaN", "+Inf", "-Inf", "1e9", "-2.5"] {
+            assert!(File::parse(format!("a {value}\n").as_bytes()).is_some(), "{value}");
+        }
+    }
+}
