@@ -8,7 +8,7 @@ _retry() {
         word=${COMP_WORDS[i]}
         case $word in
             --) ended=1; ((i += 1)); break ;;
-            --max | --deadline | --timeout | --signal | --kill-after | --delay | --jitter | --backoff | --factor | --max-delay | --min-delay | --splay | --healthy-after | --seed | --retry-on | --fatal-on | --until | --success-on | --profile | --headers | --max-retry-after | --breaker | --breaker-failures | --breaker-cooldown | --budget | --state | --breaker-reset | --breaker-trip | --stdin | --stdin-limit | --idempotency-key | --check | --label)
+            --max | --deadline | --timeout | --signal | --kill-after | --delay | --jitter | --backoff | --factor | --max-delay | --min-delay | --splay | --healthy-after | --seed | --retry-on | --fatal-on | --until | --success-on | --profile | --headers | --max-retry-after | --breaker | --breaker-failures | --breaker-cooldown | --budget | --state | --breaker-reset | --breaker-trip | --stdin | --stdin-limit | --idempotency-key | --check | --label | --report | --ci)
                 option=$word
                 # Readline makes a word of the "=" between name and value.
                 [[ ${COMP_WORDS[i + 1]} == = ]] && ((i += 1))
@@ -37,12 +37,14 @@ _retry() {
             --profiles) values='curl wget http httpie ssh rsync git apt pip npm uv yarn pnpm cargo go gem composer mvn gradle dnf apk docker skopeo kubectl helm aws az gcloud psql pg_isready pg_dump mysql redis-cli restic rclone gh terraform ansible retry timeout sudo doas sysexits' ;;
             --stdin) values='replay inherit null' ;;
             --hold) values='stdout both' ;;
+            --ci) values='auto none' ;;
             --headers) compopt -o default; return ;;
+            --report) compopt -o default; return ;;
             --state) compopt -o dirnames; return ;;
         esac
         COMPREPLY=($(compgen -P "$head" -W "$values" -- "${cur#"$head"}"))
     elif [[ -z $ended && $cur == -* ]] && ((i == COMP_CWORD)); then
-        COMPREPLY=($(compgen -W '-n --max --deadline --timeout --signal --kill-after -d --delay -j --jitter --backoff --factor --max-delay --min-delay --splay --healthy-after --seed -r --retry-on -x --fatal-on -u --until --success-on -p --profile --headers --max-retry-after --profiles --breaker --breaker-failures --breaker-cooldown --breaker-wait --budget --state --breaker-status --json --breaker-reset --breaker-trip --stdin --stdin-limit --hold --idempotency-key --expand --check --not-idempotent -q --quiet -v --verbose --label -h --help -V --version' -- "$cur"))
+        COMPREPLY=($(compgen -W '-n --max --deadline --timeout --signal --kill-after -d --delay -j --jitter --backoff --factor --max-delay --min-delay --splay --healthy-after --seed -r --retry-on -x --fatal-on -u --until --success-on -p --profile --headers --max-retry-after --profiles --breaker --breaker-failures --breaker-cooldown --breaker-wait --budget --state --breaker-status --json --breaker-reset --breaker-trip --stdin --stdin-limit --hold --idempotency-key --expand --check --not-idempotent -q --quiet -v --verbose --label --report --ci -h --help -V --version' -- "$cur"))
     elif declare -F _comp_command_offset >/dev/null; then
         _comp_command_offset "$i"
     elif declare -F _command_offset >/dev/null; then

@@ -97,6 +97,7 @@ fn report(invocation: &Invocation) -> Report {
         label: invocation.label.clone(),
         typed: invocation.typed.clone(),
         max_attempts: invocation.policy.schedule.max_attempts,
+        outer: invocation.policy.outer,
         rules: invocation.policy.rules.clone(),
         shared: Names {
             breaker: invocation.sharing.breaker.clone(),

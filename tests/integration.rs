@@ -44,6 +44,7 @@ mod proof;
 mod refusals;
 mod repeats;
 mod replay;
+mod report;
 mod requests;
 mod retry_after;
 mod sandbox;

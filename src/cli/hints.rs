@@ -276,16 +276,7 @@ mod tests {
                 assert!(hint(name).contains(ours), "{name}: {}", hint(name));
             }
         }
-        for name in [
-            "--frob",
-            "-Z",
-            "--plan",
-            "--once",
-            "--policy",
-            "--on-retry",
-            "--summary",
-            "--",
-        ] {
+        for name in ["--frob", "-Z", "--plan", "--once", "--policy", "--on-retry", "--summary", "--"] {
             assert_eq!(hint(name), "", "{name}");
         }
     }

@@ -134,7 +134,10 @@ fn without_ci_brackets(text: &str) -> Cow<'_, str> {
         let before = &text.as_bytes()[..at];
         let is_command = c == '['
             && (before.ends_with(b"##")
-                || before.len().checked_sub(5).is_some_and(|start| before[start..].eq_ignore_ascii_case(b"##vso")));
+                || before
+                    .len()
+                    .checked_sub(5)
+                    .is_some_and(|start| before[start..].eq_ignore_ascii_case(b"##vso")));
         if is_command {
             broken.push(' ');
         }

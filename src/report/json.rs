@@ -12,11 +12,11 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 use serde::Serialize;
 
+use super::Sink;
 use super::event::{Event, Lost};
 use super::format::printable;
 use super::tally::{Ended, RunResult, Tally};
 use super::wording::{Wording, decider};
-use super::Sink;
 use crate::clock::since_1970;
 use crate::error::one_line;
 use crate::policy::delay::schedule::Progress;
@@ -94,6 +94,7 @@ struct RunLine<'a> {
     elapsed_s: f64,
     waited_s: f64,
     breaker: Option<String>,
+    nested: Option<Nested>,
     trace: Option<&'a str>,
 }
 
@@ -107,6 +108,13 @@ enum OutcomeJson {
     TimedOutS(f64),
     /// The name of the errno.
     NotStarted(String),
+}
+
+/// The attempt of another retry that this run is part of.
+#[derive(Serialize)]
+struct Nested {
+    attempt: u64,
+    max: Option<u64>,
 }
 
 impl Json {
@@ -153,6 +161,7 @@ impl Json {
             elapsed_s: seconds(ended.elapsed),
             waited_s: seconds(ended.waited),
             breaker: self.wording.breaker_name(),
+            nested: self.wording.outer().map(|outer| Nested { attempt: outer.attempt, max: outer.max }),
             trace: self.trace.as_deref(),
         })
     }
@@ -259,7 +268,9 @@ mod tests {
         let good = format!("00-{id}-00f067aa0ba902b7-01");
         assert_eq!(trace_id(good.as_bytes()).as_deref(), Some(id));
         assert_eq!(trace_id(format!("{good}-more").as_bytes()).as_deref(), Some(id));
-        for bad in ["", "00", "00-x-y-z", &good.replace("00-4", "ff-4"), &good.replace("4b", "4B"), &good[..50]] {
+        for bad in
+            ["", "00", "00-x-y-z", &good.replace("00-4", "ff-4"), &good.replace("4b", "4B"), &good[..50]]
+        {
             assert_eq!(trace_id(bad.as_bytes()), None, "{bad}");
         }
         let zeros = format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32));

@@ -74,7 +74,11 @@ impl Metrics {
                 NotReplaced::System(errno) => errno.desc(),
             })
         })?;
-        if was_broken { Err(lost("its old content was not metrics, and retry has replaced it")) } else { Ok(()) }
+        if was_broken {
+            Err(lost("its old content was not metrics, and retry has replaced it"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -305,7 +309,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_metrics() {
-        for text in [&b"hello world\n"[..], b"\xff", b"a{b=\"c} 1\n", b"a\n", b"1a 2\n", b"a 1 2 3\n", b"{} 1\n"] {
+        for text in
+            [&b"hello world\n"[..], b"\xff", b"a{b=\"c} 1\n", b"a\n", b"1a 2\n", b"a 1 2 3\n", b"{} 1\n"]
+        {
             assert_eq!(File::parse(text), None, "{}", String::from_utf8_lossy(text));
         }
         assert_eq!(File::parse(b""), Some(File::default()));

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::format::printable;
+use crate::policy::outer::Outer;
 use crate::policy::verdict::classify::Rules;
 use crate::state::file::place::Place;
 use crate::state::participant::Affected;
@@ -28,6 +29,8 @@ pub(crate) struct Subject {
     /// The command as the user typed it, if it is safe to print and differs from the label.
     pub(crate) typed: Option<String>,
     pub(crate) max_attempts: Option<NonZeroU32>,
+    /// The retry that this run is part of.
+    pub(crate) outer: Option<Outer>,
     pub(crate) rules: Rules,
     pub(crate) shared: Names,
     pub(crate) written: Written,

@@ -57,13 +57,7 @@ pub(super) enum RunResult {
 
 impl Tally {
     pub(super) fn new() -> Self {
-        Self {
-            started: now(),
-            attempts: 0,
-            failures: 0,
-            kinds: Vec::new(),
-            waits: Duration::ZERO,
-        }
+        Self { started: now(), attempts: 0, failures: 0, kinds: Vec::new(), waits: Duration::ZERO }
     }
 
     /// The different failures so far, in the order of their first occurrence, each with its number.

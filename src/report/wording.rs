@@ -20,6 +20,7 @@ use super::subject::{Subject, Volume};
 use crate::error::one_line;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
+use crate::policy::outer::Outer;
 use crate::policy::stream::Streams;
 use crate::policy::verdict::request::Method;
 use crate::policy::verdict::rule::Judged;
@@ -56,6 +57,11 @@ impl Wording {
     /// The most attempts of the run.
     pub(super) fn max_attempts(&self) -> Option<NonZeroU32> {
         self.subject.max_attempts
+    }
+
+    /// The retry that this run is part of.
+    pub(super) fn outer(&self) -> Option<Outer> {
+        self.subject.outer
     }
 
     /// The line for an event, and the least volume at which it is printed.

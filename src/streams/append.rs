@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::sys::uio::pread;
 use nix::unistd::write;
 
@@ -53,12 +53,16 @@ impl Appender {
     /// The errors of open(2) and write(2): ENXIO if nobody reads a FIFO, EAGAIN if a pipe is full,
     /// ENOSPC if only a part of the line had room. The next line tries again.
     pub(crate) fn line(&mut self, line: &str) -> Result<(), Errno> {
-        let start = if self.torn { "\n" } else { "" };
-        let bytes = format!("{start}{line}\n");
         let way = match &mut self.way {
             Some(way) => way,
-            none => none.insert(Way::find(&self.path)?),
+            none => {
+                let way = none.insert(Way::find(&self.path)?);
+                self.torn |= way.is_regular() && ends_unfinished(&self.path);
+                way
+            }
         };
+        let start = if self.torn { "\n" } else { "" };
+        let bytes = format!("{start}{line}\n");
         match way.write(bytes.as_bytes()) {
             Ok(length) if length == bytes.len() => {
                 self.torn = false;
@@ -93,7 +97,7 @@ impl Way {
     fn find_inherited(number: i32) -> Result<Self, Errno> {
         // SAFETY: the descriptor is only borrowed for these calls. If it is closed, they fail.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
-        let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
+        let kind = kind(&fstat(fd)?);
         let copy = || {
             let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
             // SAFETY: fcntl(2) has just made the descriptor, and nothing else knows it.
@@ -112,6 +116,11 @@ impl Way {
                 }
             }
         }
+    }
+
+    fn is_regular(&self) -> bool {
+        let (Self::Own(fd) | Self::Inherited(fd) | Self::Socket(fd)) = self;
+        fstat(fd).is_ok_and(|stat| kind(&stat) == SFlag::S_IFREG)
     }
 
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
@@ -139,20 +148,32 @@ impl Way {
 pub(crate) fn append_to_existing(path: &Path, text: &str, most: u64) -> Result<(), Errno> {
     let file = open(path, OFlag::O_RDWR | OFlag::O_APPEND | NEVER_WAIT, Mode::empty()).and_then(lift)?;
     let stat = fstat(&file)?;
-    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+    if kind(&stat) != SFlag::S_IFREG {
         return Err(Errno::EINVAL);
     }
-    let mut last = [b'\n'];
-    if stat.st_size > 0 {
-        let _ = pread(&file, &mut last, stat.st_size - 1)?;
-    }
-    let start = if last == [b'\n'] { "" } else { "\n" };
+    let start = if has_unfinished_line(&file, &stat) { "\n" } else { "" };
     let bytes = format!("{start}{text}");
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if u64::try_from(stat.st_size).unwrap_or(u64::MAX).saturating_add(length) > most {
         return Err(Errno::EFBIG);
     }
     write(&file, bytes.as_bytes()).map(|_| ())
+}
+
+/// Whether another program has left a line without its end, for example because the disk was full.
+fn ends_unfinished(path: &Path) -> bool {
+    let file = open(path, OFlag::O_RDONLY | NEVER_WAIT, Mode::empty());
+    file.is_ok_and(|file| fstat(&file).is_ok_and(|stat| has_unfinished_line(&file, &stat)))
+}
+
+/// If the file cannot be read, its last line counts as finished.
+fn has_unfinished_line(file: &OwnedFd, stat: &FileStat) -> bool {
+    let mut last = [b'\n'];
+    stat.st_size > 0 && pread(file, &mut last, stat.st_size - 1).is_ok() && last != [b'\n']
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
 /// Neither open(2) nor write(2) waits, and a terminal does not become the controlling one.

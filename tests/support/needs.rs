@@ -18,7 +18,7 @@ const ALL: &str = "RETRY_TEST_ALL";
 /// The optional programs, each with its Debian package. `.ci/run` installs the packages. A program
 /// without a package is not in Debian, or is too large for CI. If such a program is missing, no
 /// test fails.
-pub(crate) const PROGRAMS: [(&str, Option<&str>); 39] = [
+pub(crate) const PROGRAMS: [(&str, Option<&str>); 41] = [
     ("ansible", Some("ansible-core")),
     ("apt-get", Some("apt")),
     ("aws", None),
@@ -32,6 +32,7 @@ pub(crate) const PROGRAMS: [(&str, Option<&str>); 39] = [
     ("gh", Some("gh")),
     ("git", Some("git")),
     ("http", Some("httpie")),
+    ("jsonschema", Some("python3-jsonschema")),
     ("kubectl", None),
     ("less", Some("less")),
     ("mandoc", Some("mandoc")),
@@ -42,6 +43,7 @@ pub(crate) const PROGRAMS: [(&str, Option<&str>); 39] = [
     ("pg_dumpall", Some("postgresql-client")),
     ("pg_isready", Some("postgresql-client")),
     ("pip", Some("python3-pip")),
+    ("promtool", Some("prometheus")),
     ("ps", Some("procps")),
     ("psql", Some("postgresql-client")),
     ("python3", Some("python3")),

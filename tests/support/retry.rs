@@ -27,7 +27,8 @@ pub(crate) fn nice() -> Command {
 }
 
 /// Variables of a CI that runs the tests. They would change what retry prints.
-pub(super) const CI_VARIABLES: [&str; 4] = ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "TF_BUILD", "TRACEPARENT"];
+pub(super) const CI_VARIABLES: [&str; 4] =
+    ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "TF_BUILD", "TRACEPARENT"];
 
 /// The longest time of a run, unless the test sets another limit.
 const LIMIT: Duration = Duration::from_mins(1);

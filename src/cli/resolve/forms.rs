@@ -58,7 +58,8 @@ mod tests {
     #[test]
     fn the_environment_names_the_ci() {
         let found = |entries: &[&str], option: Option<CiName>| {
-            let environment: Vec<CString> = entries.iter().map(|entry| CString::new(*entry).unwrap()).collect();
+            let environment: Vec<CString> =
+                entries.iter().map(|entry| CString::new(*entry).unwrap()).collect();
             let mut args = Args::default();
             args.output.ci = option;
             forms(&args, &environment).ci
