@@ -267,7 +267,7 @@ fn the_variable_names_a_report_too() {
     assert_eq!(lines(&scratch.join("log")).len(), 2);
     assert_eq!(lines(&scratch.join("other")).len(), 2);
     // The command finds the variable, and a retry in it reports too.
-    let nested = format!("{} true", BINARY);
+    let nested = format!("{BINARY} true");
     retry().dir(scratch.path()).env("RETRY_REPORT", "nested").sh(nested).run().code(0);
     assert_eq!(lines(&scratch.join("nested")).len(), 4);
 }
@@ -328,7 +328,7 @@ fn no_run_is_lost_when_many_write_metrics_at_once() {
     let file = scratch.join("job.prom");
     symlink("real.prom", &file).unwrap();
     let start = |n: usize| {
-        let label = if n % 2 == 0 { "even" } else { "odd" };
+        let label = if n.is_multiple_of(2) { "even" } else { "odd" };
         retry().args(["-q", "--label", label, "--report"]).arg(&file).arg("true").spawn()
     };
     let runs: Vec<_> = (0..12).map(start).collect();
