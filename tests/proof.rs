@@ -178,3 +178,79 @@ fn a_word_of_a_transient_cause_raises_a_doubt() {
     }
     is_fatal("rsync a h:b", 23, "rsync: [sender] link_stat \"/x\" failed: No such file or directory (2)\n");
 }
+
+#[test]
+fn a_refused_login_may_come_too_early() {
+    for (words, status, text) in [
+        ("ssh host", 255, "me@host: Permission denied (publickey).\n"),
+        (
+            "git clone URL",
+            128,
+            "fatal: could not read Username for 'https://github.com': terminal prompts disabled\n",
+        ),
+        ("docker pull i", 1, "Error response from daemon: Head \"https://r.example/i\": denied: denied\n"),
+        (
+            "mysql -u app",
+            1,
+            "ERROR 1045 (28000): Access denied for user 'app'@'localhost' (using password: YES)\n",
+        ),
+        (
+            "psql app",
+            2,
+            "psql: error: connection to server failed: FATAL:  database \"app\" does not exist\n",
+        ),
+        (
+            "aws s3 ls",
+            254,
+            "\nAn error occurred (InvalidClientTokenId) when calling the X operation: The security token is invalid.\n",
+        ),
+        (
+            "kubectl get pods",
+            1,
+            "Error from server (Forbidden): pods is forbidden: User \"u\" cannot list resource \"pods\"\n",
+        ),
+        ("gh pr view 1", 1, "HTTP 401: Bad credentials (https://api.github.com/graphql)\n"),
+    ] {
+        is_retried(words, status, text);
+    }
+    is_fatal(
+        "aws s3 ls",
+        254,
+        "\nAn error occurred (AccessDenied) when calling the X operation: u is not authorized with an explicit deny\n",
+    );
+    is_fatal(
+        "docker pull i",
+        1,
+        "Error response from daemon: pull access denied for i, repository does not exist\n",
+    );
+    is_fatal("ssh host", 255, "Host key verification failed.\n");
+}
+
+#[test]
+fn the_status_of_another_program_proves_nothing() {
+    // An extension of gh has statuses of its own.
+    is_retried("gh act deploy", 2, "error: the runner is gone\n");
+    is_retried("gh act deploy", 4, "");
+    is_fatal("gh run view", 4, "To get started with GitHub CLI, please run:  gh auth login\n");
+    // A hook or a script prints git's words.
+    is_retried("git push", 1, "fatal: not a git repository\nerror: failed to push some refs to 'r'\n");
+    is_retried("git bisect run ./t", 128, "fatal: not a git repository\nerror: bisect run failed\n");
+    is_fatal("git push", 128, "fatal: not a git repository\n");
+}
+
+#[test]
+fn one_of_several_transfers_may_break_in_another_way() {
+    is_retried(
+        "curl A B -x p",
+        56,
+        "curl: (56) CONNECT tunnel failed, response 407\ncurl: (56) Recv failure: Connection reset by peer\n",
+    );
+    is_retried("scp a b h:x", 255, "scp: a: No such file or directory\nscp: Connection closed\n");
+    is_fatal("scp a h:x", 1, "scp: a: No such file or directory\n");
+    is_retried(
+        "mysqldump d",
+        2,
+        "mysqldump: Couldn't execute 'SHOW CREATE TABLE `t`': Table 'd.t' doesn't exist (1146)\n",
+    );
+    is_fatal("mysql d", 1, "ERROR 1146 (42S02) at line 1: Table 'd.t' doesn't exist\n");
+}

@@ -142,6 +142,22 @@ impl Lines {
         Some(Self { any: any?, each, patterns, alone })
     }
 
+    /// The patterns that match this line.
+    fn hits(&self, line: &[u8]) -> Vec<Hit> {
+        let Some(each) = &self.each else { return Vec::new() };
+        let mut hits = PatternSet::new(self.patterns.len());
+        each.which_overlapping_matches(&Input::new(line), &mut hits);
+        let hit = |id: usize| {
+            let (row, pattern) = *self.patterns.get(id)?;
+            let status = match pattern.says {
+                Says::HttpStatus => Some(self.status_in(id, line)?),
+                Says::Class(..) | Says::Doubt(_) => None,
+            };
+            Some(Hit { row, pattern, status })
+        };
+        hits.iter().filter_map(|id| hit(id.as_usize())).collect()
+    }
+
     /// The HTTP status in the first group of a pattern that matched this line.
     fn status_in(&self, pattern: usize, line: &[u8]) -> Option<u16> {
         let (_, source) = self.patterns.get(pattern)?;
@@ -152,6 +168,14 @@ impl Lines {
         let digits = &line[groups.get_group(1)?.range()];
         std::str::from_utf8(digits).ok()?.parse().ok()
     }
+}
+
+/// A pattern of a profile that matched a line, and the HTTP status that it found there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hit {
+    row: &'static Profile,
+    pattern: &'static Pattern,
+    status: Option<u16>,
 }
 
 /// Reads the watched streams of one attempt.
@@ -172,6 +196,9 @@ struct Found {
     http: Reader,
     /// The lines of each stream that are read as one line.
     paragraphs: PerStream<Paragraph>,
+    /// What such lines matched, at most [`MOST_SAID`]. It counts after all single lines, because its
+    /// place among them depends on how the output was split into parts.
+    joined: Vec<(Source, Hit)>,
 }
 
 /// The largest number of different messages with an HTTP status that count.
@@ -196,6 +223,7 @@ impl Scanner {
                 stdout: wanted.reach.stdout.then_some(wanted.reach.printed),
             }),
             paragraphs: PerStream::default(),
+            joined: Vec::new(),
         };
         Self { wanted, windows: PerStream::default(), found }
     }
@@ -224,6 +252,9 @@ impl Scanner {
         if let Some(lines) = self.wanted.lines().filter(|_| self.wanted.wraps()) {
             self.found.end_paragraph(lines, Source::Stdout);
             self.found.end_paragraph(lines, carries.into());
+        }
+        for (source, hit) in std::mem::take(&mut self.found.joined) {
+            self.found.take_hit(Place::Text(source), hit);
         }
     }
 
@@ -313,10 +344,18 @@ impl Found {
         }
     }
 
-    /// Searches the lines that belong together as one line.
+    /// Searches the lines that belong together as one line. Only rows whose programs break their
+    /// messages into lines count.
     fn end_paragraph(&mut self, lines: &Lines, source: Source) {
-        if let Some(joined) = std::mem::take(self.paragraph(source)).joined() {
-            self.search_line(lines, Place::Text(source), &joined);
+        let Some(joined) = std::mem::take(self.paragraph(source)).joined() else { return };
+        if !lines.any.is_match(&joined) {
+            return;
+        }
+        for hit in lines.hits(&joined) {
+            let counts = hit.row.wraps || matches!(hit.pattern.says, Says::Doubt(_));
+            if counts && self.joined.len() < MOST_SAID && !self.joined.contains(&(source, hit)) {
+                self.joined.push((source, hit));
+            }
         }
     }
 
@@ -330,29 +369,27 @@ impl Found {
 
     /// Takes a line that matches.
     fn take_line(&mut self, lines: &Lines, place: Place, line: &[u8]) {
-        let Some(each) = &lines.each else { return };
-        let mut hits = PatternSet::new(lines.patterns.len());
-        each.which_overlapping_matches(&Input::new(line), &mut hits);
-        for id in hits.iter().map(|id| id.as_usize()) {
-            let Some((row, pattern)) = lines.patterns.get(id).copied() else { continue };
-            match pattern.says {
-                Says::HttpStatus => {
-                    let Some(status) = lines.status_in(id, line) else { continue };
-                    // The pattern of a row without programs matches the text of any program.
-                    let counts = match place {
-                        Place::Text(source) if row.programs.is_empty() => self.http.mentioned(source, status),
-                        Place::Block if row.programs.is_empty() => false,
-                        Place::Text(_) | Place::Block => self.http.said(status),
-                    };
-                    let said = Said { row, pattern, status };
-                    if counts && self.said.len() < MOST_SAID && !self.said.contains(&said) {
-                        self.said.push(said);
-                    }
-                }
-                Says::Class(..) | Says::Doubt(_)
-                    if self.lines.iter().any(|(_, known)| std::ptr::eq(*known, pattern)) => {}
-                Says::Class(..) | Says::Doubt(_) => self.lines.push((row, pattern)),
+        for hit in lines.hits(line) {
+            self.take_hit(place, hit);
+        }
+    }
+
+    fn take_hit(&mut self, place: Place, Hit { row, pattern, status }: Hit) {
+        let Some(status) = status else {
+            if !self.lines.iter().any(|(_, known)| std::ptr::eq(*known, pattern)) {
+                self.lines.push((row, pattern));
             }
+            return;
+        };
+        // The pattern of a row without programs matches the text of any program.
+        let counts = match place {
+            Place::Text(source) if row.programs.is_empty() => self.http.mentioned(source, status),
+            Place::Block if row.programs.is_empty() => false,
+            Place::Text(_) | Place::Block => self.http.said(status),
+        };
+        let said = Said { row, pattern, status };
+        if counts && self.said.len() < MOST_SAID && !self.said.contains(&said) {
+            self.said.push(said);
         }
     }
 }

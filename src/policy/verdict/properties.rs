@@ -222,7 +222,29 @@ pub(crate) fn window(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use proptest::prelude::*;
+
+    #[test]
+    fn the_seeds_of_the_fuzzers() {
+        let properties: [(&str, fn(&[u8])); 6] = [
+            ("body", super::body),
+            ("condition", super::condition),
+            ("evidence", super::evidence),
+            ("response", super::response),
+            ("window", super::window),
+            ("words", super::words),
+        ];
+        for (name, property) in properties {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+            let seeds: Vec<_> = std::fs::read_dir(folder).unwrap().collect();
+            assert!(!seeds.is_empty(), "{name}");
+            for seed in seeds {
+                property(&std::fs::read(seed.unwrap().path()).unwrap());
+            }
+        }
+    }
 
     /// Bytes that resemble the subject of the property: most are from `words`, and some are random.
     fn like(words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {

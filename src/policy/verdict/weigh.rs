@@ -71,10 +71,14 @@ impl Evidences<'_> {
     }
 
     /// An exit status with a proof. If another profile calls the status ambiguous, it may be the
-    /// status of that program (`sudo curl`), and proves nothing.
+    /// status of that program (`sudo curl`), and proves nothing. So does a status that the program
+    /// passes on.
     fn proven_status(&self) -> Option<(Class, Rule)> {
         let listed: Vec<_> =
             self.profiles.iter().filter_map(|row| Some((*row, row.status(self.status)?))).collect();
+        if listed.iter().any(|(row, _)| !self.is_own_status(row)) {
+            return None;
+        }
         if listed.iter().any(|(_, status)| status.meaning == Meaning::Ambiguous) {
             return None;
         }
@@ -133,9 +137,13 @@ impl Evidences<'_> {
 
     /// Whether a line of the program counts with this exit status, and is its own.
     fn counts(&self, row: &'static Profile, pattern: &Pattern) -> bool {
+        self.is_own_status(row) && pattern.counts_with(self.status)
+    }
+
+    /// Whether the status is that of the program itself, and not of another that it runs.
+    fn is_own_status(&self, row: &Profile) -> bool {
         let relay = self.relays.iter().find(|(of, _)| *of == row.name);
-        let own = relay.is_none_or(|(_, relay)| relay.own.iter().any(|range| range.contains(&self.status)));
-        own && pattern.counts_with(self.status)
+        relay.is_none_or(|(_, relay)| relay.own.iter().any(|range| range.contains(&self.status)))
     }
 }
 

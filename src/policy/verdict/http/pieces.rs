@@ -171,9 +171,11 @@ impl Reader {
         let end = cursor.piece.span.end;
         let last = memchr::memrchr(b'\n', &cursor.piece.bytes[start..end]).map_or(start, |at| start + at + 1);
         let next = if cursor.piece.whole { end + 1 } else { last };
+        let bare = self.expected.bare;
         let (track, _) = self.track_mut(source);
         track.next = track.next.max(cursor.offset(next));
-        if cursor.piece.whole && source != Source::Stdout {
+        // On stdout, wget and curl announce a response only if a script sends stderr there.
+        if cursor.piece.whole && (source != Source::Stdout || bare) {
             track.leave(&cursor.piece.bytes[cursor.piece.span.clone()]);
         }
         cursor.start = None;

@@ -5,6 +5,18 @@ use super::{
     PLAIN, Pattern, Profile, Proof, ambiguous_status, fatal, fatal_status, http_status, relay, retryable,
 };
 
+/// A certificate that stays wrong. An unknown issuer is no proof: there may be one bad server behind
+/// a name (kubernetes-sigs/cluster-api-provider-vsphere#495).
+macro_rules! x509 {
+    () => {
+        concat!(
+            r"x509: (?:certificate (?:has expired or is not yet valid: current time \S+ is after",
+            r"|is valid for |is not valid for any |relies on legacy )|cannot validate certificate )",
+        )
+    };
+}
+pub(super) use x509;
+
 /// Messages of Go's net and crypto packages about causes that pass. Every Go program prints them,
 /// often in the middle of a line. A row anchors the permanent ones (`x509: `) on the prefix of its
 /// program.
@@ -26,6 +38,11 @@ pub(super) const OF_GO: &[Pattern] = &[
     retryable(r"(?:^|[ :])network is unreachable\b", "unreachable network"),
     retryable(r"(?:^|[ :])i/o timeout\b", "i/o timeout"),
     retryable(r"\bTLS handshake timeout\b", "TLS handshake timeout"),
+    // The clock of this machine is not set yet.
+    retryable(
+        r"\bx509: certificate has expired or is not yet valid: current time \S+ is before ",
+        "early clock",
+    ),
     retryable(r"\bClient\.Timeout exceeded\b", "exceeded Client.Timeout"),
     retryable(r"\bcontext deadline exceeded\b", "exceeded context deadline"),
     retryable(r"(?:^|: )(?:unexpected )?EOF$", "EOF"),
@@ -48,23 +65,18 @@ macro_rules! aws {
 }
 
 // These are no proof. Something just created is not visible everywhere yet: NoSuch*, NotFound, 404,
-// AccessDenied of AssumeRole (docs.aws.amazon.com, IAM, "Changes that I make are not always
-// immediately visible"). "Unable to locate credentials" is also the answer when the metadata
+// a permission, an access key (docs.aws.amazon.com, IAM, "Changes that I make are not always
+// immediately visible"; boto/botocore#3600). "Unable to locate credentials" is also the answer when the metadata
 // service is slow (boto/botocore#2117, buildkite/elastic-ci-stack-for-aws#637).
 const OF_AWS: &[Pattern] = &[
     http_status(
-        r"^(?:(?:upload|download|copy|move|delete) failed: .* |fatal error: )?An error occurred \((40[0-35-9]|4[1-9][0-9]|5[0-9]{2})\) when calling the ",
+        r"^(?:(?:upload|download|copy|move|delete) failed: .* |fatal error: )?An error occurred \((40[0-25-9]|4[1-9][0-9]|5[0-9]{2})\) when calling the ",
     ),
-    fatal(aws!(r"AccessDenied\w*"), "AccessDenied"),
-    fatal(aws!(r"\w*Unauthorized\w*"), "Unauthorized"),
+    fatal(aws!(r"AccessDenied\w*", r".* with an explicit deny\b"), "AccessDenied"),
     fatal(aws!(r"AuthFailure"), "AuthFailure"),
     fatal(aws!(r"OptInRequired"), "OptInRequired"),
-    fatal(aws!(r"UnrecognizedClient\w*"), "UnrecognizedClient"),
-    fatal(aws!(r"Invalid(?:ClientTokenId|AccessKeyId)"), "invalid credentials"),
     fatal(aws!(r"SignatureDoesNotMatch"), "SignatureDoesNotMatch"),
     fatal(aws!(r"ExpiredToken\w*"), "ExpiredToken"),
-    fatal(aws!(r"RequestExpired"), "RequestExpired"),
-    fatal(aws!(r"RequestTimeTooSkewed"), "RequestTimeTooSkewed"),
     fatal(aws!(r"Validation\w*"), "Validation"),
     fatal(aws!(r"InvalidParameter\w*"), "InvalidParameter"),
     fatal(aws!(r"InvalidAction"), "InvalidAction"),
@@ -110,7 +122,7 @@ const OF_AWS: &[Pattern] = &[
     retryable(
         aws!(
             r"(?:Invalid|Validation|Malformed)\w*",
-            r"(?i).*(?:\brole\b.* cannot be assumed|assume role|\brole\b.* is (?:invalid|not valid)|IamInstanceProfile|IAM Instance Profile|invalid principal in policy)"
+            r"(?i).*(?:\brole\b|\bassume|IamInstanceProfile|\bIAM\b|\bprincipals?\b|\bpermissions?\b|Could not deliver test message)"
         ),
         "missing role",
     ),
@@ -118,10 +130,15 @@ const OF_AWS: &[Pattern] = &[
     retryable(aws!(r"ResourceInUse\w*"), "ResourceInUse").general(),
     retryable(aws!(r"ResourceConflict\w*"), "ResourceConflict").general(),
     retryable(aws!(r"(?:NoSuch\w+|\w+\.NotFound|ResourceNotFound\w*|404)"), "missing resource").general(),
+    // The clock is not set yet, or the upload was too slow.
+    retryable(aws!(r"Request(?:Expired|TimeTooSkewed)"), "wrong clock"),
     retryable(
         r"^An error occurred \(AccessDenied\w*\) when calling the AssumeRole\w* operation",
         "missing role",
     ),
+    retryable(aws!(r"AccessDenied\w*|\w*Unauthorized\w*"), "AccessDenied").general(),
+    retryable(aws!(r"UnrecognizedClient\w*|Invalid(?:ClientTokenId|AccessKeyId)"), "unknown credentials")
+        .general(),
     retryable(r"^Waiter \w+ failed: Max attempts exceeded", "timeout of a wait"),
     retryable(r"\bCould not connect to the endpoint URL: ", "no connection to the endpoint URL"),
     retryable(r"\b(?:Read|Connect) timeout on endpoint URL: ", "timeout on endpoint URL"),
@@ -186,8 +203,8 @@ macro_rules! az {
     };
 }
 
-// ResourceNotFound and AuthorizationFailed are no proof: a resource and a role assignment may be
-// just created.
+// ResourceNotFound, SubscriptionNotFound, MissingSubscriptionRegistration and AuthorizationFailed
+// are no proof: a resource, a registration and a role assignment may be just created.
 const OF_AZ: &[Pattern] = &[
     fatal(
         az!(
@@ -198,8 +215,6 @@ const OF_AZ: &[Pattern] = &[
     fatal(az!(r"InvalidAuthenticationToken\w*"), "InvalidAuthenticationToken"),
     fatal(az!(r"LocationNotAvailable\w*"), "LocationNotAvailable"),
     fatal(az!(r"RequestDisallowedByPolicy"), "RequestDisallowedByPolicy"),
-    fatal(az!(r"MissingSubscriptionRegistration"), "MissingSubscriptionRegistration"),
-    fatal(az!(r"SubscriptionNotFound"), "SubscriptionNotFound"),
     fatal(az!(r"ExpiredAuthenticationToken"), "ExpiredAuthenticationToken"),
     fatal(az!(r"ScopeLocked"), "ScopeLocked"),
     fatal(az!(r"\w*QuotaExceeded"), "QuotaExceeded"),
@@ -219,7 +234,7 @@ const OF_AZ: &[Pattern] = &[
     fatal(r"^ERROR: The subscription of .* doesn't exist in cloud ", "unknown subscription"),
     fatal(r"^ERROR: Subscription '.*' not found\.", "unknown subscription"),
     fatal(r"^ERROR: \[Errno 2\] No such file or directory: ", "missing file"),
-    fatal(r"^ERROR: AADSTS(?:7000215|700016|50034|50126|90002)\b", "failed login"),
+    fatal(r"^ERROR: AADSTS(?:50034|50126|90002)\b", "failed login"),
     retryable(
         az!(r"AnotherOperationInProgress|RetryableError|ServerTimeout|TooManyRequests|GatewayTimeout"),
         "temporary error",
@@ -251,11 +266,14 @@ const OF_AZ: &[Pattern] = &[
     ),
     retryable(r"^ERROR: .*(?:[Rr]ead timed out|[Cc]onnect(?:ion)? timeout|connection timed out)", "timeout"),
     retryable(
-        az!(r"(?:ResourceNotFound|ResourceGroupNotFound|PrincipalNotFound|NotFound)"),
+        az!(r"(?:ResourceNotFound|ResourceGroupNotFound|PrincipalNotFound|SubscriptionNotFound|NotFound)"),
         "missing resource",
     )
     .general(),
     retryable(az!(r"AuthorizationFailed"), "AuthorizationFailed").general(),
+    retryable(az!(r"MissingSubscriptionRegistration"), "MissingSubscriptionRegistration").general(),
+    // A new application or secret: https://github.com/hashicorp/vault-plugin-secrets-azure/issues/26
+    retryable(r"^ERROR: AADSTS(?:7000215|700016)\b", "unknown application or secret").general(),
 ];
 
 pub(super) const AZ: Profile = Profile {
@@ -316,17 +334,14 @@ macro_rules! gsutil {
 }
 
 // NOT_FOUND is no proof: the resource may be just created. A new IAM binding and a newly enabled
-// API take minutes (cloud.google.com, IAM, "Access change propagation").
+// API take minutes (cloud.google.com, IAM, "Access change propagation"). 401 and 403 may also mean
+// that the service of the logins is away (https://github.com/broadinstitute/gatk/issues/3735).
 const OF_GCLOUD: &[Pattern] = &[
-    http_status(r"^ERROR: \(gcloud[^)]*\) .*, 'status': (4[0-9]{2}|5[0-9]{2})\}>"),
-    http_status(r"^ERROR: \(gcloud[^)]*\) HTTPError (40[0-35-8]|4[1-9][0-9]|5[0-9]{2}): "),
+    http_status(r"^ERROR: \(gcloud[^)]*\) .*, 'status': (40[025-9]|4[1-9][0-9]|5[0-9]{2})\}>"),
+    http_status(r"^ERROR: \(gcloud[^)]*\) HTTPError (40[025-8]|4[1-9][0-9]|5[0-9]{2}): "),
     http_status(
-        r"^(?:ServiceException|AccessDeniedException|BadRequestException|UnauthorizedException): (40[0-35-8]|4[1-9][0-9]|5[0-9]{2}) ",
+        r"^(?:ServiceException|AccessDeniedException|BadRequestException|UnauthorizedException): (40[025-8]|4[1-9][0-9]|5[0-9]{2}) ",
     ),
-    fatal(gcloud!(r"Required '\S+' permission for "), "denied permission"),
-    fatal(gcloud!(r"PERMISSION_DENIED: "), "PERMISSION_DENIED"),
-    fatal(gcloud!(r"does not have permission to access "), "denied permission"),
-    fatal(gcloud!(r"User not authorized to perform this action"), "denied permission"),
     fatal(gcloud!(r"UNAUTHENTICATED: "), "UNAUTHENTICATED"),
     fatal(gcloud!(r"Request had invalid authentication credentials"), "invalid credentials"),
     fatal(gcloud!(r"Reauthentication failed"), "failed authentication"),
@@ -366,6 +381,11 @@ const OF_GCLOUD: &[Pattern] = &[
     retryable(gcloud!(r"has not been used in project \S+ before or it is disabled"), "disabled API"),
     retryable(gcloud!(r"Service account \S+ does not exist"), "missing service account"),
     retryable(gcloud!(r"already being used by "), "resource in use").general(),
+    retryable(
+        gcloud!(r"(?:Required '\S+' permission for |PERMISSION_DENIED: |does not have permission to access |User not authorized to perform this action)"),
+        "denied permission",
+    )
+    .general(),
     retryable(
         gcloud!(
             r"(?:ConnectionError|ConnectTimeout|ReadTimeout|ChunkedEncodingError|ServerNotFoundError|TransportError)\)?: "

@@ -1,12 +1,12 @@
 //! Containers, and the registries of their images.
 
-use super::cloud::OF_GO;
+use super::cloud::{OF_GO, x509};
 use super::terminal::{Terminal, free, needs};
 use super::{PLAIN, Pattern, Profile, ambiguous_status, fatal, http_status, joined, relay, retryable};
 
 /// An error of docker's client or daemon.
 macro_rules! docker {
-    ($words:literal) => {
+    ($words:expr) => {
         concat!(r"^(?:docker: )?(?:Error response from daemon: |ERROR: failed to \w+: )(?:.*\b)?", $words)
     };
 }
@@ -23,6 +23,8 @@ macro_rules! podman {
     };
 }
 
+// A registry may refuse a valid login for a moment, with 401, 403 or "denied"
+// (https://github.com/rucio/rucio/issues/8746, https://github.com/ruby/ruby.wasm/issues/513).
 // "manifest unknown" and "No such container" are no proof: the image may have been pushed a moment
 // ago, and the container may be starting. A container name, a port or a volume may be in use by a
 // container that is just being removed.
@@ -32,24 +34,19 @@ const OF_DOCKER: &[Pattern] = &[
     http_status(r"^received unexpected HTTP status: ([0-9]{3}) "),
     // A blob or a manifest may not be there yet.
     http_status(
-        r"^(?:docker: )?E(?:rror|RROR).* unexpected status(?: code| from \w+ request to) \S+: (40[0-35-9]|4[1-9][0-9]|5[0-9]{2}) ",
+        r"^(?:docker: )?E(?:rror|RROR).* unexpected status(?: code| from \w+ request to) \S+: (40[025-9]|4[1-9][0-9]|5[0-9]{2}) ",
     ),
     http_status(r"^Error: .*\bpinging container registry .* invalid status code from registry ([0-9]{3}) "),
-    http_status(r"^Error: .* invalid status code from registry (40[0-35-9]|4[1-9][0-9]|5[0-9]{2}) "),
+    http_status(r"^Error: .* invalid status code from registry (40[025-9]|4[1-9][0-9]|5[0-9]{2}) "),
     fatal(docker!(r"pull access denied"), "denied pull access"),
     fatal(docker!(r"name unknown: "), "unknown repository name"),
     fatal(podman!(r"name unknown\b"), "unknown repository name"),
     fatal(docker!(r"no matching manifest for "), "no matching manifest"),
-    fatal(docker!(r"unauthorized: "), "missing authorization"),
-    // The push of a large image may outlast its token.
-    fatal(podman!(r"unauthorized: (?:access token|incorrect)"), "missing authorization"),
-    fatal(
-        r"^Error: .*\b(?:reading manifest|initiating layer upload|logging into) .*\bunauthorized\b",
-        "missing authorization",
-    ),
+    fatal(docker!(r"unauthorized: incorrect username or password"), "invalid username or password"),
+    fatal(podman!(r"unauthorized: incorrect"), "invalid username or password"),
     fatal(r"^Error: .*\binvalid username/password", "invalid username or password"),
-    fatal(docker!(r"denied: "), "denied access"),
-    fatal(podman!(r"(?:.*: )?denied\b"), "denied access"),
+    fatal(docker!(r"denied: requested access to the resource is denied"), "denied access"),
+    fatal(podman!(r"(?:.*: )?denied: requested access to the resource is denied"), "denied access"),
     fatal(docker!(r"No such image: "), "No such image"),
     fatal(r"^Error: \S+: image not known$", "No such image"),
     fatal(docker!(r"This node is already part of a swarm"), "existing swarm"),
@@ -57,8 +54,8 @@ const OF_DOCKER: &[Pattern] = &[
     fatal(r#"^Error: building at STEP ".*": checking on sources under "#, "missing source file"),
     fatal(r"^An image does not exist locally with the tag: ", "No such image"),
     fatal(r"^tag invalid: .* cannot be overwritten because the repository is immutable", "immutable tag"),
-    fatal(docker!(r"x509: "), "x509"),
-    fatal(r"^Error: .*\bpinging container registry .*\bx509: ", "x509"),
+    fatal(docker!(x509!()), "x509"),
+    fatal(concat!(r"^Error: .*\bpinging container registry .*\b", x509!()), "x509"),
     fatal(docker!(r"server gave HTTP response to HTTPS client"), "HTTP response to HTTPS client"),
     fatal(r"^Error: .*\bserver gave HTTP response to HTTPS client", "HTTP response to HTTPS client"),
     fatal(r"^(?:docker: |Error: )?invalid reference format", "invalid reference format"),
@@ -82,6 +79,8 @@ const OF_DOCKER: &[Pattern] = &[
         r"^(?:docker: |Error: )?Cannot connect to the Docker daemon",
         "no connection to the Docker daemon",
     ),
+    retryable(docker!(r"(?:unauthorized|denied): "), "refusal by the registry").general(),
+    retryable(podman!(r"(?:.*: )?(?:unauthorized|denied)\b"), "refusal by the registry").general(),
     retryable(r"^Cannot connect to Podman\b", "no connection to the Podman service"),
     retryable(r"\btoomanyrequests: ", "toomanyrequests"),
     retryable(docker!(r"removal of container \S+ is already in progress"), "removal in progress"),
@@ -208,7 +207,7 @@ pub(super) const DOCKER: Profile = Profile {
 
 /// A fatal message of skopeo, in a log line or on a terminal, or an error of crane.
 macro_rules! skopeo {
-    ($words:literal) => {
+    ($words:expr) => {
         concat!(r#"^(?:time="[^"]*" level=fatal msg="|FATA\[[0-9]+\] |Error: )(?:.*\b)?"#, $words)
     };
 }
@@ -216,21 +215,15 @@ macro_rules! skopeo {
 // "manifest unknown" and status 404 of a blob are no proof: the image may have been pushed a moment
 // ago.
 const OF_SKOPEO: &[Pattern] = &[
-    http_status(skopeo!(r"received unexpected HTTP status: (40[0-35-9]|4[1-9][0-9]|5[0-9]{2}) ")),
+    http_status(skopeo!(r"received unexpected HTTP status: (40[025-9]|4[1-9][0-9]|5[0-9]{2}) ")),
     http_status(skopeo!(r"pinging container registry .* invalid status code from registry ([0-9]{3}) ")),
-    http_status(skopeo!(r"invalid status code from registry (40[0-35-9]|4[1-9][0-9]|5[0-9]{2}) ")),
-    http_status(skopeo!(r"unexpected status code (40[0-35-9]|4[1-9][0-9]|5[0-9]{2})\b")),
-    fatal(skopeo!(r"reading manifest \S+ in \S+: (?:name unknown|unauthorized|denied)\b"), "denied access"),
-    fatal(
-        skopeo!(r"initiating layer upload to \S+ in \S+: (?:unauthorized|denied|unsupported)\b"),
-        "denied access",
-    ),
+    http_status(skopeo!(r"invalid status code from registry (40[025-9]|4[1-9][0-9]|5[0-9]{2}) ")),
+    http_status(skopeo!(r"unexpected status code (40[025-9]|4[1-9][0-9]|5[0-9]{2})\b")),
+    fatal(skopeo!(r"reading manifest \S+ in \S+: name unknown\b"), "unknown repository name"),
+    fatal(skopeo!(r"initiating layer upload to \S+ in \S+: unsupported\b"), "denied access"),
     fatal(skopeo!(r"invalid username/password"), "invalid username or password"),
-    fatal(
-        skopeo!(r"(?:UNAUTHORIZED|DENIED|NAME_UNKNOWN|NAME_INVALID|TAG_INVALID|UNSUPPORTED): "),
-        "denied access",
-    ),
-    fatal(skopeo!(r"x509: "), "x509"),
+    fatal(skopeo!(r"(?:NAME_UNKNOWN|NAME_INVALID|TAG_INVALID|UNSUPPORTED): "), "refused name"),
+    fatal(skopeo!(x509!()), "x509"),
     fatal(skopeo!(r"first record does not look like a TLS handshake"), "HTTP response to HTTPS client"),
     fatal(skopeo!(r"server gave HTTP response to HTTPS client"), "HTTP response to HTTPS client"),
     fatal(skopeo!(r"invalid reference format"), "invalid reference format"),
@@ -246,6 +239,8 @@ const OF_SKOPEO: &[Pattern] = &[
     retryable(r"\btoomanyrequests\b", "toomanyrequests"),
     retryable(skopeo!(r"(?:TOOMANYREQUESTS|UNAVAILABLE|UNKNOWN): "), "temporary error of the registry"),
     retryable(skopeo!(r"server closed idle connection"), "closed connection"),
+    // https://github.com/podman-container-tools/skopeo/issues/1416
+    retryable(skopeo!(r"(?:unauthorized|denied|UNAUTHORIZED|DENIED): "), "refusal by the registry").general(),
     retryable(skopeo!(r"manifest unknown"), "unknown manifest").general(),
     retryable(skopeo!(r"(?:MANIFEST|BLOB)_UNKNOWN: "), "unknown manifest").general(),
 ];

@@ -1,6 +1,6 @@
 //! Databases, backups and object stores.
 
-use super::cloud::OF_GO;
+use super::cloud::{OF_GO, x509};
 use super::terminal::{Terminal, free, needs};
 use super::{
     PLAIN, Pattern, Profile, Proof, ambiguous_status, fatal, fatal_status, http_status, joined, retryable,
@@ -69,12 +69,10 @@ const OF_POSTGRESQL: &[Pattern] = &[
         r"^\S+: error: (?:invalid output format|parallel backup only supported|directory .* exists but is not empty)",
         "usage",
     ),
-    fatal(postgresql!("FATAL", r"password authentication failed "), "failed password authentication"),
     fatal(postgresql!("FATAL", r"(?:Peer|Ident|GSSAPI) authentication failed "), "failed authentication"),
     fatal(postgresql!("FATAL", r"no pg_hba\.conf entry "), "no pg_hba.conf entry"),
     fatal(postgresql!("FATAL", r"pg_hba\.conf rejects connection "), "rejection by pg_hba.conf"),
     fatal(r"\bfe_sendauth: no password supplied", "missing password"),
-    fatal(postgresql!("FATAL", r#"(?:role|database) ".*" does not exist"#), "missing role or database"),
     fatal(postgresql!("FATAL", r"permission denied for database "), "denied permission"),
     fatal(postgresql!("FATAL", r#"role ".*" is not permitted to log in"#), "role without login"),
     fatal(postgresql!("FATAL", r"unsupported frontend protocol "), "unsupported protocol"),
@@ -125,6 +123,10 @@ const OF_POSTGRESQL: &[Pattern] = &[
         "failed connection to the server",
     )
     .general(),
+    // A container or an operator creates them after the server has started:
+    // https://github.com/zalando/postgres-operator/issues/2483
+    retryable(postgresql!("FATAL", r#"(?:role|database) ".*" does not exist"#), "missing role or database"),
+    retryable(postgresql!("FATAL", r"password authentication failed "), "failed password authentication"),
     retryable(r"\b(?:ERROR|FATAL):  (?:08[0-9A-Z]{3}|40001|40P01|53300|55P03|57P01|57P03): ", "SQLSTATE"),
 ];
 
@@ -203,17 +205,16 @@ pub(super) const MYSQL: Profile = Profile {
     ],
     patterns: &[
         fatal(r"^\S+: unknown (?:option|variable) ", "unknown option"),
-        fatal(mysql!("Access denied for user "), "denied access"),
-        fatal(mysql!("Unknown database "), "Unknown database"),
         fatal(mysql!("error in your SQL syntax"), "error in your SQL syntax"),
-        fatal(mysql!("Table '.*' doesn't exist"), "missing table"),
+        // Not of mysqldump: another session may drop a table meanwhile.
+        fatal(r"^ERROR [0-9].*\bTable '.*' doesn't exist", "missing table"),
         fatal(mysql!("Unknown column "), "Unknown column"),
         fatal(mysql!("Duplicate entry "), "Duplicate entry"),
         fatal(mysql!("is blocked because of many connection errors"), "blocked host"),
         fatal(mysql!("is not allowed to connect to this "), "host without access"),
-        fatal(mysql_number!("1044|1045|1130|1142|1143|1227|1820|4151"), "denied access"),
+        fatal(mysql_number!("1130|1142|1143|1227|1820|4151"), "denied access"),
         fatal(
-            mysql_number!("1046|1048|1049|1050|1051|1054|1062|1064|1091|1146|1193|1305|1366"),
+            mysql_number!("1046|1048|1050|1051|1054|1062|1064|1091|1193|1305|1366"),
             "error in the statement",
         ),
         fatal(mysql!("SSL is required, but the server does not support it"), "server without TLS"),
@@ -236,6 +237,11 @@ pub(super) const MYSQL: Profile = Profile {
             mysql_number!("1040|1047|1053|1135|1158|1159|1160|1161|1203|1205|1213|1226|1412|2006|2013|3032"),
             "transient error",
         ),
+        // A container creates its user and its database after the server has started:
+        // https://github.com/docker-library/mysql/issues/645
+        retryable(mysql!("(?:Access denied for user |Unknown database )"), "missing user or database")
+            .general(),
+        retryable(mysql_number!("1044|1045|1049|1698"), "missing user or database").general(),
         // Before TLS, MariaDB's client prints the number of the server's error so.
         retryable(r"\bcannot be verified: (?:1040|1053|1135|1203|1226|3032) - ", "transient error"),
     ],
@@ -261,12 +267,14 @@ pub(super) const REDIS_CLI: Profile = Profile {
             ),
             "ERR",
         ),
-        fatal(r"^(?:AUTH failed|DENIED)[ :]", "denied access"),
+        fatal(r"^(?:AUTH failed: (?:WRONGPASS|ERR)|DENIED[ :])", "denied access"),
         fatal(r"^(?:NOSCRIPT|NOGROUP|BUSYKEY|NOTBUSY|CROSSSLOT) ", "definite answer"),
         fatal(r"^(?:Unrecognized option|Invalid URI scheme)", "Unrecognized option"),
         retryable(r"^Could not connect to (?:Redis|Valkey) at ", "no connection"),
         retryable(r"^Error: Server closed the connection", "closed connection"),
         retryable(r"^Error: Connection reset by peer", "reset connection"),
+        // Then NOAUTH follows. Old versions do not print the cause.
+        retryable(r"^(?:Warning: )?AUTH failed(?:$|: (?:[^EW]|E[^R]|W[^R]))", "failed AUTH"),
         retryable(r"^LOADING ", "LOADING"),
         retryable(r"^BUSY ", "BUSY"),
         retryable(r"^TRYAGAIN ", "TRYAGAIN"),
@@ -321,14 +329,12 @@ const OF_RESTIC: &[Pattern] = &[
     http_status(r"\bunexpected HTTP response \(([0-9]{3})\)"),
     http_status(r"\bserver response unexpected: ([0-9]{3}) "),
     fatal(r"\bwrong password or no key found", "wrong password or missing key"),
-    fatal(r"^Fatal: unable to open config file: .*no such file or directory", "missing config file"),
-    fatal(r"^Fatal: unable to open config file: .*does not exist", "missing config file"),
     fatal(r"^Fatal: create repository at .*config file already exists", "existing config file"),
     fatal(r"^Fatal: all (?:target|source) directories/files do not exist", "missing source files"),
     fatal(r"\bno (?:snapshot|matching ID) found", "missing snapshot"),
     fatal(r"^Fatal: parsing repository location failed", "invalid repository location"),
     fatal(r"^Fatal: .*\bAccess Denied\b", "denied access"),
-    fatal(r"^Fatal: .*\bx509: ", "x509"),
+    fatal(concat!(r"^Fatal: .*\b", x509!()), "x509"),
     fatal(r"^unknown (?:shorthand )?flag: ", "unknown flag"),
     fatal(r"^unknown command ", "unknown command"),
     fatal(
@@ -339,11 +345,6 @@ const OF_RESTIC: &[Pattern] = &[
         "usage",
     ),
     retryable(r"\brepository is already locked ", "locked repository"),
-    // The clock of this machine is not set yet.
-    retryable(
-        r"\bx509: certificate has expired or is not yet valid: current time .* is before ",
-        "early clock",
-    ),
 ];
 
 pub(super) const RESTIC: Profile = Profile {
@@ -354,7 +355,9 @@ pub(super) const RESTIC: Profile = Profile {
     statuses: &[
         ambiguous_status(1..=1, "error"),
         ambiguous_status(3..=3, "unreadable source data"),
-        fatal_status(10..=10, Proof::Answer, "missing repository"),
+        // Also a disk that is not mounted yet, and a file that rclone does not see for a moment:
+        // https://github.com/restic/restic/pull/5251
+        ambiguous_status(10..=10, "missing repository"),
         retryable_status(11..=11, "locked repository"),
         fatal_status(12..=12, Proof::Answer, "wrong password"),
         fatal_status(130..=130, Proof::Interrupted, "interruption"),
@@ -371,7 +374,7 @@ const OF_RCLONE: &[Pattern] = &[
     http_status(r"\bStatusCode: ([0-9]{3}), RequestID: "),
     http_status(r"^[0-9/]{10} [0-9:]{8} .*: couldn't list files: (40[13]|50[0234]) "),
     fatal(r"\bdidn't find section in config file", "missing section in config file"),
-    fatal(r"^[0-9/]{10} [0-9:]{8} (?:ERROR|CRITICAL|Failed|NOTICE: Failed).*\bx509: ", "x509"),
+    fatal(concat!(r"^[0-9/]{10} [0-9:]{8} (?:ERROR|CRITICAL|Failed|NOTICE: Failed).*\b", x509!()), "x509"),
     fatal(r"\bdidn't find backend called ", "unknown backend"),
     fatal(
         r"^[0-9/]{10} [0-9:]{8} ERROR : Local file system at .*: error reading source root directory: directory not found",
@@ -381,7 +384,7 @@ const OF_RCLONE: &[Pattern] = &[
     fatal(r"^Error: invalid argument ", "usage"),
     // S3 says these with a 4xx too.
     retryable(
-        r"^[0-9/]{10} [0-9:]{8} .*\b(?:RequestTimeout|OperationAborted|SlowDown): ",
+        r"^[0-9/]{10} [0-9:]{8} .*\b(?:RequestTimeout|RequestTimeTooSkewed|OperationAborted|SlowDown): ",
         "request to try again later",
     ),
     fatal(r"^Error: unknown (?:shorthand )?flag: ", "unknown flag"),

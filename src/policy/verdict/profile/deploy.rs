@@ -1,24 +1,25 @@
 //! Infrastructure as code, and GitHub's command line.
 
-use super::cloud::OF_GO;
+use super::cloud::{OF_GO, x509};
 use super::terminal::{Terminal, free, needs};
 use super::{
-    PLAIN, Pattern, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, joined,
-    relay, retryable,
+    PLAIN, Pattern, Profile, Proof, Relay, WatchStdout, ambiguous_status, fatal, fatal_status, http_status,
+    joined, relay, retryable,
 };
 
-// A 422 says "Validation Failed", and a 404 may be about a run or a release that is not there yet.
+// No proof: a 401, which GitHub also answers to a valid token
+// (https://github.com/Azure/azure-rest-api-specs/issues/39586); a 404, which may be about a run, a
+// release or a workflow that is not there yet.
 const OF_GH: &[Pattern] = &[
     // A 403 may be a rate limit, so it is not here.
-    http_status(r"^gh: (?:.*\()?HTTP (40[0-24-9]|4[1-9][0-9]|5[0-9]{2})\)?$"),
-    http_status(r"^(?:.*: )?HTTP (40[0-24-9]|4[1-9][0-9]|5[0-9]{2}): "),
-    http_status(r"^non-200 OK status code: (40[0-24-9]|4[1-9][0-9]|5[0-9]{2}) "),
+    http_status(r"^gh: (?:.*\()?HTTP (40[025-9]|4[1-9][0-9]|5[0-9]{2})\)?$"),
+    http_status(r"^(?:.*: )?HTTP (40[025-9]|4[1-9][0-9]|5[0-9]{2}): "),
+    http_status(r"^non-200 OK status code: (40[025-9]|4[1-9][0-9]|5[0-9]{2}) "),
     fatal(
         r"^(?:gh: |GraphQL: |.*HTTP 403: )Resource (?:not accessible by |protected by organization SAML )",
         "inaccessible resource",
     ),
     fatal(r"^(?:gh: |GraphQL: |.*HTTP 403: )Must have admin rights to ", "missing admin rights"),
-    fatal(r"^(?:gh: |.*HTTP 401: |non-200 OK status code: 401 .*)Bad credentials\b", "Bad credentials"),
     fatal(r"^GraphQL: Could not resolve to ", "unknown name"),
     fatal(r"^unknown (?:shorthand )?flag: ", "unknown flag"),
     fatal(r"^unknown command ", "unknown command"),
@@ -28,7 +29,7 @@ const OF_GH: &[Pattern] = &[
     fatal(r"^invalid path: ", "invalid repository name"),
     fatal(r"^(?:failed to run git: )?fatal: not a git repository", "missing git repository"),
     fatal(r"^no pull requests found", "no pull requests"),
-    fatal(r#"^(?:Get|Post|Patch|Put|Delete) "\S+": .*\bx509: "#, "x509"),
+    fatal(concat!(r#"^(?:Get|Post|Patch|Put|Delete) "\S+": .*\b"#, x509!()), "x509"),
     retryable(r"^(?:gh: |GraphQL: |.*HTTP (?:403|429): ).*(?i)\brate limit\b", "rate limit"),
     retryable(r"^gh: .*\babuse detection mechanism\b", "rate limit"),
     retryable(r"^(?:gh: |GraphQL: |.*HTTP 40[59]: )Base branch was modified\b", "modified base branch"),
@@ -36,7 +37,14 @@ const OF_GH: &[Pattern] = &[
     retryable(r"^error connecting to ", "connection error"),
     retryable(r"^GraphQL: Something went wrong while executing your query", "unexplained server error"),
     retryable(r"^release not found", "missing release").general(),
+    retryable(r"^(?:gh: |.*HTTP 401: |non-200 OK status code: 401 .*)Bad credentials\b", "Bad credentials")
+        .general(),
 ];
+
+/// A subcommand of gh itself. The first that fits counts.
+const fn own(command: &'static str) -> Relay {
+    relay(command, 0, &[0..=255])
+}
 
 pub(super) const GH: Profile = Profile {
     name: "gh",
@@ -49,7 +57,33 @@ pub(super) const GH: Profile = Profile {
         ambiguous_status(8..=8, "pending checks"),
     ],
     patterns: &joined::<{ OF_GH.len() + OF_GO.len() }>(OF_GH, OF_GO),
-    relays: &[relay("codespace ssh", 0, &[]), relay("codespace logs", 0, &[])],
+    // Any other word is an extension, which has statuses of its own.
+    relays: &[
+        relay("codespace ssh", 0, &[]),
+        relay("codespace logs", 0, &[]),
+        own("api"),
+        own("attestation"),
+        own("auth"),
+        own("browse"),
+        own("cache"),
+        own("codespace"),
+        own("gist"),
+        own("issue"),
+        own("label"),
+        own("org"),
+        own("pr"),
+        own("project"),
+        own("release"),
+        own("repo"),
+        own("ruleset"),
+        own("run"),
+        own("search"),
+        own("secret"),
+        own("status"),
+        own("variable"),
+        own("workflow"),
+        relay("", 1, &[]),
+    ],
     http: true,
     stdout: WatchStdout::With { options: &["-i", "--include"], valued: "XHfFqtp", to_file: &[] },
     terminal: Terminal::NEEDED,
@@ -70,18 +104,16 @@ macro_rules! of_provider {
     };
 }
 
-// A status below 500 of AWS says little: it answers 400 for throttling and for conflicts, and 404
-// for what is just created.
+// A status below 500 of AWS says little: it answers 400 for throttling and for conflicts, and 403 or
+// 404 for what is just created.
 const OF_TERRAFORM: &[Pattern] = &[
     http_status(r"^Could not download module .*\bbad response code: ([0-9]{3})\b"),
-    http_status(of_provider!(r"\bStatusCode: (401|403|429|5[0-9]{2}),")),
-    http_status(r"^Error: .*\bstatus code: (401|403|429|5[0-9]{2}),"),
+    http_status(of_provider!(r"\bStatusCode: (429|5[0-9]{2}),")),
+    http_status(r"^Error: .*\bstatus code: (429|5[0-9]{2}),"),
     // A 403 of this service may be a rate limit.
     http_status(r"^(?:Error: .*)?googleapi: Error (429|5[0-9]{2}):"),
-    fatal(
-        of_provider!(r"\b(?:AccessDenied\w*|UnauthorizedOperation|InvalidClientTokenId|ExpiredToken\w*): "),
-        "AccessDenied",
-    ),
+    fatal(of_provider!(r"\bAccessDenied\w*: .* with an explicit deny\b"), "AccessDenied"),
+    fatal(of_provider!(r"\bExpiredToken\w*: "), "ExpiredToken"),
     fatal(of_provider!(r", \w*AlreadyExists\w*: "), "AlreadyExists"),
     fatal(of_provider!(r", (?:api error )?MalformedPolicyDocument: Syntax "), "Malformed"),
     fatal(
@@ -209,11 +241,11 @@ pub(super) const ANSIBLE: Profile = Profile {
         fatal(r"^\S+: error: (?:unrecognized arguments|argument |the following arguments)", "usage"),
         fatal(r#"^(?:    |fatal: .*)"msg": "The module \S+ was not found in configured module paths"#, "unknown module"),
         fatal(r"^(?:ERROR! |\[ERROR\]: )the playbook: .* could not be found", "missing playbook").only(&[1..=1]),
-        fatal(r"^(?:ERROR! |\[ERROR\]: )(?:Specified hosts and/or --limit does not match|the role .* was not found)", "unknown name").only(&[1..=1]),
+        // Not a host or a limit that matches nothing: the inventory may come from a service.
+        fatal(r"^(?:ERROR! |\[ERROR\]: )the role .* was not found", "unknown name").only(&[1..=1]),
         fatal(r"^(?:ERROR! |\[ERROR\]: )(?:Unable to retrieve file contents|The vault password file )", "missing file").only(&[1..=1]),
         fatal(r"^(?:ERROR! |\[ERROR\]: )(?:couldn't resolve module/action|.* is not a valid attribute for a )", "invalid playbook").only(&[4..=4]),
         fatal(r"^(?:ERROR! |\[ERROR\]: )(?:We were unable to read either as JSON nor YAML|YAML parsing failed)", "invalid playbook").only(&[4..=4]),
-        fatal(unreachable!(r"Permission denied \("), "denied permission").only(&[4..=4]),
         fatal(unreachable!(r"Host key verification failed"), "unverified host key").only(&[4..=4]),
         retryable(unreachable!(r"(?:Connection (?:refused|reset|closed|timed out)|timed out|No route to host|Network is unreachable|Could not resolve hostname|banner exchange)"), "connection error").only(&[4..=4, 6..=6]),
         retryable(r"^(?:fatal: \[.*\]: |\S+ \| )UNREACHABLE! => ", "UNREACHABLE").only(&[4..=4, 6..=6]).general(),

@@ -1,6 +1,6 @@
 //! Kubernetes, and the charts of its applications.
 
-use super::cloud::OF_GO;
+use super::cloud::{OF_GO, x509};
 use super::terminal::{Terminal, free, needs};
 use super::{PLAIN, Pattern, Profile, ambiguous_status, fatal, http_status, joined, relay, retryable};
 
@@ -13,13 +13,14 @@ macro_rules! kubectl {
 
 // These are no proof: NotFound, because people wait for an object that another program creates;
 // "no matches for kind" and "doesn't have a resource type", because a CRD may be just installed;
+// Forbidden, because the server takes a moment to see a new role (kubernetes/kubernetes#95676);
 // Unauthorized, because a cluster whose authenticator fails says the same
 // (kubernetes-sigs/aws-iam-authenticator#30, Azure/kubelogin#271).
 const OF_KUBECTL: &[Pattern] = &[
-    fatal(kubectl!("Forbidden", r#".* is forbidden: User ".*" cannot "#), "Forbidden"),
     fatal(kubectl!("Forbidden", r".* is forbidden: violates PodSecurity "), "violation of PodSecurity"),
     fatal(kubectl!(r"\w+", r#"admission webhook ".*" denied the request"#), "denial by a webhook"),
-    fatal(kubectl!("AlreadyExists", ""), "AlreadyExists"),
+    // Not if it is about a file: two runs of `apply` may meet (kubernetes/kubernetes#44165).
+    fatal(r#"^Error from server \(AlreadyExists\): \S+ ".*" already exists"#, "AlreadyExists"),
     fatal(kubectl!("Invalid", ""), "Invalid"),
     fatal(kubectl!("MethodNotAllowed", ""), "MethodNotAllowed"),
     fatal(kubectl!("BadRequest", r".* in version .* cannot be handled as a"), "BadRequest"),
@@ -50,7 +51,7 @@ const OF_KUBECTL: &[Pattern] = &[
     fatal(r"^[Ee]rror.*: context was not found for specified context", "missing context"),
     fatal(r"^error: (?:context .* does not exist|no context exists with the name: )", "missing context"),
     fatal(r"^error: unable to drain node .*declare no controller \(use --force", "pods without a controller"),
-    fatal(r"^(?:Unable to connect to the server|error): .*\bx509: ", "x509"),
+    fatal(concat!(r"^(?:Unable to connect to the server|error): .*\b", x509!()), "x509"),
     fatal(
         r"^(?:Unable to connect to the server|error): .*server gave HTTP response to HTTPS client",
         "HTTP response to HTTPS client",
@@ -78,6 +79,8 @@ const OF_KUBECTL: &[Pattern] = &[
     retryable(r"\bno matches for kind ", "missing kind").general(),
     retryable(r"^error: the server doesn't have a resource type ", "missing resource type").general(),
     retryable(kubectl!("NotFound", ""), "NotFound").general(),
+    retryable(kubectl!("AlreadyExists", ""), "AlreadyExists").general(),
+    retryable(kubectl!("Forbidden", ""), "Forbidden").general(),
     retryable(r"^error: You must be logged in to the server", "missing login").general(),
     retryable(r"^Unable to connect to the server: ", "no connection to the server").general(),
 ];
@@ -206,7 +209,6 @@ const OF_HELM: &[Pattern] = &[
     ),
     fatal(helm!(r"\brepo \S+ not found$"), "unknown repository"),
     fatal(helm!(r"\bnon-absolute URLs should be in form of "), "invalid chart name"),
-    fatal(helm!(r#"\b(?:is|are) forbidden: User ".*" cannot "#), "Forbidden"),
     fatal(helm!(r#"\badmission webhook ".*" denied the request"#), "denial by a webhook"),
     fatal(
         helm!(
@@ -214,7 +216,10 @@ const OF_HELM: &[Pattern] = &[
         ),
         "failed validation",
     ),
-    fatal(helm!(r"\b[Kk]ubernetes cluster unreachable: .*\bx509: "), "x509"),
+    fatal(
+        concat!(r"^(?:level=ERROR msg=|Error: ).*\b[Kk]ubernetes cluster unreachable: .*\b", x509!()),
+        "x509",
+    ),
     fatal(
         helm!(
             r"\b[Kk]ubernetes cluster unreachable: invalid configuration: no configuration has been provided"
@@ -237,6 +242,7 @@ const OF_HELM: &[Pattern] = &[
     retryable(helm!(r"\bthe server is currently unable to handle the request"), "ServiceUnavailable"),
     retryable(helm!(r"\bno matches for kind "), "missing kind").general(),
     retryable(helm!(r"\brelease: not found"), "missing release").general(),
+    retryable(helm!(r#"\b(?:is|are) forbidden: User ".*" cannot "#), "Forbidden").general(),
     retryable(helm!(r"\b[Kk]ubernetes cluster unreachable: "), "unreachable cluster").general(),
 ];
 

@@ -9,7 +9,6 @@ use super::{
 /// Messages of ssh. Its status is then 255. rsync (12 if it noticed the missing answer first) and
 /// git (128) pass the messages on.
 const OF_SSH: &[Pattern] = &[
-    of_ssh(fatal(r"^(?:\S+: )?Permission denied \(", "denied permission")),
     of_ssh(fatal(r"^Host key verification failed\.", "unverified host key")),
     of_ssh(fatal(r": Too many authentication failures$", "Too many authentication failures")),
     of_ssh(fatal(r"^Unable to negotiate with .*: no matching ", "failed negotiation")),
@@ -54,6 +53,8 @@ const OF_SSH: &[Pattern] = &[
     of_ssh(retryable(r"^Connection to \S+ closed by remote host", "closed connection")),
     of_ssh(retryable(r"^Timeout, server \S+ not responding", "timeout of the server")),
     of_ssh(retryable(r"^client_loop: send disconnect: ", "disconnect")),
+    // A new machine answers before it has its keys: https://github.com/canonical/cloud-init/issues/2535
+    of_ssh(retryable(r"^(?:\S+: )?Permission denied \(", "denied permission")),
 ];
 
 /// The prefix of a message of ssh.
@@ -61,13 +62,14 @@ const fn of_ssh(pattern: Pattern) -> Pattern {
     pattern.only(&[12..=12, 128..=128, 255..=255])
 }
 
-/// Messages of scp and sftp about a file or an option. The status of scp depends on the side.
+/// Messages of scp and sftp. The status is 255 if the connection broke, also after an error about one
+/// of several files.
 const OF_SCP: &[Pattern] = &[
-    of_scp(fatal(r"^scp: .*: No such file or directory$", "No such file or directory")),
-    of_scp(fatal(r"^scp: .*: Permission denied$", "denied permission")),
-    of_scp(fatal(r#"^File ".*" not found\.$"#, "missing file")),
-    of_scp(fatal(r"^stat remote: No such file or directory$", "No such file or directory")),
-    of_scp(fatal(r"^scp: .*: not a regular file$", "no regular file")),
+    of_file(fatal(r"^scp: .*: No such file or directory$", "No such file or directory")),
+    of_file(fatal(r"^scp: .*: Permission denied$", "denied permission")),
+    of_file(fatal(r#"^File ".*" not found\.$"#, "missing file")),
+    of_file(fatal(r"^stat remote: No such file or directory$", "No such file or directory")),
+    of_file(fatal(r"^scp: .*: not a regular file$", "no regular file")),
     of_scp(fatal(r"^Invalid command\.$", "invalid command")),
     of_scp(fatal(r"^(?:scp|sftp): (?:unknown|illegal|invalid) option -- ", "unknown option")),
     of_scp(fatal(r"^unknown option -- ", "unknown option")),
@@ -75,7 +77,13 @@ const OF_SCP: &[Pattern] = &[
     of_scp(fatal(r"^No such file or directory \(.*\)\.$", "No such file or directory")),
     of_scp(fatal(r#"^Invalid (?:buffer size|number of requests) ""#, "Invalid number")),
     of_scp(fatal(r"^usage: (?:scp|sftp) \[", "usage")),
+    // SSH_FX_FAILURE stands for any cause, such as a disk that is full for a moment.
+    of_scp(retryable(r#"^(?:remote \w+|write remote) ".*": Failure$"#, "failure of the server")),
 ];
+
+const fn of_file(pattern: Pattern) -> Pattern {
+    pattern.only(&[1..=1])
+}
 
 const fn of_scp(pattern: Pattern) -> Pattern {
     pattern.only(&[1..=1, 255..=255])
@@ -156,17 +164,14 @@ const OF_GIT: &[Pattern] = &[
     http_status(r"^(?:fatal|error): .*The requested URL returned error: ([0-9]{3})"),
     http_status(r"^error: RPC failed; HTTP ([0-9]{3}) "),
     http_status(r"^fatal: .*: (?:CONNECT tunnel failed, response|Received HTTP code) ([0-9]{3})"),
-    fatal(r"^fatal: Authentication failed for ", "failed authentication"),
-    fatal(r"^fatal: could not read (?:Username|Password) for ", "missing user name or password"),
     fatal(r"^fatal: repository '.*' (?:not found|does not exist)", "missing repository"),
     // GitHub's words over ssh. A line that begins with `remote: ` never decides: the server may
     // relay there what it likes.
     fatal(r"^ERROR: Repository not found", "missing repository"),
     fatal(r"^fatal: remote error: access denied", "denied access"),
     fatal(r"^fatal: .*does not appear to be a git repository", "missing git repository"),
-    fatal(r"^fatal: not a git repository", "missing git repository"),
-    fatal(r"^fatal: [Cc]ouldn't find remote ref ", "missing remote ref"),
-    fatal(r"^fatal: Remote branch .* not found in upstream", "missing remote branch"),
+    // A hook of `push` may say so, too. The status is then 1.
+    fatal(r"^fatal: not a git repository", "missing git repository").only(&[128..=128]),
     fatal(r"^fatal: destination path .* already exists", "existing destination path"),
     fatal(r"^fatal: .*unknown revision or path", "unknown revision or path"),
     fatal(r"^error: pathspec .* did not match any file", "unmatched pathspec"),
@@ -220,6 +225,14 @@ const OF_GIT: &[Pattern] = &[
         r"^ ! \[remote rejected\] .* \((?:failure|failed to lock|failed to update ref|(?i:internal (?:server )?error))\)$",
         "internal error of the remote",
     ),
+    // A server may answer 401 to a client that looks like one of too many, and to a valid token:
+    // https://github.com/frappe/erpnext/pull/58718, https://github.com/actions/checkout/issues/26
+    retryable(r"^fatal: could not read (?:Username|Password) for ", "missing user name or password")
+        .general(),
+    retryable(r"^fatal: Authentication failed for ", "failed authentication").general(),
+    // It was pushed a moment ago: https://github.com/actions/checkout/issues/299
+    retryable(r"^fatal: [Cc]ouldn't find remote ref ", "missing remote ref").general(),
+    retryable(r"^fatal: Remote branch .* not found in upstream", "missing remote branch").general(),
     // https://github.com/isaacs/github/issues/1741
     retryable(r"^ ! \[remote failure\] ", "internal error of the remote"),
 ];
@@ -235,6 +248,15 @@ pub(super) const GIT: Profile = Profile {
         fatal_status(129..=129, Proof::Usage, "usage"),
     ],
     patterns: &joined::<{ OF_GIT.len() + OF_SSH.len() }>(OF_GIT, OF_SSH),
+    // They run hooks or programs of the user, which may print git's words and end with any status.
+    relays: &[
+        relay("commit", 0, &[128..=128]),
+        relay("merge", 0, &[128..=128]),
+        relay("am", 0, &[128..=128]),
+        relay("rebase", 0, &[]),
+        relay("bisect", 0, &[]),
+        relay("submodule foreach", 0, &[]),
+    ],
     terminal: Terminal::needed_but(&[
         needs("submodule foreach"),
         needs("").with(&[&["--paginate"]]),

@@ -62,6 +62,11 @@ const OF_SUDO: &[Pattern] = &[
     refusal(r"^sudo: no tty present and no askpass program specified", "missing tty"),
     refusal(r"^sudo: sorry, you must have a tty to run sudo", "missing tty"),
     refusal(r"^sudo: no askpass program specified", "no askpass program"),
+    retryable(
+        r"^sudo: PAM .*error: (?:Authentication service cannot retrieve authentication info|System error)",
+        "error of PAM",
+    )
+    .only(&[1..=1]),
     refusal(r"^sudo: (?:a password is required|no password was provided)$", "missing password"),
     refusal(r"(?:^|: )sudo: [0-9]+ incorrect password attempts?$", "incorrect password"),
     refusal(r"(?:^|: )\S+ is not in the sudoers file\b", "no entry in the sudoers file"),

@@ -125,7 +125,14 @@ pub(super) const CURL: Profile = Profile {
         )
         .only(&[23..=23]),
         // With several URLs, an earlier one may have failed in another way.
-        retryable(r"^curl: \((?:5|6|7|18|28|35|52|55|56|92|95|96)\) ", "broken connection").only(&[22..=22]),
+        retryable(
+            concat!(
+                r"^curl: \((?:5|6|7|18|28|35|52|55|92|95|96)\) |^curl: \(56\) (?:Recv failure",
+                r"|Failure when receiving|\S+ (?:SSL_read|recv error)|SSL read)",
+            ),
+            "broken connection",
+        )
+        .only(&[22..=22, 56..=56]),
         // With --retry, curl prints it for each of its own attempts.
         http_status(r"^curl: \(22\) The requested URL returned error: ([0-9]{3})"),
         // The answer of a proxy. Versions before 8.0 have other words.
@@ -200,6 +207,12 @@ pub(super) const WGET: Profile = Profile {
             "broken connection",
         ),
         retryable(r"^(?:Connecting to .*\.\.\. )?failed: Connection (?:refused|timed out)\.$", "failed connection"),
+        // wget warns about a missing file with cookies, and goes on.
+        retryable(
+            r"\b(?:Resource temporarily unavailable|Stale file handle|Input/output error|Device or resource busy)\b",
+            "failed write",
+        )
+        .only(&[3..=3]),
     ],
     // --server-response
     http: true,
@@ -268,6 +281,7 @@ pub(super) const HTTPIE: Profile = Profile {
         retryable(httpie!("ConnectionError: "), "ConnectionError"),
         retryable(httpie!("gaierror: "), "gaierror"),
         retryable(httpie!(".*IncompleteRead"), "IncompleteRead"),
+        retryable(httpie!("(?:ChunkedEncoding|ContentDecoding)Error: "), "broken transfer"),
         retryable(httpie!("Incomplete download: "), "incomplete download"),
         retryable(httpie!("Request timed out"), "request timeout"),
     ],

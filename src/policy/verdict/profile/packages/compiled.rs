@@ -34,6 +34,9 @@ pub(in super::super) const CARGO: Profile = Profile {
         fatal(r"^error: no such command: ", "unknown command"),
         fatal(r"^error: (?:unexpected argument|unrecognized subcommand|invalid value) ", "usage"),
         fatal(r"^error: could not find `Cargo\.toml` in ", "missing Cargo.toml"),
+        // Not in the registry's copy: an archive may be unpacked in part
+        // (https://github.com/cloudflare/wrangler-legacy/issues/1380).
+        retryable(r"^error: failed to parse manifest at `\S*/registry/src/", "damaged archive"),
         fatal(r"^error: failed to parse manifest at ", "invalid Cargo.toml"),
         fatal(r"^error: .* --> \S*Cargo\.toml:[0-9]+:[0-9]+(?: |$)", "invalid Cargo.toml"),
         fatal(r"^error: the package '.*' does not contain th(?:is|ese) feature", "unknown feature"),
@@ -111,10 +114,10 @@ pub(in super::super) const GO: Profile = Profile {
     // 1 is the status of nearly every failure, and before version 1.20 also 2. `go run` and
     // `go test` end with 1 if the program fails.
     statuses: &[ambiguous_status(1..=1, "error"), ambiguous_status(2..=2, "usage, or a compile error")],
-    // Not a proof: 403, and 404 and 410, with which a proxy also answers for a module that it does not have
+    // Not a proof: 401 and 403, and 404 and 410, with which a proxy also answers for a module that it does not have
     // yet; a compile error, which go prints as the compiler wrote it.
     patterns: &[
-        http_status(go!(r": reading https?://\S+: ([1235][0-9]{2}|4(?:0[0-25-9]|1[1-9]|[2-9][0-9])) ")),
+        http_status(go!(r": reading https?://\S+: ([1235][0-9]{2}|4(?:0[025-9]|1[1-9]|[2-9][0-9])) ")),
         fatal(r"^flag provided but not defined: ", "usage").only(&[2..=2]),
         fatal(r"^go: errors parsing (?:\S*/)?go\.(?:mod|work):", "invalid go.mod"),
         fatal(r"^go: go\.mod file not found in current directory", "missing go.mod"),

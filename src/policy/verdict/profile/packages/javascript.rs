@@ -29,12 +29,13 @@ pub(in super::super) const NPM: Profile = Profile {
     source: "npm's exit-handler.js and error-message.js",
     // 1 and most other statuses may come from a script. The line with `code` says more.
     statuses: &[ambiguous_status(1..=1, "error")],
-    // Not a proof: E403 (see the page of this module); ETARGET, ENOVERSIONS and E404, because the
+    // Not a proof: E401 and E403 (see the page of this module); ENEEDAUTH, which also stands for a
+    // failed exchange of tokens (https://github.com/keymanapp/keyman/issues/15408); ETARGET, ENOVERSIONS and E404, because the
     // version may be on its way through the registry; E409, which answers the second of two quick
     // publications; ENOENT, because npm may lose a file that it has just unpacked
     // (https://github.com/npm/cli/issues/694).
     patterns: &[
-        http_status(npm!("E([1235][0-9]{2}|4(?:0[0-25-8]|[1-9][0-9]))")),
+        http_status(npm!("E([1235][0-9]{2}|4(?:0[025-8]|[1-9][0-9]))")),
         fatal(npm!("ERESOLVE"), "ERESOLVE"),
         fatal(npm!("EUSAGE"), "EUSAGE"),
         fatal(npm!("EBADENGINE"), "EBADENGINE"),
@@ -44,7 +45,6 @@ pub(in super::super) const NPM: Profile = Profile {
         fatal(npm!("EACCES"), "EACCES"),
         fatal(npm!("ENOSPC"), "ENOSPC"),
         fatal(npm!("EROFS"), "EROFS"),
-        fatal(npm!("ENEEDAUTH"), "ENEEDAUTH"),
         fatal(npm!("EOTP"), "EOTP"),
         fatal(npm!("EPRIVATE"), "EPRIVATE"),
         fatal(r"^npm (?:error|ERR!) Missing script: ", "Missing script"),
