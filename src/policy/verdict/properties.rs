@@ -228,8 +228,9 @@ mod tests {
 
     #[test]
     fn the_seeds_of_the_fuzzers() {
-        let properties: [(&str, fn(&[u8])); 6] = [
-            ("body", super::body),
+        type Property = fn(&[u8]);
+        let properties = [
+            ("body", super::body as Property),
             ("condition", super::condition),
             ("evidence", super::evidence),
             ("response", super::response),
