@@ -66,6 +66,7 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'Name of the command in messages [default: its base name]')
             [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable')
             [CompletionResult]::new('--ci', '--ci', [CompletionResultType]::ParameterName, 'Annotate a run that was flaky or failed, if a CI shows annotations [default: auto]')
+            [CompletionResult]::new('--on-retry', '--on-retry', [CompletionResultType]::ParameterName, 'Shell command to run before each retry')
             [CompletionResult]::new('--breaker-wait', '--breaker-wait', [CompletionResultType]::ParameterName, 'Wait for the breaker to close instead of failing fast; needs --deadline')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the output of --breaker-status as JSON')
             [CompletionResult]::new('--expand', '--expand', [CompletionResultType]::ParameterName, 'Replace {key}, {attempt} and {max} in ARGs')

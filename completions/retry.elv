@@ -63,6 +63,7 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --label 'Name of the command in messages [default: its base name]'
             cand --report 'Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable'
             cand --ci 'Annotate a run that was flaky or failed, if a CI shows annotations [default: auto]'
+            cand --on-retry 'Shell command to run before each retry'
             cand --breaker-wait 'Wait for the breaker to close instead of failing fast; needs --deadline'
             cand --json 'Print the output of --breaker-status as JSON'
             cand --expand 'Replace {key}, {attempt} and {max} in ARGs'

@@ -22,7 +22,7 @@ use crate::policy::admission::record::{Intent, Settlement};
 use crate::policy::environment;
 use crate::policy::expand::{Tokens, expanded};
 use crate::policy::finish::Finish;
-use crate::policy::outcome::{Attempt, NotStarted, Outcome};
+use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
 use crate::policy::outer;
 use crate::policy::signal::Signal;
 use crate::policy::verdict::rule::Judged;
@@ -258,7 +258,8 @@ impl Host for System<'_> {
         let key = self.key()?;
         let environment = self.environment(number, last, &key, deadline);
         let settings = self.settings(number, deadline);
-        let attempt = self.supervisor.check(check, &environment, settings, self.report)?;
+        let attempt = self.supervisor.run_beside(check, &environment, settings, self.report)?;
+        let attempt = Attempt { by: By::Check, ..attempt };
         if attempt.outcome == Outcome::Exited(1) && attempt.interrupted.is_none() {
             return Ok(Checked::NotDone);
         }
@@ -285,6 +286,32 @@ impl Host for System<'_> {
         let attempt = self.supervisor.attempt(&command, &environment, settings, self.report)?;
         self.held_back = None;
         Ok(attempt)
+    }
+
+    fn prepare_retry(
+        &mut self,
+        number: u32,
+        last: Option<&Judged>,
+        deadline: Option<Duration>,
+    ) -> Result<Option<Signal>, Error> {
+        let Some(hook) = &self.invocation.on_retry else { return Ok(None) };
+        let key = self.key()?;
+        let environment = self.environment(number, last, &key, deadline);
+        let settings = self.settings(number, deadline);
+        match self.supervisor.run_beside(hook, &environment, settings, self.report) {
+            Ok(attempt) if attempt.interrupted.is_some() => Ok(attempt.interrupted),
+            Ok(attempt) => {
+                if attempt.outcome.is_failure() {
+                    self.report.tell(&Event::HookFailed { outcome: &attempt.outcome });
+                }
+                Ok(None)
+            }
+            Err(error @ Error::Unprepared { .. }) => {
+                self.report.tell(&Event::HookNotRun { error: &error });
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn breaker_is_closed(&mut self) -> bool {

@@ -263,6 +263,19 @@ impl<'a, H: Host> Run<'a, H> {
         released?;
         self.before_last = self.last.replace(judged);
         self.waiting = waiting?;
+        self.prepare_retry()
+    }
+
+    /// Runs `--on-retry`. Its time is a part of the wait for the next attempt.
+    fn prepare_retry(&mut self) -> Result<(), End> {
+        let start = self.host.now();
+        let number = self.progress.next_attempt();
+        let interrupted = self.host.prepare_retry(number, self.last.as_ref(), self.deadline)?;
+        let now = self.host.now();
+        if let Some(signal) = interrupted {
+            return Err(Finish::InterruptedWait { signal, wait: self.waiting.reason(now) }.into());
+        }
+        self.waiting.shorten(now.saturating_sub(start));
         Ok(())
     }
 
@@ -396,6 +409,16 @@ impl Waiting {
         match self {
             Self::Nothing => Duration::ZERO,
             Self::Splay(length) | Self::Delay(length) | Self::Breaker { length, .. } => *length,
+        }
+    }
+
+    /// A part of the wait is over.
+    fn shorten(&mut self, passed: Duration) {
+        match self {
+            Self::Nothing => {}
+            Self::Splay(length) | Self::Delay(length) | Self::Breaker { length, .. } => {
+                *length = length.saturating_sub(passed);
+            }
         }
     }
 

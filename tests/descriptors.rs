@@ -31,6 +31,7 @@ fn the_status_of_a_command_that_ran_is_never_hidden() {
         "--budget b=9/s --state S",
         "--headers H",
         "--check 'exit 1'",
+        "--on-retry 'exit 0'",
         "--hold -p curl --timeout 5 --breaker b --state S --headers H",
     ];
     each(options, with_each_limit);

@@ -85,6 +85,7 @@ fn a_value_that_was_left_out_is_missed() {
         ("--timeout -n 3 true", "--timeout"),
         ("--label -- true", "--label"),
         ("--check -- true", "--check"),
+        ("--on-retry -- true", "--on-retry"),
         ("--until -v true", "--until"),
         ("--breaker -- true", "--breaker"),
         ("-vn -- true", "--max"),

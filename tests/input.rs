@@ -184,6 +184,7 @@ const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
     ("--stdin-limit", "", &[SIZES], "4k"),
     ("--idempotency-key", "", &[KEYS], "k"),
     ("--check", "", &[&["", " "]], "false"),
+    ("--on-retry", "", &[&["", " "]], "false"),
     ("--label", "", &[LABELS], "x"),
 ];
 
@@ -498,7 +499,7 @@ fn what_is_not_utf8_is_refused_in_an_option() {
     let mut refusals = Refusals::new();
     // The name of a file may contain any bytes, and so may a command.
     for (long, short, ..) in
-        OPTIONS.iter().filter(|(long, ..)| !["--headers", "--state", "--check"].contains(long))
+        OPTIONS.iter().filter(|(long, ..)| !["--headers", "--state", "--check", "--on-retry"].contains(long))
     {
         for name in [long, short].into_iter().filter(|name| !name.is_empty()) {
             let run = refusals.run(&[OsStr::new(name), OsStr::from_bytes(b"\xff1")]);
@@ -605,7 +606,10 @@ fn an_empty_environment_stays_empty_but_for_the_attempt() {
     lines.retain(|line| !line.starts_with("RETRY_IDEMPOTENCY_KEY="));
     lines.sort_unstable();
     run.code(0).silent();
-    assert_eq!(lines, ["RETRY_ATTEMPT=1", "RETRY_LAST_STATUS=", "RETRY_MAX_ATTEMPTS=3"]);
+    assert_eq!(
+        lines,
+        ["RETRY_ATTEMPT=1", "RETRY_LAST_REASON=", "RETRY_LAST_STATUS=", "RETRY_MAX_ATTEMPTS=3"]
+    );
     // Without PATH, a name is looked up in the same directories as in execvp(3).
     retry().args(["echo", "found"]).env_clear().run().code(0).silent().stdout("found\n");
 }

@@ -64,5 +64,6 @@ mod wording;
 mod crowded;
 mod loss;
 mod offset;
+mod on_retry;
 mod one_file;
 mod slow_pattern;

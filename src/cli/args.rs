@@ -114,7 +114,7 @@ fn base() -> Command {
 
 /// Options for which a next word that begins with a dash is an error, because it is more likely an
 /// option than a name, a directory or a shell command.
-const NO_DASH: [&str; 10] = [
+const NO_DASH: [&str; 11] = [
     "profiles",
     "breaker",
     "budget",
@@ -125,6 +125,7 @@ const NO_DASH: [&str; 10] = [
     "check",
     "hold",
     "report",
+    "on-retry",
 ];
 
 /// Lets a value begin with a dash, so that the option's own parser explains `--delay -5`.

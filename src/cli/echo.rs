@@ -41,7 +41,7 @@ const HEADS: [&str; 12] = [
 /// value may be a secret.
 pub(crate) fn shown(option: &str, value: &str) -> Option<String> {
     let harmless = match option {
-        "--idempotency-key" | "--check" | "--label" => value.trim().is_empty(),
+        "--idempotency-key" | "--check" | "--on-retry" | "--label" => value.trim().is_empty(),
         "--profile" | "--profiles" => profile(value),
         // The user chose the name, and messages and file names show it. A URL may hold a password.
         "--breaker" | "--breaker-status" | "--breaker-reset" | "--breaker-trip" | "--budget" | "--state"

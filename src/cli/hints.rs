@@ -259,7 +259,7 @@ mod tests {
             ("--dry-run", "-n 1 -v"),
             ("-k --kill-signal", "--kill-after"),
             ("--message --name", "--label"),
-            ("--on_retry_command", "--check"),
+            ("--on_retry_command", "--on-retry"),
             ("--preserve-status", "the command's own"),
             // Another spelling, the beginning of a name, or a typing error.
             ("--retry_on --retryOn --retries-on --retryon", "--retry-on"),
@@ -276,7 +276,7 @@ mod tests {
                 assert!(hint(name).contains(ours), "{name}: {}", hint(name));
             }
         }
-        for name in ["--frob", "-Z", "--plan", "--once", "--policy", "--on-retry", "--summary", "--"] {
+        for name in ["--frob", "-Z", "--plan", "--once", "--policy", "--summary", "--"] {
             assert_eq!(hint(name), "", "{name}");
         }
     }

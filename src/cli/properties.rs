@@ -9,7 +9,8 @@ use super::parse::{Parsed, by_whole_definition, parse};
 use super::resolve::resolve;
 use super::values::{
     ValueError, budget, check, condition, delays, duration, factor, failures, file, healthy_after, key,
-    label, max_attempts, name, positive_duration, report_file, seed, signal, size, state_directory, trip,
+    label, max_attempts, name, on_retry, positive_duration, report_file, seed, signal, size, state_directory,
+    trip,
 };
 use crate::error::Error;
 use crate::report::format::printable;
@@ -39,6 +40,7 @@ pub(crate) fn values(bytes: &[u8]) {
     refused(healthy_after(text));
     refused(key(text.into()));
     refused(check(text.into()));
+    refused(on_retry(text.into()));
     refused(file(text.into()));
     refused(report_file(text.into()));
     refused(state_directory(text.into()));
@@ -128,7 +130,7 @@ mod tests {
         }
     }
 
-    const RIGHT: [&str; 43] = [
+    const RIGHT: [&str; 44] = [
         "-n 3",
         "-n3",
         "--max=unlimited",
@@ -167,6 +169,7 @@ mod tests {
         "--hold=both",
         "--expand",
         "--check true",
+        "--on-retry true",
         "--label -5",
         "--label=-v",
         "-qq",

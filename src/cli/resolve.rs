@@ -55,6 +55,8 @@ pub(crate) struct Invocation {
     pub(crate) reach: Reach,
     /// Runs before every attempt, to tell whether the attempt is needed.
     pub(crate) check: Option<Command>,
+    /// Runs before every retry.
+    pub(crate) on_retry: Option<Command>,
     /// The input of the attempts.
     pub(crate) stdin: Stdin,
     /// The streams of which only the output of the attempt that succeeds is passed on.
@@ -132,9 +134,8 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         seed: args.delays.seed,
         reach: profiles.reach,
         stdin,
-        check: args.repeats.check.map(|check| {
-            Command::new(OsStr::new("/bin/sh"), &[OsStr::new("-c"), OsStr::new("--"), &check], None)
-        }),
+        check: args.repeats.check.map(|check| shell(&check)),
+        on_retry: args.output.on_retry.map(|hook| shell(&hook)),
         hold: args.streams.hold.map(Held::from),
         headers: args.verdict.headers,
         not_found_hint,
@@ -146,6 +147,11 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         environment,
         policy,
     })
+}
+
+/// The shell with a command of the user.
+fn shell(command: &OsStr) -> Command {
+    Command::new(OsStr::new("/bin/sh"), &[OsStr::new("-c"), OsStr::new("--"), command], None)
 }
 
 /// # Errors

@@ -30,7 +30,7 @@ pub(crate) use number::{factor, seed};
 pub(crate) use path::{file, report_file, state_directory};
 pub(crate) use signal::signal;
 pub(crate) use size::size;
-pub(crate) use text::{check, label};
+pub(crate) use text::{check, label, on_retry};
 pub(crate) use trip::trip;
 
 use crate::error::Quote;

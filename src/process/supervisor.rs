@@ -53,8 +53,8 @@ pub(crate) struct Supervisor {
     headers: Option<HeadersFile>,
     pump: Pump,
     group: Group,
-    /// `--hold=both` keeps the output of checks too.
-    holds_checks: bool,
+    /// `--hold=both` keeps the output of `--check` and `--on-retry` too.
+    holds_beside: bool,
     is_subreaper: bool,
     /// An INT, TERM, HUP or QUIT that came when the command had just ended. It interrupts the wait.
     too_late: Option<Signal>,
@@ -78,7 +78,7 @@ impl Supervisor {
             headers: streams.headers,
             pump: Pump { signals, watch, input, poller: Poller::default() },
             group: group(),
-            holds_checks: streams.hold == Some(Held::Both),
+            holds_beside: streams.hold == Some(Held::Both),
             is_subreaper: false,
             too_late: None,
             interrupted: None,
@@ -114,12 +114,12 @@ impl Supervisor {
         }
     }
 
-    /// Runs the command of `--check`. It reads nothing, and its stdout goes to stderr. If stderr is
-    /// held, so is the output of the check.
+    /// Runs the command of `--check` or `--on-retry`. It reads nothing, and its stdout goes to stderr.
+    /// If stderr is held, so is its output, before that of the next attempt.
     ///
     /// # Errors
     /// As [`attempt`](Self::attempt).
-    pub(crate) fn check(
+    pub(crate) fn run_beside(
         &mut self,
         command: &Command,
         environment: &[CString],
@@ -127,11 +127,11 @@ impl Supervisor {
         observer: &mut impl Observer,
     ) -> Result<Attempt, Error> {
         let redirections = loop {
-            match self.check_redirections() {
+            match self.redirections_beside() {
                 Err(Errno::EMFILE | Errno::ENFILE) if self.pump.spare_descriptor(observer) => {}
                 opened => {
                     break opened
-                        .doing("cannot open the streams of the check")
+                        .doing("cannot open the streams of a shell command")
                         .map_err(Error::before_attempt)?;
                 }
             }
@@ -141,20 +141,20 @@ impl Supervisor {
             Ok(Ending { outcome, interrupted, ran, .. }) => (outcome, interrupted, ran),
             Err(failure) => (Outcome::NotStarted(failure), None, Duration::ZERO),
         };
-        if self.holds_checks
+        if self.holds_beside
             && let Err(error) = self.pump.watch.attempt_over()
         {
             // The end of the run tells about the loss.
             self.lost_output.get_or_insert(error);
         }
-        Ok(Attempt { by: By::Check, ran, interrupted, ..Attempt::ended(outcome) })
+        Ok(Attempt { ran, interrupted, ..Attempt::ended(outcome) })
     }
 
-    /// The streams of a check: /dev/null, and stderr, or /dev/null if stderr is closed.
-    fn check_redirections(&mut self) -> nix::Result<Vec<Redirection>> {
+    /// The streams of such a command: /dev/null, and stderr, or /dev/null if stderr is closed.
+    fn redirections_beside(&mut self) -> nix::Result<Vec<Redirection>> {
         let nothing = Redirection::new(null(OFlag::O_RDONLY)?, Becomes::Stdin);
-        if self.holds_checks
-            && let Some(held) = self.pump.watch.open_check()?
+        if self.holds_beside
+            && let Some(held) = self.pump.watch.open_beside()?
         {
             return Ok(vec![nothing, held]);
         }
@@ -255,7 +255,7 @@ impl Supervisor {
     /// # Errors
     /// If not all of it could be kept.
     pub(crate) fn release(&mut self) -> Result<(), Error> {
-        let holds_both = self.holds_checks;
+        let holds_both = self.holds_beside;
         self.pump.watch.release().map_err(|why| Error::Unkept {
             what: if holds_both { "output" } else { "stdout" },
             hint: why.is_of_the_place(),

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::policy::admission::breaker::Refusal;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::finish::Finish;
+use crate::policy::outcome::Outcome;
 use crate::policy::outer::Outer;
 use crate::policy::verdict::request::Method;
 use crate::policy::verdict::rule::Judged;
@@ -41,6 +42,10 @@ pub(crate) enum Event<'a> {
     HeldBack { number: u32, output: &'a HeldBack },
     /// An attempt has ended. Another one follows after `next`.
     Attempt { progress: &'a Progress, judged: &'a Judged, next: Option<Duration> },
+    /// The command of `--on-retry` failed. The retry follows all the same.
+    HookFailed { outcome: &'a Outcome },
+    /// The command of `--on-retry` could not be started for want of a resource.
+    HookNotRun { error: &'a Error },
     /// The first retry follows, and the run is a part of another retry's attempt. All of them
     /// together make at most `in_all` attempts. None: there is no limit.
     Nested { outer: Outer, in_all: Option<u64> },

@@ -89,6 +89,11 @@ impl Wording {
             }
             // The last line of the run tells about it.
             Event::Attempt { next: None, .. } => return None,
+            Event::HookFailed { outcome } => (Volume::Normal, self.hook_failed(outcome)),
+            Event::HookNotRun { error } => {
+                let why = one_line(*error);
+                (Volume::Normal, format!("--on-retry was not run: {}; the retry follows", printable(&why)))
+            }
             Event::Nested { outer, in_all } => (Volume::Normal, nested::nested(*outer, *in_all)),
             Event::MayRepeat { method } => (Volume::Normal, may_repeat(*method)),
             Event::Opened { refusal } => (Volume::Normal, self.refusal(refusal)),

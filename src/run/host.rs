@@ -46,6 +46,18 @@ pub(crate) trait Host {
         deadline: Option<Duration>,
     ) -> Result<Attempt, Error>;
 
+    /// Runs `--on-retry`, if it is given, before attempt `number`. Returns the signal that interrupted
+    /// it. The report tells if the command fails.
+    ///
+    /// # Errors
+    /// If retry itself fails.
+    fn prepare_retry(
+        &mut self,
+        number: u32,
+        last: Option<&Judged>,
+        deadline: Option<Duration>,
+    ) -> Result<Option<Signal>, Error>;
+
     /// Lets the held output of attempt `number` pass if it succeeded, and holds it back if not.
     ///
     /// # Errors

@@ -515,3 +515,79 @@ fn a_run_that_fails_shows_the_output_of_its_last_attempt_once() {
     assert_eq!(shown(&|host| host.interrupt_pause = Some(Signal::TERM), 7), 1);
     assert_eq!(shown(&|host| host.interrupt_output = Some(Signal::TERM), 0), 0);
 }
+
+#[test]
+fn a_hook_runs_before_a_retry_and_its_time_counts_towards_the_delay() {
+    let mut host = Scripted::new(&[failed(1), failed(7), failed(0)]);
+    // The second delay of 2 s is over when the hook ends.
+    host.hooks = vec![0, 3, 1];
+    let _ = run(&Policy::example(Rules::default()), &mut host).unwrap();
+    assert_eq!(
+        host.log,
+        [
+            "attempt 1 after None",
+            "exited 1, asks for a retry",
+            "on-retry 2 after Some(1)",
+            "wait 1s",
+            "attempt 2 after Some(1)",
+            "exited 7, asks for a retry",
+            "on-retry 3 after Some(7)",
+            "attempt 3 after Some(7)",
+            "works"
+        ]
+    );
+    let mut host = Scripted::new(&[failed(7), failed(0)]);
+    host.hooks = vec![1];
+    let mut policy = Policy::example(Rules::default());
+    policy.schedule.growth = Growth::Constant { delay: Duration::from_secs(4) };
+    let _ = run(&policy, &mut host).unwrap();
+    assert_eq!(host.log[3], "wait 3s");
+}
+
+#[test]
+fn a_hook_runs_only_if_a_retry_follows() {
+    let hooks = |policy: &Policy, mut host: Scripted| {
+        host.hooks = vec![0; 9];
+        let _ = run(policy, &mut host).unwrap();
+        host.log.iter().filter(|line| line.starts_with("on-retry")).count()
+    };
+    let policy = Policy::example(Rules::default());
+    // Three attempts have two retries between them.
+    assert_eq!(hooks(&policy, Scripted::new(&[failed(7)])), 2);
+    assert_eq!(hooks(&policy, Scripted::new(&[failed(0)])), 0);
+    assert_eq!(hooks(&policy, Scripted::new(&[failed(127)])), 0);
+    for settlement in [Settlement::Open(refusal(30)), Settlement::Spent(Spent { next: Duration::ZERO })] {
+        let mut host = Scripted::new(&[failed(7)]);
+        host.settlements = vec![settlement];
+        assert_eq!(hooks(&policy, host), 0);
+    }
+    let mut host = Scripted::new(&[failed(7)]);
+    host.unkept = Some(Unkept::TooLong { limit: 7 });
+    assert_eq!(hooks(&policy, host), 0);
+    let mut short = policy.clone();
+    short.schedule.deadline = Some(Duration::from_millis(300));
+    assert_eq!(hooks(&short, Scripted::new(&[failed(7)])), 0);
+    // A run that waits for the breaker runs it once, however often it looks.
+    let mut waits = policy;
+    waits.admission.wait = true;
+    waits.schedule.deadline = Some(Duration::from_hours(1));
+    let mut host = Scripted::new(&[failed(7), failed(0)]);
+    host.settlements = vec![Settlement::Wait(refusal(20))];
+    host.refusals = vec![None, Some(refusal(2)), Some(refusal(1))];
+    assert_eq!(hooks(&waits, host), 1);
+}
+
+#[test]
+fn a_signal_or_the_deadline_during_a_hook_ends_the_run() {
+    let mut host = Scripted::new(&[failed(7)]);
+    (host.hooks, host.interrupt_hook) = (vec![1], Some(Signal::TERM));
+    let finish = run(&Policy::example(Rules::default()), &mut host).unwrap();
+    assert_eq!(finish, Finish::InterruptedWait { signal: Signal::TERM, wait: Wait::Delay });
+    assert_eq!(host.log.last().map(String::as_str), Some("on-retry 2 after Some(7)"));
+    let mut policy = Policy::example(Rules::default());
+    policy.schedule.deadline = Some(Duration::from_secs(5));
+    let mut host = Scripted::new(&[failed(7)]);
+    host.hooks = vec![5];
+    let finish = run(&policy, &mut host).unwrap();
+    assert!(matches!(finish, Finish::GaveUp { why: Exhausted::Deadline(_), .. }), "{finish:?}");
+}

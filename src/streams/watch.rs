@@ -104,11 +104,11 @@ impl Watch {
         Ok(redirections)
     }
 
-    /// Opens a channel for the output of `--check`, if stderr is held.
+    /// Opens a channel for the output of `--check` or `--on-retry`, if stderr is held.
     ///
     /// # Errors
     /// If the system has no descriptor left.
-    pub(crate) fn open_check(&mut self) -> nix::Result<Option<Redirection>> {
+    pub(crate) fn open_beside(&mut self) -> nix::Result<Option<Redirection>> {
         let held =
             self.channels.iter().find(|channel| channel.is_held() && channel.carries != Streams::Stdout);
         let channel = held.map(|channel| Channel { carries: Streams::Both, ..*channel });

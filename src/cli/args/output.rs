@@ -1,9 +1,11 @@
 //! The heading "Output".
 
+use std::ffi::OsString;
+
 use clap::{ArgAction, ValueHint};
 
 use super::os_text;
-use crate::cli::values::{CiName, label, report_file};
+use crate::cli::values::{CiName, label, on_retry, report_file};
 use crate::report::ReportFile;
 
 #[derive(Debug, Default, clap::Args)]
@@ -37,6 +39,14 @@ pub(crate) struct OutputArgs {
     /// The annotation replaces the last line. With --quiet there is none.
     #[arg(long, value_name = "CI")]
     pub(crate) ci: Option<CiName>,
+
+    /// Shell command to run before each retry
+    ///
+    /// It runs right after the failure, and its time counts towards the delay. If it fails, retry
+    /// says so and goes on.
+    #[arg(long, value_name = "SHELL COMMAND", value_parser = os_text(on_retry))]
+    #[arg(value_hint = ValueHint::CommandString)]
+    pub(crate) on_retry: Option<OsString>,
 
     /// Print the main options (-h) or all (--help)
     #[arg(short, long, action = ArgAction::Help)]

@@ -170,6 +170,7 @@ const TABLE: &[Wrapper] = &[
             "max-delay",
             "max-retry-after",
             "min-delay",
+            "on-retry",
             "profile",
             "retry-on",
             "seed",

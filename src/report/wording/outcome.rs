@@ -102,6 +102,20 @@ impl Wording {
         if said.is_empty() { ending } else { format!("{ending}, {}", said.join(", ")) }
     }
 
+    /// Words for a command of `--on-retry` that failed, with the processes that are left of it.
+    pub(super) fn hook_failed(&self, outcome: &Outcome) -> String {
+        let left = match outcome {
+            Outcome::TimedOut(cut) if !cut.left.is_empty() => format!("; still alive: {}", left(cut)),
+            Outcome::TimedOut(_) | Outcome::Exited(_) | Outcome::Signaled(_) | Outcome::NotStarted(_) => {
+                String::new()
+            }
+        };
+        format!(
+            "--on-retry {}{left}; the retry follows",
+            outcome_in_words(outcome, |limit| self.limit(limit))
+        )
+    }
+
     pub(super) fn limit(&self, limit: &Limit) -> String {
         match limit {
             Limit::Timeout(time) => self.subject.written.timeout.clone().unwrap_or_else(|| duration(*time)),
@@ -149,9 +163,17 @@ impl Wording {
     }
 }
 
-/// Words for an outcome. `words` formats a limit.
+/// Words for the outcome of an attempt. `words` formats a limit.
 fn in_words(attempt: &Attempt, words: impl FnOnce(&Limit) -> String) -> String {
-    let ending = match &attempt.outcome {
+    let ending = outcome_in_words(&attempt.outcome, words);
+    match attempt.by {
+        By::Command => ending,
+        By::Check => format!("--check {ending}"),
+    }
+}
+
+fn outcome_in_words(outcome: &Outcome, words: impl FnOnce(&Limit) -> String) -> String {
+    match outcome {
         Outcome::Exited(status) => format!("exited {status}"),
         Outcome::Signaled(signal) => format!("killed by {signal}"),
         Outcome::TimedOut(Cut { limit, ended_by, .. }) => {
@@ -170,10 +192,6 @@ fn in_words(attempt: &Attempt, words: impl FnOnce(&Limit) -> String) -> String {
         Outcome::NotStarted(NotStarted::NoProcess(errno)) => {
             format!("could not be started: {}", cause(*errno))
         }
-    };
-    match attempt.by {
-        By::Command => ending,
-        By::Check => format!("--check {ending}"),
     }
 }
 

@@ -30,6 +30,9 @@ pub(super) struct Scripted {
     pub(super) settlements: Vec<Settlement>,
     /// Status and length of each check, until there are no more.
     pub(super) checks: Vec<(u8, u64)>,
+    /// Length of each `--on-retry`, until there are no more.
+    pub(super) hooks: Vec<u64>,
+    pub(super) interrupt_hook: Option<Signal>,
     /// A signal that comes while retry passes held output on.
     pub(super) interrupt_output: Option<Signal>,
     /// The reason for which the input of an attempt is not kept.
@@ -58,6 +61,8 @@ impl Scripted {
             settlements: Vec::new(),
             log: Vec::new(),
             checks: Vec::new(),
+            hooks: Vec::new(),
+            interrupt_hook: None,
             interrupt_output: None,
             unkept: None,
             judged: Vec::new(),
@@ -131,6 +136,21 @@ impl Host for Scripted {
         }
         let attempt = Attempt { by: By::Check, ..Attempt::ended(Outcome::Exited(status)) };
         Ok(Checked::Instead(Box::new(attempt)))
+    }
+
+    fn prepare_retry(
+        &mut self,
+        number: u32,
+        last: Option<&Judged>,
+        _: Option<Duration>,
+    ) -> Result<Option<Signal>, Error> {
+        if self.hooks.is_empty() {
+            return Ok(None);
+        }
+        self.now += Duration::from_secs(self.hooks.remove(0));
+        let last = last.map(|last| last.attempt.outcome.status());
+        self.log.push(format!("on-retry {number} after {last:?}"));
+        Ok(self.interrupt_hook)
     }
 
     fn release_output(&mut self, number: u32, success: bool) -> Result<(), Error> {
