@@ -19,7 +19,7 @@ use crate::policy::outer::{Deadline, Outer, TimeLeft};
 use crate::policy::signal::Signal;
 use crate::policy::step::Step;
 use crate::policy::verdict::rule::Judged;
-use crate::report::event::{Event, RunEnd};
+use crate::report::event::{Awaited, Event, Pause, RunEnd};
 
 /// Makes attempts until one succeeds, none can succeed, or none is left.
 ///
@@ -140,10 +140,13 @@ impl<'a, H: Host> Run<'a, H> {
     /// Waits for the next attempt. It does so even if there is nothing to wait for, because a
     /// signal may have arrived, and then no attempt begins.
     fn wait(&mut self) -> Result<(), End> {
-        let from = self.host.now();
-        let signal = self.wait_until(from.saturating_add(self.waiting.length()))?;
+        let (from, length) = (self.host.now(), self.waiting.length());
+        let until = from.saturating_add(length);
+        self.tell_pause(length, until);
+        let interrupted = self.wait_until(until);
+        self.host.tell(&Event::Pause(None));
         self.waited = self.waited.saturating_add(self.host.now().saturating_sub(from));
-        if let Some(signal) = signal {
+        if let Some(signal) = interrupted? {
             let wait = self.waiting.reason(self.host.now());
             return Err(Finish::InterruptedWait { signal, wait }.into());
         }
@@ -171,9 +174,21 @@ impl<'a, H: Host> Run<'a, H> {
                 let spread = self.policy.admission.spread(refusal, looks);
                 let now = self.host.now();
                 until = until.min(now.max(*earliest).saturating_add(spread));
-                self.waiting = Waiting::Delay(until.saturating_sub(now));
+                let length = until.saturating_sub(now);
+                self.waiting = Waiting::Delay(length);
+                self.tell_pause(length, until);
             }
         }
+    }
+
+    fn tell_pause(&mut self, length: Duration, until: Duration) {
+        let awaited = match self.waiting {
+            Waiting::Nothing | Waiting::Splay(_) | Waiting::Delay(_) => {
+                Awaited::Attempt(self.progress.next_attempt())
+            }
+            Waiting::Breaker { .. } => Awaited::Look,
+        };
+        self.host.tell(&Event::Pause(Some(Pause { awaited, length, until })));
     }
 
     /// Asks the breaker. If it refuses and the run waits for it, [`wait`](Self::wait) comes next.

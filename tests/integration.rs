@@ -20,6 +20,7 @@ mod breaker;
 mod breaker_wait;
 mod budget;
 mod completion;
+mod countdown;
 mod damaged;
 mod descriptors;
 mod explain;

@@ -57,7 +57,7 @@ pub(super) fn drain(
         }
         let is_held = pump.watch.next_held().is_some();
         let until = progress.until(is_held);
-        let signal = pump.answer_signals(&mut children);
+        let signal = pump.answer_signals(&mut children, observer);
         if is_held && signal.is_some() {
             return Ok(signal);
         }

@@ -47,7 +47,14 @@ impl Pump {
     /// Moves the bytes that can move now. Messages of retry wait while bytes of the command are on
     /// their way to stderr.
     pub(super) fn pass(&mut self, matcher: Option<&mut Matcher>, observer: &mut impl Observer) {
-        self.watch.turn(matcher, observer.messages().is_waiting());
+        let is_counting = observer.messages().is_counting();
+        if is_counting && self.watch.can_move() {
+            observer.messages().make_way();
+        }
+        // Bytes that arrive after the last poll must not go behind the countdown.
+        if !is_counting || self.watch.can_move() {
+            self.watch.turn(matcher, observer.messages().is_waiting());
+        }
         self.input.turn(now);
         if let Some(unfinished) = self.watch.take_unfinished() {
             observer.messages().continues(unfinished);
@@ -95,11 +102,16 @@ impl Pump {
 
     /// Answers the signals that have arrived while no command runs. Returns the first INT, TERM,
     /// HUP or QUIT. Sets `children` if children have to be reaped.
-    pub(super) fn answer_signals(&self, children: &mut bool) -> Option<Signal> {
+    pub(super) fn answer_signals(&self, children: &mut bool, observer: &mut impl Observer) -> Option<Signal> {
         for received in self.signals.received() {
             match received.request {
                 Request::End => return Some(received.signal),
-                Request::Stop => stop_self(received.signal, || true),
+                Request::Stop => {
+                    // The shell writes to the terminal while retry is stopped.
+                    observer.messages().make_way();
+                    stop_self(received.signal, || true);
+                    observer.messages().continued();
+                }
                 Request::Children => *children = true,
                 Request::Notify | Request::Continue => {}
             }

@@ -238,7 +238,7 @@ impl Supervisor {
         // Orphans may have died while nobody looked, and the attempt has read the CHLD for them.
         let mut children = true;
         loop {
-            if let Some(signal) = self.pump.answer_signals(&mut children) {
+            if let Some(signal) = self.pump.answer_signals(&mut children, observer) {
                 return Ok(Some(signal));
             }
             if now() >= until {

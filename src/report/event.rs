@@ -22,6 +22,8 @@ pub(crate) enum Event<'a> {
     Started,
     /// The run has `http:` conditions that cannot match.
     HttpUnseen { why: &'a str },
+    /// The run waits from now on. None: the wait is over.
+    Pause(Option<Pause>),
     /// `--splay` postpones the first attempt.
     Splay { wait: Duration },
     /// The run uses the idempotency key of an earlier run that failed.
@@ -61,6 +63,24 @@ pub(crate) enum Event<'a> {
     Failure(&'a Error),
     /// A part of the report could not be written.
     ReportLost(&'a Lost),
+}
+
+/// A wait between two attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pause {
+    pub(crate) awaited: Awaited,
+    pub(crate) length: Duration,
+    /// The end of the wait, as a time since boot.
+    pub(crate) until: Duration,
+}
+
+/// What comes after a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// The attempt of this number.
+    Attempt(u32),
+    /// A look at the breaker, which was open.
+    Look,
 }
 
 /// How a run ended, and where it stood then.

@@ -1,9 +1,11 @@
 //! Words out: what a run tells, and where it goes.
 //!
 //! The run tells [events](event::Event). Each [`Sink`] makes of them what it likes; [`text`] writes
-//! lines to stderr. The ARGs of the command are never part of an event, because they carry secrets.
+//! lines to stderr, and [`countdown`] a line that counts down. The ARGs of the command are never
+//! part of an event, because they carry secrets.
 
 pub(crate) mod ci;
+mod countdown;
 pub(crate) mod event;
 pub(crate) mod format;
 pub(crate) mod json;
@@ -21,6 +23,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ci::{Annotations, Ci};
+use countdown::Countdown;
 use event::{Event, Lost};
 use json::{Json, Target};
 use prometheus::Metrics;
@@ -95,6 +98,9 @@ impl Report {
                 }
                 ReportFile::Metrics(path) => Box::new(Metrics::new(path, wording)),
             });
+        }
+        if volume >= Volume::Normal {
+            sinks.push(Box::new(Countdown::new(Rc::clone(&wording))));
         }
         Self { wording, stderr: Messages::default(), sinks }
     }

@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use super::event::{Event, Lost};
+use super::event::{Awaited, Event, Lost};
 use super::format::{duration, printable, size};
 use super::subject::{Subject, Volume};
 use crate::error::one_line;
@@ -69,6 +69,8 @@ impl Wording {
         Some(match event {
             // The sink prints more than the one line for these.
             Event::Started | Event::HeldBack { .. } | Event::Failure(_) | Event::Hint(_) => return None,
+            // Another sink counts it down.
+            Event::Pause(_) => return None,
             Event::HttpUnseen { why } => {
                 (Volume::Verbose, format!("the http: conditions cannot match: {why}"))
             }
@@ -111,6 +113,14 @@ impl Wording {
             // --quiet prints it too, as a report is for somebody who does not look at stderr.
             Event::ReportLost(lost) => (Volume::Quiet, report_lost(lost)),
         })
+    }
+
+    /// What follows a wait.
+    pub(super) fn awaited(&self, awaited: Awaited) -> String {
+        match awaited {
+            Awaited::Attempt(number) => format!("attempt {}", self.number(number)),
+            Awaited::Look => format!("waits for breaker {}; looks again", self.breaker()),
+        }
     }
 
     pub(super) fn splay(&self, wait: Duration) -> String {

@@ -1,7 +1,7 @@
 //! The lines of retry itself on stderr.
 //!
 //! They never stop the run: if stderr is closed, full or never read, the lines are lost. Lines for
-//! which there is no room now wait here.
+//! which there is no room now wait here. The [`countdown`](super::countdown) stands below the lines.
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -10,8 +10,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::countdown::{Countdown, Place};
 use super::polled::{Interest, Polled};
 use super::sink::{ATOMIC, Sink};
+use crate::clock::now;
 use crate::policy::stream::Stream;
 
 /// The most bytes of lines that wait. Further lines are dropped. As many bytes of the command's
@@ -33,6 +35,7 @@ pub(crate) struct Messages {
     held: bool,
     /// The last line of the command on stderr is unfinished.
     unfinished: bool,
+    countdown: Place,
 }
 
 /// Bytes that wait.
@@ -61,7 +64,13 @@ impl Piece {
 
 impl Default for Messages {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), sink: Sink::new(Stream::Stderr), held: false, unfinished: false }
+        Self {
+            queue: VecDeque::new(),
+            sink: Sink::new(Stream::Stderr),
+            held: false,
+            unfinished: false,
+            countdown: Place::default(),
+        }
     }
 }
 
@@ -94,6 +103,40 @@ impl Messages {
             self.queue.push_back(Piece { bytes, written: 0, kind: PieceKind::Output });
         }
         self.flush();
+    }
+
+    /// Counts down on the terminal until [`end_countdown`](Self::end_countdown).
+    pub(crate) fn count_down(&mut self, countdown: Countdown) {
+        self.countdown.begin(countdown);
+    }
+
+    pub(crate) fn end_countdown(&mut self) {
+        self.countdown.end();
+        self.erase();
+    }
+
+    /// Whether the countdown is on the terminal now.
+    pub(crate) fn is_counting(&self) -> bool {
+        self.countdown.is_drawn
+    }
+
+    /// Erases the countdown, because something else goes to the terminal. It comes back a little
+    /// later.
+    pub(crate) fn make_way(&mut self) {
+        self.erase();
+        self.countdown.draw_later(now());
+    }
+
+    /// Somebody has continued retry after a stop. The countdown comes back at once.
+    pub(crate) fn continued(&mut self) {
+        self.countdown.draw_soon();
+    }
+
+    fn erase(&mut self) {
+        if !self.countdown.erase(&mut self.sink) {
+            // The next message begins on a new line.
+            self.unfinished = true;
+        }
     }
 
     /// How many bytes of this kind wait.
@@ -134,6 +177,10 @@ impl Messages {
     /// Writes as much as stderr takes now. Returns whether it took anything.
     pub(crate) fn flush(&mut self) -> bool {
         let mut moved = false;
+        if self.countdown.is_drawn && !self.held && !self.queue.is_empty() {
+            self.erase();
+            self.countdown.draw_soon();
+        }
         while !self.held
             && let Some(piece) = self.queue.front_mut()
         {
@@ -199,9 +246,13 @@ impl Polled for Messages {
         if events.iter().any(|events| !events.is_empty()) {
             self.flush();
         }
+        if self.countdown.draw_at().is_some() {
+            let is_free = !self.held && !self.unfinished && self.queue.is_empty();
+            self.countdown.draw(now(), is_free, &mut self.sink);
+        }
     }
 
     fn wake_at(&self) -> Option<Duration> {
-        None
+        self.countdown.draw_at()
     }
 }

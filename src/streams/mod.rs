@@ -5,11 +5,12 @@
 //! - Output: [`plan`] decides which streams are watched, [`passage`] moves the bytes of one of
 //!   them, and [`watch`] has all of them. [`hold`] keeps the output of an attempt until its
 //!   verdict, and [`order`] which stream they are for. [`matcher`] searches the bytes that pass.
-//! - [`messages`] are the lines of retry itself on stderr. They and the watched streams are written
+//! - [`messages`] are the lines of retry itself on stderr, with the [`countdown`]. They and the watched streams are written
 //!   through a [`sink`], which never waits.
 
 pub(crate) mod alarm;
 pub(crate) mod append;
+pub(crate) mod countdown;
 pub(crate) mod descriptor;
 pub(crate) mod end;
 pub(crate) mod feed;

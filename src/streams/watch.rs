@@ -42,6 +42,8 @@ pub(crate) struct Watch {
     passages: Vec<Passage>,
     /// The descriptors of the last poll.
     polled: Vec<Target>,
+    /// The last poll says that bytes can move.
+    can_move: bool,
     part: Vec<u8>,
     hold: Option<Hold>,
     /// The held stream that became readable first. None if one stream is held, or none.
@@ -70,6 +72,7 @@ impl Watch {
             sinks: PerStream::each(Sink::new),
             passages: Vec::new(),
             polled: Vec::new(),
+            can_move: false,
             part: Vec::new(),
             unfinished: None,
             failed: None,
@@ -174,6 +177,11 @@ impl Watch {
         }
         self.passages = passages;
         self.pass_held(waiting);
+    }
+
+    /// Whether the last poll says that bytes can move.
+    pub(crate) fn can_move(&self) -> bool {
+        self.can_move
     }
 
     /// Moves what can be moved now to one of retry's own streams, at most this many parts from each

@@ -205,6 +205,11 @@ impl Terminal {
         self.expect(PROMPT)
     }
 
+    /// Everything that the terminal has shown so far.
+    pub(crate) fn seen(&self) -> String {
+        String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
+    }
+
     /// The whole text so far, with a mark at the place where the next expectation begins.
     pub(crate) fn transcript(&self) -> String {
         let seen = self.seen.lock().unwrap();

@@ -102,6 +102,7 @@ impl Polled for Watch {
 
     fn ready(&mut self, events: &[PollFlags]) {
         let polled = std::mem::take(&mut self.polled);
+        self.can_move = events.iter().any(|events| !events.is_empty());
         let mut is_readable = PerStream::<bool>::default();
         for (target, events) in polled.iter().zip(events) {
             if let Target::Passage(place) = target
