@@ -253,8 +253,7 @@ impl<'a, H: Host> Run<'a, H> {
         // A check does not prove that the command is healthy.
         let ran = if attempt.by == By::Check { Duration::ZERO } else { attempt.ran };
         self.policy.schedule.count(&mut self.progress, ran);
-        let verdict = self.policy.rules.classify(&attempt);
-        Judged { attempt, verdict }
+        self.policy.rules.judge(attempt)
     }
 
     /// Decides what follows, with the breaker and the budget.

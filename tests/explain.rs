@@ -38,19 +38,25 @@ fn a_page_says_what_a_profile_knows() {
         "Programs:  curl\n",
         "Source:    curl(1), EXIT CODES\n",
         "Watched:   stderr, stdout with -i --include ",
-        "Terminal:  not needed\n",
-        "\n  7        retryable              could not connect\n",
-        "\n  22       ambiguous, so retried  HTTP error\n",
-        "permanent (usage)      malformed URL\n",
+        "Terminal:  watched too\n",
+        "\n  7        retryable           could not connect\n",
+        "\n  22       ambiguous           HTTP error\n",
+        "\n  ambiguous: no proof, so retried unless ",
+        "permanent (usage)   malformed URL\n",
         "\n  usage:     the program rejects its arguments",
         "      ^curl: \\(22\\) The requested URL returned error: ([0-9]{3})\n",
     ] {
         assert!(page.contains(line), "{line} in {page}");
     }
+    let gh = printed(&["--profiles=gh"]);
+    assert!(gh.contains("any command but those of the program"), "{gh}");
     for name in names() {
         let page = printed(&[&format!("--profiles={name}")]);
         assert!(page.starts_with(&format!("Profile:   {name}\n")), "{page}");
-        assert!(page.contains("\nSource:    ") && page.contains("\nTerminal:  "), "{page}");
+        assert!(page.contains("\nSource:    ") && page.contains("\nWatched:   "), "{page}");
+        // A terminal matters only if retry watches something there.
+        let watches = !page.contains("\nWatched:   nothing\n");
+        assert_eq!(page.contains("\nTerminal:  "), watches, "{page}");
     }
 }
 

@@ -42,7 +42,7 @@ impl Policy {
         left: Option<TimeLeft>,
         random: impl FnOnce() -> &'r mut R,
     ) -> Step {
-        let Judged { attempt, verdict } = judged;
+        let Judged { attempt, verdict, .. } = judged;
         let (outcome, rule) = (attempt.outcome.clone(), verdict.rule().clone());
         let succeeded = matches!((verdict, &outcome), (Verdict::Success(_), Outcome::Exited(0)));
         Step::Over(match (verdict, attempt.interrupted, &attempt.outcome) {
@@ -93,7 +93,7 @@ impl Policy {
 
     /// What an attempt shows of the service. `describe` puts a failure into words for other runs.
     pub(crate) fn observe(&self, judged: &Judged, describe: impl FnOnce(&Attempt) -> String) -> Observation {
-        let Judged { attempt, verdict } = judged;
+        let Judged { attempt, verdict, .. } = judged;
         let failure = || Observation::Failure {
             description: describe(attempt),
             asked: attempt.asked.map(|asked| asked.wait),

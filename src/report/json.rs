@@ -16,7 +16,7 @@ use super::Sink;
 use super::event::{Event, Lost};
 use super::format::printable;
 use super::tally::{Ended, RunResult, Tally};
-use super::wording::{Wording, decider};
+use super::wording::{Wording, cause_in_words, decider};
 use crate::clock::since_1970;
 use crate::error::one_line;
 use crate::policy::delay::schedule::Progress;
@@ -141,7 +141,7 @@ impl Json {
                 Verdict::Fatal(_) => "fatal",
             },
             rule: decider(judged),
-            reason: self.wording.cause(attempt),
+            reason: judged.cause.map(cause_in_words),
             http: attempt.evidence.response.status(),
             ran_s: seconds(attempt.ran),
             next_s: next.map(seconds),

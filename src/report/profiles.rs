@@ -45,7 +45,9 @@ pub(crate) fn page(row: &Profile) -> String {
     // The source is not broken, so that a URL can be copied.
     text.push_str(&format!("{:INDENT$}{}\n", "Source:", row.source));
     text.push_str(&fact("Watched:", &watched(row)));
-    text.push_str(&fact("Terminal:", terminal(row)));
+    if row.reads_http() || !row.patterns.is_empty() {
+        text.push_str(&fact("Terminal:", terminal(row)));
+    }
     if !row.unsent.is_empty() {
         let statuses: Vec<String> = row.unsent.iter().map(ToString::to_string).collect();
         let unsent = format!("nothing, with exit status {} (--not-idempotent)", statuses.join(", "));
@@ -80,9 +82,9 @@ fn watched(row: &Profile) -> String {
 
 fn terminal(row: &Profile) -> &'static str {
     match row.terminal.need() {
-        Need::Never => "not needed",
-        Need::Sometimes => "may be needed, depending on the arguments; auto leaves it alone then",
-        Need::Always => "may be needed, so auto leaves it alone",
+        Need::Never => "watched too",
+        Need::Sometimes => "not watched by auto if the arguments may start a pager, an editor or a shell",
+        Need::Always => "not watched by auto, because the program may start a pager or an editor",
     }
 }
 
@@ -90,14 +92,16 @@ fn terminal(row: &Profile) -> &'static str {
 /// lines count nevertheless.
 fn relays(relays: &[Relay]) -> String {
     let mut groups: Vec<(&[RangeInclusive<u8>], Vec<&Relay>)> = Vec::new();
-    for relay in relays {
+    let (own, others): (Vec<&Relay>, Vec<&Relay>) = relays.iter().partition(|relay| relay.own == [0..=255]);
+    for relay in others {
         match groups.iter_mut().find(|(own, _)| *own == relay.own) {
             Some((_, group)) => group.push(relay),
             None => groups.push((relay.own, vec![relay])),
         }
     }
+    let own_commands = !own.is_empty();
     let group = |(own, group): (&[RangeInclusive<u8>], Vec<&Relay>)| {
-        let commands: Vec<String> = group.into_iter().map(relaying).collect();
+        let commands: Vec<String> = group.into_iter().map(|relay| relaying(relay, own_commands)).collect();
         let lines = match own {
             [] => "no line counts".to_owned(),
             own => format!("lines count only with exit status {}", ranges(own)),
@@ -107,12 +111,14 @@ fn relays(relays: &[Relay]) -> String {
     groups.into_iter().map(group).collect::<Vec<_>>().join("; ")
 }
 
-fn relaying(relay: &Relay) -> String {
+fn relaying(relay: &Relay, own_commands: bool) -> String {
+    let any = if own_commands { "any command but those of the program itself" } else { "any command" };
     let words: Vec<&str> = relay.program.into_iter().chain(Some(relay.command)).collect();
     let command = words.join(" ").trim().to_owned();
-    let command = if command.is_empty() { "any command".to_owned() } else { command };
+    let command = if command.is_empty() { any.to_owned() } else { command };
     match relay.operands {
         0 => command,
+        1 if own_commands && relay.command.is_empty() => command,
         1 => format!("{command} with an operand"),
         least => format!("{command} with {least} or more operands"),
     }
@@ -133,6 +139,10 @@ fn statuses(row: &Profile) -> String {
     for (range, meaning, reason) in cells {
         text.push_str(&format!("  {range:7}  {meaning:width$}  {reason}\n"));
     }
+    if row.statuses.iter().any(|status| status.meaning == Meaning::Ambiguous) {
+        let sentence = "no proof, so retried unless a line or an HTTP status is permanent";
+        text.push_str(&hanging("  ambiguous: ", sentence));
+    }
     for proof in [Proof::Usage, Proof::Answer, Proof::Local, Proof::Interrupted] {
         if row.statuses.iter().any(|status| status.meaning == Meaning::Fatal(proof)) {
             let (name, sentence) = (format!("{}:", name(proof)), explained(proof));
@@ -145,7 +155,7 @@ fn statuses(row: &Profile) -> String {
 fn meaning(meaning: Meaning) -> String {
     match meaning {
         Meaning::Retryable => "retryable".to_owned(),
-        Meaning::Ambiguous => "ambiguous, so retried".to_owned(),
+        Meaning::Ambiguous => "ambiguous".to_owned(),
         Meaning::Fatal(proof) => format!("permanent ({})", name(proof)),
     }
 }

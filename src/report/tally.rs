@@ -73,7 +73,7 @@ impl Tally {
                 self.waits = self.waits.saturating_add(next.unwrap_or_default());
                 if is_failure(judged) {
                     self.failures += 1;
-                    self.count_kind(wording.outcome_and_cause(&judged.attempt));
+                    self.count_kind(wording.outcome_and_cause(judged));
                 }
                 None
             }

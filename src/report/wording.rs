@@ -8,7 +8,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub(super) use outcome::decider;
+pub(super) use outcome::{cause_in_words, decider};
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -141,7 +141,7 @@ impl Wording {
             (By::Command, _) if self.named(attempt).is_some() => ": ",
             (By::Command, _) => " ",
         };
-        let outcome = self.outcome(attempt, judged.rule(), self.verbose);
+        let outcome = self.outcome(judged, self.verbose);
         let (number, renumbered) = (self.number(progress.number()), self.renumbered(progress, attempt));
         format!("attempt {number}{verb}{outcome}{renumbered}; next in {}", duration(delay))
     }

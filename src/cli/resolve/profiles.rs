@@ -53,7 +53,7 @@ pub(super) fn profiles(args: &Args) -> Result<Profiles, Error> {
         reach: Reach {
             stdout: rows.iter().any(|row| row.stdout.applies_to(arguments)),
             terminal: named || !needs_terminal,
-            printed: rows.first().map(|row| row.printed(arguments)).unwrap_or_default(),
+            printed: rows.first().map(|row| (row.printed)(arguments)).unwrap_or_default(),
         },
         named,
         rows,

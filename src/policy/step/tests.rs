@@ -18,7 +18,7 @@ fn rng() -> Xoshiro256PlusPlus {
 }
 
 fn judged(policy: &Policy, attempt: Attempt) -> Judged {
-    Judged { verdict: policy.rules.classify(&attempt), attempt }
+    policy.rules.judge(attempt)
 }
 
 /// The step after a first attempt, in one or two words.
@@ -151,7 +151,7 @@ fn only_the_service_s_own_failures_count_against_it() {
         policy.schedule.healthy_after = Some(Duration::from_secs(9));
         let (interrupted, ran) = (interrupted.then_some(Signal::TERM), Duration::from_secs(ran));
         let attempt = Attempt { ran, interrupted, ..Attempt::ended(outcome.clone()) };
-        let judged = Judged { verdict: policy.rules.classify(&attempt), attempt };
+        let judged = policy.rules.judge(attempt);
         let got = match policy.observe(&judged, |_| String::new()) {
             Observation::Failure { .. } => "failure",
             Observation::Success => "success",

@@ -7,7 +7,7 @@ use super::text::Text;
 use super::weigh::Evidences;
 use crate::policy::outcome::{Attempt, By, Outcome};
 use crate::policy::signal::Signal;
-use crate::policy::verdict::rule::{Rule, Verdict};
+use crate::policy::verdict::rule::{Cause, Judged, Known, Rule, Verdict};
 
 /// The conditions of the user, and the profiles of the command.
 #[derive(Debug, Clone, Default)]
@@ -32,16 +32,12 @@ pub(crate) struct Rules {
     pub(crate) headers: bool,
 }
 
-/// The cause of a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// The status of an HTTP response.
-    Http(u16),
-    /// A noun phrase.
-    Words(&'static str),
-}
-
 impl Rules {
+    /// The verdict on a finished attempt, and the cause of a failure.
+    pub(crate) fn judge(&self, attempt: Attempt) -> Judged {
+        Judged { verdict: self.classify(&attempt), cause: self.cause(&attempt), attempt }
+    }
+
     /// The verdict on a finished attempt.
     pub(crate) fn classify(&self, attempt: &Attempt) -> Verdict {
         let outcome = &attempt.outcome;
@@ -101,18 +97,18 @@ impl Rules {
     }
 
     /// The cause of a failure, for messages.
-    pub(crate) fn cause(&self, attempt: &Attempt) -> Option<Cause> {
+    fn cause(&self, attempt: &Attempt) -> Option<Cause> {
         let response = &attempt.evidence.response;
         let answered = || response.status().filter(|_| response.class().is_some()).map(Cause::Http);
         let Outcome::Exited(status) = attempt.outcome else { return answered() };
         if attempt.by == By::Check {
             return answered();
         }
-        let cause = match self.weigh(attempt, status) {
-            Some((_, Rule::Http { status, .. })) => Some(Cause::Http(status)),
-            Some((_, Rule::Line { pattern, .. })) => Some(Cause::Words(pattern.words())),
-            Some((_, Rule::Profile { status, .. })) => Some(Cause::Words(status.reason)),
-            Some(_) | None => answered(),
+        let cause = match self.weigh(attempt, status).and_then(|(_, rule)| rule.known()) {
+            Some(Known::Http(status, ..)) => Some(Cause::Http(status)),
+            Some(Known::Line(_, pattern)) => Some(Cause::Words(pattern.words())),
+            Some(Known::Status(_, status)) => Some(Cause::Words(status.reason)),
+            None => answered(),
         };
         cause
             .or_else(|| {
@@ -141,30 +137,14 @@ impl Rules {
     fn is_unsent(attempt: &Attempt, rule: &Rule) -> bool {
         let status = |status: u16| status == 429 || (status == 503 && attempt.asked.is_some());
         let answered = attempt.evidence.response.status().is_some();
-        match rule {
-            // The command did not run.
-            Rule::StartMayPass => true,
-            Rule::Http { status: answer, .. } => {
-                status(*answer) && attempt.evidence.said().iter().all(|said| status(said.status))
+        match rule.known() {
+            Some(Known::Http(answer, ..)) => {
+                status(answer) && attempt.evidence.said().iter().all(|said| status(said.status))
             }
-            Rule::Line { pattern, .. } => !answered && pattern.unsent,
-            Rule::Profile { row, .. } => !answered && row.unsent.contains(&attempt.outcome.status()),
-            Rule::LeftAlive
-            | Rule::Done
-            | Rule::NotDone
-            | Rule::CannotTell
-            | Rule::FatalOn(_)
-            | Rule::SuccessOn(_)
-            | Rule::Until(_)
-            | Rule::RetryOn(_)
-            | Rule::NotInRetryOn
-            | Rule::ExitZero
-            | Rule::NotYet
-            | Rule::CannotRun
-            | Rule::Stopped(_)
-            | Rule::ReaderGone
-            | Rule::MaybeSent
-            | Rule::AnyFailure => false,
+            Some(Known::Line(_, pattern)) => !answered && pattern.unsent,
+            Some(Known::Status(row, _)) => !answered && row.unsent.contains(&attempt.outcome.status()),
+            // The command did not run.
+            None => *rule == Rule::StartMayPass,
         }
     }
 

@@ -105,7 +105,7 @@ impl Relay {
 }
 
 /// The row of one program.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Profile {
     /// The name for `--profile`.
     pub(crate) name: &'static str,
@@ -126,6 +126,8 @@ pub(crate) struct Profile {
     pub(crate) http: bool,
     /// Whether retry also watches stdout, for HTTP headers and for the patterns.
     pub(crate) stdout: WatchStdout,
+    /// What a command with these arguments prints on stdout, besides its error messages.
+    pub(crate) printed: fn(&[&[u8]]) -> Printed,
     /// Whether the program may need the terminal for itself.
     pub(crate) terminal: Terminal,
 }
@@ -142,6 +144,7 @@ pub(crate) const PLAIN: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
+    printed: |_| Printed::Messages,
     terminal: Terminal::FREE,
 };
 
@@ -244,6 +247,15 @@ pub(crate) enum Says {
     Doubt(&'static str),
 }
 
+/// Every row has a name of its own.
+impl PartialEq for Profile {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Profile {}
+
 impl Profile {
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         TABLE.iter().find(|row| row.name == name)
@@ -252,11 +264,6 @@ impl Profile {
     /// The default row for a command with this base name.
     pub(crate) fn for_program(base_name: &str) -> Option<&'static Self> {
         TABLE.iter().find(|row| row.programs.contains(&base_name))
-    }
-
-    /// What a command with these arguments prints on stdout.
-    pub(crate) fn printed(&self, arguments: &[&[u8]]) -> Printed {
-        if self.programs == web::CURL.programs { web::printed_by_curl(arguments) } else { Printed::Messages }
     }
 
     /// Whether the output of the program contains HTTP statuses.

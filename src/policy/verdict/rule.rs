@@ -50,6 +50,41 @@ pub(crate) enum Rule {
     AnyFailure,
 }
 
+/// What decided, if a profile or the `--headers` file did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Known {
+    Status(&'static Profile, &'static Status),
+    Line(&'static Profile, &'static Pattern),
+    Http(u16, Option<&'static Profile>, Option<&'static Pattern>),
+}
+
+impl Rule {
+    pub(crate) fn known(&self) -> Option<Known> {
+        match self {
+            Self::Profile { row, status } => Some(Known::Status(row, status)),
+            Self::Line { row, pattern } => Some(Known::Line(row, pattern)),
+            Self::Http { status, row, pattern } => Some(Known::Http(*status, *row, *pattern)),
+            Self::LeftAlive
+            | Self::Done
+            | Self::NotDone
+            | Self::CannotTell
+            | Self::FatalOn(_)
+            | Self::SuccessOn(_)
+            | Self::Until(_)
+            | Self::RetryOn(_)
+            | Self::NotInRetryOn
+            | Self::ExitZero
+            | Self::NotYet
+            | Self::CannotRun
+            | Self::StartMayPass
+            | Self::Stopped(_)
+            | Self::ReaderGone
+            | Self::MaybeSent
+            | Self::AnyFailure => None,
+        }
+    }
+}
+
 /// The meaning of an outcome, and the rule that decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
@@ -68,11 +103,22 @@ impl Verdict {
     }
 }
 
+/// The cause of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The status of an HTTP response.
+    Http(u16),
+    /// A noun phrase.
+    Words(&'static str),
+}
+
 /// A finished attempt and its verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Judged {
     pub(crate) attempt: Attempt,
     pub(crate) verdict: Verdict,
+    /// The cause of a failure, for messages. A condition of the user may have decided otherwise.
+    pub(crate) cause: Option<Cause>,
 }
 
 impl Judged {

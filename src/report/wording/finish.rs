@@ -1,9 +1,9 @@
 //! Words for the end of a run.
 
 use super::Wording;
-use super::outcome::{left, rule_name};
+use super::outcome::{left, reason, rule_name};
 use crate::policy::finish::{Exhausted, Finish, Wait};
-use crate::policy::outcome::{Attempt, By, Cut, Limit, Outcome, Unkept};
+use crate::policy::outcome::{By, Cut, Limit, Outcome, Unkept};
 use crate::policy::signal::Signal;
 use crate::policy::verdict::rule::{Judged, Rule};
 use crate::report::event::RunEnd;
@@ -22,7 +22,7 @@ impl Wording {
                 // Many a pipeline ends because its reader has read enough.
                 let least =
                     if *rule == Rule::Stopped(Signal::PIPE) { Volume::Verbose } else { Volume::Quiet };
-                (least, format!("not retried: {}", self.not_retried(&end.last?.attempt, rule)))
+                (least, format!("not retried: {}", self.not_retried(end.last?, rule)))
             }
             Finish::InterruptedAttempt { signal, .. } => {
                 let what = match end.last.map(|last| last.attempt.by) {
@@ -177,11 +177,11 @@ impl Wording {
     }
 
     /// Says how an attempt ended, which rule forbids another one, and which option allows it.
-    fn not_retried(&self, attempt: &Attempt, rule: &Rule) -> String {
-        let outcome = &attempt.outcome;
-        let ending = self.ending(attempt);
+    fn not_retried(&self, last: &Judged, rule: &Rule) -> String {
+        let outcome = &last.attempt.outcome;
+        let ending = self.ending(&last.attempt);
         let term = condition(outcome);
-        let reason = self.reason(attempt).map(|reason| format!("{reason}; ")).unwrap_or_default();
+        let reason = reason(last).map(|reason| format!("{reason}; ")).unwrap_or_default();
         // A profile that the user named also judges exit 0.
         let all = if outcome.is_failure() { "failure" } else { "any" };
         let why = match rule {

@@ -4,8 +4,7 @@ use nix::errno::Errno;
 
 use super::Wording;
 use crate::policy::outcome::{Alive, Attempt, By, Cut, Limit, NotStarted, Outcome};
-use crate::policy::verdict::classify::Cause;
-use crate::policy::verdict::rule::{Judged, Rule};
+use crate::policy::verdict::rule::{Cause, Judged, Rule};
 use crate::report::format::{duration, printable, shortened, shortened_to};
 
 /// The longest condition of `--until` that a line repeats, in characters.
@@ -14,37 +13,29 @@ const LONGEST_CONDITION: usize = 80;
 impl Wording {
     /// Words for an attempt that another one follows: the outcome, and in brackets the reason and,
     /// if `names_rule`, the rule.
-    pub(super) fn outcome(&self, attempt: &Attempt, rule: &Rule, names_rule: bool) -> String {
-        let reason = self.reason(attempt);
+    pub(super) fn outcome(&self, judged: &Judged, names_rule: bool) -> String {
         // The reason matters more here. The last line of the run names the condition.
-        let unmet = self.unmet(attempt, rule).filter(|_| reason.is_none());
-        self.bracketed(attempt, rule, names_rule, unmet)
+        let unmet = self.unmet(judged).filter(|_| reason(judged).is_none());
+        self.bracketed(judged, names_rule, unmet)
     }
 
     /// Words for an attempt, without the rule and without control characters.
     pub(in crate::report) fn ended(&self, judged: &Judged) -> String {
-        printable(&self.outcome(&judged.attempt, judged.rule(), false)).into_owned()
+        printable(&self.outcome(judged, false)).into_owned()
     }
 
     /// Words for the last attempt.
     pub(super) fn last_outcome(&self, last: &Judged, names_rule: bool) -> String {
-        let (attempt, rule) = (&last.attempt, last.rule());
-        let reason = self.reason(attempt);
-        let own_reason = |_: &String| reason.is_none() || attempt.outcome == Outcome::Exited(0);
-        self.bracketed(attempt, rule, names_rule, self.unmet(attempt, rule).filter(own_reason))
+        let own_reason = |_: &String| reason(last).is_none() || last.attempt.outcome == Outcome::Exited(0);
+        self.bracketed(last, names_rule, self.unmet(last).filter(own_reason))
     }
 
-    pub(super) fn bracketed(
-        &self,
-        attempt: &Attempt,
-        rule: &Rule,
-        names_rule: bool,
-        unmet: Option<String>,
-    ) -> String {
+    fn bracketed(&self, judged: &Judged, names_rule: bool, unmet: Option<String>) -> String {
+        let (attempt, rule) = (&judged.attempt, judged.rule());
         let reason = match rule {
             // The name of the rule contains the reason.
             Rule::Line { .. } if names_rule => asked(attempt),
-            _ => self.reason(attempt),
+            _ => reason(judged),
         };
         let named = names_rule && !(unmet.is_some() && *rule == Rule::NotYet);
         let rule = named.then(|| rule_name(rule, &attempt.outcome));
@@ -54,30 +45,20 @@ impl Wording {
     }
 
     /// Words for the condition of `--until`, if it did not hold.
-    pub(super) fn unmet(&self, attempt: &Attempt, rule: &Rule) -> Option<String> {
+    fn unmet(&self, judged: &Judged) -> Option<String> {
         let until = self.subject.rules.until.as_ref()?.to_string();
-        let asked = match rule {
+        let earlier = matches!(
+            judged.rule(),
             Rule::LeftAlive
-            | Rule::Done
-            | Rule::NotDone
-            | Rule::CannotTell
-            | Rule::FatalOn(_)
-            | Rule::SuccessOn(_)
-            | Rule::Until(_)
-            | Rule::ExitZero => false,
-            Rule::RetryOn(_)
-            | Rule::NotInRetryOn
-            | Rule::Profile { .. }
-            | Rule::Line { .. }
-            | Rule::Http { .. }
-            | Rule::NotYet
-            | Rule::StartMayPass
-            | Rule::CannotRun
-            | Rule::Stopped(_)
-            | Rule::ReaderGone
-            | Rule::MaybeSent
-            | Rule::AnyFailure => matches!(attempt.outcome, Outcome::Exited(_)),
-        };
+                | Rule::Done
+                | Rule::NotDone
+                | Rule::CannotTell
+                | Rule::FatalOn(_)
+                | Rule::SuccessOn(_)
+                | Rule::Until(_)
+                | Rule::ExitZero
+        );
+        let asked = !earlier && matches!(judged.attempt.outcome, Outcome::Exited(_));
         asked.then(|| {
             let until = shortened_to(&until, LONGEST_CONDITION);
             format!("--until {} did not hold", printable(&until))
@@ -134,32 +115,28 @@ impl Wording {
     }
 
     /// Words for a failure without what changes from attempt to attempt: `exited 22 (HTTP 503)`.
-    pub(in crate::report) fn outcome_and_cause(&self, attempt: &Attempt) -> String {
-        let ending = self.ending(attempt);
-        self.cause(attempt).map_or_else(|| ending.clone(), |cause| format!("{ending} ({cause})"))
+    pub(in crate::report) fn outcome_and_cause(&self, judged: &Judged) -> String {
+        let ending = self.ending(&judged.attempt);
+        judged.cause.map_or_else(|| ending.clone(), |cause| format!("{ending} ({})", cause_in_words(cause)))
     }
+}
 
-    /// The cause of a failure without the wait that the server asks for: `HTTP 503`.
-    pub(in crate::report) fn cause(&self, attempt: &Attempt) -> Option<String> {
-        Some(match self.subject.rules.cause(attempt)? {
-            Cause::Http(status) => format!("HTTP {status}"),
-            Cause::Words(words) => words.to_owned(),
-        })
+/// The cause of a failure without the wait that the server asks for: `HTTP 503`.
+pub(in crate::report) fn cause_in_words(cause: Cause) -> String {
+    match cause {
+        Cause::Http(status) => format!("HTTP {status}"),
+        Cause::Words(words) => words.to_owned(),
     }
+}
 
-    /// The cause of a failure, if it is known: `HTTP 503, Retry-After 3s`, `could not connect`.
-    pub(super) fn reason(&self, attempt: &Attempt) -> Option<String> {
-        let asked = asked(attempt);
-        let answered = || attempt.evidence.response.status().filter(|_| asked.is_some());
-        let why = match self.subject.rules.cause(attempt) {
-            Some(Cause::Http(status)) => Some(format!("HTTP {status}")),
-            Some(Cause::Words(words)) => Some(words.to_owned()),
-            None => answered().map(|status| format!("HTTP {status}")),
-        };
-        match (why, asked) {
-            (Some(why), Some(asked)) => Some(format!("{why}, {asked}")),
-            (why, asked) => why.or(asked),
-        }
+/// The cause of a failure, if it is known: `HTTP 503, Retry-After 3s`, `could not connect`.
+pub(super) fn reason(judged: &Judged) -> Option<String> {
+    let asked = asked(&judged.attempt);
+    let answered = || judged.attempt.evidence.response.status().filter(|_| asked.is_some());
+    let cause = judged.cause.or_else(|| answered().map(Cause::Http));
+    match (cause.map(cause_in_words), asked) {
+        (Some(why), Some(asked)) => Some(format!("{why}, {asked}")),
+        (why, asked) => why.or(asked),
     }
 }
 

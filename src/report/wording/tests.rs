@@ -81,17 +81,14 @@ fn cut(limit: Limit) -> Attempt {
 
 /// The line for an attempt that is repeated.
 fn retry(wording: &Wording, progress: &Progress, attempt: &Attempt) -> String {
-    let judged = Judged { verdict: wording.subject.rules.classify(attempt), attempt: attempt.clone() };
+    let judged = wording.subject.rules.judge(attempt.clone());
     let event = Event::Attempt { progress, judged: &judged, next: Some(Duration::from_millis(800)) };
     line(wording, &event)
 }
 
 /// The line for the end of a run with these attempts. The line may mention the last two attempts.
 fn ends(wording: &Wording, attempts: &[Attempt], finish: impl FnOnce(&Judged) -> Finish) -> String {
-    let judge = |attempt: &Attempt| Judged {
-        verdict: wording.subject.rules.classify(attempt),
-        attempt: attempt.clone(),
-    };
+    let judge = |attempt: &Attempt| wording.subject.rules.judge(attempt.clone());
     let judged: Vec<Judged> = attempts.iter().map(judge).collect();
     let (last, before) = (judged.last().unwrap(), judged.len().checked_sub(2).map(|at| &judged[at]));
     let (progress, finish) = (progress(&vec![0; attempts.len()]), finish(last));

@@ -91,12 +91,12 @@ fn a_status_that_may_be_a_wrapper_s_own_is_not_fatal_by_itself() {
     for wrapper in ["sudo", "doas"] {
         let wrapped = rows(&["rsync", wrapper]);
         assert_eq!(wrapped.classify(&failed), Verdict::Retryable(Rule::AnyFailure), "{wrapper}");
-        assert_eq!(wrapped.cause(&failed), None, "{wrapper}");
+        assert_eq!(wrapped.judge(failed.clone()).cause, None, "{wrapper}");
     }
     // sudo itself uses only status 1, so any other status is the command's.
     let wrapped = rows(&["curl", "sudo"]);
     assert!(matches!(wrapped.classify(&attempt(Outcome::Exited(3))), Verdict::Fatal(_)));
-    assert_eq!(wrapped.cause(&attempt(Outcome::Exited(7))), Some(Cause::Words("could not connect")));
+    assert_eq!(wrapped.judge(attempt(Outcome::Exited(7))).cause, Some(Cause::Words("could not connect")));
 }
 
 #[test]

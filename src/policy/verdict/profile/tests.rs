@@ -13,7 +13,8 @@ fn no_status_stands_twice_in_a_row_and_every_row_has_a_source() {
         }
         assert!(row.status(0).is_none(), "{}: success is not a failure", row.name);
         assert!(!row.source.is_empty());
-        assert_eq!(Profile::named(row.name), Some(row));
+        let named = TABLE.iter().filter(|other| other.name == row.name).count();
+        assert_eq!(named, 1, "{}: rows are compared by their names", row.name);
     }
 }
 

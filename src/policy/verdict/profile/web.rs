@@ -9,8 +9,8 @@ use crate::policy::verdict::http::Printed;
 /// The letters of curl's options with a value.
 pub(crate) const CURL_VALUED: &str = "AbCcDdEeFHhKmoPQrTtUuwXxYyz";
 
-/// What curl prints on stdout, besides its error messages.
-pub(super) fn printed_by_curl(arguments: &[&[u8]]) -> Printed {
+/// See [`Profile::printed`].
+fn printed_by_curl(arguments: &[&[u8]]) -> Printed {
     const DUMP: &[&str] = &["-D", "--dump-header"];
     const OUTPUT: &[&str] = &["-o", "--output"];
     let has =
@@ -156,6 +156,7 @@ pub(super) const CURL: Profile = Profile {
         valued: CURL_VALUED,
         to_file: &["-D", "--dump-header"],
     },
+    printed: printed_by_curl,
     ..PLAIN
 };
 
