@@ -1,23 +1,32 @@
-//! Actions instead of a command: show profiles; show, close and trip breakers.
+//! Actions instead of a command: show profiles, sum reports up; show, close and trip breakers.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::action::Action;
+use crate::cli::action::{Action, Form};
 use crate::clock::local_in;
 use crate::error::Error;
-use crate::error::one_line;
+use crate::error::{errno, one_line};
 use crate::policy::admission::record::Record;
 use crate::policy::verdict::profile::TABLE;
-use crate::report::format::duration;
+use crate::report::format::{count, duration, printable};
 use crate::report::profiles;
 use crate::report::status::{Row, Seen, json, table};
+use crate::report::summary::{self, LONGEST_LINE, Summary};
 use crate::state::file::place::{Place, listed};
 use crate::state::file::store::FileStore;
 use crate::state::record::Snapshot;
 use crate::state::stamp::Stamp;
 use crate::state::store::{Store as _, StoreError};
 use crate::state::surroundings::Surroundings;
+use crate::streams::lines::each_line;
+
+/// How many bytes of a report are read at once.
+const READ_AT_ONCE: usize = 64 * 1024;
 
 /// Carries out an action, and returns the text for stdout and the lines for stderr.
 ///
@@ -26,6 +35,7 @@ use crate::state::surroundings::Surroundings;
 pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(String, Vec<String>), Error> {
     match task {
         Action::Profiles(row) => Ok((row.map_or_else(|| profiles::table(TABLE), profiles::page), Vec::new())),
+        Action::Summary { files, form } => summed_up(files, *form),
         Action::Status { place: Some(place), json: as_json, .. } => {
             let (row, aside) = match row(place, surroundings) {
                 Some(row) => (row, Vec::new()),
@@ -78,6 +88,46 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(St
             Ok((text, aside(place, &mut store)))
         }
     }
+}
+
+/// The summary of reports, and a line for stderr if some of their lines are not in it.
+///
+/// # Errors
+/// If a file cannot be read.
+fn summed_up(files: &[PathBuf], form: Form) -> Result<(String, Vec<String>), Error> {
+    let mut summary = Summary::default();
+    for path in files {
+        let name = if path.as_os_str() == "-" { Cow::Borrowed("stdin") } else { path.to_string_lossy() };
+        let read = open(path).and_then(|file| {
+            each_line(BufReader::with_capacity(READ_AT_ONCE, file), LONGEST_LINE, |line| summary.add(line))
+        });
+        read.map_err(|error| {
+            let cause =
+                anyhow::Error::new(errno(&error)).context(format!("cannot read {}", printable(&name)));
+            Error::State { cause, hint: None }
+        })?;
+    }
+    let mut aside = Vec::new();
+    if summary.skipped > 0 {
+        let lines = count(summary.skipped, "line");
+        aside.push(format!("retry: skipped {lines} that retry did not write, or not to the end"));
+    }
+    if summary.newer > 0 {
+        aside.push(format!("retry: skipped {} of a newer retry", count(summary.newer, "line")));
+    }
+    let text = match form {
+        Form::Table => summary::table(summary),
+        Form::Markdown => summary::markdown(summary),
+        Form::Json => summary::json(summary),
+    };
+    Ok((text, aside))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if path.as_os_str() == "-" {
+        return io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    }
+    File::open(path)
 }
 
 /// The record in a place, if there is one.

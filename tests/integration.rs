@@ -58,6 +58,7 @@ mod stdio;
 mod stopped;
 mod storm;
 mod storms;
+mod summary;
 mod unusable_state;
 mod watch;
 mod wording;

@@ -1,5 +1,5 @@
-//! Options that take the place of a COMMAND: `--profiles`, `--breaker-status`, `--breaker-reset`,
-//! `--breaker-trip`.
+//! Options that take the place of a COMMAND: `--profiles`, `--summary`, `--breaker-status`,
+//! `--breaker-reset`, `--breaker-trip`.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -25,6 +25,16 @@ pub(crate) enum Action {
     Trip(Place, Duration),
     /// Shows one profile, or the table of all.
     Profiles(Option<&'static Profile>),
+    /// Sums reports up.
+    Summary { files: Vec<PathBuf>, form: Form },
+}
+
+/// The form of a summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Table,
+    Markdown,
+    Json,
 }
 
 /// The action that the options ask for. None if they ask for a run of a command.
@@ -37,6 +47,14 @@ pub(crate) fn action(args: &Args, environment: &[CString]) -> Result<Option<Acti
     }
     if let Some(name) = &args.verdict.profiles {
         return Ok(Some(Action::Profiles(name.as_deref().and_then(Profile::named))));
+    }
+    if !args.output.summary.is_empty() {
+        let form = match (args.shared.json, args.output.markdown) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Markdown,
+            (false, false) => Form::Table,
+        };
+        return Ok(Some(Action::Summary { files: args.output.summary.clone(), form }));
     }
     let directory = state_directory(args, environment)?;
     let place = |name: &str| Place::new(name, &directory);
@@ -57,10 +75,11 @@ enum ActionOption {
     Reset,
     Trip,
     Profiles,
+    Summary,
 }
 
 impl ActionOption {
-    const ALL: [Self; 4] = [Self::Status, Self::Reset, Self::Trip, Self::Profiles];
+    const ALL: [Self; 5] = [Self::Status, Self::Reset, Self::Trip, Self::Profiles, Self::Summary];
 
     fn name(self) -> &'static str {
         match self {
@@ -68,6 +87,7 @@ impl ActionOption {
             Self::Reset => "--breaker-reset",
             Self::Trip => "--breaker-trip",
             Self::Profiles => "--profiles",
+            Self::Summary => "--summary",
         }
     }
 
@@ -77,14 +97,16 @@ impl ActionOption {
             Self::Reset => args.shared.breaker_reset.is_some(),
             Self::Trip => args.shared.breaker_trip.is_some(),
             Self::Profiles => args.verdict.profiles.is_some(),
+            Self::Summary => !args.output.summary.is_empty(),
         }
     }
 
     /// Whether another option means something beside this one.
     fn goes_with(self, option: &str) -> bool {
         option == self.name()
-            || (option == "--state" && self != Self::Profiles)
-            || (option == "--json" && self == Self::Status)
+            || (option == "--state" && !matches!(self, Self::Profiles | Self::Summary))
+            || (option == "--json" && matches!(self, Self::Status | Self::Summary))
+            || (option == "--markdown" && self == Self::Summary)
     }
 }
 
@@ -96,11 +118,15 @@ impl ActionOption {
 pub(crate) fn check_alone(args: &Args, given: &[String]) -> Result<(), Error> {
     let mut actions = ActionOption::ALL.into_iter().filter(|option| option.is_given(args));
     let Some(action) = actions.next() else {
-        return match args.shared.json {
-            true => {
-                Err(Error::usage("--json is for --breaker-status", "write retry --breaker-status --json"))
+        return match (args.shared.json, args.output.markdown) {
+            (true, _) => Err(Error::usage(
+                "--json is for --breaker-status and --summary",
+                "write retry --breaker-status --json, or retry --summary FILE --json",
+            )),
+            (false, true) => {
+                Err(Error::usage("--markdown is for --summary", "write retry --summary FILE --markdown"))
             }
-            false => Ok(()),
+            (false, false) => Ok(()),
         };
     };
     let option = action.name();
@@ -121,6 +147,9 @@ pub(crate) fn check_alone(args: &Args, given: &[String]) -> Result<(), Error> {
             Some(_) | None => format!("leave the command out: {option} runs nothing"),
         };
         return Err(Error::usage(format!("{option} takes no COMMAND"), hint));
+    }
+    if args.shared.json && args.output.markdown {
+        return Err(Error::usage("--json and --markdown contradict each other", "give only one of them"));
     }
     match given.iter().find(|other| !action.goes_with(other)) {
         Some(other) => Err(Error::usage(
@@ -153,6 +182,7 @@ mod tests {
             Ok(Some(Action::Reset(place))) => format!("reset {}", place.name),
             Ok(Some(Action::Trip(place, time))) => format!("trip {} {}", place.name, time.as_secs()),
             Ok(Some(Action::Profiles(row))) => format!("profiles {}", row.map_or("all", |row| row.name)),
+            Ok(Some(Action::Summary { files, form })) => format!("summary {form:?} {files:?}"),
             Ok(None) => "run".to_owned(),
             Err(error) => error.to_string(),
         }
@@ -166,6 +196,9 @@ mod tests {
             ("--breaker-reset a", "reset a"),
             ("--breaker-trip a=5 --state /x", "trip a 5"),
             ("--profiles", "profiles all"),
+            ("--summary a", "summary Table [\"a\"]"),
+            ("--summary a b - --markdown", "summary Markdown [\"a\", \"b\", \"-\"]"),
+            ("--json --summary=a --summary b c", "summary Json [\"a\", \"b\", \"c\"]"),
             ("--profiles=curl", "profiles curl"),
             ("--breaker a -- true", "run"),
             ("true --breaker-status", "run"),
@@ -177,7 +210,13 @@ mod tests {
     #[test]
     fn an_action_stands_alone() {
         for (line, error) in [
-            ("--json true", "--json is for --breaker-status"),
+            ("--json true", "--json is for --breaker-status and --summary"),
+            ("--markdown true", "--markdown is for --summary"),
+            ("--summary a --json --markdown", "--json and --markdown contradict each other"),
+            ("--summary a b -n 3", "an option stands between the files of --summary"),
+            ("-n 3 --summary a", "--max does nothing with --summary"),
+            ("--summary a --profiles", "--profiles and --summary contradict each other"),
+            ("--breaker-status --markdown", "--markdown does nothing with --breaker-status"),
             ("--json", "no command to run"),
             (
                 "--breaker-trip a --breaker-status",

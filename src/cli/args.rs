@@ -28,6 +28,7 @@ use verdict::VerdictArgs;
 
 use super::scan::{self, Scan};
 use super::values::ValueError;
+use crate::error::Error;
 
 /// The options and the command as the user typed them.
 #[derive(Debug, Default)]
@@ -114,7 +115,7 @@ fn base() -> Command {
 
 /// Options for which a next word that begins with a dash is an error, because it is more likely an
 /// option than a name, a directory or a shell command.
-const NO_DASH: [&str; 11] = [
+const NO_DASH: [&str; 12] = [
     "profiles",
     "breaker",
     "budget",
@@ -126,6 +127,7 @@ const NO_DASH: [&str; 11] = [
     "hold",
     "report",
     "on-retry",
+    "summary",
 ];
 
 /// Lets a value begin with a dash, so that the option's own parser explains `--delay -5`.
@@ -176,7 +178,7 @@ impl Args {
         let mut matches = definition.try_get_matches_from_mut(program.chain(options.iter().cloned())).ok()?;
         let args = Self { command: command.to_vec(), ..Self::read(&mut matches, defined).ok()? };
         leak(definition);
-        (!args.has_action() && !args.shared.json).then_some((args, scanned))
+        (!args.has_action() && !args.shared.json && !args.output.markdown).then_some((args, scanned))
     }
 
     /// Takes the values out of the matches of the whole definition.
@@ -194,6 +196,37 @@ impl Args {
             || self.shared.breaker_reset.is_some()
             || self.shared.breaker_trip.is_some()
             || self.verdict.profiles.is_some()
+            || !self.output.summary.is_empty()
+    }
+
+    /// Takes the words after `--summary FILE` for further files. --json and --markdown may stand
+    /// among them. Returns the names of these two if they do.
+    ///
+    /// # Errors
+    /// Another option.
+    pub(crate) fn take_files(&mut self) -> Result<Vec<String>, Error> {
+        let mut given = Vec::new();
+        if self.output.summary.is_empty() {
+            return Ok(given);
+        }
+        for word in std::mem::take(&mut self.command) {
+            match word.as_encoded_bytes() {
+                b"--json" => self.shared.json = true,
+                b"--markdown" => self.output.markdown = true,
+                name if name.starts_with(b"-") && name != b"-" => {
+                    return Err(Error::usage(
+                        "an option stands between the files of --summary",
+                        "write options before the files; a file whose name begins with - is ./-NAME",
+                    ));
+                }
+                _ => {
+                    self.output.summary.push(word.into());
+                    continue;
+                }
+            }
+            given.extend(word.into_string());
+        }
+        Ok(given)
     }
 
     fn read(matches: &mut ArgMatches, headings: usize) -> Result<Self, clap::Error> {

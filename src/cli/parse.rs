@@ -53,9 +53,10 @@ pub(super) fn by_whole_definition(words: &[OsString]) -> Result<Parsed, Error> {
     let all = std::iter::once(OsString::from("retry")).chain(words.iter().cloned());
     match definition.try_get_matches_from_mut(all) {
         Ok(mut matches) => {
-            let given = given(&definition, &matches);
+            let mut given = given(&definition, &matches);
             let explain = |error| usage_error::explain(&error, &definition, words);
-            let args = Args::whole(&mut matches).map_err(explain)?;
+            let mut args = Args::whole(&mut matches).map_err(explain)?;
+            given.extend(args.take_files()?);
             if args.command.is_empty() && !args.has_action() {
                 return Err(usage_error::no_command(&definition, words));
             }

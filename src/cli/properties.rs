@@ -10,7 +10,7 @@ use super::resolve::resolve;
 use super::values::{
     ValueError, budget, check, condition, delays, duration, factor, failures, file, healthy_after, key,
     label, max_attempts, name, on_retry, positive_duration, report_file, seed, signal, size, state_directory,
-    trip,
+    summary_file, trip,
 };
 use crate::error::Error;
 use crate::report::format::printable;
@@ -43,6 +43,7 @@ pub(crate) fn values(bytes: &[u8]) {
     refused(on_retry(text.into()));
     refused(file(text.into()));
     refused(report_file(text.into()));
+    refused(summary_file(text.into()));
     refused(state_directory(text.into()));
     match duration(text) {
         // The same duration in milliseconds.

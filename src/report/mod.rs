@@ -13,6 +13,7 @@ pub(crate) mod profiles;
 mod prometheus;
 pub(crate) mod status;
 pub(crate) mod subject;
+pub(crate) mod summary;
 mod tally;
 pub(crate) mod text;
 mod wording;

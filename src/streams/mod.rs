@@ -17,6 +17,7 @@ pub(crate) mod feed;
 pub(crate) mod headers;
 pub(crate) mod hold;
 mod line;
+pub(crate) mod lines;
 pub(crate) mod matcher;
 pub(crate) mod messages;
 mod order;

@@ -1,11 +1,12 @@
 //! The heading "Output".
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{ArgAction, ValueHint};
 
 use super::os_text;
-use crate::cli::values::{CiName, label, on_retry, report_file};
+use crate::cli::values::{CiName, label, on_retry, report_file, summary_file};
 use crate::report::ReportFile;
 
 #[derive(Debug, Default, clap::Args)]
@@ -47,6 +48,16 @@ pub(crate) struct OutputArgs {
     #[arg(long, value_name = "SHELL COMMAND", value_parser = os_text(on_retry))]
     #[arg(value_hint = ValueHint::CommandString)]
     pub(crate) on_retry: Option<OsString>,
+    /// Instead of a COMMAND: show which labels are flaky in reports, worst first
+    ///
+    /// Further FILEs may follow. - is stdin.
+    #[arg(long, value_name = "FILE", value_parser = os_text(summary_file), value_hint = ValueHint::FilePath)]
+    #[arg(action = ArgAction::Append)]
+    pub(crate) summary: Vec<PathBuf>,
+
+    /// Print the output of --summary as a table in Markdown
+    #[arg(long)]
+    pub(crate) markdown: bool,
 
     /// Print the main options (-h) or all (--help)
     #[arg(short, long, action = ArgAction::Help)]

@@ -34,6 +34,14 @@ pub(crate) fn report_file(name: OsString) -> Result<ReportFile, ValueError> {
     })
 }
 
+/// Reads the name of a report.
+pub(crate) fn summary_file(name: OsString) -> Result<PathBuf, ValueError> {
+    match name.is_empty() {
+        true => Err(ValueError::new("the file name is empty", "give the name of a report, or - for stdin")),
+        false => Ok(name.into()),
+    }
+}
+
 /// Reads the name of the directory for shared state. A URL is an error.
 pub(crate) fn state_directory(name: OsString) -> Result<PathBuf, ValueError> {
     if name.is_empty() {
