@@ -38,11 +38,16 @@ fn the_worst_label_comes_first() {
 
     let json = run(&["report", "report", "--json"]);
     let json: Value = serde_json::from_slice(&json.code(0).stdout).unwrap();
-    let labels: Vec<&str> = json["labels"].as_array().unwrap().iter().filter_map(|row| row["label"].as_str()).collect();
+    let labels: Vec<&str> =
+        json["labels"].as_array().unwrap().iter().filter_map(|row| row["label"].as_str()).collect();
     assert_eq!(labels, ["flaky", "broken | *x*", "fine"]);
-    assert_eq!((&json["labels"][0]["runs"], &json["labels"][0]["retries"]), (&4.into(), &6.into()), "read twice");
+    assert_eq!(
+        (&json["labels"][0]["runs"], &json["labels"][0]["retries"]),
+        (&4.into(), &6.into()),
+        "read twice"
+    );
 
-    let markdown = run(&["--markdown", "report"]);
+    let markdown = run(&["report", "--markdown"]);
     let markdown = String::from_utf8(markdown.code(0).stdout.clone()).unwrap();
     assert!(markdown.contains(r"| broken \| \*x\* | 1 | 0 | 1 (100%) | 2 |"), "{markdown}");
     let stdin = retry().args(["--summary", "-"]).stdin(fs::File::open(scratch.join("report")).unwrap()).run();
@@ -65,7 +70,12 @@ fn what_is_no_line_of_a_report_is_skipped_and_counted() {
         "retry: skipped 4 lines that retry did not write, or not to the end",
         "retry: skipped 1 line of a newer retry",
     ]);
-    retry().arg("--summary").arg(scratch.path()).run().code(125).says(&["retry: cannot read {*}: Is a directory"]);
+    retry()
+        .arg("--summary")
+        .arg(scratch.path())
+        .run()
+        .code(125)
+        .says(&["retry: cannot read {*}: Is a directory"]);
     let empty = scratch.file("empty", "");
     retry().arg("--summary").arg(empty).run().code(0).stdout("no run is in the report\n");
 }
