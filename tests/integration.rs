@@ -19,6 +19,7 @@ mod architecture;
 mod breaker;
 mod breaker_wait;
 mod budget;
+mod ci;
 mod completion;
 mod countdown;
 mod damaged;
