@@ -31,7 +31,8 @@ fn github(stderr: &str) -> Vec<Found> {
             && let Some((head, data)) = rest.split_once("::")
         {
             let (command, properties) = head.split_once(' ').unwrap_or((head, ""));
-            let title = properties.split(',').find_map(|part| part.strip_prefix("title=")).unwrap_or_default();
+            let title =
+                properties.split(',').find_map(|part| part.strip_prefix("title=")).unwrap_or_default();
             found.push(Found {
                 command: command.to_owned(),
                 title: unescaped(title, &property),
@@ -66,10 +67,12 @@ fn azure(stderr: &str) -> Vec<Found> {
 
 /// A run in a job of GitHub whose summary is `summary`.
 fn on_github(summary: &Path) -> Retry {
-    retry()
-        .env("GITHUB_ACTIONS", "true")
-        .env("GITHUB_STEP_SUMMARY", summary)
-        .args(["-n", "5", "-d", "0.01,0.02"])
+    retry().env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", summary).args([
+        "-n",
+        "5",
+        "-d",
+        "0.01,0.02",
+    ])
 }
 
 /// A command that fails twice and then succeeds.
@@ -165,7 +168,8 @@ fn no_label_and_no_output_is_a_command_of_a_ci() {
         let found = github(&run.code(0).stderr);
         assert_eq!(found.len(), 1, "{}", run.stderr);
         // What is broken up has a blank more.
-        let title = found[0].title.replace("## [", "##[").replace("##vso [", "##vso[").replace("##VSO [", "##VSO[");
+        let title =
+            found[0].title.replace("## [", "##[").replace("##vso [", "##vso[").replace("##VSO [", "##VSO[");
         assert_eq!(title, format!("retry: {hostile} was flaky"));
         assert!(azure(&run.stderr).is_empty(), "{}", run.stderr);
         let run = retry().env("TF_BUILD", "True").args(["-n", "1", "--label", hostile, "false"]).run();
@@ -179,7 +183,12 @@ fn no_label_and_no_output_is_a_command_of_a_ci() {
     let script = format!("printf '{}'; exit 3", output.replace('%', "%%"));
     let shown = on_github(&summary).args(["-n", "1", "--hold", "sh", "-c", &script]).run();
     let found = github(&shown.code(3).stderr);
-    assert_eq!(found.iter().map(|found| found.command.as_str()).collect::<Vec<_>>(), ["error"], "{}", shown.stderr);
+    assert_eq!(
+        found.iter().map(|found| found.command.as_str()).collect::<Vec<_>>(),
+        ["error"],
+        "{}",
+        shown.stderr
+    );
     assert!(azure(&shown.stderr).is_empty() && shown.stderr.contains(": :error::x"), "{}", shown.stderr);
 }
 

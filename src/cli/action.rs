@@ -48,13 +48,13 @@ pub(crate) fn action(args: &Args, environment: &[CString]) -> Result<Option<Acti
     if let Some(name) = &args.verdict.profiles {
         return Ok(Some(Action::Profiles(name.as_deref().and_then(Profile::named))));
     }
-    if !args.output.summary.is_empty() {
-        let form = match (args.shared.json, args.output.markdown) {
+    if !args.report.summary.is_empty() {
+        let form = match (args.shared.json, args.report.markdown) {
             (true, _) => Form::Json,
             (false, true) => Form::Markdown,
             (false, false) => Form::Table,
         };
-        return Ok(Some(Action::Summary { files: args.output.summary.clone(), form }));
+        return Ok(Some(Action::Summary { files: args.report.summary.clone(), form }));
     }
     let directory = state_directory(args, environment)?;
     let place = |name: &str| Place::new(name, &directory);
@@ -97,7 +97,7 @@ impl ActionOption {
             Self::Reset => args.shared.breaker_reset.is_some(),
             Self::Trip => args.shared.breaker_trip.is_some(),
             Self::Profiles => args.verdict.profiles.is_some(),
-            Self::Summary => !args.output.summary.is_empty(),
+            Self::Summary => !args.report.summary.is_empty(),
         }
     }
 
@@ -118,7 +118,7 @@ impl ActionOption {
 pub(crate) fn check_alone(args: &Args, given: &[String]) -> Result<(), Error> {
     let mut actions = ActionOption::ALL.into_iter().filter(|option| option.is_given(args));
     let Some(action) = actions.next() else {
-        return match (args.shared.json, args.output.markdown) {
+        return match (args.shared.json, args.report.markdown) {
             (true, _) => Err(Error::usage(
                 "--json is for --breaker-status and --summary",
                 "write retry --breaker-status --json, or retry --summary FILE --json",
@@ -148,7 +148,7 @@ pub(crate) fn check_alone(args: &Args, given: &[String]) -> Result<(), Error> {
         };
         return Err(Error::usage(format!("{option} takes no COMMAND"), hint));
     }
-    if args.shared.json && args.output.markdown {
+    if args.shared.json && args.report.markdown {
         return Err(Error::usage("--json and --markdown contradict each other", "give only one of them"));
     }
     match given.iter().find(|other| !action.goes_with(other)) {

@@ -9,6 +9,7 @@ mod attempts;
 mod delays;
 mod output;
 mod repeats;
+mod report;
 mod shared;
 mod streams;
 mod verdict;
@@ -22,6 +23,7 @@ use attempts::AttemptArgs;
 use delays::DelayArgs;
 use output::OutputArgs;
 use repeats::RepeatArgs;
+use report::ReportArgs;
 use shared::SharedArgs;
 use streams::StreamArgs;
 use verdict::VerdictArgs;
@@ -39,6 +41,7 @@ pub(crate) struct Args {
     pub(crate) shared: SharedArgs,
     pub(crate) streams: StreamArgs,
     pub(crate) repeats: RepeatArgs,
+    pub(crate) report: ReportArgs,
     pub(crate) output: OutputArgs,
     pub(crate) command: Vec<OsString>,
     /// A hint for a COMMAND that is the unit of the duration before it.
@@ -64,13 +67,14 @@ macro_rules! heading {
 }
 
 /// In the order of the help.
-const HEADINGS: [Heading; 6] = [
+const HEADINGS: [Heading; 7] = [
     heading!(attempts: AttemptArgs),
     heading!(delays: DelayArgs),
     heading!(verdict: VerdictArgs),
     heading!(shared: SharedArgs),
     heading!(streams: StreamArgs),
     heading!(repeats: RepeatArgs),
+    heading!(report: ReportArgs),
 ];
 
 /// The last heading of the help. It is always defined, for `--help`.
@@ -178,7 +182,7 @@ impl Args {
         let mut matches = definition.try_get_matches_from_mut(program.chain(options.iter().cloned())).ok()?;
         let args = Self { command: command.to_vec(), ..Self::read(&mut matches, defined).ok()? };
         leak(definition);
-        (!args.has_action() && !args.shared.json && !args.output.markdown).then_some((args, scanned))
+        (!args.has_action() && !args.shared.json && !args.report.markdown).then_some((args, scanned))
     }
 
     /// Takes the values out of the matches of the whole definition.
@@ -196,7 +200,7 @@ impl Args {
             || self.shared.breaker_reset.is_some()
             || self.shared.breaker_trip.is_some()
             || self.verdict.profiles.is_some()
-            || !self.output.summary.is_empty()
+            || !self.report.summary.is_empty()
     }
 
     /// Takes the words after `--summary FILE` for further files. --json and --markdown may stand
@@ -206,13 +210,13 @@ impl Args {
     /// Another option.
     pub(crate) fn take_files(&mut self) -> Result<Vec<String>, Error> {
         let mut given = Vec::new();
-        if self.output.summary.is_empty() {
+        if self.report.summary.is_empty() {
             return Ok(given);
         }
         for word in std::mem::take(&mut self.command) {
             match word.as_encoded_bytes() {
                 b"--json" => self.shared.json = true,
-                b"--markdown" => self.output.markdown = true,
+                b"--markdown" => self.report.markdown = true,
                 name if name.starts_with(b"-") && name != b"-" => {
                     return Err(Error::usage(
                         "an option stands between the files of --summary",
@@ -220,7 +224,7 @@ impl Args {
                     ));
                 }
                 _ => {
-                    self.output.summary.push(word.into());
+                    self.report.summary.push(word.into());
                     continue;
                 }
             }

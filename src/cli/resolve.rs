@@ -135,7 +135,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         reach: profiles.reach,
         stdin,
         check: args.repeats.check.map(|check| shell(&check)),
-        on_retry: args.output.on_retry.map(|hook| shell(&hook)),
+        on_retry: args.repeats.on_retry.map(|hook| shell(&hook)),
         hold: args.streams.hold.map(Held::from),
         headers: args.verdict.headers,
         not_found_hint,

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::ValueHint;
 
 use super::os_text;
-use crate::cli::values::{KeySource, check, key};
+use crate::cli::values::{KeySource, check, key, on_retry};
 
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Safe repeats")]
@@ -28,6 +28,14 @@ pub(crate) struct RepeatArgs {
     #[arg(long, value_name = "SHELL COMMAND", value_parser = os_text(check))]
     #[arg(value_hint = ValueHint::CommandString)]
     pub(crate) check: Option<OsString>,
+
+    /// Shell command to run before each retry
+    ///
+    /// It runs right after the failure, and its time counts towards the delay. If it fails, retry
+    /// says so and goes on.
+    #[arg(long, value_name = "SHELL COMMAND", value_parser = os_text(on_retry))]
+    #[arg(value_hint = ValueHint::CommandString)]
+    pub(crate) on_retry: Option<OsString>,
 
     /// Retry only failures that prove that the command had no effect
     #[arg(long)]

@@ -16,7 +16,7 @@ const REPORT: &str = "RETRY_REPORT";
 
 /// The forms of the report. `--report` replaces the file of the variable.
 pub(super) fn forms(args: &Args, environment: &[CString]) -> Forms {
-    let mut files = args.output.report.clone();
+    let mut files = args.report.report.clone();
     if files.is_empty()
         && let Some(name) = value(environment, REPORT)
     {
@@ -29,7 +29,7 @@ pub(super) fn forms(args: &Args, environment: &[CString]) -> Forms {
 
 /// The CI that the environment names, unless `--ci none` is given.
 fn ci(args: &Args, environment: &[CString]) -> Option<Ci> {
-    if args.output.ci.unwrap_or(defaults::CI) == CiName::None {
+    if args.report.ci.unwrap_or(defaults::CI) == CiName::None {
         return None;
     }
     let filled = |name: &str| value(environment, name).filter(|value| !value.is_empty());
@@ -50,7 +50,7 @@ mod tests {
         let environment = [c"RETRY_REPORT=from-variable".to_owned()];
         let mut args = Args::default();
         assert_eq!(forms(&args, &environment).files, [ReportFile::Lines("from-variable".into())]);
-        args.output.report = vec![ReportFile::Stderr];
+        args.report.report = vec![ReportFile::Stderr];
         assert_eq!(forms(&args, &environment).files, [ReportFile::Stderr]);
         assert_eq!(forms(&Args::default(), &[c"RETRY_REPORT=".to_owned()]).files, []);
     }
@@ -61,7 +61,7 @@ mod tests {
             let environment: Vec<CString> =
                 entries.iter().map(|entry| CString::new(*entry).unwrap()).collect();
             let mut args = Args::default();
-            args.output.ci = option;
+            args.report.ci = option;
             forms(&args, &environment).ci
         };
         let summary = Some("/s".into());

@@ -1,0 +1,38 @@
+//! The heading "Report".
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, ValueHint};
+
+use super::os_text;
+use crate::cli::values::{CiName, report_file, summary_file};
+use crate::report::ReportFile;
+
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Report")]
+#[group(skip)]
+pub(crate) struct ReportArgs {
+    /// Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable
+    ///
+    /// - is stderr. The environment variable RETRY_REPORT names a file too.
+    #[arg(long, value_name = "FILE", value_parser = os_text(report_file), value_hint = ValueHint::FilePath)]
+    #[arg(action = ArgAction::Append)]
+    pub(crate) report: Vec<ReportFile>,
+
+    /// Annotate a run that was flaky or failed, if a CI shows annotations
+    ///
+    /// The annotation replaces the last line. With --quiet there is none.
+    #[arg(long, value_name = "CI")]
+    pub(crate) ci: Option<CiName>,
+
+    /// Instead of a COMMAND: show which labels are flaky in reports, worst first
+    ///
+    /// Further FILEs may follow. - is stdin.
+    #[arg(long, value_name = "FILE", value_parser = os_text(summary_file), value_hint = ValueHint::FilePath)]
+    #[arg(action = ArgAction::Append)]
+    pub(crate) summary: Vec<PathBuf>,
+
+    /// Print the output of --summary as a table in Markdown
+    #[arg(long)]
+    pub(crate) markdown: bool,
+}
