@@ -4,7 +4,7 @@
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= 'hold=?' idempotency-key= expand check= not-idempotent q/quiet v/verbose label= report= ci= on-retry= h/help V/version -- $tokens 2>/dev/null
+    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= 'hold=?' idempotency-key= expand check= on-retry= not-idempotent report= ci= summary= markdown q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
     or return 1
     set -q argv[1]
     or return 1
@@ -164,15 +164,17 @@ complete -c retry -n 'not __retry_command' -l hold -d 'Pass on only the output o
 both\t'stdout and stderr, in their order'"
 complete -c retry -n 'not __retry_command' -l idempotency-key -d 'Key that every attempt finds in RETRY_IDEMPOTENCY_KEY [default: a fresh UUID]' -r -f
 complete -c retry -n 'not __retry_command' -l check -d 'Shell command to run before each attempt' -r -f -a "(__fish_complete_command)"
-complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages [default: its base name]' -r -f
+complete -c retry -n 'not __retry_command' -l on-retry -d 'Shell command to run before each retry' -r -f -a "(__fish_complete_command)"
 complete -c retry -n 'not __retry_command' -l report -d 'Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable' -r -F
 complete -c retry -n 'not __retry_command' -l ci -d 'Annotate a run that was flaky or failed, if a CI shows annotations [default: auto]' -r -f -a "auto\t'in GitHub Actions and Azure Pipelines'
 none\t'never'"
-complete -c retry -n 'not __retry_command' -l on-retry -d 'Shell command to run before each retry' -r -f -a "(__fish_complete_command)"
+complete -c retry -n 'not __retry_command' -l summary -d 'Instead of a COMMAND: show which labels are flaky in reports, worst first' -r -F
+complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages [default: its base name]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the breaker to close instead of failing fast; needs --deadline'
 complete -c retry -n 'not __retry_command' -l json -d 'Print the output of --breaker-status as JSON'
 complete -c retry -n 'not __retry_command' -l expand -d 'Replace {key}, {attempt} and {max} in ARGs'
 complete -c retry -n 'not __retry_command' -l not-idempotent -d 'Retry only failures that prove that the command had no effect'
+complete -c retry -n 'not __retry_command' -l markdown -d 'Print the output of --summary as a table in Markdown'
 complete -c retry -n 'not __retry_command' -s q -l quiet -d 'Print only the final error; -qq prints nothing'
 complete -c retry -n 'not __retry_command' -s v -l verbose -d 'Also print which rule decided'
 complete -c retry -n 'not __retry_command' -s h -l help -d 'Print the main options (-h) or all (--help)'
