@@ -154,7 +154,7 @@ fn nothing_is_counted_down_where_nobody_could_see_it_or_wants_to() {
     let script = "exit 3";
     let mut all = [
         two_attempts("2", &["-q"], script),
-        two_attempts("1.9", &[], script),
+        two_attempts("1.8", &[], script),
         start(|command| {
             command.env("TERM", "dumb").args(["-n2", "-jnone", "-d2", "sh", "-c", script]);
         }),

@@ -10,8 +10,9 @@ use super::wording::Wording;
 use crate::streams::countdown::{self, can_count_down};
 use crate::streams::messages::Messages;
 
-/// The shortest wait that is counted down.
-const WORTH_SHOWING: Duration = Duration::from_secs(2);
+/// The shortest wait that is counted down: two seconds, as messages round them. Some of the delay may
+/// have passed already.
+const WORTH_SHOWING: Duration = Duration::from_millis(1950);
 
 #[derive(Debug)]
 pub(super) struct Countdown {
