@@ -39,7 +39,10 @@ pub(super) fn drain(
         pump.pass(None, observer);
         let now = now();
         progress.see(pump.watch.owed(), now);
-        if let Some(errno) = pump.watch.take_failure() {
+        // If stdout fails, held bytes for stderr still pass.
+        if pump.watch.next_held().is_none()
+            && let Some(errno) = pump.watch.take_failure()
+        {
             return Err(errno).doing("cannot write to stdout");
         }
         if let Some(stream) = pump.watch.lost_held() {

@@ -31,9 +31,19 @@ pub(crate) struct Hold {
     /// How many bytes came for each stream, with those that could not be kept.
     lengths: PerStream<u64>,
     state: State,
-    /// The streams that nobody reads any more.
-    gone: PerStream<bool>,
+    readers: PerStream<Reader>,
     part: Vec<u8>,
+}
+
+/// Whether a stream takes bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Reader {
+    #[default]
+    Present,
+    /// Nobody reads the stream any more.
+    Gone,
+    /// The stream could not be written. It gets no more, so that nothing is missing in the middle.
+    Failed,
 }
 
 #[derive(Debug, Default)]
@@ -77,14 +87,14 @@ impl Hold {
             order: Order::default(),
             lengths: PerStream::default(),
             state: State::default(),
-            gone: PerStream::default(),
+            readers: PerStream::default(),
             part: Vec::new(),
         }
     }
 
     /// Forgets all bytes.
     pub(crate) fn clear(&mut self) {
-        *self = Self { gone: self.gone, ..Self::new(self.streams) };
+        *self = Self { readers: self.readers, ..Self::new(self.streams) };
     }
 
     /// Keeps bytes for a stream.
@@ -175,7 +185,8 @@ impl Hold {
     /// The attempt has failed. Returns its output, if there is any: the output for those streams
     /// that somebody still reads. Nothing is kept any more.
     pub(crate) fn reject(&mut self) -> Option<HeldBack> {
-        let is_read = |stream: Stream| self.streams.contains(stream) && !self.gone[stream];
+        let is_read =
+            |stream: Stream| self.streams.contains(stream) && self.readers[stream] == Reader::Present;
         let state = std::mem::take(&mut self.state);
         let alone = |stream: Stream| (Streams::from(stream), self.lengths[stream], self.end_of(stream));
         let (streams, length, mut end) = match (state, is_read(Stream::Stdout), is_read(Stream::Stderr)) {
@@ -234,7 +245,7 @@ impl Hold {
     ///
     /// # Errors
     /// If a stream takes nothing any more although somebody may read it, or the bytes cannot be
-    /// read back. An error of stderr does not keep the bytes behind it from being passed on.
+    /// read back. The bytes for the other stream are passed on all the same.
     pub(crate) fn pass(
         &mut self,
         sinks: &mut PerStream<Sink>,
@@ -246,14 +257,20 @@ impl Hold {
             if passed.bytes >= length {
                 return Ok(());
             }
-            let run = self.order.run(passed.run).map_err(|error| (Stream::Stdout, errno(&error)))?;
+            let run = match self.order.run(passed.run) {
+                Ok(run) => run,
+                Err(error) => return Err(self.unreadable(Stream::Stdout, errno(&error))),
+            };
             let (stream, end) = (run.stream, run.end.unwrap_or(length));
             if passed.bytes >= end {
                 passed.run += 1;
                 continue;
             }
-            if self.gone[stream] {
+            let reader = self.readers[stream];
+            if reader == Reader::Gone {
                 passed.lost.get_or_insert(stream);
+            }
+            if reader != Reader::Present {
                 passed.bytes = end;
                 continue;
             }
@@ -263,19 +280,17 @@ impl Hold {
             self.part.resize(PART.min(usize::try_from(end - passed.bytes).unwrap_or(PART)), 0);
             let length = match self.spool.read_at(passed.bytes, &mut self.part) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err((stream, errno(&error))),
+                Err(error) => return Err(self.unreadable(stream, errno(&error))),
                 // The file has become shorter.
-                Ok(0) => return Err((stream, Errno::EIO)),
+                Ok(0) => return Err(self.unreadable(stream, Errno::EIO)),
                 Ok(length) => length,
             };
             match sinks[stream].write(self.part.get(..length).unwrap_or_default()) {
                 Ok(written) => passed.bytes += u64::try_from(written).unwrap_or(0),
                 Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::EPIPE | Errno::ECONNRESET) => self.gone[stream] = true,
+                Err(Errno::EPIPE | Errno::ECONNRESET) => self.readers[stream] = Reader::Gone,
                 Err(errno) => {
-                    if stream == Stream::Stderr {
-                        passed.bytes += u64::try_from(length).unwrap_or(0);
-                    }
+                    self.readers[stream] = Reader::Failed;
                     return Err((stream, errno));
                 }
             }
@@ -283,9 +298,18 @@ impl Hold {
         Ok(())
     }
 
+    /// The bytes cannot be read back, so no more of them can be passed on.
+    fn unreadable(&mut self, stream: Stream, errno: Errno) -> (Stream, Errno) {
+        self.readers = PerStream::each(|_| Reader::Failed);
+        if let State::Released(passed) = &mut self.state {
+            passed.bytes = self.spool.length();
+        }
+        (stream, errno)
+    }
+
     /// Nobody reads the stream any more.
     pub(crate) fn reader_gone(&mut self, stream: Stream) {
-        self.gone[stream] = true;
+        self.readers[stream] = Reader::Gone;
     }
 
     /// A stream whose released bytes reached nobody, when all others have been passed on.
