@@ -11,8 +11,9 @@
 //! child, and [`reap`] waits for children.
 //!
 //! Looking around: [`descendants`] finds the processes below retry, [`origin`] tells which of them
-//! the attempt has started, [`stops`] tells whether retry itself was stopped, [`terminal`] knows
-//! who owns the terminal, and [`entry`] reads the arguments and the environment of retry.
+//! the attempt has started, [`environ`] reads the environments of other processes, [`stops`] tells
+//! whether retry itself was stopped, [`terminal`] knows who owns the terminal, and [`entry`] reads
+//! the arguments and the environment of retry.
 //!
 //! [`signal`] sends and receives signals. [`notice`] is the way to the user.
 //!
@@ -22,6 +23,7 @@ pub(crate) mod child;
 pub(crate) mod descendants;
 mod drain;
 pub(crate) mod entry;
+mod environ;
 mod job;
 mod launch;
 mod lifecycle;

@@ -20,21 +20,18 @@
 //!    it is worse to end a process of others than to spare a daemon of the attempt. If all older
 //!    processes carry the key, the attempt has started it.
 //!
-//! A process has no environment for a moment within execve(2). This surprised the author: without a
-//! second look, a daemon that is just being started seems to have cleared its environment.
+//! An orphan may come from a session that an older process has created since the last walk. So retry
+//! looks at all known processes once more before it decides by the last rule.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::fs;
-use std::io::ErrorKind;
-use std::thread;
-use std::time::Duration;
 
 use nix::unistd::{Pid, getpgrp, getsid};
 
 use super::descendants::{
-    self, Found, Process, Row, State, below, has_no_children, is_alive, own_pid, stack, table,
+    self, Found, Process, Row, State, below, has_no_children, is_alive, own_pid, table,
 };
+use super::environ::environment_of;
 use crate::clock::now;
 use crate::policy::environment::{IDEMPOTENCY_KEY, value, value_in, with};
 
@@ -42,14 +39,32 @@ use crate::policy::environment::{IDEMPOTENCY_KEY, value, value_in, with};
 /// between them.
 const MARK: &str = "RETRY_ORIGIN";
 
-/// How many times retry looks at a process that is within execve(2), with a millisecond in between.
-const LOOKS: usize = 100;
-
 /// The starter of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Attempt,
     Older,
+}
+
+/// How walks see other processes. A trait, so that a test can order what is seen.
+trait Sight {
+    /// The process table. None if /proc does not tell.
+    fn table(&self) -> Option<Vec<Row>>;
+    /// As [`environment_of`].
+    fn environment(&self, pid: i32) -> Option<Vec<u8>>;
+}
+
+/// The sight of /proc.
+struct Proc;
+
+impl Sight for Proc {
+    fn table(&self) -> Option<Vec<Row>> {
+        table()
+    }
+
+    fn environment(&self, pid: i32) -> Option<Vec<u8>> {
+        environment_of(pid)
+    }
 }
 
 /// The processes of one origin that walks have seen.
@@ -128,7 +143,7 @@ impl Origins {
         };
         let own = OwnIds::read();
         for row in below(&table().unwrap_or_default(), own.pid) {
-            origins.record(&row, Origin::Older, own, &environment_of);
+            origins.record(&row, Origin::Older, own, &Proc);
         }
         origins
     }
@@ -202,11 +217,11 @@ impl Origins {
         let origin = match known.or((!is_child).then_some(Origin::Attempt)) {
             Some(origin) => origin,
             None => match environment_of(row.process.pid) {
-                Some(environment) => self.origin_of_orphan(row, &environment),
+                Some(environment) => self.origin_of_orphan(row, &environment, OwnIds::read(), &Proc),
                 None => return false,
             },
         };
-        self.record(row, origin, OwnIds::read(), &environment_of);
+        self.record(row, origin, OwnIds::read(), &Proc);
         origin == Origin::Attempt
     }
 
@@ -216,41 +231,57 @@ impl Origins {
         if self.no_older() {
             return Some(below(&table, own_pid()));
         }
-        Some(self.sort(&table, OwnIds::read(), &environment_of))
+        Some(self.sort(&table, OwnIds::read(), &Proc))
     }
 
     /// Finds the origin of each process below retry, and returns those of the attempt.
-    fn sort(&mut self, table: &[Row], own: OwnIds, environment: &dyn Fn(i32) -> Option<Vec<u8>>) -> Vec<Row> {
+    fn sort(&mut self, table: &[Row], own: OwnIds, sight: &dyn Sight) -> Vec<Row> {
         self.is_undecided = false;
-        let mut found = Vec::new();
-        let children: Vec<&Row> = table.iter().filter(|row| row.parent == own.pid).collect();
-        let mut take = |origins: &mut Self, child: &Row, origin| {
-            for row in std::iter::once(*child).chain(below(table, child.process.pid)) {
-                origins.record(&row, origin, own, environment);
-                if origin == Origin::Attempt {
-                    found.push(row);
-                }
-            }
-        };
         // Known processes come first, because they tell the origin of groups and sessions.
-        for child in &children {
-            if let Some(origin) = self.known(child.process) {
-                take(self, child, origin);
-            }
-        }
-        for child in children.iter().filter(|child| child.state != State::Dead) {
+        let mut found = self.sort_known(table, own, sight);
+        for child in table.iter().filter(|row| row.parent == own.pid && row.state != State::Dead) {
             if self.known(child.process).is_some() {
                 continue;
             }
-            match environment(child.process.pid) {
+            match sight.environment(child.process.pid) {
                 Some(environment) => {
-                    let origin = self.origin_of_orphan(child, &environment);
-                    take(self, child, origin);
+                    let origin = self.origin_of_orphan(child, &environment, own, sight);
+                    found.extend(self.sort_tree(table, child, origin, own, sight));
                 }
                 None => self.is_undecided |= is_alive(child.process.pid),
             }
         }
         found
+    }
+
+    /// Records the children of retry that are known, and all processes below them. Returns those of
+    /// the attempt.
+    fn sort_known(&mut self, table: &[Row], own: OwnIds, sight: &dyn Sight) -> Vec<Row> {
+        let mut found = Vec::new();
+        for child in table.iter().filter(|row| row.parent == own.pid) {
+            if let Some(origin) = self.known(child.process) {
+                found.extend(self.sort_tree(table, child, origin, own, sight));
+            }
+        }
+        found
+    }
+
+    /// Records a child of retry and all processes below it. Returns them if they belong to the
+    /// attempt.
+    fn sort_tree(
+        &mut self,
+        table: &[Row],
+        child: &Row,
+        origin: Origin,
+        own: OwnIds,
+        sight: &dyn Sight,
+    ) -> Vec<Row> {
+        let mut tree = vec![*child];
+        tree.extend(below(table, child.process.pid));
+        for row in &tree {
+            self.record(row, origin, own, sight);
+        }
+        if origin == Origin::Attempt { tree } else { Vec::new() }
     }
 
     fn known(&self, process: Process) -> Option<Origin> {
@@ -262,33 +293,38 @@ impl Origins {
     }
 
     /// The origin of a process that no walk has seen, and whose parent is gone.
-    fn origin_of_orphan(&self, row: &Row, environment: &[u8]) -> Origin {
+    fn origin_of_orphan(&mut self, row: &Row, environment: &[u8], own: OwnIds, sight: &dyn Sight) -> Origin {
         if self.is_marked(environment) {
-            Origin::Attempt
-        } else if self.older.has_group_or_session_of(row) {
-            Origin::Older
-        } else if self.attempt.has_group_or_session_of(row) {
-            Origin::Attempt
-        } else if self.carries_key(environment) || self.older_lacks_key {
-            Origin::Older
+            return Origin::Attempt;
+        }
+        if let Some(origin) = self.origin_of_group_or_session(row) {
+            return origin;
+        }
+        if self.carries_key(environment) || self.older_lacks_key {
+            return Origin::Older;
+        }
+        // Whoever has created the session did so before it started the orphan.
+        let table = sight.table().unwrap_or_default();
+        self.sort_known(&table, own, sight);
+        let last_rule = if self.older_lacks_key { Origin::Older } else { Origin::Attempt };
+        self.origin_of_group_or_session(row).unwrap_or(last_rule)
+    }
+
+    fn origin_of_group_or_session(&self, row: &Row) -> Option<Origin> {
+        if self.older.has_group_or_session_of(row) {
+            Some(Origin::Older)
         } else {
-            Origin::Attempt
+            self.attempt.has_group_or_session_of(row).then_some(Origin::Attempt)
         }
     }
 
-    fn record(
-        &mut self,
-        row: &Row,
-        origin: Origin,
-        own: OwnIds,
-        environment: &dyn Fn(i32) -> Option<Vec<u8>>,
-    ) {
+    fn record(&mut self, row: &Row, origin: Origin, own: OwnIds, sight: &dyn Sight) {
         match origin {
             Origin::Attempt => drop(self.attempt.add(row, own)),
             Origin::Older => {
                 if self.older.add(row, own)
                     && !self.older_lacks_key
-                    && let Some(environment) = environment(row.process.pid)
+                    && let Some(environment) = sight.environment(row.process.pid)
                 {
                     self.older_lacks_key = !self.carries_key(&environment);
                 }
@@ -304,29 +340,6 @@ impl Origins {
     fn carries_key(&self, environment: &[u8]) -> bool {
         environment.split(|byte| *byte == 0).any(|entry| entry == self.key)
     }
-}
-
-/// The environment that a process was started with (proc_pid_environ(5)). It is empty if the
-/// process belongs to another user. None if the process is gone or stays within execve(2).
-fn environment_of(pid: i32) -> Option<Vec<u8>> {
-    for _ in 0..LOOKS {
-        let before = stack(pid);
-        match fs::read(format!("/proc/{pid}/environ")) {
-            Ok(environment) if !environment.is_empty() => return Some(environment),
-            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {
-                return is_alive(pid).then(Vec::new);
-            }
-            // A process has no environment for a moment within execve(2), and a process that exits
-            // loses its environment before it is dead.
-            Ok(_) | Err(_) => {}
-        }
-        let after = stack(pid)?;
-        if after != 0 && before == Some(after) {
-            return Some(Vec::new());
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    None
 }
 
 #[cfg(test)]
@@ -352,6 +365,19 @@ mod tests {
         b"A=1".to_vec()
     }
 
+    /// A sight of this table, in which each process has the environment that the function tells.
+    struct Seeing<F>(Vec<Row>, F);
+
+    impl<F: Fn(i32) -> Vec<u8>> Sight for Seeing<F> {
+        fn table(&self) -> Option<Vec<Row>> {
+            Some(self.0.clone())
+        }
+
+        fn environment(&self, pid: i32) -> Option<Vec<u8>> {
+            Some((self.1)(pid))
+        }
+    }
+
     /// The origins of an attempt whose command is process 4. The `older` processes, with these
     /// environments, lived when the attempt began.
     fn origins(older: &[(Row, Vec<u8>)]) -> Origins {
@@ -362,7 +388,7 @@ mod tests {
             ..Origins::default()
         };
         for (row, environment) in older {
-            origins.record(row, Origin::Older, OWN, &|_| Some(environment.clone()));
+            origins.record(row, Origin::Older, OWN, &Seeing(Vec::new(), |_| environment.clone()));
         }
         origins
     }
@@ -376,7 +402,7 @@ mod tests {
     #[test]
     fn a_parent_tells_the_origin_and_the_origin_stays() {
         let mut origins = origins(&[(row(2, 1, 2, 2), bare())]);
-        let none = |_| Some(bare());
+        let none = Seeing(Vec::new(), |_| bare());
         let table = [row(2, 1, 2, 2), row(3, 2, 3, 3), row(4, 1, 4, 1), row(5, 4, 5, 5), row(9, 8, 9, 9)];
         assert_eq!(pids(&origins.sort(&table, OWN, &none)), [4, 5]);
         // Both parents are gone. 6 and 7 are new in the sessions of 3 and 5.
@@ -410,17 +436,27 @@ mod tests {
             let mut origins = origins(&[(older(), lacks.clone())]);
             let shown = format!("{lacks:?} {environment:?} {orphan:?}");
             let table = [row(4, 1, 4, 1), orphan];
-            let found =
-                origins.sort(&table, OWN, &|pid| Some(if pid == 6 { environment.clone() } else { marked() }));
+            let sight = Seeing(table.to_vec(), |pid| if pid == 6 { environment.clone() } else { marked() });
+            let found = origins.sort(&table, OWN, &sight);
             assert_eq!(pids(&found), if expected { vec![4, 6] } else { vec![4] }, "{shown}");
         }
+    }
+
+    #[test]
+    fn a_session_that_an_older_process_creates_during_the_walk_is_older() {
+        let mut origins = origins(&[(row(2, 1, 1, 1), keyed())]);
+        // The walk sees process 2 before setsid(2), and then an orphan that process 2 has started
+        // after setsid(2).
+        let table = [row(2, 1, 1, 1), row(4, 1, 4, 1), row(6, 1, 2, 2)];
+        let later = Seeing(vec![row(2, 1, 2, 2), row(4, 1, 4, 1), row(6, 1, 2, 2)], |_| bare());
+        assert_eq!(pids(&origins.sort(&table, OWN, &later)), [4]);
     }
 
     #[test]
     fn a_pid_that_is_used_again_is_another_process() {
         let mut origins = origins(&[(row(2, 1, 2, 2), keyed())]);
         let later = Row { process: Process::new(2, 5), ..row(2, 1, 6, 6) };
-        assert_eq!(pids(&origins.sort(&[later], OWN, &|_| Some(marked()))), [2]);
+        assert_eq!(pids(&origins.sort(&[later], OWN, &Seeing(Vec::new(), |_| marked()))), [2]);
     }
 
     #[test]
