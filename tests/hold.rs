@@ -2,7 +2,7 @@
 //! failed attempt does not pass.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::thread;
 use std::time::Duration;
 
@@ -313,12 +313,11 @@ fn conditions_see_what_is_held() {
     let run = retry().args(["--hold", "-d0", "-x", "output~^busy$"]).sh(&script).run();
     run.code(1).stdout("").stderr_contains("not retried: exited 1 (fatal by --fatal-on output~^busy$");
     assert_eq!(log.lines().len(), 4);
-    let mut writer = File::create(scratch.join("many")).unwrap();
-    for n in 0..400_000 {
-        writeln!(writer, "line {n}").unwrap();
-    }
+    let many: String =
+        (0..400_000).flat_map(|n| ["line ".to_owned(), n.to_string(), "\n".to_owned()]).collect();
+    scratch.file("many", &many);
     let run = retry().args(["--hold", "-u", "stdout~^line 399999$", "cat"]).arg(scratch.join("many")).run();
-    run.code(0).check(run.stdout == fs::read(scratch.join("many")).unwrap(), "all of it");
+    run.code(0).check(run.stdout == many.as_bytes(), "all of it");
 }
 
 #[test]

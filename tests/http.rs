@@ -426,7 +426,7 @@ fn a_body_that_quotes_a_response_changes_nothing() {
     let scratch = Scratch::new();
     let format = scratch.file("format", "%{stderr}HTTP %{http_code}\\nRetry-After: %header{retry-after}\\n");
     let ways = ways_to_show_a_response(format.to_str().unwrap());
-    each(ways, |way| {
+    each(ways.into_iter().enumerate(), |(index, way)| {
         let program =
             way.1.split([' ', '\u{a0}']).find(|word| ["curl", "wget", "http"].contains(word)).unwrap();
         if !needs::all(&[program]) {
@@ -437,6 +437,10 @@ fn a_body_that_quotes_a_response_changes_nothing() {
                 let reply = Reply::status(status).body(quoting(quoted));
                 if chunked { reply.chunked() } else { reply }
             };
+            // httpie takes long to start, so each way shows one of the two kinds of body.
+            if program == "http" && chunked == (index % 2 == 0) {
+                continue;
+            }
             // Of several responses of unknown length in one stream, only the first is found.
             let urls = way.1.matches("URL").count();
             if chunked && urls > 1 && way.1.contains(" -i ") {
@@ -444,6 +448,7 @@ fn a_body_that_quotes_a_response_changes_nothing() {
             }
             let note = |what: &str| format!("{what}, chunked: {chunked}: {way:?}");
             let twice = |reply: Reply| vec![reply; urls];
+            // The last attempt succeeds, although its body quotes a status that is fatal.
             let (run, requests, _) = run_way(&way, [twice(reply(503, 404)), twice(reply(200, 404))].concat());
             run.check(requests == 2 * urls, &note("a 503 that quotes a 404"));
             run.check(run.stderr.contains("(HTTP 503); next in 10ms\n"), &note("the reason"));
@@ -451,12 +456,11 @@ fn a_body_that_quotes_a_response_changes_nothing() {
             let (run, requests, _) = run_way(&way, [twice(reply(404, 503)), twice(reply(200, 503))].concat());
             run.check(requests == urls, &note("a 404 that quotes a 503"));
             run.check(run.stderr.contains("(HTTP 404 is fatal"), &note("the reason"));
-            for quoted in [404, 503] {
-                let (run, requests, _) = run_way(&way, twice(reply(200, quoted)));
-                run.check(requests == urls, &note("a 200"));
-                run.check(!run.stderr.contains("retry: "), &note("no message"));
-                run.code(0);
-            }
+            // The first attempt succeeds, although its body quotes a status that is retryable.
+            let (run, requests, _) = run_way(&way, twice(reply(200, 503)));
+            run.check(requests == urls, &note("a 200"));
+            run.check(!run.stderr.contains("retry: "), &note("no message"));
+            run.code(0);
         }
     });
 }

@@ -186,13 +186,13 @@ const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
     ("--check", "", &[&["", " "]], "false"),
     ("--on-retry", "", &[&["", " "]], "false"),
     ("--label", "", &[LABELS], "x"),
+    ("--ci", "", &[WORDS], "none"),
 ];
 
 /// Options that take no value.
 const FLAGS: &[(&str, &str)] = &[
     ("--breaker-wait", ""),
     ("--expand", ""),
-    ("--hold", ""),
     ("--not-idempotent", ""),
     ("--json", ""),
     ("--quiet", "-q"),
@@ -488,7 +488,7 @@ fn the_table_above_has_every_option() {
         .collect();
     let valued = OPTIONS.iter().map(|(long, ..)| (*long, true));
     // The value of these options is optional, so other tests cover them.
-    let optional = [("--breaker-status", true), ("--profiles", true)].into_iter();
+    let optional = ["--breaker-status", "--hold", "--profiles"].map(|long| (long, true)).into_iter();
     let table: BTreeSet<_> =
         valued.chain(FLAGS.iter().map(|(long, _)| (*long, false))).chain(optional).collect();
     assert_eq!(seen, table);

@@ -263,7 +263,7 @@ fn httpie() {
         let server = answers(status);
         http.run(args.iter().copied().chain([&*server.url("/")])).retryable(&[exit], words);
     }
-    for (status, exit, words) in [(404, 4, "HTTP 404"), (501, 5, "HTTP 501"), (302, 3, "redirection")] {
+    for (status, exit, words) in [(404, 4, "HTTP 404"), (302, 3, "redirection")] {
         let server = answers(status);
         http.run(args.iter().copied().chain([&*server.url("/")])).fatal(&[exit], words);
     }
@@ -540,6 +540,7 @@ fn apt_get() {
 
 #[test]
 fn pip() {
+    // The recorded failures have more causes. pip takes long to start.
     let Some(pip) = Program::of("pip", "pip") else { return };
     let pip = pip.env("PIP_CONFIG_FILE", "/dev/null").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
     let install = |url: &str, retries: &str, package: &str| {
@@ -554,10 +555,8 @@ fn pip() {
     };
     let nobody = refused_port();
     install(&nobody.url("/"), "1", "x").retryable(&[1], "broken connection");
-    for (status, words) in [(503, "HTTP 503"), (429, "HTTP 429")] {
-        let server = Server::new([page(), Reply::status(status), page(), Reply::status(status)]);
-        install(&server.url("/"), "0", "x").retryable(&[1], words);
-    }
+    let server = Server::new([page(), Reply::status(503)]);
+    install(&server.url("/"), "0", "x").retryable(&[1], "HTTP 503");
     let server = Server::new([page(), Reply::status(410)]);
     install(&server.url("/"), "0", "x").fatal(&[1], "HTTP 410");
     // A file or a version may be on its way through the index.
@@ -566,22 +565,20 @@ fn pip() {
     let server = Server::new([page()]);
     install(&server.url("/"), "0", "x==2.0").ambiguous(1);
     pip.run(["install", "--no-such-option"]).fatal(&[2], "usage");
-    pip.run(["install", "-r", "no-such-file"]).fatal(&[1], "unreadable requirements file");
+    pip.run(["install", "--target", "t", "-r", "no-such-file"]).fatal(&[1], "unreadable requirements file");
 }
 
 #[test]
 fn npm() {
+    // The recorded failures have more causes. npm takes long to start.
     let Some(npm) = Program::of("npm", "npm") else { return };
     let config = npm.scratch.file("npmrc", "fetch-retries=0\nupdate-notifier=false\n");
     let npm = npm.env("npm_config_userconfig", config.display().to_string());
     let view = |url: String| npm.run(["view", "no-such-package", "--registry", &url]);
     let nobody = refused_port();
     view(nobody.url("/")).retryable(&[1], "ECONNREFUSED");
-    view("http://nothing.invalid/".to_owned()).retryable(&[1], "ENOTFOUND");
-    for (status, words) in [(503, "HTTP 503"), (429, "HTTP 429")] {
-        let server = answers(status);
-        view(server.url("/")).retryable(&[1], words);
-    }
+    let server = answers(503);
+    view(server.url("/")).retryable(&[1], "HTTP 503");
     let server = answers(410);
     view(server.url("/")).fatal(&[1], "HTTP 410");
     // The package may be on its way through the registry.
@@ -678,15 +675,12 @@ fn aws() {
     };
     let nobody = refused_port();
     call(&nobody.url("/")).retryable(&[255], "no connection to the endpoint URL");
-    for (status, code) in [(400, "Throttling"), (503, "SlowDown"), (503, "ServiceUnavailable")] {
-        call(&answer(status, code).url("/")).retryable(&[254, 255], code);
-    }
+    // The recorded failures have more codes. aws takes long to start.
+    call(&answer(400, "Throttling").url("/")).retryable(&[254, 255], "Throttling");
     let bare = answers(503);
     call(&bare.url("/")).retryable(&[254, 255], "HTTP 503");
     call(&answer(403, "AccessDenied").url("/")).retryable(&[254, 255], "AccessDenied");
-    for (status, code) in [(403, "ExpiredToken"), (400, "ValidationError")] {
-        call(&answer(status, code).url("/")).fatal(&[254, 255], code.trim_end_matches("Error"));
-    }
+    call(&answer(403, "ExpiredToken").url("/")).fatal(&[254, 255], "ExpiredToken");
     aws.run(["--no-such-option", "sts", "get-caller-identity"]).fatal(&[252, 255], "Unknown options");
 }
 

@@ -198,7 +198,7 @@ fn whenever_it_is_killed_the_key_file_is_whole_and_nothing_else_is_left() {
     let scratch = Scratch::new();
     let path = scratch.join("key");
     let option = format!("file:{}", path.display());
-    for n in 0..300u64 {
+    for n in 0..150u64 {
         let running = retry().args(["-n1", "--idempotency-key", &option]).sh("exit 0").spawn();
         std::thread::sleep(Duration::from_micros(n * 7919 % 9000));
         running.signal(nix::sys::signal::Signal::SIGKILL);

@@ -31,7 +31,7 @@ fn once(records: &Records, status: u8) -> Run {
 // Many processes at once.
 
 /// Processes that all start before the test waits for any of them. They are plain children, because
-/// two reader threads for each of five hundred runs would load the machine too much.
+/// two reader threads for each of so many runs would load the machine too much.
 struct Crowd {
     children: Vec<Child>,
 }
@@ -72,41 +72,45 @@ impl Drop for Crowd {
     }
 }
 
+/// The number of runs that change one record at once. Each of them waits for the lock for several
+/// others, so a larger crowd takes longer and shows the same.
+const MANY: usize = 150;
+
 #[test]
-fn of_five_hundred_at_once_every_outcome_is_counted_and_every_grant() {
+fn of_many_at_once_every_outcome_is_counted_and_every_grant() {
     let records = Records::new();
     let log = records.scratch.log("log");
     let script = format!("{}; exit 7", log.echo("$RETRY_ATTEMPT"));
-    let options = ["-n2", "-d0", "--breaker", "b", "--breaker-failures", "999999", "--budget", "200/1d"];
-    let statuses = Crowd::new(&records, 500, &options, &script).statuses();
-    assert_eq!(statuses, [7; 500]);
+    let options = ["-n2", "-d0", "--breaker", "b", "--breaker-failures", "999999", "--budget", "60/1d"];
+    let statuses = Crowd::new(&records, MANY, &options, &script).statuses();
+    assert_eq!(statuses, [7; MANY]);
     let said = fs::read_to_string(records.scratch.join("said")).unwrap();
     assert!(!said.contains(WITHOUT), "{said}");
     let lines = log.lines();
     let retries = lines.iter().filter(|line| *line == "2").count();
-    assert_eq!((lines.len() - retries, retries), (500, 200));
-    assert_eq!(records.failures("b"), 700);
+    assert_eq!((lines.len() - retries, retries), (MANY, 60));
+    assert_eq!(records.failures("b"), 210);
     assert!(records.read("b")["budget"]["billionths"].as_u64().unwrap() < 1_000_000_000);
     assert_eq!(records.files(), ["b.json", "b.json.lock"]);
 }
 
 #[test]
-fn of_five_hundred_at_once_exactly_one_probes() {
+fn of_many_at_once_exactly_one_probes() {
     let records = Records::new();
     once(&records, 7).code(7);
     records.retry().arg("--breaker-trip=b=1").run().code(0);
     records.age("b", Duration::from_secs(2));
     let (log, go) = (records.scratch.log("log"), records.scratch.join("go"));
     let script = format!("{}; until [ -e '{}' ]; do sleep 0.02; done", log.echo("probe"), go.display());
-    let mut crowd = Crowd::new(&records, 500, &["-n2", "--breaker", "b"], &script);
+    let mut crowd = Crowd::new(&records, MANY, &["-n2", "--breaker", "b"], &script);
     process::wait_until("all but one were refused", || {
         let ended = |child: &mut Child| child.try_wait().unwrap().is_some();
-        crowd.children.iter_mut().map(ended).filter(|ended| *ended).count() == 499
+        crowd.children.iter_mut().map(ended).filter(|ended| *ended).count() == MANY - 1
     });
     fs::write(&go, "").unwrap();
     let mut statuses = crowd.statuses();
     statuses.sort_unstable();
-    assert_eq!((statuses[0], &statuses[1..]), (0, &[75; 499][..]));
+    assert_eq!((statuses[0], &statuses[1..]), (0, &[75; MANY - 1][..]));
     assert_eq!(log.lines(), ["probe"]);
     assert_eq!(records.state("b"), "closed");
 }
@@ -127,7 +131,7 @@ fn whenever_it_is_killed_the_next_run_works() {
             (random >> 33) % below
         };
         let mut killed = 0;
-        for _ in 0..500 {
+        for _ in 0..150 {
             let script = format!("[ $RETRY_ATTEMPT -gt {} ]", draw(9));
             let mut crowd = Crowd::new(&records, 1, &options, &script);
             thread::sleep(Duration::from_micros(draw(16_000)));
@@ -145,7 +149,7 @@ fn whenever_it_is_killed_the_next_run_works() {
         let lanes: Vec<_> = (1..=4).map(|seed| scope.spawn(move || lane(seed))).collect();
         lanes.into_iter().map(|lane| lane.join().unwrap()).sum()
     });
-    assert!(killed > 1000, "only {killed} of 2000 were killed before their end");
+    assert!(killed > 300, "only {killed} of 600 were killed before their end");
     let said = fs::read_to_string(records.scratch.join("said")).unwrap();
     assert!(!said.contains(WITHOUT) && !said.contains("damaged"), "{said}");
     // No lease is left, so the next run probes at once.

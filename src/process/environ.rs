@@ -78,7 +78,9 @@ mod tests {
 
         /// Lets the process call execve(2), and waits until it has.
         fn exec(&mut self) {
-            self.0.stdin.take().map(|mut line| line.write_all(b"\n").unwrap());
+            if let Some(mut line) = self.0.stdin.take() {
+                line.write_all(b"\n").unwrap();
+            }
             let name = format!("/proc/{}/comm", self.0.id());
             while std::fs::read_to_string(&name).unwrap() != "sleep\n" {
                 thread::sleep(Duration::from_millis(1));

@@ -8,6 +8,7 @@
 pub(crate) mod needs;
 
 pub(crate) mod cases;
+pub(crate) mod failure;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod records;

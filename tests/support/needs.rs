@@ -89,7 +89,10 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let (_, package) = known.unwrap_or_else(|| panic!("{name} is missing in PROGRAMS of {}", file!()));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain(DAEMONS.map(PathBuf::from));
-    let found = directories.map(|directory| directory.join(name)).find(|file| {
+    // A shim of a version manager may take ten times as long to start as the program itself.
+    let (shims, others): (Vec<_>, Vec<_>) = directories.partition(|directory| directory.ends_with("shims"));
+    let files = others.iter().chain(&shims).map(|directory| directory.join(name));
+    let found = files.into_iter().find(|file| {
         let metadata = file.metadata();
         metadata.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     });

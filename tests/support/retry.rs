@@ -31,7 +31,7 @@ pub(super) const CI_VARIABLES: [&str; 4] =
     ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "TF_BUILD", "TRACEPARENT"];
 
 /// The longest time of a run, unless the test sets another limit.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// The command under test with no arguments yet.
 pub(crate) fn retry() -> Retry {

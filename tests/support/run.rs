@@ -131,21 +131,14 @@ pub(super) fn describe(shown: &str, status: &str, stdout: &[u8], stderr: &str) -
     format!("command: {shown}\nstatus: {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---")
 }
 pub(super) mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::support::failure::failure;
     use crate::support::retry::Retry;
 
     /// A shell that runs `script`.
     pub(crate) fn sh(script: &str) -> Retry {
         Retry::new("sh").args(["-c", script])
-    }
-
-    /// The panic message of a test that must fail.
-    pub(crate) fn failure<T>(test: impl FnOnce() -> T) -> String {
-        let test = AssertUnwindSafe(|| drop(test()));
-        let cause = catch_unwind(test).expect_err("it did not fail");
-        *cause.downcast::<String>().unwrap()
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Running {
             assert!(now < end, "no {needle:?} in its {stream}\n{}", self.describe("not waited for"));
             if self.ended() {
                 // The last output may still be on its way to us, but there will be no more.
-                end = end.min(now + Duration::from_secs(2));
+                end = end.min(now + Duration::from_secs(10));
             }
             thread::sleep(POLL);
         }
@@ -184,7 +184,8 @@ impl Drop for Running {
 }
 mod tests {
     use super::*;
-    use crate::support::run::tests::{failure, sh};
+    use crate::support::failure::failure;
+    use crate::support::run::tests::sh;
     use crate::support::scratch::Scratch;
 
     #[test]

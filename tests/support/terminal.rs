@@ -37,7 +37,7 @@ pub(crate) const CTRL_Z: &[u8] = b"\x1a";
 pub(crate) const CTRL_BACKSLASH: &[u8] = b"\x1c";
 
 /// The longest wait for an expected text.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A terminal and its session. Drop kills the whole session.
 #[derive(Debug)]
