@@ -8,13 +8,13 @@ use super::{
 };
 
 // No proof: a 401, which GitHub also answers to a valid token
-// (https://github.com/Azure/azure-rest-api-specs/issues/39586); a 404, which may be about a run, a
-// release or a workflow that is not there yet.
+// (https://github.com/Azure/azure-rest-api-specs/issues/39586); a 404 or 422, which may be about a
+// branch, a run, a release or a workflow that is not there yet; a 409, because a merge may be going on.
 const OF_GH: &[Pattern] = &[
     // A 403 may be a rate limit, so it is not here.
-    http_status(r"^gh: (?:.*\()?HTTP (40[025-9]|4[1-9][0-9]|5[0-9]{2})\)?$"),
-    http_status(r"^(?:.*: )?HTTP (40[025-9]|4[1-9][0-9]|5[0-9]{2}): "),
-    http_status(r"^non-200 OK status code: (40[025-9]|4[1-9][0-9]|5[0-9]{2}) "),
+    http_status(r"^gh: (?:.*\()?HTTP (40[025-8]|41[0-9]|42[013-9]|4[3-9][0-9]|5[0-9]{2})\)?$"),
+    http_status(r"^(?:.*: )?HTTP (40[025-8]|41[0-9]|42[013-9]|4[3-9][0-9]|5[0-9]{2}): "),
+    http_status(r"^non-200 OK status code: (40[025-8]|41[0-9]|42[013-9]|4[3-9][0-9]|5[0-9]{2}) "),
     fatal(
         r"^(?:gh: |GraphQL: |.*HTTP 403: )Resource (?:not accessible by |protected by organization SAML )",
         "inaccessible resource",
