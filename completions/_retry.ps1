@@ -27,6 +27,7 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Time limit for each attempt')
             [CompletionResult]::new('--signal', '--signal', [CompletionResultType]::ParameterName, 'Signal to send at the timeout or the deadline [default: TERM]')
             [CompletionResult]::new('--kill-after', '--kill-after', [CompletionResultType]::ParameterName, 'Send KILL this long after --signal; 0 sends KILL immediately [default: 5s]')
+            [CompletionResult]::new('--successes', '--successes', [CompletionResultType]::ParameterName, 'Succeed only after N successful attempts in a row [default: 1]')
             [CompletionResult]::new('-d', '-d', [CompletionResultType]::ParameterName, 'First delay, or a list of all delays [default: 1s]')
             [CompletionResult]::new('--delay', '--delay', [CompletionResultType]::ParameterName, 'First delay, or a list of all delays [default: 1s]')
             [CompletionResult]::new('-j', '-j', [CompletionResultType]::ParameterName, 'How to randomize the delay [default: full]')

@@ -24,6 +24,7 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --timeout 'Time limit for each attempt'
             cand --signal 'Signal to send at the timeout or the deadline [default: TERM]'
             cand --kill-after 'Send KILL this long after --signal; 0 sends KILL immediately [default: 5s]'
+            cand --successes 'Succeed only after N successful attempts in a row [default: 1]'
             cand -d 'First delay, or a list of all delays [default: 1s]'
             cand --delay 'First delay, or a list of all delays [default: 1s]'
             cand -j 'How to randomize the delay [default: full]'

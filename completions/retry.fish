@@ -4,7 +4,7 @@
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s n/max= deadline= timeout= signal= kill-after= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= 'hold=?' idempotency-key= expand check= on-retry= not-idempotent report= ci= summary= markdown q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
+    argparse -s n/max= deadline= timeout= signal= kill-after= successes= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= 'hold=?' idempotency-key= expand check= on-retry= not-idempotent report= ci= summary= markdown q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
     or return 1
     set -q argv[1]
     or return 1
@@ -38,6 +38,7 @@ ABRT\t''
 USR1\t''
 USR2\t''"
 complete -c retry -n 'not __retry_command' -l kill-after -d 'Send KILL this long after --signal; 0 sends KILL immediately [default: 5s]' -r -f
+complete -c retry -n 'not __retry_command' -l successes -d 'Succeed only after N successful attempts in a row [default: 1]' -r -f
 complete -c retry -n 'not __retry_command' -s d -l delay -d 'First delay, or a list of all delays [default: 1s]' -r -f
 complete -c retry -n 'not __retry_command' -s j -l jitter -d 'How to randomize the delay [default: full]' -r -f -a "full\t'random between 0 and the delay'
 equal\t'random between half the delay and the delay'

@@ -34,7 +34,7 @@ use crate::process::supervisor::{StreamSettings, Supervisor};
 use crate::report::Report;
 use crate::report::event::Event;
 use crate::report::subject::{Names, Subject};
-use crate::run::{self, Checked, Host, Randomness};
+use crate::run::{self, Checked, Host, Output, Randomness};
 use crate::state::participant::Participant;
 use crate::state::surroundings::Surroundings;
 use crate::streams::alarm::interrupted;
@@ -97,6 +97,7 @@ fn report(invocation: &Invocation) -> Report {
         label: invocation.label.clone(),
         typed: invocation.typed.clone(),
         max_attempts: invocation.policy.schedule.max_attempts,
+        successes: invocation.policy.schedule.successes.get(),
         outer: invocation.policy.outer,
         rules: invocation.policy.rules.clone(),
         shared: Names {
@@ -346,14 +347,16 @@ impl Host for System<'_> {
         self.supervisor.pause(until, self.report)
     }
 
-    fn release_output(&mut self, number: u32, success: bool) -> Result<(), Error> {
-        if success {
+    fn settle_output(&mut self, number: u32, fate: Output) -> Result<(), Error> {
+        if fate == Output::Passed {
             return self.supervisor.release();
         }
         self.held_back = self.supervisor.reject().map(|output| (number, output));
         // Of both streams, only the output of the last attempt is shown.
-        if self.invocation.hold == Some(Held::Stdout) {
-            self.show_output(number);
+        match (self.invocation.hold, fate) {
+            (Some(Held::Stdout), Output::HeldBack) => self.show_output(number),
+            (Some(Held::Stdout), Output::Dropped) => self.held_back = None,
+            (Some(Held::Both) | None, _) | (_, Output::Passed) => {}
         }
         Ok(())
     }

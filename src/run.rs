@@ -6,7 +6,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub(crate) use host::{Checked, Host, Randomness};
+pub(crate) use host::{Checked, Host, Output, Randomness};
 
 use crate::error::Error;
 use crate::policy::Policy;
@@ -48,6 +48,8 @@ struct Run<'a, H> {
     waiting: Waiting,
     /// The time of all waits so far.
     waited: Duration,
+    /// Whether a retry has followed an attempt.
+    has_retried: bool,
 }
 
 /// What the next attempt waits for.
@@ -116,6 +118,7 @@ impl<'a, H: Host> Run<'a, H> {
             before_last: None,
             waiting,
             waited: Duration::ZERO,
+            has_retried: false,
         }
     }
 
@@ -261,11 +264,15 @@ impl<'a, H: Host> Run<'a, H> {
         let left = self.time_left();
         let next =
             self.policy.next(&judged, &mut self.progress, left, || self.host.random(Randomness::Delays));
-        let success = matches!(next, Step::Over(Finish::Succeeded { .. }));
-        let released = self.host.release_output(self.progress.number(), success);
+        let fate = match &next {
+            Step::Over(Finish::Succeeded { .. }) => Output::Passed,
+            Step::Repeat(_) => Output::Dropped,
+            Step::Again(_) | Step::Await { .. } | Step::Over(_) => Output::HeldBack,
+        };
+        let settled = self.host.settle_output(self.progress.number(), fate);
         let step = self.agree(&judged, next);
         let waiting = match step {
-            Step::Again(delay) => Ok(Waiting::Delay(delay)),
+            Step::Again(delay) | Step::Repeat(delay) => Ok(Waiting::Delay(delay)),
             Step::Await { delay, look, refusal } => {
                 let answered = self.host.now();
                 let breaker = OpenBreaker { refusal, answered, earliest: answered.saturating_add(delay) };
@@ -274,7 +281,7 @@ impl<'a, H: Host> Run<'a, H> {
             Step::Over(finish) => Err(finish),
         };
         self.tell_attempt(&judged, waiting.as_ref().ok().map(Waiting::length));
-        released?;
+        settled?;
         self.before_last = self.last.replace(judged);
         self.waiting = waiting?;
         self.prepare_retry()
@@ -282,6 +289,9 @@ impl<'a, H: Host> Run<'a, H> {
 
     /// Runs `--on-retry`. Its time is a part of the wait for the next attempt.
     fn prepare_retry(&mut self) -> Result<(), End> {
+        if self.last.as_ref().is_some_and(Judged::is_success) {
+            return Ok(());
+        }
         let start = self.host.now();
         let number = self.progress.next_attempt();
         let interrupted = self.host.prepare_retry(number, self.last.as_ref(), self.deadline)?;
@@ -316,7 +326,8 @@ impl<'a, H: Host> Run<'a, H> {
     /// `next` is the wait before the next attempt, if one follows.
     fn tell_attempt(&mut self, judged: &Judged, next: Option<Duration>) {
         self.host.tell(&Event::Attempt { progress: &self.progress, judged, next });
-        if self.progress.in_all() > 1 || next.is_none() {
+        let is_retry = next.is_some() && !judged.is_success();
+        if !is_retry || std::mem::replace(&mut self.has_retried, true) {
             return;
         }
         if let Some(method) = self.policy.repeated {

@@ -130,7 +130,7 @@ fn a_value_that_is_nearly_right_is_corrected() {
     for (words, hint) in [
         ("-H", "options of the command follow its name: retry -- curl -f URL; {*}"),
         ("--header=x:1", "options of the command follow its name: retry -- curl -f URL; {*}"),
-        ("--successes 3", "retry ends at the first success; {*}"),
+        ("--success-threshold 3", "--successes sets how many attempts in a row have to succeed"),
         ("-n forever", "for no limit on attempts, write --max unlimited"),
         ("-n inf", "for no limit on attempts, write --max unlimited"),
         ("--max=INFINITE", "for no limit on attempts, write --max unlimited"),

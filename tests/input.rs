@@ -166,6 +166,7 @@ const OPTIONS: &[(&str, &str, &[&[&str]], &str)] = &[
     ("--splay", "", &[DURATIONS], "1"),
     ("--healthy-after", "", &[DURATIONS, ZEROS], "9"),
     ("--seed", "", &[SEEDS], "1"),
+    ("--successes", "", &[COUNTS], "3"),
     ("--retry-on", "-r", &[CONDITIONS], "7"),
     ("--fatal-on", "-x", &[CONDITIONS], "7"),
     ("--until", "-u", &[CONDITIONS], "0"),

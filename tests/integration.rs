@@ -59,6 +59,7 @@ mod stdio;
 mod stopped;
 mod storm;
 mod storms;
+mod successes;
 mod summary;
 mod unusable_state;
 mod watch;

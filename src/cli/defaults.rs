@@ -11,6 +11,7 @@ use super::values::{BackoffName, CiName, JitterName, StdinName};
 use crate::policy::signal::Signal;
 
 pub(crate) const MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
+pub(crate) const SUCCESSES: NonZeroU32 = NonZeroU32::MIN;
 pub(crate) const SIGNAL: Signal = Signal::TERM;
 pub(crate) const KILL_AFTER: Length = Length::Seconds(5);
 pub(crate) const DELAY: Length = Length::Seconds(1);
@@ -87,6 +88,7 @@ pub(crate) struct DefaultText {
 pub(crate) fn text(option: &str) -> Option<DefaultText> {
     let default: &dyn fmt::Display = match option {
         "max" => &MAX_ATTEMPTS,
+        "successes" => &SUCCESSES,
         "signal" => &SIGNAL,
         "kill-after" => &KILL_AFTER,
         "delay" => &DELAY,

@@ -270,7 +270,7 @@ mod tests {
             ("-N", "-n"),
             ("-Q", "-q"),
             ("-H --header -L --location -X --request --data-raw -o --output --user", "retry -- curl -f URL"),
-            ("--successes --success-threshold", "--until"),
+            ("--min-successes --success-threshold", "--successes"),
         ] {
             for name in names.split(' ') {
                 assert!(hint(name).contains(ours), "{name}: {}", hint(name));

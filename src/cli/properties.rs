@@ -10,7 +10,7 @@ use super::resolve::resolve;
 use super::values::{
     ValueError, budget, check, condition, delays, duration, factor, failures, file, healthy_after, key,
     label, max_attempts, name, on_retry, positive_duration, report_file, seed, signal, size, state_directory,
-    summary_file, trip,
+    successes, summary_file, trip,
 };
 use crate::error::Error;
 use crate::report::format::printable;
@@ -36,6 +36,7 @@ pub(crate) fn values(bytes: &[u8]) {
     refused(name(text));
     refused(budget(text));
     refused(failures(text));
+    refused(successes(text));
     refused(trip(text));
     refused(healthy_after(text));
     refused(key(text.into()));
@@ -131,7 +132,7 @@ mod tests {
         }
     }
 
-    const RIGHT: [&str; 44] = [
+    const RIGHT: [&str; 45] = [
         "-n 3",
         "-n3",
         "--max=unlimited",
@@ -139,6 +140,7 @@ mod tests {
         "--timeout 5",
         "--signal INT",
         "--kill-after 0",
+        "--successes 2",
         "-d 1s,5s",
         "-jnone",
         "--backoff linear",

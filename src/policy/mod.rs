@@ -69,6 +69,7 @@ impl Policy {
 
         let schedule = Schedule {
             max_attempts: std::num::NonZeroU32::new(3),
+            successes: std::num::NonZeroU32::MIN,
             deadline: None,
             healthy_after: None,
             growth: Growth::Exponential { delay: Duration::from_secs(1), factor: 2.0 },

@@ -23,10 +23,13 @@ use super::verdict::rule::{Judged, Rule, Verdict};
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Step {
-    /// Another attempt after this delay.
+    /// A retry after this delay.
     Again(Duration),
-    /// Another attempt after this delay, if the breaker allows it then. The first look at the
-    /// breaker comes `look` from now.
+    /// Another attempt after this delay, although the last one succeeded: the run needs more successes
+    /// in a row.
+    Repeat(Duration),
+    /// A retry after this delay, if the breaker allows it then. The first look at the breaker comes
+    /// `look` from now.
     Await { delay: Duration, look: Duration, refusal: Refusal },
     /// No other attempt.
     Over(Finish),
@@ -44,20 +47,28 @@ impl Policy {
     ) -> Step {
         let Judged { attempt, verdict, .. } = judged;
         let (outcome, rule) = (attempt.outcome.clone(), verdict.rule().clone());
-        let succeeded = matches!((verdict, &outcome), (Verdict::Success(_), Outcome::Exited(0)));
+        let enough =
+            self.schedule.count_in_row(progress, judged.is_success()) || *verdict.rule() == Rule::Done;
+        let succeeded = enough && matches!((verdict, &outcome), (Verdict::Success(_), Outcome::Exited(0)));
         Step::Over(match (verdict, attempt.interrupted, &attempt.outcome) {
             (Verdict::Fatal(Rule::LeftAlive), ..) => Finish::NotRetried { outcome, rule },
             // A command that died by ^C is no success, whatever --until waits for.
             (_, Some(signal), _) if !succeeded => Finish::InterruptedAttempt { signal, outcome, rule },
-            (Verdict::Success(_), ..) => Finish::Succeeded { outcome, rule },
+            (Verdict::Success(_), ..) if enough => Finish::Succeeded { outcome, rule },
             (_, _, Outcome::TimedOut(Cut { limit: Limit::Deadline(deadline), left, .. }))
                 if left.is_empty() =>
             {
                 judged.gave_up(Exhausted::Deadline(Deadline::Own(*deadline)))
             }
             (Verdict::Fatal(_), ..) => Finish::NotRetried { outcome, rule },
-            (Verdict::Retryable(_), ..) => {
-                match (self.schedule.next(progress, left, attempt.asked, random()), &attempt.unkept) {
+            (Verdict::Success(_) | Verdict::Retryable(_), ..) => {
+                let next = if judged.is_success() {
+                    self.schedule.next_in_row(progress, left)
+                } else {
+                    self.schedule.next(progress, left, attempt.asked, random())
+                };
+                match (next, &attempt.unkept) {
+                    (Next::Wait(delay), None) if judged.is_success() => return Step::Repeat(delay),
                     (Next::Wait(delay), None) => return Step::Again(delay),
                     (Next::Wait(_), Some(unkept)) => judged.gave_up(Exhausted::InputUnkept(unkept.clone())),
                     (Next::Stop(why), _) => judged.gave_up(why),

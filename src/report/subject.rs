@@ -29,6 +29,8 @@ pub(crate) struct Subject {
     /// The command as the user typed it, if it is safe to print and differs from the label.
     pub(crate) typed: Option<String>,
     pub(crate) max_attempts: Option<NonZeroU32>,
+    /// The number of successes in a row that the run needs.
+    pub(crate) successes: u32,
     /// The retry that this run is part of.
     pub(crate) outer: Option<Outer>,
     pub(crate) rules: Rules,

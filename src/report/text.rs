@@ -145,7 +145,7 @@ impl Sink for Text {
 /// Whether an event tells about a failed attempt. A run that succeeds at once prints nothing.
 fn is_failure(event: &Event<'_>) -> bool {
     match event {
-        Event::Attempt { next, .. } => next.is_some(),
+        Event::Attempt { judged, next, .. } => next.is_some() && !judged.is_success(),
         Event::Finish(end) => matches!(end.finish, Finish::GaveUp { .. } | Finish::NotRetried { .. }),
         _ => false,
     }

@@ -4,6 +4,7 @@ mod explain;
 mod finish;
 mod nested;
 mod outcome;
+mod row;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -85,6 +86,9 @@ impl Wording {
             }
             Event::Probe => {
                 (Volume::Verbose, format!("the next attempt is the probe of breaker {}", self.breaker()))
+            }
+            Event::Attempt { progress, judged, next: Some(delay) } if judged.is_success() => {
+                (Volume::Normal, self.repeat(progress, judged, *delay))
             }
             Event::Attempt { progress, judged, next: Some(delay) } => {
                 (Volume::Normal, self.retry(progress, judged, *delay))

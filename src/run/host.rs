@@ -58,11 +58,11 @@ pub(crate) trait Host {
         deadline: Option<Duration>,
     ) -> Result<Option<Signal>, Error>;
 
-    /// Lets the held output of attempt `number` pass if it succeeded, and holds it back if not.
+    /// Does this to the held output of attempt `number`.
     ///
     /// # Errors
     /// If some of the output is lost.
-    fn release_output(&mut self, number: u32, success: bool) -> Result<(), Error>;
+    fn settle_output(&mut self, number: u32, fate: Output) -> Result<(), Error>;
 
     /// Shows the output that was held back of the last attempt, when no attempt follows, and that of
     /// a check for the `next` one.
@@ -105,6 +105,17 @@ pub(crate) enum Randomness {
     Delays,
     /// Looks at an open breaker. Runs that share a seed must not look at the same moment.
     BreakerLooks,
+}
+
+/// What happens to the held output of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// The run succeeds, so the output is passed on.
+    Passed,
+    /// The attempt failed, or is the last one of a run that fails.
+    HeldBack,
+    /// The attempt succeeded, and is repeated: the output of the last success counts.
+    Dropped,
 }
 
 /// The answer of `--check`.

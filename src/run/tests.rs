@@ -36,7 +36,7 @@ fn it_runs_until_success_and_waits_between() {
             "works"
         ]
     );
-    assert_eq!(host.judged, [(1, false), (2, false), (3, true)]);
+    assert_eq!(host.judged, [(1, Output::HeldBack), (2, Output::HeldBack), (3, Output::Passed)]);
 }
 
 #[test]
@@ -590,4 +590,82 @@ fn a_signal_or_the_deadline_during_a_hook_ends_the_run() {
     host.hooks = vec![5];
     let finish = run(&policy, &mut host).unwrap();
     assert!(matches!(finish, Finish::GaveUp { why: Exhausted::Deadline(_), .. }), "{finish:?}");
+}
+
+fn in_row(successes: u32, max: u32) -> Policy {
+    let mut policy = Policy::example(Rules::default());
+    policy.schedule.successes = std::num::NonZeroU32::new(successes).unwrap();
+    policy.schedule.max_attempts = std::num::NonZeroU32::new(max);
+    policy
+}
+
+#[test]
+fn a_success_is_repeated_until_there_are_enough_in_a_row() {
+    let mut host = Scripted::new(&[failed(0), failed(7), failed(7), failed(0), failed(0)]);
+    host.hooks = vec![0; 9];
+    let outer = Outer { attempt: 2, max: Some(5), product: Some(5) };
+    let policy = Policy { outer: Some(outer), ..in_row(2, 9) };
+    let finish = run(&policy, &mut host).unwrap();
+    assert_eq!(finish, Finish::Succeeded { outcome: Outcome::Exited(0), rule: Rule::ExitZero });
+    // Each wait after a success is the first delay, and so is the first one after it. A success takes
+    // no token and runs no hook.
+    assert_eq!(
+        host.log,
+        [
+            "attempt 1 after None",
+            "works",
+            "wait 1s",
+            "attempt 2 after Some(0)",
+            "exited 7, asks for a retry",
+            "nested: Some(45)",
+            "on-retry 3 after Some(7)",
+            "wait 1s",
+            "attempt 3 after Some(7)",
+            "exited 7, asks for a retry",
+            "on-retry 4 after Some(7)",
+            "wait 2s",
+            "attempt 4 after Some(7)",
+            "works",
+            "wait 1s",
+            "attempt 5 after Some(0)",
+            "works"
+        ]
+    );
+    let fates: Vec<Output> = host.judged.iter().map(|(_, fate)| *fate).collect();
+    let (dropped, held) = (Output::Dropped, Output::HeldBack);
+    assert_eq!(fates, [dropped, held, held, dropped, Output::Passed]);
+}
+
+#[test]
+fn a_row_that_ends_too_early_is_no_success() {
+    let gave_up = |policy: &Policy, host: &mut Scripted| match run(policy, host).unwrap() {
+        Finish::GaveUp { outcome: Outcome::Exited(0), why, .. } => why,
+        finish => panic!("{finish:?}"),
+    };
+    let mut host = Scripted::new(&[failed(7), failed(0)]);
+    assert_eq!(gave_up(&in_row(3, 3), &mut host), Exhausted::Attempts);
+    assert_eq!(host.judged.last(), Some(&(3, Output::HeldBack)));
+    let mut policy = in_row(3, 9);
+    policy.schedule.deadline = Some(Duration::from_secs(2));
+    let deadline = Deadline::Own(Duration::from_secs(2));
+    let mut host = Scripted::new(&[failed(0)]);
+    assert_eq!(gave_up(&policy, &mut host), Exhausted::DelayPastDeadline(deadline));
+    let mut host = Scripted::new(&[failed(0)]);
+    host.unkept = Some(Unkept::TooLong { limit: 7 });
+    assert!(matches!(gave_up(&in_row(3, 9), &mut host), Exhausted::InputUnkept(_)));
+    let mut host = Scripted::new(&[failed(0)]);
+    host.refusals = vec![None, Some(refusal(30))];
+    assert!(matches!(gave_up(&in_row(3, 9), &mut host), Exhausted::BreakerOpen { .. }));
+    // A signal ends the run, unless the row is complete.
+    for (script, interrupted) in [(vec![failed(0)], true), (vec![failed(0), failed(0)], false)] {
+        let mut host = Scripted::new(&script);
+        host.interrupt_attempt = Some(Signal::TERM);
+        let finish = run(&in_row(if interrupted { 2 } else { 1 }, 9), &mut host).unwrap();
+        assert_eq!(matches!(finish, Finish::InterruptedAttempt { .. }), interrupted, "{finish:?}");
+    }
+    // The check ends the run at once.
+    let mut host = Scripted::new(&[failed(0)]);
+    host.checks = vec![(1, 0), (0, 0)];
+    let finish = run(&in_row(3, 9), &mut host).unwrap();
+    assert_eq!(finish, Finish::Succeeded { outcome: Outcome::Exited(0), rule: Rule::Done });
 }

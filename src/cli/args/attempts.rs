@@ -1,8 +1,9 @@
 //! The heading "Attempts".
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::cli::values::{MaxAttempts, Span, duration, max_attempts, signal, span};
+use crate::cli::values::{MaxAttempts, Span, duration, max_attempts, signal, span, successes};
 use crate::policy::signal::Signal;
 
 #[derive(Debug, Default, clap::Args)]
@@ -34,4 +35,10 @@ pub(crate) struct AttemptArgs {
     /// Send KILL this long after --signal; 0 sends KILL immediately
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) kill_after: Option<Duration>,
+
+    /// Succeed only after N successful attempts in a row
+    ///
+    /// A successful attempt is repeated after --delay. --max counts all attempts.
+    #[arg(long, value_name = "N", value_parser = successes)]
+    pub(crate) successes: Option<NonZeroU32>,
 }

@@ -48,8 +48,7 @@ const IGNORE: &str = "to go on after a failure: retry -- COMMAND || true";
 const REFUSED: &str = "leave it out: a refused connection is retried by default";
 const BREAKER: &str = "--breaker shares a circuit breaker between runs";
 const OF_COMMAND: &str = "options of the command follow its name: retry -- curl -f URL; the file for response headers is --headers";
-const SUCCESSES: &str =
-    "retry ends at the first success; --until sets another condition for success, such as -u stdout~ready";
+const SUCCESSES: &str = "--successes sets how many attempts in a row have to succeed";
 const BUDGET: &str = "--budget limits retries over all runs that share a name";
 
 /// Long options without dashes, underscores and capitals: `max-attempts`, `max_attempts` and
@@ -211,7 +210,7 @@ const LONG: &[(&[&str], &str)] = &[
         "getheader", "postdata", "postfile", "outputdocument", "nocheckcertificate", "password",
     ], OF_COMMAND),
     (&[
-        "successes", "consecutivesuccesses", "minsuccesses", "successthreshold", "requiredsuccesses",
+        "consecutivesuccesses", "minsuccesses", "successthreshold", "requiredsuccesses",
     ], SUCCESSES),
 ];
 

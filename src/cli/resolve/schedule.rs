@@ -1,5 +1,6 @@
 //! `--max`, `--deadline` and the options of the delay.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::length;
@@ -54,12 +55,14 @@ pub(super) fn schedule(args: &Args) -> Result<Schedule, Error> {
         BackoffName::Fibonacci => Growth::Fibonacci { delay: first },
         BackoffName::Constant => Growth::Constant { delay: first },
     };
+    let max_attempts = match (args.attempts.max, deadline) {
+        (Some(MaxAttempts(max)), _) => max,
+        (None, Some(_)) => None,
+        (None, None) => Some(defaults::MAX_ATTEMPTS),
+    };
     Ok(Schedule {
-        max_attempts: match (args.attempts.max, deadline) {
-            (Some(MaxAttempts(max)), _) => max,
-            (None, Some(_)) => None,
-            (None, None) => Some(defaults::MAX_ATTEMPTS),
-        },
+        max_attempts,
+        successes: successes(args, max_attempts)?,
         deadline,
         healthy_after: length(args.delays.healthy_after.as_ref()),
         growth,
@@ -70,6 +73,19 @@ pub(super) fn schedule(args: &Args) -> Result<Schedule, Error> {
         max_retry_after: length(args.verdict.max_retry_after.as_ref())
             .unwrap_or(defaults::MAX_RETRY_AFTER.duration()),
     })
+}
+
+/// # Errors
+/// More successes than attempts.
+fn successes(args: &Args, max_attempts: Option<NonZeroU32>) -> Result<NonZeroU32, Error> {
+    let successes = args.attempts.successes.unwrap_or(defaults::SUCCESSES);
+    match max_attempts.filter(|max| *max < successes) {
+        None => Ok(successes),
+        Some(max) => Err(Error::usage(
+            format!("--successes {successes} needs more attempts than --max {max} allows"),
+            "raise --max: it counts all attempts",
+        )),
+    }
 }
 
 /// # Errors

@@ -25,7 +25,7 @@ fn no_option_means_the_defaults() {
     let run = resolved("true").unwrap();
     let schedule = &run.policy.schedule;
     assert_eq!(schedule.max_attempts, NonZeroU32::new(5));
-    assert_eq!(schedule.deadline, None);
+    assert_eq!((schedule.deadline, schedule.successes), (None, NonZeroU32::MIN));
     assert_eq!(schedule.growth, Growth::Exponential { delay: secs(1), factor: 2.0 });
     assert_eq!(schedule.jitter, Jitter::Full);
     assert_eq!((schedule.floor, schedule.cap, schedule.splay), (secs(0), secs(60), secs(0)));
@@ -139,6 +139,8 @@ fn options_that_contradict_each_other_are_refused() {
         ("-p none,curl", "--profile none,curl: none and another profile contradict each other"),
         ("--stdin null --stdin-limit 5", "--stdin-limit is for --stdin replay only"),
         ("--min-delay 9 --max-delay 5", "--min-delay is longer than --max-delay"),
+        ("--successes 6", "--successes 6 needs more attempts than --max 5 allows"),
+        ("--successes 3 -n 2", "--successes 3 needs more attempts than --max 2 allows"),
         ("--splay 9 --deadline 9", "--splay must be shorter than --deadline"),
         ("-d 1,2 --backoff linear", "--backoff and a list for --delay contradict each other"),
         ("--factor 3 --backoff linear", "--factor is for exponential backoff only"),

@@ -34,6 +34,13 @@ pub(crate) fn failures(text: &str) -> Result<NonZeroU32, ValueError> {
     number.ok_or_else(|| ValueError::new("not a number of failures", hint))
 }
 
+/// Reads a number of successes from 1 to 4294967295.
+pub(crate) fn successes(text: &str) -> Result<NonZeroU32, ValueError> {
+    let hint = "write how many attempts in a row have to succeed: 1 or more";
+    let number = if is_digits(text) { text.parse().ok() } else { None };
+    number.ok_or_else(|| ValueError::new("not a number of successes", hint))
+}
+
 /// `parse` would take a sign too.
 fn is_digits(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit())
@@ -56,8 +63,9 @@ mod tests {
     #[test]
     fn failures_are_counted_from_one() {
         assert_eq!(failures("1").map(NonZeroU32::get), Ok(1));
+        assert_eq!(successes("3").map(NonZeroU32::get), Ok(3));
         for text in ["", "0", "-1", "+1", "1.5", "4294967296", "five"] {
-            assert!(failures(text).is_err(), "{text}");
+            assert!(failures(text).is_err() && successes(text).is_err(), "{text}");
         }
     }
 }

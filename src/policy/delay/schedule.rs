@@ -15,6 +15,8 @@ use crate::policy::verdict::http::Asked;
 pub(crate) struct Schedule {
     /// The maximum number of attempts, including the first. None: no limit.
     pub(crate) max_attempts: Option<NonZeroU32>,
+    /// The number of successes in a row that the run needs.
+    pub(crate) successes: NonZeroU32,
     /// The time limit for the whole run, including waits.
     pub(crate) deadline: Option<Duration>,
     /// An attempt that ran this long resets attempts and backoff.
@@ -46,6 +48,10 @@ pub(crate) struct Progress {
     number: u32,
     /// All finished attempts.
     in_all: u64,
+    /// Successful attempts since the last failure.
+    in_row: u32,
+    /// The number of the last success in the current series. The backoff begins anew after it.
+    succeeded_at: u32,
     /// The previous delay. At the start it is the first delay.
     previous: Duration,
     /// The time of the longest attempt.
@@ -72,6 +78,11 @@ impl Progress {
     pub(crate) fn in_all(&self) -> u64 {
         self.in_all
     }
+
+    /// The number of successful attempts since the last failure.
+    pub(crate) fn in_row(&self) -> u32 {
+        self.in_row
+    }
 }
 
 /// The decision of the schedule after a retryable failure.
@@ -87,7 +98,15 @@ pub(crate) enum Next {
 impl Schedule {
     /// The position before the first attempt.
     pub(crate) fn start(&self) -> Progress {
-        Progress { attempts: 0, number: 0, in_all: 0, previous: self.growth.first(), longest: Duration::ZERO }
+        Progress {
+            attempts: 0,
+            number: 0,
+            in_all: 0,
+            in_row: 0,
+            succeeded_at: 0,
+            previous: self.growth.first(),
+            longest: Duration::ZERO,
+        }
     }
 
     /// The maximum number of attempts in all. None: no limit. Healthy attempts reset the count.
@@ -121,11 +140,39 @@ impl Schedule {
         progress.number = progress.next_attempt();
         if self.healthy_after.is_some_and(|healthy| ran >= healthy) {
             progress.attempts = 0;
+            progress.succeeded_at = 0;
             progress.previous = self.growth.first();
         }
         progress.attempts = progress.attempts.saturating_add(1);
         progress.in_all = progress.in_all.saturating_add(1);
         progress.longest = progress.longest.max(ran);
+    }
+
+    /// Counts a success, or starts the row of successes anew. Returns whether the run has enough of
+    /// them.
+    pub(crate) fn count_in_row(&self, progress: &mut Progress, success: bool) -> bool {
+        if success {
+            progress.in_row = progress.in_row.saturating_add(1);
+            progress.succeeded_at = progress.attempts;
+            progress.previous = self.growth.first();
+        } else {
+            progress.in_row = 0;
+        }
+        progress.in_row >= self.successes.get()
+    }
+
+    /// Decides after a success that is not enough, with this time until the first deadline. The delay
+    /// is always the first one.
+    pub(crate) fn next_in_row(&self, progress: &Progress, left: Option<TimeLeft>) -> Next {
+        if self.max_attempts.is_some_and(|max| progress.attempts >= max.get()) {
+            return Next::Stop(Exhausted::Attempts);
+        }
+        let delay = self.growth.first().min(self.cap).max(self.floor);
+        match left.filter(|until| delay >= until.left) {
+            Some(TimeLeft { deadline, left: Duration::ZERO }) => Next::Stop(Exhausted::Deadline(deadline)),
+            Some(TimeLeft { deadline, .. }) => Next::Stop(Exhausted::DelayPastDeadline(deadline)),
+            None => Next::Wait(delay),
+        }
     }
 
     /// Decides after a retryable failure, with this time until the first deadline. `asked` is the
@@ -185,7 +232,9 @@ impl Schedule {
 
     fn draw(&self, progress: &mut Progress, rng: &mut impl Rng) -> Duration {
         let spread = Spread {
-            base: self.growth.base(progress.attempts.saturating_sub(1), self.cap),
+            base: self
+                .growth
+                .base(progress.attempts.saturating_sub(progress.succeeded_at).saturating_sub(1), self.cap),
             first: self.growth.first(),
             previous: progress.previous,
             cap: self.cap,

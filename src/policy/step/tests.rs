@@ -32,6 +32,7 @@ fn next(policy: &Policy, attempt: Attempt) -> String {
 fn in_words(step: &Step) -> String {
     match step {
         Step::Again(delay) => format!("again in {delay:?}"),
+        Step::Repeat(delay) => format!("repeat in {delay:?}"),
         Step::Await { delay, .. } => format!("await, {delay:?} at least"),
         Step::Over(Finish::GaveUp { why, .. }) => format!("gave up: {why:?}"),
         Step::Over(Finish::Succeeded { .. }) => "succeeded".to_owned(),
@@ -80,6 +81,10 @@ fn without_attempts_that_are_left_the_run_ends() {
     let mut policy = Policy::example(Rules::default());
     policy.schedule.max_attempts = NonZeroU32::new(1);
     assert_eq!(next(&policy, Attempt::ended(Outcome::Exited(1))), "gave up: Attempts");
+    policy.schedule.successes = NonZeroU32::new(2).unwrap();
+    assert_eq!(next(&policy, Attempt::ended(Outcome::Exited(0))), "gave up: Attempts");
+    policy.schedule.max_attempts = NonZeroU32::new(2);
+    assert_eq!(next(&policy, Attempt::ended(Outcome::Exited(0))), "repeat in 1s");
 }
 
 #[test]

@@ -180,6 +180,7 @@ const TABLE: &[Wrapper] = &[
             "stdin",
             "stdin-limit",
             "success-on",
+            "successes",
             "timeout",
             "until",
         ],

@@ -126,4 +126,8 @@ impl Judged {
     pub(crate) fn rule(&self) -> &Rule {
         self.verdict.rule()
     }
+
+    pub(crate) fn is_success(&self) -> bool {
+        matches!(self.verdict, Verdict::Success(_))
+    }
 }

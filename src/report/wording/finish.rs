@@ -14,7 +14,7 @@ impl Wording {
     /// The last line of a run, and the least volume at which it is printed.
     pub(super) fn finish(&self, end: &RunEnd<'_>) -> Option<(Volume, String)> {
         let number = || self.number(end.progress.number());
-        let outcome = || self.last_attempt(end.last, self.verbose);
+        let outcome = || self.last_in_row(end);
         Some(match end.finish {
             Finish::Succeeded { rule, .. } => self.succeeded(end, rule)?,
             Finish::GaveUp { outcome, why, .. } => (Volume::Quiet, self.gave_up(end, outcome, why)),
@@ -72,11 +72,11 @@ impl Wording {
             Rule::ExitZero => String::new(),
             _ => format!(": {}", self.last_attempt(end.last, true)),
         };
-        Some((least, format!("succeeded at attempt {number} in {elapsed}{rule}")))
+        Some((least, format!("{} at attempt {number} in {elapsed}{rule}", self.success())))
     }
 
     fn gave_up(&self, end: &RunEnd<'_>, ended: &Outcome, why: &Exhausted) -> String {
-        let outcome = self.last_attempt(end.last, self.verbose);
+        let outcome = self.last_in_row(end);
         let text = match (why, ended) {
             (Exhausted::Attempts, _) => outcome,
             (Exhausted::Deadline(_), Outcome::TimedOut(Cut { limit: Limit::Deadline(_), .. })) => {
@@ -93,7 +93,7 @@ impl Wording {
 
     fn output_interrupted(&self, end: &RunEnd<'_>, signal: Signal) -> (Volume, String) {
         let (number, elapsed) = (self.number(end.progress.number()), duration(end.elapsed));
-        let success = format!("succeeded at attempt {number} in {elapsed}");
+        let success = format!("{} at attempt {number} in {elapsed}", self.success());
         match signal {
             // Many a pipeline ends because its reader has read enough.
             Signal::PIPE => {
@@ -104,6 +104,11 @@ impl Wording {
                 format!("{success}; interrupted by {signal} while retry passed on the command's output"),
             ),
         }
+    }
+
+    /// Words for the last attempt, and for the row of successes that ends with it.
+    fn last_in_row(&self, end: &RunEnd<'_>) -> String {
+        format!("{}{}", self.last_attempt(end.last, self.verbose), self.unfinished_row(end.progress))
     }
 
     fn last_attempt(&self, last: Option<&Judged>, names_rule: bool) -> String {

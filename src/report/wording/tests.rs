@@ -53,8 +53,18 @@ fn until(condition: &str) -> Wording {
 /// The progress of a run after attempts that took this long, in seconds. An attempt of 30 s is
 /// healthy.
 fn progress(ran: &[u64]) -> Progress {
-    let schedule = Schedule {
+    let schedule = schedule();
+    let mut progress = schedule.start();
+    for ran in ran {
+        schedule.count(&mut progress, secs(*ran));
+    }
+    progress
+}
+
+fn schedule() -> Schedule {
+    Schedule {
         max_attempts: NonZeroU32::new(5),
+        successes: NonZeroU32::MIN,
         deadline: None,
         healthy_after: Some(secs(30)),
         growth: Growth::Constant { delay: secs(1) },
@@ -63,12 +73,7 @@ fn progress(ran: &[u64]) -> Progress {
         floor: Duration::ZERO,
         splay: Duration::ZERO,
         max_retry_after: secs(300),
-    };
-    let mut progress = schedule.start();
-    for ran in ran {
-        schedule.count(&mut progress, secs(*ran));
     }
-    progress
 }
 
 fn exited(status: u8) -> Attempt {
@@ -368,6 +373,29 @@ fn durations_are_echoed_as_they_were_written() {
         let line = ends(exited(7), why);
         assert!(line.contains(&format!(": {expected}; exited 7")), "{line}");
     }
+}
+
+#[test]
+fn a_row_of_successes_is_counted() {
+    let wording = with(|subject| subject.successes = 3);
+    let schedule = || Schedule { successes: NonZeroU32::new(3).unwrap(), ..schedule() };
+    let mut progress = schedule().start();
+    for _ in 0..2 {
+        schedule().count(&mut progress, secs(1));
+        let _ = schedule().count_in_row(&mut progress, true);
+    }
+    assert_eq!(
+        retry(&wording, &progress, &exited(0)),
+        "retry: curl: attempt 2 of 5 succeeded (2 of 3 in a row); next in 0.8s"
+    );
+    let other = with(|subject| {
+        subject.successes = 3;
+        subject.rules.success_on = vec![Condition::parse("3").unwrap()];
+    });
+    assert_eq!(
+        retry(&other, &progress, &exited(3)),
+        "retry: curl: attempt 2 of 5 succeeded: exited 3 (malformed URL; --success-on 3) (2 of 3 in a row); next in 0.8s"
+    );
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) struct Scripted {
     /// The reason for which the input of an attempt is not kept.
     pub(super) unkept: Option<Unkept>,
     pub(super) log: Vec<String>,
-    pub(super) judged: Vec<(u32, bool)>,
+    pub(super) judged: Vec<(u32, Output)>,
     /// How often the run has asked for the output that was held back.
     pub(super) shown: u32,
     pub(super) random: Xoshiro256PlusPlus,
@@ -153,8 +153,8 @@ impl Host for Scripted {
         Ok(self.interrupt_hook)
     }
 
-    fn release_output(&mut self, number: u32, success: bool) -> Result<(), Error> {
-        self.judged.push((number, success));
+    fn settle_output(&mut self, number: u32, fate: Output) -> Result<(), Error> {
+        self.judged.push((number, fate));
         Ok(())
     }
 

@@ -12,6 +12,7 @@ fn secs(seconds: u64) -> Duration {
 fn schedule() -> Schedule {
     Schedule {
         max_attempts: NonZeroU32::new(5),
+        successes: NonZeroU32::MIN,
         deadline: None,
         healthy_after: None,
         growth: Growth::Exponential { delay: secs(1), factor: 2.0 },
