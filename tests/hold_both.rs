@@ -322,7 +322,7 @@ fn a_terminal_and_closed_streams() {
 #[test]
 fn the_option_takes_its_value_only_in_the_same_word() {
     for option in ["--hold", "--hold=stdout"] {
-        let run = retry().args([option, "sh", "-c", "echo out; echo err >&2; exit 1"]).arg("x").run();
+        let run = retry().args([option, "-n1", "sh", "-c", "echo out; echo err >&2; exit 1"]).arg("x").run();
         run.stdout("").stderr_contains("wrote 4 bytes to stdout, held back:\nout\n").stderr_contains("err\n");
         retry().args([option, "--", "echo", "both"]).run().code(0).stdout("both\n").silent();
     }

@@ -268,6 +268,17 @@ impl Terminal {
         });
         status.unwrap()
     }
+
+    /// Waits until the leader and everything that has the terminal open have ended, and all that
+    /// they wrote has been seen.
+    #[track_caller]
+    pub(crate) fn wait_for_all(&mut self) -> std::process::ExitStatus {
+        let status = self.wait();
+        process::wait_until("the end of the terminal's output", || {
+            self.reader.as_ref().is_none_or(JoinHandle::is_finished)
+        });
+        status
+    }
 }
 
 impl Drop for Terminal {
