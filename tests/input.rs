@@ -196,6 +196,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("--expand", ""),
     ("--not-idempotent", ""),
     ("--json", ""),
+    ("--markdown", ""),
     ("--quiet", "-q"),
     ("--verbose", "-v"),
     ("--help", "-h"),
@@ -488,10 +489,11 @@ fn the_table_above_has_every_option() {
         })
         .collect();
     let valued = OPTIONS.iter().map(|(long, ..)| (*long, true));
-    // The value of these options is optional, so other tests cover them.
-    let optional = ["--breaker-status", "--hold", "--profiles"].map(|long| (long, true)).into_iter();
+    // The value of these options is optional, or they name reports. Other tests cover them.
+    let others = ["--breaker-status", "--hold", "--profiles", "--report", "--summary"];
+    let others = others.into_iter().map(|long| (long, true));
     let table: BTreeSet<_> =
-        valued.chain(FLAGS.iter().map(|(long, _)| (*long, false))).chain(optional).collect();
+        valued.chain(FLAGS.iter().map(|(long, _)| (*long, false))).chain(others).collect();
     assert_eq!(seen, table);
 }
 
