@@ -8,9 +8,11 @@ use crate::cli::values::label;
 #[command(next_help_heading = "Output")]
 #[group(skip)]
 pub(crate) struct OutputArgs {
-    /// Print only the final error; -qq prints nothing
+    /// Print only the final error, and warnings about shared state, key files and reports
+    ///
+    /// -qq prints nothing.
     #[arg(short, long, action = ArgAction::Count, overrides_with = "verbose")]
-    #[arg(long_help = "Print only the final error, and warnings about shared state; -qq prints nothing")]
+    #[arg(help = "Print only the final error; -qq prints nothing")]
     pub(crate) quiet: u8,
 
     /// Also print which rule decided, which signals were sent, and where shared state is kept
@@ -19,7 +21,7 @@ pub(crate) struct OutputArgs {
     #[arg(short, long, overrides_with = "quiet", help = "Also print which rule decided")]
     pub(crate) verbose: bool,
 
-    /// Name of the command in messages
+    /// Name of the command in messages and reports
     #[arg(long, value_name = "TEXT", value_parser = label)]
     pub(crate) label: Option<String>,
 

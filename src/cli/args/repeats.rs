@@ -23,16 +23,16 @@ pub(crate) struct RepeatArgs {
 
     /// Shell command to run before each attempt
     ///
-    /// Exit status 0 means that the work is already done, 1 that it is not. Anything else counts as
-    /// a failed attempt.
+    /// Exit status 0 means that the work is already done, and 1 that it is not. Anything else counts
+    /// as a failed attempt.
     #[arg(long, value_name = "SHELL COMMAND", value_parser = os_text(check))]
     #[arg(value_hint = ValueHint::CommandString)]
     pub(crate) check: Option<OsString>,
 
     /// Shell command to run before each retry
     ///
-    /// It runs right after the failure, and its time counts towards the delay. If it fails, retry
-    /// says so and goes on.
+    /// It runs right after the failure, and its time is part of the delay. If it fails, retry says so,
+    /// and the retry follows.
     #[arg(long, value_name = "SHELL COMMAND", value_parser = os_text(on_retry))]
     #[arg(value_hint = ValueHint::CommandString)]
     pub(crate) on_retry: Option<OsString>,

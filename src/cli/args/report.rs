@@ -14,18 +14,18 @@ use crate::report::ReportFile;
 pub(crate) struct ReportArgs {
     /// Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable
     ///
-    /// - is stderr. The environment variable RETRY_REPORT names a file too.
+    /// - is stderr. Without --report, the environment variable RETRY_REPORT names the file.
     #[arg(long, value_name = "FILE", value_parser = os_text(report_file), value_hint = ValueHint::FilePath)]
     #[arg(action = ArgAction::Append)]
     pub(crate) report: Vec<ReportFile>,
 
     /// Annotate a run that was flaky or failed, if a CI shows annotations
     ///
-    /// The annotation replaces the last line. With --quiet there is none.
+    /// retry prints the annotation in place of its last message. --quiet hides it.
     #[arg(long, value_name = "CI")]
     pub(crate) ci: Option<CiName>,
 
-    /// Instead of a COMMAND: show which labels are flaky in reports, worst first
+    /// Instead of a COMMAND: show which labels are flaky in reports, the worst first
     ///
     /// Further FILEs may follow. - is stdin.
     #[arg(long, value_name = "FILE", value_parser = os_text(summary_file), value_hint = ValueHint::FilePath)]

@@ -18,8 +18,8 @@ pub(crate) struct StreamArgs {
 
     /// Pass on only the output of the attempt that succeeds
     ///
-    /// For each attempt that fails, the last 64 KiB of its stdout go to stderr. With `both`, only the
-    /// last attempt's output is shown.
+    /// retry shows the last 64 KiB of each failed attempt's stdout on stderr. With `both`, retry shows
+    /// only the output of the last attempt.
     #[arg(long, value_name = "STREAMS", value_enum, num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "stdout")]
     pub(crate) hold: Option<HoldName>,
