@@ -110,7 +110,7 @@ fn summed_up(files: &[PathBuf], form: Form) -> Result<(String, Vec<String>), Err
     let mut aside = Vec::new();
     if summary.skipped > 0 {
         let lines = count(summary.skipped, "line");
-        aside.push(format!("retry: skipped {lines} that retry did not write, or not to the end"));
+        aside.push(format!("retry: skipped {lines}: not in the form of a report, or incomplete"));
     }
     if summary.newer > 0 {
         aside.push(format!("retry: skipped {} of a newer retry", count(summary.newer, "line")));

@@ -24,9 +24,9 @@ fn only_the_attempt_that_succeeds_is_passed_on() {
     let run = retry().args(["--hold", "-d0"]).sh("echo half $RETRY_ATTEMPT; [ $RETRY_ATTEMPT = 3 ]").run();
     run.code(0).stdout("half 3\n").stderr_is(
         &predicates::str::is_match(
-            "^retry: sh: attempt 1 of 5 wrote 7 bytes to stdout, held back:\nhalf 1\n\
+            "^retry: sh: attempt 1 of 5 wrote 7 bytes to stdout:\nhalf 1\n\
          retry: sh: attempt 1 of 5 exited 1; next in 0s\n\
-         retry: sh: attempt 2 of 5 wrote 7 bytes to stdout, held back:\nhalf 2\n\
+         retry: sh: attempt 2 of 5 wrote 7 bytes to stdout:\nhalf 2\n\
          retry: sh: attempt 2 of 5 exited 1; next in 0s\n\
          retry: sh: succeeded at attempt 3 of 5 in [0-9.]+m?s\n$",
         )
@@ -85,17 +85,17 @@ fn of_a_failed_attempt_the_end_goes_to_stderr() {
     let run = with("seq -f %05g 20000; exit 3");
     run.code(3).stdout("");
     let (first, rest) = run.stderr.split_once('\n').unwrap();
-    assert_eq!(first, "retry: sh: attempt 1 of 1 wrote 117.1KiB to stdout, held back; the last 64KiB of it:");
+    assert_eq!(first, "retry: sh: attempt 1 of 1 wrote 117.1KiB to stdout; the last 64KiB of the output:");
     let (end, last) = rest.split_at(64 * 1024);
     run.check(end == &lines.concat()[120_000 - 64 * 1024..], "the last 64 KiB");
     run.check(last.starts_with("retry: sh: gave up"), "and the line after it");
     // A last line without a newline gets one. Empty output is not mentioned, and binary output is
     // not shown.
-    with("printf abc; exit 3").stderr_contains("held back:\nabc\nretry: sh: gave up");
+    with("printf abc; exit 3").stderr_contains("bytes to stdout:\nabc\nretry: sh: gave up");
     with("exit 3").says(&["{*} gave up {*}"]);
     let run = with("printf 'a\\0b'; exit 3");
     run.says(&[
-        "retry: sh: attempt 1 of 1 wrote 3 bytes to stdout, held back, and not shown because it is binary",
+        "retry: sh: attempt 1 of 1 wrote 3 bytes to stdout; binary output is not shown",
         "{*} gave up {*}",
     ]);
     run.check(!run.stderr.contains('\0'), "no byte of it");
@@ -273,14 +273,14 @@ fn without_room_it_is_a_failure_of_retry() {
 fn a_timeout_passes_nothing_on() {
     let script = "echo $RETRY_ATTEMPT; [ $RETRY_ATTEMPT = 2 ] || sleep 600";
     let run = retry().args(["--hold", "-d0", "--timeout", "1"]).sh(script).run();
-    run.code(0).stdout("2\n").stderr_contains("held back:\n1\n");
+    run.code(0).stdout("2\n").stderr_contains("bytes to stdout:\n1\n");
     let run = retry().args(["--hold", "--deadline", "1"]).sh("echo 1; sleep 600").run();
-    run.code(124).stdout("").stderr_contains("held back:\n1\n");
+    run.code(124).stdout("").stderr_contains("bytes to stdout:\n1\n");
     // A signal to retry passes nothing on either.
     let running = retry().args(["--hold"]).sh("echo 1; echo err >&2; sleep 600").spawn();
     running.wait_for_stderr("err\n");
     running.signal(Signal::SIGTERM);
-    running.wait_bounded().signal(Signal::SIGTERM).stdout("").stderr_contains("held back:\n1\n");
+    running.wait_bounded().signal(Signal::SIGTERM).stdout("").stderr_contains("bytes to stdout:\n1\n");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn a_run_that_fails_shows_the_last_attempt_and_the_final_error() {
     run.code(7).stdout("").stderr_is(&like(&format!(
         "retry: sh: attempt 1 of 3 exited 7; next in 0s\n\
          retry: sh: attempt 2 of 3 exited 7; next in 0s\n\
-         retry: sh: attempt 3 of 3 wrote 12 bytes, held back:\nout 3\nerr 3\n{gave_up}"
+         retry: sh: attempt 3 of 3 wrote 12 bytes:\nout 3\nerr 3\n{gave_up}"
     )));
     // -qq keeps retry quiet, not the command.
     quiet(&["-qq"], "exit 7").code(7).stdout("").stderr("out 3\nerr 3\n");
@@ -74,7 +74,7 @@ fn what_is_left_out_is_said_unless_nothing_may_be() {
     let lines = (10_001..=20_000).map(|n| format!("{n:05}\n")).collect::<Vec<_>>().concat();
     let run = with("-q", long);
     let (first, rest) = run.stderr.split_once('\n').unwrap();
-    assert_eq!(first, "retry: sh: attempt 1 of 1 wrote 117.1KiB, held back; the last 64KiB of it:");
+    assert_eq!(first, "retry: sh: attempt 1 of 1 wrote 117.1KiB; the last 64KiB of the output:");
     // The last 64 KiB begin in stdout's part, because stderr has 60,000 bytes.
     assert_eq!(rest.find("retry: sh: gave up"), Some(64 * 1024));
     run.check(rest.contains(&format!("\n10000\n{lines}retry: sh: gave up")), "both in order");
@@ -83,7 +83,7 @@ fn what_is_left_out_is_said_unless_nothing_may_be() {
     let binary = "printf 'a\\0b' >&2; exit 3";
     for option in ["", "-q"] {
         with(option, binary).says(&[
-            "retry: sh: attempt 1 of 1 wrote 3 bytes, held back, and not shown because it is binary",
+            "retry: sh: attempt 1 of 1 wrote 3 bytes; binary output is not shown",
             "{*} gave up {*}",
         ]);
     }
@@ -323,7 +323,7 @@ fn a_terminal_and_closed_streams() {
 fn the_option_takes_its_value_only_in_the_same_word() {
     for option in ["--hold", "--hold=stdout"] {
         let run = retry().args([option, "-n1", "sh", "-c", "echo out; echo err >&2; exit 1"]).arg("x").run();
-        run.stdout("").stderr_contains("wrote 4 bytes to stdout, held back:\nout\n").stderr_contains("err\n");
+        run.stdout("").stderr_contains("wrote 4 bytes to stdout:\nout\n").stderr_contains("err\n");
         retry().args([option, "--", "echo", "both"]).run().code(0).stdout("both\n").silent();
     }
     retry().args(["--hold=neither", "true"]).run().code(125).stderr_contains("valid values: stdout, both");

@@ -171,14 +171,14 @@ fn an_inner_retry_starts_no_wait_past_the_deadline_of_the_outer_one() {
     let outer = retry().args(["-n1", "--timeout", "30"]).args(inner("-d 60 -j none")).arg("exit 7").run();
     outer.code(7).says(&[
         "retry: sh: gave up after 1 attempt in {T}: \
-         the next delay does not fit into the outer retry's deadline in {T}; exited 7",
+         the next delay does not fit into the outer retry's deadline (in {T}); exited 7",
         "retry: sh: gave up after 1 attempt in {T}: exited 7{R}",
     ]);
     // The run's own deadline comes first.
     let own = within(60_000).args(["--deadline", "30", "-d", "120", "-j", "none"]).sh("exit 7").run();
     own.code(7).stderr_contains("does not fit into the deadline of 30s; exited 7");
     let later = within(30_000).args(["--deadline", "60", "-d", "120", "-j", "none"]).sh("exit 7").run();
-    later.code(7).stderr_contains("does not fit into the outer retry's deadline in ");
+    later.code(7).stderr_contains("does not fit into the outer retry's deadline (in ");
     // A server asks for more.
     let script = "echo 'HTTP/1.1 503 x' >&2; echo 'Retry-After: 60' >&2; echo >&2; exit 22";
     within(30_000)
@@ -186,7 +186,7 @@ fn an_inner_retry_starts_no_wait_past_the_deadline_of_the_outer_one() {
         .sh(script)
         .run()
         .code(22)
-        .stderr_contains(": the server asks to wait 60s (Retry-After), past the outer retry's deadline in ");
+        .stderr_contains(": the server asks to wait 60s (Retry-After), past the outer retry's deadline (in ");
     // Waits that fit are not changed.
     within(60_000).args(["-n2", "-d", "10ms", "-j", "none"]).sh("exit 7").run().code(7).says(&[
         "retry: sh: attempt 1 of 2 exited 7; next in 10ms",
@@ -213,7 +213,7 @@ fn waits_before_the_first_attempt_end_before_the_deadline_of_the_outer_retry() {
     let wait = ["--breaker", "b", "--breaker-wait", "--deadline", "2h"];
     let run = records.retry().env("RETRY_DEADLINE", unix_ms(60_000)).args(wait).arg("true").run();
     run.code(75).says(&["retry: true: not run: breaker b is open since {*}, next probe in {T}, \
-         past the outer retry's deadline in {T}; to close it: {*}"]);
+         past the outer retry's deadline (in {T}); to close it: {*}"]);
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn what_is_no_line_of_a_report_is_skipped_and_counted() {
     let mixed = scratch.file("mixed", bytes);
     let run = retry().arg("--summary").arg(mixed).run();
     run.code(0).stdout(&clean.stdout).says(&[
-        "retry: skipped 4 lines that retry did not write, or not to the end",
+        "retry: skipped 4 lines: not in the form of a report, or incomplete",
         "retry: skipped 1 line of a newer retry",
     ]);
     retry()
@@ -77,7 +77,7 @@ fn what_is_no_line_of_a_report_is_skipped_and_counted() {
         .code(125)
         .says(&["retry: cannot read {*}: Is a directory"]);
     let empty = scratch.file("empty", "");
-    retry().arg("--summary").arg(empty).run().code(0).stdout("no run is in the report\n");
+    retry().arg("--summary").arg(empty).run().code(0).stdout("no run found\n");
 }
 
 #[test]

@@ -169,16 +169,16 @@ impl Wording {
         let wrote = size(held.length);
         let left_out = held.length.saturating_sub(u64::try_from(held.end.len()).unwrap_or(0));
         let what = match (is_binary, left_out) {
-            (true, _) => ", and not shown because it is binary".to_owned(),
+            (true, _) => "; binary output is not shown".to_owned(),
             (false, 0) => ":".to_owned(),
-            (false, _) => format!("; the last {} of it:", size(held.length - left_out)),
+            (false, _) => format!("; the last {} of the output:", size(held.length - left_out)),
         };
         let to = match held.streams {
             Streams::Stdout => " to stdout",
             Streams::Stderr => " to stderr",
             Streams::Both => "",
         };
-        format!("attempt {} wrote {wrote}{to}, held back{what}", self.number(number))
+        format!("attempt {} wrote {wrote}{to}{what}", self.number(number))
     }
 
     /// `2 of 5`, or `2` if there is no limit.

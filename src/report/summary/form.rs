@@ -26,7 +26,7 @@ const HEADS: [&str; 6] = ["LABEL", "RUNS", "FLAKY", "FAILED", "RETRIES", "WAITED
 pub(crate) fn table(summary: Summary) -> String {
     let rows = summary.ranked();
     if rows.is_empty() {
-        return "no run is in the report\n".to_owned();
+        return "no run found\n".to_owned();
     }
     let mut cells = vec![HEADS.map(ToOwned::to_owned)];
     cells.extend(rows.iter().map(|(label, row)| {
@@ -204,7 +204,7 @@ mod tests {
              1x exited 1 (a reason that is so long that it has to be cut)\n\
              true                            1        0         0        0      0s\n"
         );
-        assert_eq!(super::table(Summary::default()), "no run is in the report\n");
+        assert_eq!(super::table(Summary::default()), "no run found\n");
     }
 
     #[test]

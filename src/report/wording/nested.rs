@@ -22,7 +22,7 @@ impl Wording {
     pub(super) fn limit_of_run(&self, deadline: Deadline) -> String {
         match deadline {
             Deadline::Own(length) => format!("the deadline of {}", self.deadline(length)),
-            Deadline::Outer(left) => format!("the outer retry's deadline in {}", duration(left)),
+            Deadline::Outer(left) => format!("the outer retry's deadline (in {})", duration(left)),
         }
     }
 

@@ -419,11 +419,11 @@ fn a_retry_around_this_one_is_named() {
         (Exhausted::Deadline(deadline), "the outer retry's deadline has passed"),
         (
             Exhausted::DelayPastDeadline(deadline),
-            "the next delay does not fit into the outer retry's deadline in 1.2s",
+            "the next delay does not fit into the outer retry's deadline (in 1.2s)",
         ),
         (
             Exhausted::AskedPastDeadline { asked, deadline },
-            "the server asks to wait 3s (Retry-After), past the outer retry's deadline in 1.2s",
+            "the server asks to wait 3s (Retry-After), past the outer retry's deadline (in 1.2s)",
         ),
     ] {
         let line = ends(&wording(), &[exited(99)], gave_up(why));
