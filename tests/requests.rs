@@ -6,7 +6,7 @@ use crate::support::{Reply, Retry, Run, Scratch, Server, retry};
 /// The line for a method.
 fn line(label: &str, method: &str) -> String {
     format!(
-        "retry: {label}: sends a {method} without an Idempotency-Key: a retry may repeat its effect (--not-idempotent)"
+        "retry: {label}: sends a {method} without an Idempotency-Key: a retry may repeat its effect; --not-idempotent prevents this"
     )
 }
 

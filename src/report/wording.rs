@@ -201,7 +201,9 @@ fn key_reused(path: &Path, age: Duration) -> String {
 }
 
 fn may_repeat(method: Method) -> String {
-    format!("sends a {method} without an Idempotency-Key: a retry may repeat its effect (--not-idempotent)")
+    format!(
+        "sends a {method} without an Idempotency-Key: a retry may repeat its effect; --not-idempotent prevents this"
+    )
 }
 
 fn process(note: &Notice) -> (Volume, String) {
