@@ -153,7 +153,7 @@ fn two_hundred_runs_share_a_file_without_a_torn_line() {
 #[track_caller]
 fn cannot_be_written(report: impl AsRef<Path>, why: &str) -> Run {
     let run = retry().args(["-n", "2", "-d", "0.01", "--report"]).arg(report.as_ref()).arg("false").run();
-    let lost = format!("retry: false: the report in {} is incomplete: {why}", report.as_ref().display());
+    let lost = format!("retry: false: cannot write the report to {}: {why}", report.as_ref().display());
     run.code(1).check(run.messages().iter().filter(|line| **line == lost).count() == 1, &lost);
     run.check(run.messages().len() == 3, "two other messages");
     run
@@ -176,7 +176,7 @@ fn a_report_that_cannot_be_written_is_one_warning() {
     cannot_be_written(&fifo, "its reader is too slow");
     // -q does not hide it, -qq does.
     let quiet = |option: &str| retry().args([option, "--report"]).arg(scratch.path()).arg("true").run();
-    quiet("-q").code(0).says(&["retry: true: the report in {*} is incomplete: Is a directory"]);
+    quiet("-q").code(0).says(&["retry: true: cannot write the report to {*}: Is a directory"]);
     quiet("-qq").code(0).silent();
 }
 
@@ -356,7 +356,7 @@ fn a_lock_that_is_kept_does_not_keep_the_run() {
     holder.lock().unwrap();
     let run = retry().arg("--report").arg(scratch.join("job.prom")).arg("true").run();
     run.code(0)
-        .says(&["retry: true: the report in {*} is incomplete: another process keeps the directory locked"]);
+        .says(&["retry: true: cannot write the metrics to {*}: another process keeps the directory locked"]);
 }
 
 #[test]
@@ -364,14 +364,14 @@ fn a_file_that_is_none_of_metrics() {
     let scratch = Scratch::new();
     let run = |file: &Path| retry().arg("--report").arg(file).arg("true").run();
     let broken = scratch.file("broken.prom", "half a li");
-    run(&broken).code(0).says(&["retry: true: the report in {*} is incomplete: its old content was not metrics, and retry has replaced it"]);
+    run(&broken).code(0).says(&["retry: true: the old content of {*} was not metrics; retry has replaced it"]);
     run(&broken).code(0).silent();
     let directory = scratch.join("directory.prom");
     fs::create_dir(&directory).unwrap();
-    run(&directory).code(0).says(&["retry: true: the report in {*} is incomplete: it is not a regular file"]);
+    run(&directory).code(0).says(&["retry: true: cannot write the metrics to {*}: it is not a regular file"]);
     let fifo = scratch.join("fifo.prom");
     nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    run(&fifo).code(0).says(&["retry: true: the report in {*} is incomplete: it is not a regular file"]);
+    run(&fifo).code(0).says(&["retry: true: cannot write the metrics to {*}: it is not a regular file"]);
     let mut huge = File::create(scratch.join("huge.prom")).unwrap();
     huge.write_all(b"a 1\n").unwrap();
     huge.set_len(17 << 20).unwrap();

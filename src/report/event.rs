@@ -95,9 +95,20 @@ pub(crate) struct RunEnd<'a> {
     pub(crate) waited: Duration,
 }
 
-/// A part of a report that could not be written. A sink tells this once.
+/// A part of a report that was lost. A sink tells this once.
 #[derive(Debug)]
 pub(crate) struct Lost {
     pub(crate) path: PathBuf,
-    pub(crate) why: &'static str,
+    pub(crate) loss: Loss,
+}
+
+/// What was lost. The reasons are noun phrases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Lines, for this reason.
+    Lines(&'static str),
+    /// The metrics of the run, for this reason.
+    Metrics(&'static str),
+    /// The old content of a file, which was not metrics.
+    OldContent,
 }

@@ -13,7 +13,7 @@ use rand::rngs::SysRng;
 use serde::Serialize;
 
 use super::Sink;
-use super::event::{Event, Lost};
+use super::event::{Event, Loss, Lost};
 use super::format::printable;
 use super::tally::{Ended, RunResult, Tally};
 use super::wording::{Wording, cause_in_words, decider};
@@ -176,7 +176,7 @@ impl Json {
         };
         match file.line(line) {
             Err(errno) if !std::mem::replace(&mut self.told, true) => {
-                Err(Lost { path: file.path().to_owned(), why: why_lost(errno) })
+                Err(Lost { path: file.path().to_owned(), loss: Loss::Lines(why_lost(errno)) })
             }
             Ok(()) | Err(_) => Ok(()),
         }

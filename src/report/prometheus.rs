@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::Sink;
-use super::event::{Event, Lost};
+use super::event::{Event, Loss, Lost};
 use super::tally::{Ended, RunResult, Tally};
 use super::wording::Wording;
 use crate::clock::since_1970;
@@ -65,17 +65,17 @@ impl Metrics {
             file.add(label, ended, now);
             file.to_text().into_bytes()
         };
-        let lost = |why: &'static str| Lost { path: self.path.clone(), why };
+        let lost = |loss: Loss| Lost { path: self.path.clone(), loss };
         replace(&self.path, LONGEST, change).map_err(|error| {
-            lost(match error {
+            lost(Loss::Metrics(match error {
                 NotReplaced::Locked => "another process keeps the directory locked",
                 NotReplaced::NotAFile => "it is not a regular file",
                 NotReplaced::TooLong => "it is too long for a file of metrics",
                 NotReplaced::System(errno) => errno.desc(),
-            })
+            }))
         })?;
         if was_broken {
-            Err(lost("its old content was not metrics, and retry has replaced it"))
+            Err(lost(Loss::OldContent))
         } else {
             Ok(())
         }

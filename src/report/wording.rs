@@ -15,7 +15,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use super::event::{Awaited, Event, Lost};
+use super::event::{Awaited, Event, Loss, Lost};
 use super::format::{duration, printable, size};
 use super::subject::{Subject, Volume};
 use crate::error::one_line;
@@ -224,5 +224,10 @@ fn process(note: &Notice) -> (Volume, String) {
 
 fn report_lost(lost: &Lost) -> String {
     let path = lost.path.to_string_lossy();
-    format!("the report in {} is incomplete: {}", printable(&path), lost.why)
+    let path = printable(&path);
+    match lost.loss {
+        Loss::Lines(why) => format!("cannot write the report to {path}: {why}"),
+        Loss::Metrics(why) => format!("cannot write the metrics to {path}: {why}"),
+        Loss::OldContent => format!("the old content of {path} was not metrics; retry has replaced it"),
+    }
 }
