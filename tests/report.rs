@@ -58,11 +58,26 @@ fn each_attempt_has_a_line_and_the_run_has_one() {
         (&end["result"], &end["flaky"], &end["status"]),
         (&"succeeded".into(), &true.into(), &0.into())
     );
-    assert_eq!((&end["attempts"], &end["breaker"]), (&3.into(), &"payments".into()));
+    assert_eq!((&end["attempts"], &end["retries"]), (&3.into(), &2.into()));
+    assert_eq!(end["breaker"], "payments");
     assert_eq!(end["nested"], serde_json::json!({ "attempt": 2, "max": 5 }));
     assert_eq!(end["trace"], "4bf92f3577b34da6a3ce929d0e0e4736");
     let waited = end["waited_s"].as_f64().unwrap();
     assert!(waited >= 0.3 && end["elapsed_s"].as_f64().unwrap() >= waited, "{end}");
+}
+
+#[test]
+fn a_success_that_is_repeated_is_neither_a_retry_nor_a_flake() {
+    let scratch = Scratch::new();
+    let report = scratch.join("report");
+    let row = |command: &str| {
+        let options = ["-qq", "--successes", "2", "-d", "0.01", "--report"];
+        retry().dir(scratch.path()).args(options).arg(&report).sh(command).run().code(0);
+        let end = lines(&report).pop().unwrap();
+        [end["attempts"].clone(), end["retries"].clone(), end["flaky"].clone()]
+    };
+    assert_eq!(row("exit 0"), [2.into(), 0.into(), false.into()]);
+    assert_eq!(row("[ $RETRY_ATTEMPT -gt 1 ]"), [3.into(), 1.into(), true.into()]);
 }
 
 /// Runs that end in each way, into one report.
@@ -364,7 +379,9 @@ fn a_file_that_is_none_of_metrics() {
     let scratch = Scratch::new();
     let run = |file: &Path| retry().arg("--report").arg(file).arg("true").run();
     let broken = scratch.file("broken.prom", "half a li");
-    run(&broken).code(0).says(&["retry: true: the old content of {*} was not metrics; retry has replaced it"]);
+    run(&broken)
+        .code(0)
+        .says(&["retry: true: the old content of {*} was not metrics; retry has replaced it"]);
     run(&broken).code(0).silent();
     let directory = scratch.join("directory.prom");
     fs::create_dir(&directory).unwrap();

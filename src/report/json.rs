@@ -89,6 +89,7 @@ struct RunLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<String>,
     attempts: u64,
+    retries: u64,
     flaky: bool,
     status: u8,
     elapsed_s: f64,
@@ -156,6 +157,7 @@ impl Json {
             why: ended.why.or(error),
             signal: ended.signal.map(|signal| signal.to_string()),
             attempts: ended.attempts,
+            retries: ended.retries,
             flaky: ended.flaky,
             status: ended.status,
             elapsed_s: seconds(ended.elapsed),

@@ -35,7 +35,7 @@ const FAMILIES: [(&str, &str, &str); 7] = [
     (ATTEMPTS, "gauge", "Attempts of the last run."),
     (STATUS, "gauge", "Exit status of the last run."),
     (RUNS, "counter", "Runs by result: succeeded, flaky, failed or not_run."),
-    (RETRIES, "counter", "Attempts after the first one of a run."),
+    (RETRIES, "counter", "Attempts that followed a failure."),
 ];
 
 /// The values of the label `result`.
@@ -74,11 +74,7 @@ impl Metrics {
                 NotReplaced::System(errno) => errno.desc(),
             }))
         })?;
-        if was_broken {
-            Err(lost(Loss::OldContent))
-        } else {
-            Ok(())
-        }
+        if was_broken { Err(lost(Loss::OldContent)) } else { Ok(()) }
     }
 }
 
@@ -153,7 +149,7 @@ impl File {
             let step = if each == result { 1.0 } else { 0.0 };
             set(RUNS, &format!("{labels},result=\"{each}\""), &|before| before + step);
         }
-        set(RETRIES, &labels, &|before| before + count(ended.attempts.saturating_sub(1)));
+        set(RETRIES, &labels, &|before| before + count(ended.retries));
     }
 
     fn to_text(&self) -> String {
@@ -263,6 +259,7 @@ mod tests {
             signal: None,
             status: 7,
             attempts,
+            retries: attempts.saturating_sub(1),
             elapsed: Duration::from_millis(1_250),
             waited: Duration::ZERO,
             flaky,

@@ -86,6 +86,7 @@ struct Line<'a> {
     result: Option<String>,
     #[serde(default)]
     attempts: u64,
+    retries: Option<u64>,
     #[serde(default)]
     flaky: bool,
     #[serde(default)]
@@ -160,7 +161,7 @@ impl Summary {
         self.open.remove(&short(&line.run));
         let row = self.row(&short(&line.label));
         row.runs += 1;
-        row.retries += line.attempts.saturating_sub(1);
+        row.retries = row.retries.saturating_add(line.retries.unwrap_or(line.attempts.saturating_sub(1)));
         row.waited =
             row.waited.saturating_add(Duration::try_from_secs_f64(line.waited_s).unwrap_or_default());
         match line.result.as_deref() {

@@ -19,6 +19,10 @@ pub(super) struct Tally {
     started: Duration,
     attempts: u64,
     failures: u64,
+    /// Attempts that followed a failure.
+    retries: u64,
+    /// The next attempt is one of these.
+    is_retry: bool,
     kinds: Vec<(String, u64)>,
     waits: Duration,
 }
@@ -33,6 +37,8 @@ pub(super) struct Ended {
     /// The exit status of retry, as a shell reports it.
     pub(super) status: u8,
     pub(super) attempts: u64,
+    /// Attempts that followed a failure. A success that `--successes` repeats is not one.
+    pub(super) retries: u64,
     pub(super) elapsed: Duration,
     pub(super) waited: Duration,
     /// The run succeeded after attempts that failed.
@@ -57,7 +63,15 @@ pub(super) enum RunResult {
 
 impl Tally {
     pub(super) fn new() -> Self {
-        Self { started: now(), attempts: 0, failures: 0, kinds: Vec::new(), waits: Duration::ZERO }
+        Self {
+            started: now(),
+            attempts: 0,
+            failures: 0,
+            retries: 0,
+            is_retry: false,
+            kinds: Vec::new(),
+            waits: Duration::ZERO,
+        }
     }
 
     /// The different failures so far, in the order of their first occurrence, each with its number.
@@ -70,6 +84,10 @@ impl Tally {
         match event {
             Event::Attempt { progress, judged, next } => {
                 self.attempts = progress.in_all();
+                if self.is_retry {
+                    self.retries += 1;
+                }
+                self.is_retry = !matches!(judged.verdict, Verdict::Success(_));
                 self.waits = self.waits.saturating_add(next.unwrap_or_default());
                 if is_failure(judged) {
                     self.failures += 1;
@@ -110,6 +128,7 @@ impl Tally {
             signal: None,
             status,
             attempts: self.attempts,
+            retries: self.retries,
             elapsed: now().saturating_sub(self.started),
             waited: self.waits,
             flaky: succeeded && self.failures > 0,

@@ -197,12 +197,12 @@ mod tests {
         let table = table(example());
         assert_eq!(
             table,
-            "LABEL                        RUNS    FLAKY    FAILED  RETRIES  WAITED\n\
-             npm                             4  3 (75%)   1 (25%)        3      6s\n    \
+            "LABEL                       RUNS    FLAKY    FAILED  RETRIES  WAITED\n\
+             npm                            4  3 (75%)   1 (25%)        3      6s\n    \
              3x exited 1 (HTTP 503)\n    1x timed out after 30s\n    1x without an end\n\
-             a label that is | too long      1        0  1 (100%)        0      0s\n    \
+             a label that is | too long     1        0  1 (100%)        0      0s\n    \
              1x exited 1 (a reason that is so long that it has to be cut)\n\
-             true                            1        0         0        0      0s\n"
+             true                           1        0         0        0      0s\n"
         );
         assert_eq!(super::table(Summary::default()), "no run found\n");
     }
