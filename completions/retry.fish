@@ -169,8 +169,8 @@ complete -c retry -n 'not __retry_command' -l on-retry -d 'Shell command to run 
 complete -c retry -n 'not __retry_command' -l report -d 'Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable' -r -F
 complete -c retry -n 'not __retry_command' -l ci -d 'Annotate a run that was flaky or failed, if a CI shows annotations [default: auto]' -r -f -a "auto\t'in GitHub Actions and Azure Pipelines'
 none\t'never'"
-complete -c retry -n 'not __retry_command' -l summary -d 'Instead of a COMMAND: show which labels are flaky in reports, worst first' -r -F
-complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages [default: its base name]' -r -f
+complete -c retry -n 'not __retry_command' -l summary -d 'Instead of a COMMAND: show which labels are flaky in reports, the worst first' -r -F
+complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages and reports [default: its base name]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the breaker to close instead of failing fast; needs --deadline'
 complete -c retry -n 'not __retry_command' -l json -d 'Print the output of --breaker-status as JSON'
 complete -c retry -n 'not __retry_command' -l expand -d 'Replace {key}, {attempt} and {max} in ARGs'
