@@ -101,6 +101,7 @@ impl From<PipeReader> for Input {
 impl Retry {
     /// Prepares another program in the same way, for a comparison.
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
+        keep_small();
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             let of_ci = CI_VARIABLES.iter().any(|variable| name == *variable);
@@ -296,6 +297,21 @@ impl Retry {
         let stdout = child.stdout.take().map(Drain::new);
         let stderr = child.stderr.take().map(Drain::new);
         Running { child, stdout, stderr, started, limit: self.limit, shown, status: None }
+    }
+}
+
+/// Lets malloc(3) give the memory of large buffers back to the system. By default it keeps more and
+/// more of them, because it raises its limit for what is large (mallopt(3)). fork(2) copies the page
+/// tables of all memory of this process, and the tests start thousands of processes.
+fn keep_small() {
+    #[cfg(target_env = "gnu")]
+    {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| {
+            // SAFETY: mallopt takes two numbers.
+            let done = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024) };
+            assert_eq!(done, 1, "mallopt(3) knows this parameter");
+        });
     }
 }
 
