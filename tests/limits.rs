@@ -545,12 +545,12 @@ fn time_spent_stopped_does_not_count_against_the_timeout() {
         let log = scratch.log("log");
         let go = scratch.join("go");
         let script = format!("{}; {}; {}", log.echo("started"), until_there(&go), log.echo("finished"));
-        let running = retry().args(["-n", "1", "--timeout", "3"]).sh(script).spawn();
+        let running = retry().args(["-n", "1", "--timeout", "6"]).sh(script).spawn();
         log.wait_for(1);
         running.signal(Signal::SIGSTOP);
         wait_until("retry is stopped", || stopped(running.pid()));
         // This pause is longer than the timeout, and must not count against it.
-        thread::sleep(Duration::from_secs(4));
+        thread::sleep(Duration::from_secs(7));
         running.signal(Signal::SIGCONT);
         wait_until("retry runs on", || !stopped(running.pid()));
         assert_eq!(log.lines(), ["started"]);
@@ -562,8 +562,8 @@ fn time_spent_stopped_does_not_count_against_the_timeout() {
             // The remaining time of the timeout still counts.
             let run = running.wait_bounded();
             run.code(124);
-            run.says(&["retry: sh: gave up after 1 attempt in {T}: timed out after 3s, ended by TERM"]);
-            assert!(run.took >= Duration::from_secs(7), "{:?}", run.took);
+            run.says(&["retry: sh: gave up after 1 attempt in {T}: timed out after 6s, ended by TERM"]);
+            assert!(run.took >= Duration::from_secs(13), "{:?}", run.took);
         }
     });
 }
