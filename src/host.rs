@@ -44,10 +44,28 @@ use crate::streams::hold::HeldBack;
 use crate::streams::plan::{Held, cannot_hold};
 
 /// Runs the command of an invocation until the end of the run.
-///
+pub(crate) fn run(invocation: &Invocation, mask: InheritedMask) -> Exit {
+    // A descriptor that the report names is looked for before retry opens any of its own.
+    let mut report = report(invocation);
+    let exit = match attempts(invocation, mask, &mut report) {
+        Ok(finish) => {
+            if let Some(hint) = invocation.not_found_hint.as_deref().filter(|_| is_not_found(&finish)) {
+                report.tell(&Event::Hint(hint));
+            }
+            Exit::of(&finish)
+        }
+        Err(error) => {
+            report.tell(&Event::Failure(&error));
+            Exit::Status(FAILED)
+        }
+    };
+    report.finish(clock::now);
+    exit
+}
+
 /// # Errors
-/// If no attempt can be made.
-pub(crate) fn run(invocation: &Invocation, mask: InheritedMask) -> Result<Exit, Error> {
+/// If retry itself fails.
+fn attempts(invocation: &Invocation, mask: InheritedMask, report: &mut Report) -> Result<Finish, Error> {
     let policy = &invocation.policy;
     let key = RunKey::new(&invocation.key)?;
     if let Some(stream) = invocation.hold.and_then(cannot_hold) {
@@ -62,33 +80,13 @@ pub(crate) fn run(invocation: &Invocation, mask: InheritedMask) -> Result<Exit, 
         stdin: invocation.stdin,
         hold: invocation.hold,
     };
-    let mut report = report(invocation);
-    let finish = match Supervisor::new(streams, mask) {
-        Ok(supervisor) => {
-            let random = Sources::new(invocation.seed);
-            let shared = shared(invocation);
-            let report = &mut report;
-            let mut host = System { supervisor, invocation, report, shared, random, key, held_back: None };
-            let finish = run::run(policy, &mut host);
-            host.leave(&finish);
-            finish
-        }
-        Err(error) => Err(error),
-    };
-    let exit = match finish {
-        Ok(finish) => {
-            if let Some(hint) = invocation.not_found_hint.as_deref().filter(|_| is_not_found(&finish)) {
-                report.tell(&Event::Hint(hint));
-            }
-            Exit::of(&finish)
-        }
-        Err(error) => {
-            report.tell(&Event::Failure(&error));
-            Exit::Status(FAILED)
-        }
-    };
-    report.finish(clock::now);
-    Ok(exit)
+    let supervisor = Supervisor::new(streams, mask)?;
+    let random = Sources::new(invocation.seed);
+    let shared = shared(invocation);
+    let mut host = System { supervisor, invocation, report, shared, random, key, held_back: None };
+    let finish = run::run(policy, &mut host);
+    host.leave(&finish);
+    finish
 }
 
 /// A report that has told about the start of the run.

@@ -86,10 +86,7 @@ pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
         Ok(Parsed::Print(text)) => return print(&text),
         Err(error) => Err(error),
     };
-    match invocation
-        .and_then(|invocation| host::run(&invocation, mask))
-        .unwrap_or_else(|error| complain(&error))
-    {
+    match invocation.map_or_else(|error| complain(&error), |invocation| host::run(&invocation, mask)) {
         Exit::Status(status) => status,
         Exit::Signal(signal) => {
             process::signal::disposition::die_by(signal);

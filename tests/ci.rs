@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::sys::stat::Mode;
 
+use crate::support::retry::BINARY;
 use crate::support::{Retry, Run, Scratch, retry};
 
 /// A command that a runner found.
@@ -129,6 +130,51 @@ fn a_failure_is_an_error_and_a_success_is_nothing() {
     assert_eq!(fs::read_to_string(&summary).unwrap(), "");
     let elsewhere = retry().env("GITHUB_ACTIONS", "1").env("CI", "true").args(["-n", "1", "false"]).run();
     elsewhere.code(1).says(&["retry: false: gave up after 1 attempt in {T}: exited 1"]);
+}
+
+#[test]
+fn an_annotation_begins_on_a_new_line() {
+    let scratch = Scratch::new();
+    let run =
+        on_github(&scratch.join("none")).args(["-n", "1", "sh", "-c", "printf progress >&2; exit 3"]).run();
+    run.code(3).check(github(&run.stderr).len() == 1, "the runner finds it");
+}
+
+#[test]
+fn the_verdict_on_a_run_inside_is_the_same_in_a_ci() {
+    let scratch = Scratch::new();
+    let summary = scratch.file("summary.md", "");
+    for refused in [true, false] {
+        let log = scratch.log("log");
+        let fatal = if refused { "4" } else { "5" };
+        let run = on_github(&summary)
+            .args(["-n", "2", "--", BINARY, "-n", "2", "-d", "0.01", "--label", "two words", "-x", fatal])
+            .args(["sh", "-c", &format!("{}; exit 4", log.echo("x"))])
+            .run();
+        run.code(4);
+        assert_eq!(log.lines().len(), if refused { 1 } else { 4 }, "{}", run.stderr);
+        // Only the outer run annotates.
+        assert_eq!(github(&run.stderr).len(), 1, "{}", run.stderr);
+    }
+    assert_eq!(fs::read_to_string(&summary).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn a_failure_of_retry_itself_is_annotated_and_reported() {
+    let scratch = Scratch::new();
+    let run = on_github(&scratch.join("none"))
+        .dir(scratch.path())
+        .args(["--report", "lines", "--idempotency-key", "file:/dev/null/x", "true"])
+        .run();
+    let found = github(&run.code(125).stderr);
+    assert_eq!(
+        found.iter().map(|found| found.command.as_str()).collect::<Vec<_>>(),
+        ["error"],
+        "{}",
+        run.stderr
+    );
+    assert_eq!(plain(&run), 1, "and it says so itself: {}", run.stderr);
+    assert!(fs::read_to_string(scratch.join("lines")).unwrap().contains(r#""result":"error""#));
 }
 
 #[test]

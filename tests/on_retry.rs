@@ -144,7 +144,7 @@ fn the_deadline_ends_it() {
     let run = hooked(&hook).args(["--deadline", "1.5"]).sh(format!("{}; exit 7", log.echo("attempt"))).run();
     run.code(7).says(&[
         "retry: sh: attempt 1 exited 7; next in 0s",
-        "retry: sh: --on-retry was cut by the deadline of 1.5s, ended by TERM; the retry follows",
+        "retry: sh: --on-retry was cut by the deadline of 1.5s, ended by TERM",
         "retry: sh: gave up after 1 attempt in {T}: the deadline of 1.5s has passed; exited 7",
     ]);
     let lines = log.lines();

@@ -227,6 +227,17 @@ fn stderr_can_be_the_report() {
         let messages = text.lines().filter(|line| line.starts_with("retry: ")).count();
         assert_eq!((json, messages), (3, 2), "{name}: {text}");
     }
+    // A number that the caller has not opened is none of retry's own descriptors.
+    for number in 3..10 {
+        let name = format!("/dev/fd/{number}");
+        let closed = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-";
+        let script =
+            format!("{closed}; exec $R --hold -n 2 -d 0.01 --report {name} sh -c 'cat; echo out; exit 1'");
+        let run = Retry::new("sh").args(["-c", &script]).env("R", BINARY).run();
+        run.code(1)
+            .stdout("")
+            .stderr_contains(&format!("cannot write the report to {name}: Bad file number"));
+    }
     // Another descriptor of the caller keeps its offset too.
     let script = "exec 3>>log3; echo before >&3; $R -q --report /dev/fd/3 true; echo after >&3";
     let run = Retry::new("sh").args(["-c", script]).dir(scratch.path()).env("R", BINARY).run();

@@ -50,6 +50,11 @@ fn the_worst_label_comes_first() {
     let markdown = run(&["report", "--markdown"]);
     let markdown = String::from_utf8(markdown.code(0).stdout.clone()).unwrap();
     assert!(markdown.contains(r"| broken \| \*x\* | 1 | 0 | 1 (100%) | 2 |"), "{markdown}");
+    let hostile = ["-qq", "-n", "1", "--report", "hostile", "--label", "::error::x", "true"];
+    retry().dir(scratch.path()).args(hostile).run().code(0);
+    let shown = run(&["hostile"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("\n: :error::x "), "{shown}");
     let stdin = retry().args(["--summary", "-"]).stdin(fs::File::open(scratch.join("report")).unwrap()).run();
     stdin.code(0).stdout(&table.stdout);
 }

@@ -13,6 +13,7 @@ use super::format::{escaped_markdown, printable};
 use super::subject::Volume;
 use super::tally::{Ended, RunResult, Tally};
 use super::wording::Wording;
+use crate::error::one_line;
 use crate::streams::append::append_to_existing;
 use crate::streams::messages::Messages;
 
@@ -43,9 +44,11 @@ pub(super) enum Level {
 pub(super) fn level(ended: &Ended) -> Option<Level> {
     match ended.result {
         RunResult::Succeeded | RunResult::Done => ended.flaky.then_some(Level::Warning),
-        RunResult::GaveUp | RunResult::NotRetried | RunResult::NotRun => Some(Level::Error),
-        // Somebody cancelled the job, or retry has said what is wrong in lines of its own.
-        RunResult::Interrupted | RunResult::Error => None,
+        RunResult::GaveUp | RunResult::NotRetried | RunResult::NotRun | RunResult::Error => {
+            Some(Level::Error)
+        }
+        // Somebody cancelled the job.
+        RunResult::Interrupted => None,
     }
 }
 
@@ -76,7 +79,9 @@ impl Annotations {
         };
         match &self.ci {
             Ci::GitHub { summary } => {
-                stderr.say(&github(level, &title, &message));
+                // The command may have left an unfinished line, and the runner reads a command
+                // only at the beginning of a line.
+                stderr.say(&format!("\n{}", github(level, &title, &message)));
                 if let Some(path) = summary {
                     let before = match level {
                         Level::Warning => format!(": {}", escaped_markdown(&self.kinds(" ×"))),
@@ -89,6 +94,16 @@ impl Annotations {
                 }
             }
             Ci::Azure => stderr.say(&azure(level, &format!("{title}: {message}"))),
+        }
+    }
+
+    fn last_line(&self, event: &Event<'_>) -> Option<String> {
+        match event {
+            Event::Failure(error) => Some(printable(&one_line(*error)).into_owned()),
+            event => {
+                let (least, line) = self.wording.event(event)?;
+                (least <= Volume::Normal).then_some(line)
+            }
         }
     }
 
@@ -106,8 +121,7 @@ impl Sink for Annotations {
     fn take(&mut self, event: &Event<'_>, stderr: &mut Messages) -> Result<(), Lost> {
         if let Some(ended) = self.tally.count(event, &self.wording)
             && let Some(level) = level(&ended)
-            && let Some((least, line)) = self.wording.event(event)
-            && least <= Volume::Normal
+            && let Some(line) = self.last_line(event)
         {
             self.annotate(&ended, level, &line, stderr);
         }

@@ -148,7 +148,7 @@ fn without_ci_brackets(text: &str) -> Cow<'_, str> {
 
 /// Breaks up `::` where a line begins with it, as GitHub's runner reads a command there. It skips
 /// white space before that, and a carriage return ends a line for it too.
-fn without_ci_lines(text: &str) -> String {
+pub(super) fn without_ci_lines(text: &str) -> String {
     let mut broken = String::with_capacity(text.len());
     for line in text.split_inclusive(['\n', '\r']) {
         let rest = line.trim_start_matches(|c: char| c.is_whitespace() && c != '\n' && c != '\r');

@@ -66,6 +66,8 @@ struct AttemptLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'static str>,
     outcome: OutcomeJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'static str>,
     verdict: &'static str,
     rule: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +138,7 @@ impl Json {
             max: self.wording.max_attempts(),
             by: (attempt.by == By::Check).then_some("check"),
             outcome: outcome(attempt),
+            limit: limit(attempt),
             verdict: match judged.verdict {
                 Verdict::Success(_) => "success",
                 Verdict::Retryable(_) => "retryable",
@@ -220,6 +223,14 @@ fn outcome(attempt: &Attempt) -> OutcomeJson {
             NotStarted::Directory => errno_name(Errno::EISDIR),
             NotStarted::CannotRun(errno) | NotStarted::NoProcess(errno) => errno_name(*errno),
         }),
+    }
+}
+
+/// The limit that ended an attempt, if it was not the timeout.
+fn limit(attempt: &Attempt) -> Option<&'static str> {
+    match &attempt.outcome {
+        Outcome::TimedOut(Cut { limit: Limit::Deadline(_), .. }) => Some("deadline"),
+        Outcome::TimedOut(_) | Outcome::Exited(_) | Outcome::Signaled(_) | Outcome::NotStarted(_) => None,
     }
 }
 

@@ -82,14 +82,23 @@ impl Report {
         let wording = Rc::new(Wording::new(subject, volume == Volume::Verbose));
         let text = Text::new(Rc::clone(&wording), volume, doubt);
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-        match forms.ci.filter(|_| volume >= Volume::Normal) {
+        // Only the outermost run knows whether a failure is the last word, and it reads the lines of
+        // the runs inside.
+        let is_outermost = wording.outer().is_none();
+        match forms.ci.filter(|_| volume >= Volume::Normal && is_outermost) {
             Some(ci) => {
                 sinks.push(Box::new(text.with_annotations()));
                 sinks.push(Box::new(Annotations::new(ci, Rc::clone(&wording))));
             }
             None => sinks.push(Box::new(text)),
         }
+        let mut files = Vec::new();
         for file in forms.files {
+            // Two reports in one file would count the run twice.
+            if files.contains(&file) {
+                continue;
+            }
+            files.push(file.clone());
             let wording = Rc::clone(&wording);
             sinks.push(match file {
                 ReportFile::Stderr => Box::new(Json::new(Target::Stderr, wording, forms.trace.clone())),

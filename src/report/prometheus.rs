@@ -114,8 +114,11 @@ impl File {
             }
             let sample = Sample::parse(line)?;
             match family(sample.name) {
+                // A sample that retry did not write would stand beside the one that it writes.
                 Some(family) => {
-                    file.samples.insert((family, sample.labels.to_owned()), sample.value);
+                    if let Some(labels) = own_labels(sample.labels).filter(|_| sample.value.is_finite()) {
+                        file.samples.insert((family, labels), sample.value);
+                    }
                 }
                 None => file.foreign.push(line.to_owned()),
             }
@@ -220,6 +223,58 @@ fn closing_brace(text: &str) -> Option<usize> {
     None
 }
 
+/// The labels of a sample of retry, in the order in which retry writes them. None if others are among
+/// them.
+fn own_labels(text: &str) -> Option<String> {
+    let (mut label, mut result) = (None, None);
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once('=')?;
+        let value = after.trim_start().strip_prefix('"')?;
+        let end = closing_quote(value)?;
+        let place = match name.trim() {
+            "label" => &mut label,
+            "result" => &mut result,
+            _ => return None,
+        };
+        *place = Some(unquoted(&value[..end])?);
+        let after = value[end + 1..].trim_start();
+        rest = after.strip_prefix(',').unwrap_or(after).trim_start();
+    }
+    let label = format!("label=\"{}\"", quoted(&label?));
+    Some(match result {
+        Some(result) => format!("{label},result=\"{}\"", quoted(&result)),
+        None => label,
+    })
+}
+
+/// The place of the quotation mark that ends a value.
+fn closing_quote(value: &str) -> Option<usize> {
+    let mut escaped = false;
+    value.char_indices().find_map(|(at, c)| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends.then_some(at)
+    })
+}
+
+/// A value without its escapes. None if one of them is unknown.
+fn unquoted(value: &str) -> Option<String> {
+    let mut plain = String::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        plain.push(match c {
+            '\\' => match chars.next()? {
+                'n' => '\n',
+                c @ ('\\' | '"') => c,
+                _ => return None,
+            },
+            c => c,
+        });
+    }
+    Some(plain)
+}
+
 fn family(name: &str) -> Option<usize> {
     FAMILIES.iter().position(|(known, ..)| *known == name)
 }
@@ -230,8 +285,14 @@ fn result(ended: &Ended) -> &'static str {
         RunResult::Succeeded | RunResult::Done if ended.flaky => "flaky",
         RunResult::Succeeded | RunResult::Done => "succeeded",
         RunResult::NotRun => "not_run",
-        RunResult::GaveUp | RunResult::NotRetried | RunResult::Interrupted | RunResult::Error => {
-            if ended.attempts == 0 { "not_run" } else { "failed" }
+        // The attempt may have begun.
+        RunResult::Error => "failed",
+        RunResult::GaveUp | RunResult::NotRetried | RunResult::Interrupted => {
+            if ended.attempts == 0 {
+                "not_run"
+            } else {
+                "failed"
+            }
         }
     }
 }
@@ -302,6 +363,17 @@ mod tests {
              retry_runs_total{label=\"x\",result=\"failed\"} 4\n\
              # HELP other x\n# TYPE other gauge\nother{a=\"}\"} 1\nother 2 1700000000\n# a remark\n"
         );
+    }
+
+    #[test]
+    fn a_sample_of_retry_has_one_form() {
+        let text = "retry_runs_total{result=\"failed\", label = \"a\\\"b\",} 4\nretry_retries_total{label=\"\\L\"} 9\n\
+                    retry_retries_total{label=\"x\"} NaN\nretry_retries_total{host=\"x\"} 1\nretry_retries_total 1\n";
+        let file = File::parse(text.as_bytes()).unwrap();
+        let samples: Vec<(&str, f64)> =
+            file.samples.iter().map(|((_, labels), value)| (labels.as_str(), *value)).collect();
+        assert_eq!(samples, [(r#"label="a\"b",result="failed""#, 4.0)]);
+        assert!(file.foreign.is_empty());
     }
 
     #[test]

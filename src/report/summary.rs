@@ -82,6 +82,7 @@ struct Line<'a> {
     outcome: Option<Outcome>,
     verdict: Option<String>,
     rule: Option<String>,
+    limit: Option<String>,
     reason: Option<String>,
     result: Option<String>,
     #[serde(default)]
@@ -115,7 +116,7 @@ impl Summary {
             self.skipped += 1;
             return;
         };
-        let line = line.trim_ascii();
+        let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line).trim_ascii();
         if line.is_empty() {
             return;
         }
@@ -168,6 +169,7 @@ impl Summary {
             Some("succeeded" | "done") if line.flaky => row.flaky += 1,
             Some("succeeded" | "done") => {}
             Some("not-run") => row.not_run += 1,
+            Some("error") => row.failed += 1,
             _ if line.attempts == 0 => row.not_run += 1,
             _ => row.failed += 1,
         }
@@ -178,7 +180,7 @@ impl Summary {
         let row = self.row(&open.label);
         row.runs += 1;
         row.unended += 1;
-        row.retries += open.attempts.saturating_sub(1);
+        row.retries = row.retries.saturating_add(open.attempts.saturating_sub(1));
     }
 
     fn row(&mut self, label: &str) -> &mut Row {
@@ -232,6 +234,8 @@ impl Line<'_> {
             format!("exited {status}")
         } else if let Some(signal) = &outcome.killed {
             format!("killed by {signal}")
+        } else if self.limit.as_deref() == Some("deadline") {
+            "cut by the deadline".to_owned()
         } else if let Some(limit) = outcome.timed_out_s {
             let limit = Duration::try_from_secs_f64(limit).unwrap_or_default();
             format!("timed out after {}", duration(limit))
@@ -282,9 +286,11 @@ mod tests {
             r#"{"v":1,"event":"run","run":"2","label":"npm","result":"gave-up","attempts":1,"flaky":false,"waited_s":0}"#.to_owned(),
             r#"{"v":1,"event":"run","run":"3","label":"curl","result":"succeeded","attempts":2,"flaky":false}"#.to_owned(),
             r#"{"v":1,"event":"run","run":"5","label":"curl","result":"not-run","attempts":0}"#.to_owned(),
+            format!("\u{feff}{}", r#"{"v":1,"event":"run","run":"6","label":"huge","result":"gave-up","attempts":18446744073709551615,"waited_s":1e308}"#),
+            r#"{"v":1,"event":"run","run":"7","label":"huge","result":"gave-up","attempts":18446744073709551615,"waited_s":1e308}"#.to_owned(),
         ];
         let mut summary = summary(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-        for line in ["{\"v\":1,\"event\":\"att", "hello", "[]", "{\"v\":1}", "\u{feff}"] {
+        for line in ["{\"v\":1,\"event\":\"att", "hello", "[]", "{\"v\":1}"] {
             summary.add(Some(line.as_bytes()));
         }
         summary.add(Some(b"\xff"));
@@ -292,10 +298,12 @@ mod tests {
         summary.add(Some(b"  "));
         summary.add(Some(br#"{"v":2,"what":"ever"}"#));
         summary.add(Some(br#"{"v":1,"event":"pause","run":"1","label":"npm"}"#));
-        assert_eq!((summary.skipped, summary.newer), (7, 1));
+        assert_eq!((summary.skipped, summary.newer), (6, 1));
         let rows = summary.ranked();
         let labels: Vec<&str> = rows.iter().map(|(label, _)| label.as_str()).collect();
-        assert_eq!(labels, ["npm", "curl", "gone"]);
+        assert_eq!(labels, ["huge", "npm", "curl", "gone"]);
+        assert_eq!((rows[0].1.retries, rows[0].1.runs), (u64::MAX, 2));
+        let rows = &rows[1..];
         let npm = &rows[0].1;
         assert_eq!((npm.runs, npm.flaky, npm.failed, npm.retries), (2, 1, 1, 2));
         assert_eq!(npm.waited, Duration::from_millis(1500));

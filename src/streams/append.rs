@@ -23,6 +23,8 @@ pub(crate) struct Appender {
     path: PathBuf,
     /// None before the first line, and after an error.
     way: Option<Way>,
+    /// Why a descriptor of the caller cannot be used.
+    refused: Option<Errno>,
     /// Only a part of the last line was written.
     torn: bool,
 }
@@ -38,9 +40,15 @@ enum Way {
 }
 
 impl Appender {
-    /// The file is opened when the first line is written.
+    /// The file is opened when the first line is written. A descriptor of the caller is looked for
+    /// now: later, its number may be that of one of retry's own.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, way: None, torn: false }
+        let (way, refused) = match inherited(&path).map(Way::find_inherited) {
+            Some(Ok(way)) => (Some(way), None),
+            Some(Err(errno)) => (None, Some(errno)),
+            None => (None, None),
+        };
+        Self { path, way, refused, torn: false }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -53,6 +61,9 @@ impl Appender {
     /// The errors of open(2) and write(2): ENXIO if nobody reads a FIFO, EAGAIN if a pipe is full,
     /// ENOSPC if only a part of the line had room. The next line tries again.
     pub(crate) fn line(&mut self, line: &str) -> Result<(), Errno> {
+        if let Some(errno) = self.refused {
+            return Err(errno);
+        }
         let way = match &mut self.way {
             Some(way) => way,
             none => {
@@ -75,7 +86,9 @@ impl Appender {
             }
             Err(Errno::EAGAIN) => Err(Errno::EAGAIN),
             Err(errno) => {
-                self.way = None;
+                if inherited(&self.path).is_none() {
+                    self.way = None;
+                }
                 Err(errno)
             }
         }
@@ -84,9 +97,6 @@ impl Appender {
 
 impl Way {
     fn find(path: &Path) -> Result<Self, Errno> {
-        if let Some(number) = inherited(path) {
-            return Self::find_inherited(number);
-        }
         let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | NEVER_WAIT;
         let mode = Mode::from_bits_truncate(0o644);
         open(path, flags, mode).and_then(lift).map(Self::Own)

@@ -4,7 +4,7 @@
 //! gone with its holder, and leaves no file behind.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,8 +31,14 @@ pub(crate) enum NotReplaced {
 
 impl From<std::io::Error> for NotReplaced {
     fn from(error: std::io::Error) -> Self {
-        Self::System(errno(&error))
+        Self::System(errno_within(&error))
     }
+}
+
+/// The errno of an error that may have another one inside: tempfile adds the path.
+fn errno_within(error: &io::Error) -> Errno {
+    let inner = error.get_ref().and_then(|inner| inner.source()?.downcast_ref::<io::Error>());
+    errno(inner.unwrap_or(error))
 }
 
 /// Replaces the content of a file by what `change` makes of it. A file that does not exist is

@@ -37,7 +37,7 @@ fn ci(args: &Args, environment: &[CString]) -> Option<Ci> {
         let summary = filled("GITHUB_STEP_SUMMARY").map(|path| OsStr::from_bytes(path).into());
         return Some(Ci::GitHub { summary });
     }
-    filled("TF_BUILD").map(|_| Ci::Azure)
+    filled("TF_BUILD").filter(|value| value.eq_ignore_ascii_case(b"true")).map(|_| Ci::Azure)
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
             Some(Ci::GitHub { summary: None })
         );
         assert_eq!(found(&["TF_BUILD=True"], None), Some(Ci::Azure));
-        for other in [&["GITHUB_ACTIONS=false", "CI=true"][..], &["TF_BUILD="], &[]] {
+        for other in [&["GITHUB_ACTIONS=false", "CI=true"][..], &["TF_BUILD=", "TF_BUILD=False"], &[]] {
             assert_eq!(found(other, None), None);
         }
         assert_eq!(found(&["GITHUB_ACTIONS=true"], Some(CiName::None)), None);

@@ -91,10 +91,13 @@ impl Wording {
                 String::new()
             }
         };
-        format!(
-            "--on-retry {}{left}; the retry follows",
-            outcome_in_words(outcome, |limit| self.limit(limit))
-        )
+        let ended = outcome_in_words(outcome, |limit| self.limit(limit));
+        match outcome {
+            Outcome::TimedOut(Cut { limit: Limit::Deadline(_), .. }) => format!("--on-retry {ended}{left}"),
+            Outcome::TimedOut(_) | Outcome::Exited(_) | Outcome::Signaled(_) | Outcome::NotStarted(_) => {
+                format!("--on-retry {ended}{left}; the retry follows")
+            }
+        }
     }
 
     pub(super) fn limit(&self, limit: &Limit) -> String {

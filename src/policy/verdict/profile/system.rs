@@ -20,10 +20,10 @@ pub(super) const RETRY: Profile = Profile {
         fatal_status(127..=127, Proof::Local, "missing command"),
     ],
     patterns: &[
-        fatal(r"^retry: \S+: not retried: ", "refusal by the inner retry"),
+        fatal(r"^retry: .+?: not retried: ", "refusal by the inner retry"),
         fatal(r"^retry: (?:unknown option |no command to run|--\w[\w-]* .*: )", "usage").only(&[125..=125]),
         // It has seen transient failures, and its attempts were not enough.
-        retryable(r"^retry: \S+: gave up after ", "failure of the inner retry"),
+        retryable(r"^retry: .+?: gave up after ", "failure of the inner retry"),
     ],
     unsent: &[75],
     ..PLAIN
