@@ -71,10 +71,10 @@ fn with_a_breaker_that_is_waited_for_the_outage_sees_few_requests_and_all_come_t
     let options = ["--breaker", "b", "--breaker-cooldown", "2s", "--breaker-wait", "--deadline", "55s"];
     let after = crowd(SERVICE, &options, &scratch);
     assert_eq!(after.gave_up, 0);
-    // There is less than one request per client. Five failures open the breaker, but further
-    // requests of the 60 clients may already be on their way: about ten, and forty on a busy
-    // machine. Without the breaker there are more than two requests per client.
-    assert!(after.amplification() < 1.0, "{}", after.amplification());
+    // Five failures open the breaker, but further requests of the 60 clients may already be on their
+    // way: about ten, forty on a busy machine, and all on a machine that has twenty processes for
+    // each processor. Without the breaker there are more than two requests per client.
+    assert!(after.amplification() < 1.5, "{}", after.amplification());
 }
 
 #[test]

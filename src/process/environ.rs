@@ -69,7 +69,12 @@ mod tests {
         fn new(environment: &[(&str, &str)]) -> Self {
             let mut shell = Command::new("/bin/sh");
             shell.args(["-c", "read line; exec sleep 300"]).stdin(Stdio::piped());
-            Self(shell.env_clear().envs(environment.iter().copied()).spawn().unwrap())
+            let shell = Self(shell.env_clear().envs(environment.iter().copied()).spawn().unwrap());
+            // The parent of vfork(2) goes on before the new program has its environment.
+            while std::fs::read(shell.file()).unwrap().is_empty() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            shell
         }
 
         fn file(&self) -> String {
