@@ -82,16 +82,7 @@ impl Report {
         let wording = Rc::new(Wording::new(subject, volume == Volume::Verbose));
         let text = Text::new(Rc::clone(&wording), volume, doubt);
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-        // Only the outermost run knows whether a failure is the last word, and it reads the lines of
-        // the runs inside.
-        let is_outermost = wording.outer().is_none();
-        match forms.ci.filter(|_| volume >= Volume::Normal && is_outermost) {
-            Some(ci) => {
-                sinks.push(Box::new(text.with_annotations()));
-                sinks.push(Box::new(Annotations::new(ci, Rc::clone(&wording))));
-            }
-            None => sinks.push(Box::new(text)),
-        }
+        // A file comes before the message: who reads the message finds the line in the file.
         let mut files = Vec::new();
         for file in forms.files {
             // Two reports in one file would count the run twice.
@@ -108,6 +99,16 @@ impl Report {
                 }
                 ReportFile::Metrics(path) => Box::new(Metrics::new(path, wording)),
             });
+        }
+        // Only the outermost run knows whether a failure is the last word, and it reads the lines of
+        // the runs inside.
+        let is_outermost = wording.outer().is_none();
+        match forms.ci.filter(|_| volume >= Volume::Normal && is_outermost) {
+            Some(ci) => {
+                sinks.push(Box::new(text.with_annotations()));
+                sinks.push(Box::new(Annotations::new(ci, Rc::clone(&wording))));
+            }
+            None => sinks.push(Box::new(text)),
         }
         if volume >= Volume::Normal {
             sinks.push(Box::new(Countdown::new(Rc::clone(&wording))));
