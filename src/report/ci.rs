@@ -11,7 +11,7 @@ use super::Sink;
 use super::event::{Event, Lost};
 use super::format::{escaped_markdown, printable};
 use super::subject::Volume;
-use super::tally::{Ended, RunResult, Tally};
+use super::tally::{Ended, RunResult};
 use super::wording::Wording;
 use crate::error::one_line;
 use crate::streams::append::append_to_existing;
@@ -56,12 +56,11 @@ pub(super) fn level(ended: &Ended) -> Option<Level> {
 pub(super) struct Annotations {
     ci: Ci,
     wording: Rc<Wording>,
-    tally: Tally,
 }
 
 impl Annotations {
     pub(super) fn new(ci: Ci, wording: Rc<Wording>) -> Self {
-        Self { ci, wording, tally: Tally::new() }
+        Self { ci, wording }
     }
 
     fn annotate(&self, ended: &Ended, level: Level, line: &str, stderr: &mut Messages) {
@@ -72,9 +71,8 @@ impl Annotations {
             (Level::Error, _) => ("failed", "❌"),
         };
         let title = format!("retry: {label} {what}");
-        let kinds = self.kinds(" x");
         let message = match level {
-            Level::Warning => format!("{line}; before: {kinds}"),
+            Level::Warning => format!("{line}; before: {}", kinds(ended, " x")),
             Level::Error => line.to_owned(),
         };
         match &self.ci {
@@ -84,7 +82,7 @@ impl Annotations {
                 stderr.say(&format!("\n{}", github(level, &title, &message)));
                 if let Some(path) = summary {
                     let before = match level {
-                        Level::Warning => format!(": {}", escaped_markdown(&self.kinds(" ×"))),
+                        Level::Warning => format!(": {}", escaped_markdown(&kinds(ended, " ×"))),
                         Level::Error => String::new(),
                     };
                     let (label, line) = (escaped_markdown(label), escaped_markdown(line));
@@ -106,24 +104,24 @@ impl Annotations {
             }
         }
     }
+}
 
-    /// The failures of the run: `exited 22 (HTTP 503) x2, timed out after 30s`.
-    fn kinds(&self, times: &str) -> String {
-        let kind = |(kind, count): &(String, u64)| match count {
-            1 => kind.clone(),
-            count => format!("{kind}{times}{count}"),
-        };
-        self.tally.kinds().iter().map(kind).collect::<Vec<_>>().join(", ")
-    }
+/// The failures of the run: `exited 22 (HTTP 503) x2, timed out after 30s`.
+fn kinds(ended: &Ended, times: &str) -> String {
+    let kind = |(kind, count): &(String, u64)| match count {
+        1 => kind.clone(),
+        count => format!("{kind}{times}{count}"),
+    };
+    ended.kinds.iter().map(kind).collect::<Vec<_>>().join(", ")
 }
 
 impl Sink for Annotations {
-    fn take(&mut self, event: &Event<'_>, stderr: &mut Messages) -> Result<(), Lost> {
-        if let Some(ended) = self.tally.count(event, &self.wording)
-            && let Some(level) = level(&ended)
+    fn take(&mut self, event: &Event<'_>, ended: Option<&Ended>, stderr: &mut Messages) -> Result<(), Lost> {
+        if let Some(ended) = ended
+            && let Some(level) = level(ended)
             && let Some(line) = self.last_line(event)
         {
-            self.annotate(&ended, level, &line, stderr);
+            self.annotate(ended, level, &line, stderr);
         }
         Ok(())
     }

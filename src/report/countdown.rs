@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Sink;
 use super::event::{Event, Lost};
 use super::format::duration;
+use super::tally::Ended;
 use super::wording::Wording;
 use crate::streams::countdown::{self, can_count_down};
 use crate::streams::messages::Messages;
@@ -28,7 +29,7 @@ impl Countdown {
 }
 
 impl Sink for Countdown {
-    fn take(&mut self, event: &Event<'_>, stderr: &mut Messages) -> Result<(), Lost> {
+    fn take(&mut self, event: &Event<'_>, _: Option<&Ended>, stderr: &mut Messages) -> Result<(), Lost> {
         let Event::Pause(pause) = event else { return Ok(()) };
         let wait = pause.as_ref().filter(|pause| pause.length >= WORTH_SHOWING);
         match wait.filter(|_| *self.can_show.get_or_insert_with(can_count_down)) {

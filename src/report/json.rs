@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Sink;
 use super::event::{Event, Loss, Lost};
 use super::format::printable;
-use super::tally::{Ended, RunResult, Tally};
+use super::tally::{Ended, RunResult};
 use super::wording::{Wording, cause_in_words, decider};
 use crate::clock::since_1970;
 use crate::error::one_line;
@@ -35,7 +35,6 @@ pub(super) struct Json {
     run: String,
     /// The trace that the run belongs to (W3C Trace Context).
     trace: Option<String>,
-    tally: Tally,
     /// The user knows that lines are lost.
     told: bool,
 }
@@ -122,7 +121,7 @@ struct Nested {
 
 impl Json {
     pub(super) fn new(target: Target, wording: Rc<Wording>, trace: Option<String>) -> Self {
-        Self { target, wording, run: run_id(), trace, tally: Tally::new(), told: false }
+        Self { target, wording, run: run_id(), trace, told: false }
     }
 
     fn head(&self, event: &'static str) -> Head<'_> {
@@ -189,12 +188,11 @@ impl Json {
 }
 
 impl Sink for Json {
-    fn take(&mut self, event: &Event<'_>, stderr: &mut Messages) -> Result<(), Lost> {
-        let ended = self.tally.count(event, &self.wording);
+    fn take(&mut self, event: &Event<'_>, ended: Option<&Ended>, stderr: &mut Messages) -> Result<(), Lost> {
         let line = match (event, ended) {
             (Event::Attempt { progress, judged, next }, _) => self.attempt(progress, judged, *next),
-            (Event::Failure(error), Some(ended)) => self.end(&ended, Some(&printable(&one_line(*error)))),
-            (_, Some(ended)) => self.end(&ended, None),
+            (Event::Failure(error), Some(ended)) => self.end(ended, Some(&printable(&one_line(*error)))),
+            (_, Some(ended)) => self.end(ended, None),
             (_, None) => None,
         };
         line.map_or(Ok(()), |line| self.write(&line, stderr))

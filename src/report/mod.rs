@@ -29,6 +29,7 @@ use event::{Event, Lost};
 use json::{Json, Target};
 use prometheus::Metrics;
 use subject::{Subject, Volume};
+use tally::{Ended, Tally};
 use text::Text;
 use wording::Wording;
 
@@ -40,11 +41,12 @@ use crate::streams::messages::Messages;
 
 /// A form of report, such as lines on stderr.
 trait Sink: Debug {
-    /// Takes an event. `stderr` is the way to the terminal, which all sinks share.
+    /// Takes an event, and the numbers of the run if the event ends it. `stderr` is the way to the
+    /// terminal, which all sinks share.
     ///
     /// # Errors
     /// If a part of the report is lost, and the sink has not said so before.
-    fn take(&mut self, event: &Event<'_>, stderr: &mut Messages) -> Result<(), Lost>;
+    fn take(&mut self, event: &Event<'_>, ended: Option<&Ended>, stderr: &mut Messages) -> Result<(), Lost>;
 }
 
 /// The forms of a report besides the lines on stderr.
@@ -74,15 +76,16 @@ pub(crate) struct Report {
     wording: Rc<Wording>,
     stderr: Messages,
     sinks: Vec<Box<dyn Sink>>,
+    /// None if no sink needs the numbers of the run.
+    tally: Option<Tally>,
 }
 
 impl Report {
     pub(crate) fn new(mut subject: Subject, volume: Volume, forms: Forms) -> Self {
         let doubt = subject.doubt.take();
         let wording = Rc::new(Wording::new(subject, volume == Volume::Verbose));
-        let text = Text::new(Rc::clone(&wording), volume, doubt);
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-        // A file comes before the message: who reads the message finds the line in the file.
+        // Files come first. Whoever reads a message then finds its line in the file.
         let mut files = Vec::new();
         for file in forms.files {
             // Two reports in one file would count the run twice.
@@ -103,17 +106,16 @@ impl Report {
         // Only the outermost run knows whether a failure is the last word, and it reads the lines of
         // the runs inside.
         let is_outermost = wording.outer().is_none();
-        match forms.ci.filter(|_| volume >= Volume::Normal && is_outermost) {
-            Some(ci) => {
-                sinks.push(Box::new(text.with_annotations()));
-                sinks.push(Box::new(Annotations::new(ci, Rc::clone(&wording))));
-            }
-            None => sinks.push(Box::new(text)),
+        let ci = forms.ci.filter(|_| volume >= Volume::Normal && is_outermost);
+        let needs_tally = ci.is_some() || !sinks.is_empty();
+        sinks.push(Box::new(Text::new(Rc::clone(&wording), volume, doubt, ci.is_some())));
+        if let Some(ci) = ci {
+            sinks.push(Box::new(Annotations::new(ci, Rc::clone(&wording))));
         }
         if volume >= Volume::Normal {
             sinks.push(Box::new(Countdown::new(Rc::clone(&wording))));
         }
-        Self { wording, stderr: Messages::default(), sinks }
+        Self { wording, stderr: Messages::default(), sinks, tally: needs_tally.then(Tally::new) }
     }
 
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
@@ -124,8 +126,9 @@ impl Report {
     }
 
     fn hand_out(&mut self, event: &Event<'_>) -> Vec<Lost> {
+        let ended = self.tally.as_mut().and_then(|tally| tally.count(event, &self.wording));
         let stderr = &mut self.stderr;
-        self.sinks.iter_mut().filter_map(|sink| sink.take(event, stderr).err()).collect()
+        self.sinks.iter_mut().filter_map(|sink| sink.take(event, ended.as_ref(), stderr).err()).collect()
     }
 
     /// Describes how an attempt ended, for the record of the breaker.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::Sink;
 use super::event::{Event, Loss, Lost};
-use super::tally::{Ended, RunResult, Tally};
+use super::tally::{Ended, RunResult};
 use super::wording::Wording;
 use crate::clock::since_1970;
 use crate::streams::messages::Messages;
@@ -45,12 +45,11 @@ const RESULTS: [&str; 4] = ["succeeded", "flaky", "failed", "not_run"];
 pub(super) struct Metrics {
     path: PathBuf,
     wording: Rc<Wording>,
-    tally: Tally,
 }
 
 impl Metrics {
     pub(super) fn new(path: PathBuf, wording: Rc<Wording>) -> Self {
-        Self { path, wording, tally: Tally::new() }
+        Self { path, wording }
     }
 
     fn write(&self, ended: &Ended) -> Result<(), Lost> {
@@ -79,11 +78,8 @@ impl Metrics {
 }
 
 impl Sink for Metrics {
-    fn take(&mut self, event: &Event<'_>, _: &mut Messages) -> Result<(), Lost> {
-        match self.tally.count(event, &self.wording) {
-            Some(ended) => self.write(&ended),
-            None => Ok(()),
-        }
+    fn take(&mut self, _: &Event<'_>, ended: Option<&Ended>, _: &mut Messages) -> Result<(), Lost> {
+        ended.map_or(Ok(()), |ended| self.write(ended))
     }
 }
 
@@ -324,6 +320,7 @@ mod tests {
             elapsed: Duration::from_millis(1_250),
             waited: Duration::ZERO,
             flaky,
+            kinds: Vec::new(),
         }
     }
 

@@ -43,6 +43,8 @@ pub(super) struct Ended {
     pub(super) waited: Duration,
     /// The run succeeded after attempts that failed.
     pub(super) flaky: bool,
+    /// The different failures in the order of their first occurrence, each with its number.
+    pub(super) kinds: Vec<(String, u64)>,
 }
 
 /// The end of a run in one word.
@@ -74,11 +76,6 @@ impl Tally {
         }
     }
 
-    /// The different failures so far, in the order of their first occurrence, each with its number.
-    pub(super) fn kinds(&self) -> &[(String, u64)] {
-        &self.kinds
-    }
-
     /// Counts an event. Returns the numbers of the run if the event ends it.
     pub(super) fn count(&mut self, event: &Event<'_>, wording: &Wording) -> Option<Ended> {
         match event {
@@ -87,7 +84,7 @@ impl Tally {
                 if self.is_retry {
                     self.retries += 1;
                 }
-                self.is_retry = !matches!(judged.verdict, Verdict::Success(_));
+                self.is_retry = !judged.is_success();
                 self.waits = self.waits.saturating_add(next.unwrap_or_default());
                 if is_failure(judged) {
                     self.failures += 1;
@@ -109,7 +106,7 @@ impl Tally {
         }
     }
 
-    fn ended(&self, end: &RunEnd<'_>) -> Ended {
+    fn ended(&mut self, end: &RunEnd<'_>) -> Ended {
         let (result, why, signal) = in_words(end.finish);
         let status = match Exit::of(end.finish) {
             Exit::Status(status) => status,
@@ -120,7 +117,7 @@ impl Tally {
         Ended { signal, attempts, elapsed: end.elapsed, waited: end.waited, ..numbers }
     }
 
-    fn numbers(&self, result: RunResult, why: Option<&'static str>, status: u8) -> Ended {
+    fn numbers(&mut self, result: RunResult, why: Option<&'static str>, status: u8) -> Ended {
         let succeeded = matches!(result, RunResult::Succeeded | RunResult::Done);
         Ended {
             result,
@@ -132,6 +129,7 @@ impl Tally {
             elapsed: now().saturating_sub(self.started),
             waited: self.waits,
             flaky: succeeded && self.failures > 0,
+            kinds: std::mem::take(&mut self.kinds),
         }
     }
 }

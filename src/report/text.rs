@@ -9,7 +9,7 @@ use super::ci;
 use super::event::{Event, Lost, RunEnd};
 use super::format::{printable, readable};
 use super::subject::Volume;
-use super::tally::Tally;
+use super::tally::Ended;
 use super::wording::Wording;
 use crate::error::{Error, Quote, one_line};
 use crate::policy::finish::Finish;
@@ -26,26 +26,20 @@ pub(super) struct Text {
     volume: Volume,
     /// A note about doubtful options, until it is told.
     doubt: Option<String>,
-    /// The attempts, if a CI shows an annotation in place of some last lines.
-    annotated: Option<Tally>,
+    /// A CI shows an annotation in place of some last lines.
+    has_annotations: bool,
     /// The number of attempts, up to the last one whose verdict has been explained.
     explained: u64,
 }
 
 impl Text {
-    pub(super) fn new(wording: Rc<Wording>, volume: Volume, doubt: Option<String>) -> Self {
-        Self { wording, volume, doubt, annotated: None, explained: 0 }
-    }
-
-    /// Leaves out the last lines that an annotation replaces.
-    pub(super) fn with_annotations(self) -> Self {
-        Self { annotated: Some(Tally::new()), ..self }
-    }
-
-    /// Whether an annotation tells this.
-    fn is_annotated(&mut self, event: &Event<'_>) -> bool {
-        let ended = self.annotated.as_mut().and_then(|tally| tally.count(event, &self.wording));
-        ended.is_some_and(|ended| ci::level(&ended).is_some())
+    pub(super) fn new(
+        wording: Rc<Wording>,
+        volume: Volume,
+        doubt: Option<String>,
+        has_annotations: bool,
+    ) -> Self {
+        Self { wording, volume, doubt, has_annotations, explained: 0 }
     }
 
     fn say(&self, stderr: &mut Messages, least: Volume, line: &str) {
@@ -101,8 +95,8 @@ fn least(streams: Streams, is_whole: bool) -> Least {
 }
 
 impl Sink for Text {
-    fn take(&mut self, event: &Event<'_>, stderr: &mut Messages) -> Result<(), Lost> {
-        let is_annotated = self.is_annotated(event);
+    fn take(&mut self, event: &Event<'_>, ended: Option<&Ended>, stderr: &mut Messages) -> Result<(), Lost> {
+        let is_annotated = self.has_annotations && ended.and_then(ci::level).is_some();
         match event {
             Event::Finish(_) if is_annotated => {}
             Event::Started => {
