@@ -4,18 +4,19 @@
 //! O_APPEND, so that a line of another process is either before it or behind it. A FIFO or a
 //! terminal is opened non-blocking: if it takes nothing now, the line is lost, and the run goes on.
 
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::sys::uio::pread;
 use nix::unistd::write;
 
-use super::descriptor::lift;
+use super::descriptor::{file_kind, lift};
+use super::sink::has_room;
+use crate::error::errno;
 
 /// A file that gets lines.
 #[derive(Debug)]
@@ -33,7 +34,8 @@ pub(crate) struct Appender {
 enum Way {
     /// A description of retry's own.
     Own(OwnedFd),
-    /// A description that the caller of retry has opened. It may block.
+    /// A description that the caller of retry has opened. It may block, but a pipe with room takes a
+    /// line at once: a line is shorter than PIPE_BUF bytes (pipe(7)).
     Inherited(OwnedFd),
     /// The same, and it is a socket.
     Socket(OwnedFd),
@@ -107,13 +109,8 @@ impl Way {
     fn find_inherited(number: i32) -> Result<Self, Errno> {
         // SAFETY: the descriptor is only borrowed for these calls. If it is closed, they fail.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
-        let kind = kind(&fstat(fd)?);
-        let copy = || {
-            let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
-            // SAFETY: fcntl(2) has just made the descriptor, and nothing else knows it.
-            Ok(unsafe { OwnedFd::from_raw_fd(copy) })
-        };
-        match kind {
+        let copy = || fd.try_clone_to_owned().map_err(|error| errno(&error));
+        match file_kind(&fstat(fd)?) {
             SFlag::S_IFREG => copy().map(Self::Inherited),
             SFlag::S_IFSOCK => copy().map(Self::Socket),
             _ => {
@@ -130,7 +127,7 @@ impl Way {
 
     fn is_regular(&self) -> bool {
         let (Self::Own(fd) | Self::Inherited(fd) | Self::Socket(fd)) = self;
-        fstat(fd).is_ok_and(|stat| kind(&stat) == SFlag::S_IFREG)
+        fstat(fd).is_ok_and(|stat| file_kind(&stat) == SFlag::S_IFREG)
     }
 
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
@@ -158,7 +155,7 @@ impl Way {
 pub(crate) fn append_to_existing(path: &Path, text: &str, most: u64) -> Result<(), Errno> {
     let file = open(path, OFlag::O_RDWR | OFlag::O_APPEND | NEVER_WAIT, Mode::empty()).and_then(lift)?;
     let stat = fstat(&file)?;
-    if kind(&stat) != SFlag::S_IFREG {
+    if file_kind(&stat) != SFlag::S_IFREG {
         return Err(Errno::EINVAL);
     }
     let start = if has_unfinished_line(&file, &stat) { "\n" } else { "" };
@@ -182,10 +179,6 @@ fn has_unfinished_line(file: &OwnedFd, stat: &FileStat) -> bool {
     stat.st_size > 0 && pread(file, &mut last, stat.st_size - 1).is_ok() && last != [b'\n']
 }
 
-fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
-}
-
 /// Neither open(2) nor write(2) waits, and a terminal does not become the controlling one.
 const NEVER_WAIT: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 
@@ -198,11 +191,6 @@ pub(crate) fn inherited(path: &Path) -> Option<i32> {
         "/dev/stderr" => Some(2),
         path => path.strip_prefix("/dev/fd/").or_else(|| path.strip_prefix("/proc/self/fd/"))?.parse().ok(),
     }
-}
-
-/// A pipe with room takes PIPE_BUF bytes (4096) at once (pipe(7)). A line is shorter.
-fn has_room(fd: BorrowedFd<'_>) -> bool {
-    !matches!(poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::ZERO), Ok(0))
 }
 
 #[cfg(test)]

@@ -5,7 +5,14 @@
 
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
+use nix::sys::stat::{FileStat, SFlag};
+
 use crate::error::errno;
+
+/// The kind of a file, as one of the constants of inode(7): `S_IFREG`, `S_IFIFO`.
+pub(super) fn file_kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
 
 /// Calls `open` until it returns a descriptor above the standard streams.
 ///

@@ -13,7 +13,7 @@ use nix::sys::socket::sockopt::SockType;
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{Whence, isatty, lseek, pipe2};
 
-use super::descriptor::lift;
+use super::descriptor::{file_kind, lift};
 use super::pseudoterminal;
 use super::standard::Standard as _;
 use crate::policy::stream::{PerStream, Stream, Streams};
@@ -197,7 +197,7 @@ fn kind(stream: Stream) -> Kind {
 fn write_at_one_place() -> bool {
     let (out, err) = (Stream::Stdout, Stream::Stderr);
     let has_offset = fstat(out.fd()).is_ok_and(|stat| {
-        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        let kind = file_kind(&stat);
         kind == SFlag::S_IFREG || kind == SFlag::S_IFBLK
     });
     let appends = |stream| flags(stream).is_some_and(|flags| flags.contains(OFlag::O_APPEND));

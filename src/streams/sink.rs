@@ -20,7 +20,7 @@ use nix::sys::termios::tcgetsid;
 use nix::unistd::{getsid, isatty, write};
 
 use super::alarm::interrupted;
-use super::descriptor::lift;
+use super::descriptor::{file_kind, lift};
 use super::line::Line;
 use super::splice::Splice;
 use super::standard::Standard as _;
@@ -137,7 +137,7 @@ impl Way {
     fn find(stream: Stream) -> Self {
         let fd = stream.fd();
         let Ok(stat) = fstat(fd) else { return Self::Gone };
-        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        let kind = file_kind(&stat);
         let terminal = kind == SFlag::S_IFCHR && isatty(fd).unwrap_or(false);
         if kind == SFlag::S_IFSOCK {
             return Self::Socket;
@@ -172,7 +172,7 @@ fn may_block(kind: SFlag, device: u64) -> bool {
     !memory && kind != SFlag::S_IFREG && kind != SFlag::S_IFBLK
 }
 
-fn has_room(fd: BorrowedFd<'_>) -> bool {
+pub(super) fn has_room(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
     !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(0))
 }

@@ -16,7 +16,7 @@ use nix::sys::socket::{SockType as Type, SockaddrStorage, getpeername, getsockop
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Whence, lseek};
 
-use super::descriptor::lift;
+use super::descriptor::{file_kind, lift};
 use super::feed::Feed;
 use super::polled::{Interest, Polled};
 use super::source::Source;
@@ -172,7 +172,7 @@ impl Kind {
         if flags.contains(OFlag::O_PATH) || flags & OFlag::O_ACCMODE == OFlag::O_WRONLY {
             return Self::Inherited;
         }
-        match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        match file_kind(&stat) {
             SFlag::S_IFREG | SFlag::S_IFBLK => match lseek(fd, 0, Whence::SeekCur) {
                 Ok(start) => Self::Seekable(Seekable::new(start, flags)),
                 Err(_) => Self::Inherited,
