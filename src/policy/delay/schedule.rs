@@ -176,8 +176,9 @@ impl Schedule {
     }
 
     /// Decides after a retryable failure, with this time until the first deadline. `asked` is the
-    /// wait that the server asks for. The next attempt never comes earlier, and is spread over some time after
-    /// it: RFC 9110 §10.2.3 has no rule for many clients that are told the same.
+    /// wait that the server asks for. The next attempt never comes before the end of that wait, and
+    /// is spread over some time after it: RFC 9110 §10.2.3 has no rule for many clients that are told
+    /// the same.
     pub(crate) fn next(
         &self,
         progress: &mut Progress,
