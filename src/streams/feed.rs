@@ -8,7 +8,6 @@
 //! The feed can copy more only when the command's pipe is empty, because the kernel shows an input
 //! from its beginning only. [`Pace`] decides how often the feed looks at that.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -167,7 +166,6 @@ impl Feed {
         self.part.resize(PIPE, 0);
         let length = match self.spool.read_at(self.position, &mut self.part) {
             Ok(length) if length > 0 => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Step::Again,
             other => {
                 self.failed.get_or_insert(other.map_or_else(|error| errno(&error), |_| Errno::EIO));
                 self.end = None;

@@ -2,8 +2,6 @@
 //! known. The output of the attempt that succeeds is passed on, whole and once, each stream where
 //! it belongs. Of a failed attempt only the end is wanted, for stderr.
 
-use std::io;
-
 use nix::errno::Errno;
 
 use super::order::Order;
@@ -169,7 +167,6 @@ impl Hold {
         let mut filled = 0;
         while let Some(part) = bytes.get_mut(filled..).filter(|part| !part.is_empty()) {
             match self.spool.read_at(position, part) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // After an error, the bytes so far are the best to show.
                 Ok(0) | Err(_) => break,
                 Ok(length) => {
@@ -279,7 +276,6 @@ impl Hold {
             }
             self.part.resize(PART.min(usize::try_from(end - passed.bytes).unwrap_or(PART)), 0);
             let length = match self.spool.read_at(passed.bytes, &mut self.part) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.unreadable(stream, errno(&error))),
                 // The file has become shorter.
                 Ok(0) => return Err(self.unreadable(stream, Errno::EIO)),

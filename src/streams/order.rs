@@ -57,7 +57,6 @@ impl Order {
         while let Some(rest) = entry.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             let position = number.saturating_mul(ENTRY) + u64::try_from(filled).unwrap_or(0);
             match self.ends.read_at(position, rest) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(0) if number < self.ended() => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(0) => return Ok(Run { stream: self.last.unwrap_or(Stream::Stdout), end: None }),
                 read => filled += read?,

@@ -85,7 +85,7 @@ impl Spool {
     /// Fills `part` with the bytes at `position`. Returns how many there are, 0 at the end.
     ///
     /// # Errors
-    /// The errors of pread(2).
+    /// The errors of pread(2), but not EINTR.
     pub(crate) fn read_at(&self, position: u64, part: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.length.saturating_sub(position)).unwrap_or(usize::MAX);
         let most = most.min(part.len());
@@ -94,7 +94,12 @@ impl Spool {
             return Ok(0);
         }
         if let Some(file) = &self.file {
-            return file.read_at(part, position);
+            loop {
+                match file.read_at(part, position) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    read => return read,
+                }
+            }
         }
         let start = usize::try_from(position).unwrap_or(usize::MAX);
         part.copy_from_slice(self.memory.get(start..start.saturating_add(most)).unwrap_or_default());
