@@ -70,7 +70,7 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'Instead of a COMMAND: show which labels are flaky in reports, the worst first')
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'Name of the command in messages and reports [default: its base name]')
             [CompletionResult]::new('--breaker-wait', '--breaker-wait', [CompletionResultType]::ParameterName, 'Wait for the breaker to close instead of failing fast; needs --deadline')
-            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the output of --breaker-status as JSON')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the output of --breaker-status or --summary as JSON')
             [CompletionResult]::new('--expand', '--expand', [CompletionResultType]::ParameterName, 'Replace {key}, {attempt} and {max} in ARGs')
             [CompletionResult]::new('--not-idempotent', '--not-idempotent', [CompletionResultType]::ParameterName, 'Retry only failures that prove that the command had no effect')
             [CompletionResult]::new('--markdown', '--markdown', [CompletionResultType]::ParameterName, 'Print the output of --summary as a table in Markdown')

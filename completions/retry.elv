@@ -67,7 +67,7 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --summary 'Instead of a COMMAND: show which labels are flaky in reports, the worst first'
             cand --label 'Name of the command in messages and reports [default: its base name]'
             cand --breaker-wait 'Wait for the breaker to close instead of failing fast; needs --deadline'
-            cand --json 'Print the output of --breaker-status as JSON'
+            cand --json 'Print the output of --breaker-status or --summary as JSON'
             cand --expand 'Replace {key}, {attempt} and {max} in ARGs'
             cand --not-idempotent 'Retry only failures that prove that the command had no effect'
             cand --markdown 'Print the output of --summary as a table in Markdown'

@@ -172,7 +172,7 @@ none\t'never'"
 complete -c retry -n 'not __retry_command' -l summary -d 'Instead of a COMMAND: show which labels are flaky in reports, the worst first' -r -F
 complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages and reports [default: its base name]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the breaker to close instead of failing fast; needs --deadline'
-complete -c retry -n 'not __retry_command' -l json -d 'Print the output of --breaker-status as JSON'
+complete -c retry -n 'not __retry_command' -l json -d 'Print the output of --breaker-status or --summary as JSON'
 complete -c retry -n 'not __retry_command' -l expand -d 'Replace {key}, {attempt} and {max} in ARGs'
 complete -c retry -n 'not __retry_command' -l not-idempotent -d 'Retry only failures that prove that the command had no effect'
 complete -c retry -n 'not __retry_command' -l markdown -d 'Print the output of --summary as a table in Markdown'
