@@ -68,6 +68,7 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable')
             [CompletionResult]::new('--ci', '--ci', [CompletionResultType]::ParameterName, 'Annotate a run that was flaky or failed, if a CI shows annotations [default: auto]')
             [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'Instead of a COMMAND: show which labels are flaky in reports, the worst first')
+            [CompletionResult]::new('--policy', '--policy', [CompletionResultType]::ParameterName, 'Take options from a file, one option a line')
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'Name of the command in messages and reports [default: its base name]')
             [CompletionResult]::new('--breaker-wait', '--breaker-wait', [CompletionResultType]::ParameterName, 'Wait for the breaker to close instead of failing fast; needs --deadline')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the output of --breaker-status or --summary as JSON')

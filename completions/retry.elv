@@ -65,6 +65,7 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --report 'Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable'
             cand --ci 'Annotate a run that was flaky or failed, if a CI shows annotations [default: auto]'
             cand --summary 'Instead of a COMMAND: show which labels are flaky in reports, the worst first'
+            cand --policy 'Take options from a file, one option a line'
             cand --label 'Name of the command in messages and reports [default: its base name]'
             cand --breaker-wait 'Wait for the breaker to close instead of failing fast; needs --deadline'
             cand --json 'Print the output of --breaker-status or --summary as JSON'

@@ -4,7 +4,7 @@
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s n/max= deadline= timeout= signal= kill-after= successes= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= 'hold=?' idempotency-key= expand check= on-retry= not-idempotent report= ci= summary= markdown q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
+    argparse -s n/max= deadline= timeout= signal= kill-after= successes= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= 'hold=?' idempotency-key= expand check= on-retry= not-idempotent report= ci= summary= markdown policy= q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
     or return 1
     set -q argv[1]
     or return 1
@@ -24,6 +24,23 @@ function __retry_complete_command
     set -l last $line[-1]
     set -e line[-1]
     complete -C (string join -- ' ' (for word in $line; string escape -- $word; end) $last | string collect)
+end
+
+# The policies, or files if the word is a path.
+function __retry_policies
+    set -l word (string replace -r '^--policy=' '' -- (commandline -ct))
+    if string match -qr '^[.~]|/' -- $word
+        __fish_complete_path $word
+        return
+    end
+    set -l config $XDG_CONFIG_HOME
+    test -n "$config"
+    or set config ~/.config
+    echo none
+    for file in $config/retry/* /etc/retry/*
+        test -f $file
+        and string replace -r '.*/' '' -- $file
+    end
 end
 
 complete -c retry -n 'not __retry_command' -s n -l max -d 'Maximum attempts, the first included [default: 5]' -r -f
@@ -170,6 +187,7 @@ complete -c retry -n 'not __retry_command' -l report -d 'Write what happened to 
 complete -c retry -n 'not __retry_command' -l ci -d 'Annotate a run that was flaky or failed, if a CI shows annotations [default: auto]' -r -f -a "auto\t'in GitHub Actions and Azure Pipelines'
 none\t'never'"
 complete -c retry -n 'not __retry_command' -l summary -d 'Instead of a COMMAND: show which labels are flaky in reports, the worst first' -r -F
+complete -c retry -n 'not __retry_command' -l policy -d 'Take options from a file, one option a line' -r -f -a '(__retry_policies)'
 complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages and reports [default: its base name]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the breaker to close instead of failing fast; needs --deadline'
 complete -c retry -n 'not __retry_command' -l json -d 'Print the output of --breaker-status or --summary as JSON'

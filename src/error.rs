@@ -9,7 +9,7 @@ use nix::errno::Errno;
 /// Why retry itself failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// A word of the command line is wrong. Nothing was run.
+    /// A word of the command line, or a line of a policy, is wrong. Nothing was run.
     #[error("{cause}")]
     Usage { cause: String, hint: String, quote: Option<Quote> },
     /// The system refused something that retry needs.
@@ -26,7 +26,7 @@ pub(crate) enum Error {
         #[source]
         errno: Errno,
     },
-    /// A record or a key file cannot be used, and there is nothing to do without it.
+    /// A record, a key file or a policy cannot be used, and there is nothing to do without it.
     #[error("{}", one_line(cause.as_ref()))]
     State { cause: anyhow::Error, hint: Option<&'static str> },
     /// The reader of a stream (`stdout` or `stderr`) has not taken all output of the command.

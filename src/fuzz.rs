@@ -15,6 +15,10 @@ pub fn options(bytes: &[u8]) {
     crate::cli::properties::options(bytes);
 }
 
+pub fn policy(bytes: &[u8]) {
+    crate::cli::policy_file::property(bytes);
+}
+
 pub fn values(bytes: &[u8]) {
     crate::cli::properties::values(bytes);
 }

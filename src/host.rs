@@ -103,6 +103,7 @@ fn report(invocation: &Invocation) -> Report {
             budget: invocation.sharing.budget.clone(),
         },
         written: invocation.written.clone(),
+        policy_file: invocation.policy_file.clone(),
         doubt: invocation.two_in_one.clone(),
     };
     let mut report = Report::new(subject, invocation.volume, invocation.forms.clone());

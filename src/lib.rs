@@ -4,7 +4,7 @@
 //! The flow of a run:
 //!
 //! ```text
-//! argv ──cli──▶ Args ──resolve──▶ Policy + Invocation
+//! argv ──cli──▶ Args, over those of a policy file ──resolve──▶ Policy + Invocation
 //! run: loop {
 //!     wait                effect     until the delay is over, or a signal arrives
 //!     admit               effect     asks the breaker, in one transaction
@@ -44,8 +44,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::cli::action::{Action, action};
+use crate::cli::args::Args;
 use crate::cli::parse::{Parsed, parse};
-use crate::cli::resolve::resolve;
+use crate::cli::policy_file;
+use crate::cli::resolve::{Invocation, resolve};
 use crate::error::Error;
 use crate::exit::{Exit, FAILED};
 use crate::policy::stream::Stream;
@@ -77,22 +79,46 @@ pub unsafe fn start(argc: c_int, argv: *const *const c_char) -> c_int {
 /// command died by a signal and somebody asked retry to end, retry dies by that signal.
 pub fn run(args: &[OsString], environment: Vec<CString>) -> u8 {
     let mask = process::signal::disposition::block_user_signals();
-    let invocation = match parse(args) {
-        Ok(Parsed::Run(args)) => match action(&args, &environment) {
-            Ok(Some(task)) => return carry_out(&task),
-            Ok(None) => resolve(*args, environment),
-            Err(error) => Err(error),
-        },
+    let task = match parse(args) {
         Ok(Parsed::Print(text)) => return print(&text),
+        Ok(Parsed::Run(args)) => task(*args, environment),
         Err(error) => Err(error),
     };
-    match invocation.map_or_else(|error| complain(&error), |invocation| host::run(&invocation, mask)) {
+    let exit = match task {
+        Ok(Task::Act(action)) => return carry_out(&action),
+        Ok(Task::Run(invocation)) => host::run(&invocation, mask),
+        Err(error) => complain(&error),
+    };
+    match exit {
         Exit::Status(status) => status,
         Exit::Signal(signal) => {
             process::signal::disposition::die_by(signal);
             signal.status()
         }
     }
+}
+
+/// What the options ask for.
+enum Task {
+    Act(Action),
+    Run(Box<Invocation>),
+}
+
+/// The task of the options that the user typed, with those of a policy.
+fn task(typed: Args, environment: Vec<CString>) -> Result<Task, Error> {
+    let Some(policy) = policy_file::read(&typed, &environment)? else {
+        return task_of(typed, environment);
+    };
+    let merged = policy.under(typed.clone());
+    task_of(merged, environment.clone())
+        .map_err(|error| policy.explain(error, &typed, |args| task_of(args, environment.clone()).is_ok()))
+}
+
+fn task_of(args: Args, environment: Vec<CString>) -> Result<Task, Error> {
+    Ok(match action(&args, &environment)? {
+        Some(action) => Task::Act(action),
+        None => Task::Run(Box::new(resolve(args, environment)?)),
+    })
 }
 
 /// Carries out an action instead of running a command.

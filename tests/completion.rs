@@ -15,7 +15,7 @@ fn script(name: &str) -> String {
 
 /// The text before the tab, and the completed text that each shell must show. `mine` is a command
 /// with one option, `--its-own`, which its own completion offers.
-const TYPED: [(&str, &str); 13] = [
+const TYPED: [(&str, &str); 17] = [
     ("retry --ji", "retry --jitter"),
     ("retry --jitter f", "retry --jitter full"),
     ("retry --jitter=de", "retry --jitter=decorrelated"),
@@ -24,6 +24,10 @@ const TYPED: [(&str, &str); 13] = [
     ("retry -p pg_i", "retry -p pg_isready"),
     ("retry --profiles=wg", "retry --profiles=wget"),
     ("retry --headers ./sin", "retry --headers ./single"),
+    ("retry --policy reg", "retry --policy registry"),
+    ("retry --policy=reg", "retry --policy=registry"),
+    ("retry --policy no", "retry --policy none"),
+    ("retry --policy ./sin", "retry --policy ./single"),
     ("retry -- mine --it", "retry -- mine --its-own"),
     ("retry -n 3 mine --it", "retry -n 3 mine --its-own"),
     ("retry -n3 --delay=1 -v mine --it", "retry -n3 --delay=1 -v mine --its-own"),
@@ -34,7 +38,7 @@ const TYPED: [(&str, &str); 13] = [
 /// An interactive shell in a terminal, at its prompt.
 fn shell(program: &str, args: &[&str], home: &Path) -> Terminal {
     let mut shell = Command::new(program);
-    for name in ["ENV", "BASH_ENV", "ZDOTDIR", "PROMPT_COMMAND", "INPUTRC", "FPATH"] {
+    for name in ["ENV", "BASH_ENV", "ZDOTDIR", "PROMPT_COMMAND", "INPUTRC", "FPATH", "XDG_CONFIG_HOME"] {
         shell.env_remove(name);
     }
     shell.args(args).current_dir(home).env("HOME", home).env("TERM", "dumb").env("PS1", PROMPT);
@@ -44,6 +48,15 @@ fn shell(program: &str, args: &[&str], home: &Path) -> Terminal {
     terminal.size(24, 200);
     terminal.expect_prompt();
     terminal
+}
+
+/// A home directory with a file `single` and a policy `registry`.
+fn home() -> Scratch {
+    let home = Scratch::new();
+    home.script("single", "");
+    std::fs::create_dir_all(home.join(".config/retry/directory")).unwrap();
+    home.file(".config/retry/registry", "");
+    home
 }
 
 #[track_caller]
@@ -59,8 +72,7 @@ fn tab(shell: &mut Terminal, typed: &str, completed: &str) {
 
 #[test]
 fn bash_completes_options_values_and_the_command() {
-    let home = Scratch::new();
-    home.script("single", "");
+    let home = home();
     let mut bash = shell("bash", &["--norc", "--noprofile", "-i"], home.path());
     bash.command(&format!("source '{}'", script("retry.bash")));
     // This function imitates bash-completion: it calls the command's own completion on the
@@ -97,8 +109,7 @@ fn bash_without_bash_completion_completes_the_commands_name() {
 #[test]
 fn zsh_completes_options_values_and_the_command() {
     need!("zsh");
-    let home = Scratch::new();
-    home.script("single", "");
+    let home = home();
     let mut zsh = shell("zsh", &["-f", "-i"], home.path());
     let functions = Path::new(&script("_retry")).parent().unwrap().display().to_string();
     zsh.command(&format!("fpath=('{functions}' $fpath); autoload -Uz compinit && compinit -u -D"));
@@ -111,8 +122,7 @@ fn zsh_completes_options_values_and_the_command() {
 #[test]
 fn fish_completes_options_values_and_the_command() {
     need!("fish");
-    let home = Scratch::new();
-    home.script("single", "");
+    let home = home();
     let complete = |line: &str| {
         let setup =
             "source $argv[1]; complete -c mine -f -l its-own; function mine; end; complete -C $argv[2]";

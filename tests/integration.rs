@@ -40,6 +40,7 @@ mod limits;
 mod nested;
 mod origin;
 mod pager;
+mod policies;
 mod process;
 mod profiles;
 mod proof;

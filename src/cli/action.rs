@@ -104,7 +104,7 @@ impl ActionOption {
     /// Whether another option means something beside this one.
     fn goes_with(self, option: &str) -> bool {
         option == self.name()
-            || (option == "--state" && !matches!(self, Self::Profiles | Self::Summary))
+            || (matches!(option, "--state" | "--policy") && !matches!(self, Self::Profiles | Self::Summary))
             || (option == "--json" && matches!(self, Self::Status | Self::Summary))
             || (option == "--markdown" && self == Self::Summary)
     }
@@ -195,6 +195,7 @@ mod tests {
             ("--json --state /x --breaker-status=a", "status a true"),
             ("--breaker-reset a", "reset a"),
             ("--breaker-trip a=5 --state /x", "trip a 5"),
+            ("--policy ci --breaker-reset=a", "reset a"),
             ("--profiles", "profiles all"),
             ("--summary a", "summary Table [\"a\"]"),
             ("--summary a b - --markdown", "summary Markdown [\"a\", \"b\", \"-\"]"),
@@ -230,6 +231,7 @@ mod tests {
             ("--profiles=curl -- true", "--profiles takes no COMMAND"),
             ("--profiles -p curl", "--profile does nothing with --profiles"),
             ("--profiles --state /x", "--state does nothing with --profiles"),
+            ("--profiles --policy x", "--policy does nothing with --profiles"),
             ("--profiles --json", "--json does nothing with --profiles"),
             ("--profiles --breaker-status", "--breaker-status and --profiles contradict each other"),
             ("--breaker-status -q", "--quiet does nothing with --breaker-status"),

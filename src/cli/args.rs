@@ -8,6 +8,7 @@
 mod attempts;
 mod delays;
 mod output;
+mod policy;
 mod repeats;
 mod report;
 mod shared;
@@ -19,21 +20,23 @@ use std::ffi::OsString;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _, ValueHint};
 
-use attempts::AttemptArgs;
-use delays::DelayArgs;
-use output::OutputArgs;
-use repeats::RepeatArgs;
-use report::ReportArgs;
-use shared::SharedArgs;
-use streams::StreamArgs;
-use verdict::VerdictArgs;
+pub(crate) use attempts::AttemptArgs;
+pub(crate) use delays::DelayArgs;
+pub(crate) use output::OutputArgs;
+pub(crate) use policy::PolicyArgs;
+pub(crate) use repeats::RepeatArgs;
+pub(crate) use report::ReportArgs;
+pub(crate) use shared::SharedArgs;
+pub(crate) use streams::StreamArgs;
+pub(crate) use verdict::VerdictArgs;
 
 use super::scan::{self, Scan};
 use super::values::ValueError;
 use crate::error::Error;
+use crate::report::subject::PolicySource;
 
 /// The options and the command as the user typed them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Args {
     pub(crate) attempts: AttemptArgs,
     pub(crate) delays: DelayArgs,
@@ -42,10 +45,13 @@ pub(crate) struct Args {
     pub(crate) streams: StreamArgs,
     pub(crate) repeats: RepeatArgs,
     pub(crate) report: ReportArgs,
+    pub(crate) policy: PolicyArgs,
     pub(crate) output: OutputArgs,
     pub(crate) command: Vec<OsString>,
     /// A hint for a COMMAND that is the unit of the duration before it.
     pub(crate) split_duration: Option<String>,
+    /// The policy file that some of the options come from.
+    pub(crate) policy_file: Option<PolicySource>,
 }
 
 /// The options under one heading of the help.
@@ -67,7 +73,7 @@ macro_rules! heading {
 }
 
 /// In the order of the help.
-const HEADINGS: [Heading; 7] = [
+const HEADINGS: [Heading; 8] = [
     heading!(attempts: AttemptArgs),
     heading!(delays: DelayArgs),
     heading!(verdict: VerdictArgs),
@@ -75,6 +81,7 @@ const HEADINGS: [Heading; 7] = [
     heading!(streams: StreamArgs),
     heading!(repeats: RepeatArgs),
     heading!(report: ReportArgs),
+    heading!(policy: PolicyArgs),
 ];
 
 /// The last heading of the help. It is always defined, for `--help`.
@@ -119,7 +126,7 @@ fn base() -> Command {
 
 /// Options for which a next word that begins with a dash is an error, because it is more likely an
 /// option than a name, a directory or a shell command.
-const NO_DASH: [&str; 12] = [
+const NO_DASH: [&str; 13] = [
     "profiles",
     "breaker",
     "budget",
@@ -132,6 +139,7 @@ const NO_DASH: [&str; 12] = [
     "report",
     "on-retry",
     "summary",
+    "policy",
 ];
 
 /// Lets a value begin with a dash, so that the option's own parser explains `--delay -5`.
@@ -182,7 +190,7 @@ impl Args {
         let mut matches = definition.try_get_matches_from_mut(program.chain(options.iter().cloned())).ok()?;
         let args = Self { command: command.to_vec(), ..Self::read(&mut matches, defined).ok()? };
         leak(definition);
-        (!args.has_action() && !args.shared.json && !args.report.markdown).then_some((args, scanned))
+        (!args.serves_action()).then_some((args, scanned))
     }
 
     /// Takes the values out of the matches of the whole definition.
@@ -201,6 +209,11 @@ impl Args {
             || self.shared.breaker_trip.is_some()
             || self.verdict.profiles.is_some()
             || !self.report.summary.is_empty()
+    }
+
+    /// Whether an option takes the place of a COMMAND, or sets the form of its output.
+    pub(crate) fn serves_action(&self) -> bool {
+        self.has_action() || self.shared.json || self.report.markdown
     }
 
     /// Takes the words after `--summary FILE` for further files. --json and --markdown may stand

@@ -45,7 +45,7 @@ pub(crate) fn shown(option: &str, value: &str) -> Option<String> {
         "--profile" | "--profiles" => profile(value),
         // The user chose the name, and messages and file names show it. A URL may hold a password.
         "--breaker" | "--breaker-status" | "--breaker-reset" | "--breaker-trip" | "--budget" | "--state"
-        | "--headers" => !value.contains("://"),
+        | "--headers" | "--policy" => !value.contains("://"),
         "--signal" => plain(value) || value.chars().all(|c| c.is_ascii_uppercase() || c == ' '),
         "--retry-on" | "--fatal-on" | "--until" | "--success-on" => condition(value),
         _ => plain(value),

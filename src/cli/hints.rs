@@ -276,7 +276,7 @@ mod tests {
                 assert!(hint(name).contains(ours), "{name}: {}", hint(name));
             }
         }
-        for name in ["--frob", "-Z", "--plan", "--once", "--policy", "--"] {
+        for name in ["--frob", "-Z", "--plan", "--once", "--"] {
             assert_eq!(hint(name), "", "{name}");
         }
     }

@@ -1,6 +1,6 @@
-//! The command line: its words become [`args::Args`] ([`scan`], [`parse`], [`values`]), and these
-//! become a policy and an invocation ([`resolve`], [`label`]) or an action on shared state
-//! ([`action`]).
+//! The command line: its words become [`args::Args`] ([`scan`], [`parse`], [`values`]). Those of a
+//! file may stand below them ([`policy_file`]). They become a policy and an invocation ([`resolve`],
+//! [`label`]) or an action on shared state ([`action`]).
 //!
 //! [`usage_error`] explains words that cannot be read, [`echo`] decides how much of a word an error
 //! repeats, and [`hints`] says what was probably meant. [`help`] and [`mod@reference`] describe the
@@ -15,6 +15,7 @@ mod help;
 pub(crate) mod hints;
 pub(crate) mod label;
 pub(crate) mod parse;
+pub(crate) mod policy_file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
 pub mod reference;

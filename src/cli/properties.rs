@@ -9,8 +9,8 @@ use super::parse::{Parsed, by_whole_definition, parse};
 use super::resolve::resolve;
 use super::values::{
     ValueError, budget, check, condition, delays, duration, factor, failures, file, healthy_after, key,
-    label, max_attempts, name, on_retry, positive_duration, report_file, seed, signal, size, state_directory,
-    successes, summary_file, trip,
+    label, max_attempts, name, on_retry, policy, positive_duration, report_file, seed, signal, size,
+    state_directory, successes, summary_file, trip,
 };
 use crate::error::Error;
 use crate::report::format::printable;
@@ -43,6 +43,7 @@ pub(crate) fn values(bytes: &[u8]) {
     refused(check(text.into()));
     refused(on_retry(text.into()));
     refused(file(text.into()));
+    refused(policy(text.into()));
     refused(report_file(text.into()));
     refused(summary_file(text.into()));
     refused(state_directory(text.into()));
@@ -132,7 +133,7 @@ mod tests {
         }
     }
 
-    const RIGHT: [&str; 45] = [
+    const RIGHT: [&str; 47] = [
         "-n 3",
         "-n3",
         "--max=unlimited",
@@ -170,6 +171,8 @@ mod tests {
         "--stdin null",
         "--hold",
         "--hold=both",
+        "--policy ci",
+        "--policy=none",
         "--expand",
         "--check true",
         "--on-retry true",

@@ -19,6 +19,7 @@ use profiles::profiles;
 use schedule::schedule;
 use sharing::{check_needs, sharing};
 
+pub(crate) use schedule::contradictions;
 pub(crate) use sharing::Sharing;
 
 use super::args::Args;
@@ -39,7 +40,7 @@ use crate::policy::verdict::request::{self, Method};
 use crate::policy::{Limits, Policy};
 use crate::process::child::Command;
 use crate::report::Forms;
-use crate::report::subject::{Volume, Written};
+use crate::report::subject::{PolicySource, Volume, Written};
 use crate::streams::plan::Held;
 use crate::streams::stdin::Stdin;
 
@@ -71,6 +72,7 @@ pub(crate) struct Invocation {
     /// The command as the user typed it, if that is safe to print and differs from the label.
     pub(crate) typed: Option<String>,
     pub(crate) written: Written,
+    pub(crate) policy_file: Option<PolicySource>,
     pub(crate) volume: Volume,
     /// The forms of the report besides the lines on stderr.
     pub(crate) forms: Forms,
@@ -131,6 +133,7 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         label,
         volume: volume(&args),
         forms: forms(&args, &environment),
+        policy_file: args.policy_file,
         seed: args.delays.seed,
         reach: profiles.reach,
         stdin,

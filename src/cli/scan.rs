@@ -31,6 +31,19 @@ pub(crate) struct OptionValue {
     pub(crate) value: OsString,
 }
 
+/// The result for the first of some words, which begins with a dash.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    /// An option, or a bundle of short ones, in this many words. The last one may have a value.
+    Option { words: usize, value: Option<OptionValue> },
+    /// See [`Scan`].
+    Help { all: bool },
+    /// See [`Scan`].
+    ValueMissing { option: String, value: String },
+    /// An unknown option, or an option without a next word for its value.
+    Unknown,
+}
+
 /// Scans the words up to the command.
 pub(crate) fn read(definition: &Command, words: &[OsString]) -> Scan {
     let mut last = None;
@@ -43,31 +56,48 @@ pub(crate) fn read(definition: &Command, words: &[OsString]) -> Scan {
         if !bytes.starts_with(b"-") || bytes == b"-" {
             return Scan::Command { at, last };
         }
-        let Some(option) = option(definition, word) else { return Scan::Unknown };
-        if matches!(option.arg.get_action(), ArgAction::Help)
-            && (option.value.is_none() || option.typed.len() == 2)
-        {
-            return Scan::Help { all: bytes.starts_with(b"--") };
-        }
-        at += 1;
-        last = match (takes_value(option.arg), option.value.clone()) {
-            (false, _) => None,
-            (true, Some(value)) => Some(option.given(value)),
-            (true, None) => {
-                let Some(value) = words.get(at) else { return Scan::Unknown };
-                if is_option(definition, value) {
-                    let long = option.arg.get_long().map(|name| format!("--{name}"));
-                    return Scan::ValueMissing {
-                        option: long.unwrap_or(option.typed),
-                        value: value_name(option.arg),
-                    };
-                }
-                at += 1;
-                Some(option.given(value.clone()))
+        match first(definition, words.get(at..).unwrap_or_default()) {
+            First::Option { words, value } => {
+                at += words;
+                last = value;
             }
-        };
+            First::Help { all } => return Scan::Help { all },
+            First::ValueMissing { option, value } => return Scan::ValueMissing { option, value },
+            First::Unknown => return Scan::Unknown,
+        }
     }
     Scan::Unknown
+}
+
+/// Scans the first word, and the second if that is the value of an option in the first.
+pub(crate) fn first(definition: &Command, words: &[OsString]) -> First {
+    let Some((word, rest)) = words.split_first() else { return First::Unknown };
+    let Some(option) = option(definition, word) else { return First::Unknown };
+    if matches!(option.arg.get_action(), ArgAction::Help)
+        && (option.value.is_none() || option.typed.len() == 2)
+    {
+        return First::Help { all: word.as_bytes().starts_with(b"--") };
+    }
+    match (takes_value(option.arg), option.value.clone()) {
+        (false, _) => First::Option { words: 1, value: None },
+        (true, Some(value)) => First::Option { words: 1, value: Some(option.given(value)) },
+        (true, None) => match rest.first() {
+            None => First::Unknown,
+            Some(value) if is_option(definition, value) => {
+                let long = option.arg.get_long().map(|name| format!("--{name}"));
+                First::ValueMissing { option: long.unwrap_or(option.typed), value: value_name(option.arg) }
+            }
+            Some(value) => First::Option { words: 2, value: Some(option.given(value.clone())) },
+        },
+    }
+}
+
+/// The option that a word names, without its value: the long name with its dashes, the name of its
+/// value if it can have one.
+pub(crate) fn named(definition: &Command, word: &OsStr) -> Option<(String, Option<String>)> {
+    let option = option(definition, word).filter(|option| option.value.is_none())?;
+    let value = option.arg.get_action().takes_values().then(|| value_name(option.arg));
+    Some((format!("--{}", option.arg.get_long()?), value))
 }
 
 /// Scans the words with a part of the definition. None if the part may lack an option before the

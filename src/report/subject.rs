@@ -1,6 +1,7 @@
 //! The run that is reported on.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use super::format::printable;
 use crate::policy::outer::Outer;
@@ -36,9 +37,21 @@ pub(crate) struct Subject {
     pub(crate) rules: Rules,
     pub(crate) shared: Names,
     pub(crate) written: Written,
+    pub(crate) policy_file: Option<PolicySource>,
     /// A note about options that probably do not mean what the user wants. It is told at the first
     /// failure.
     pub(crate) doubt: Option<String>,
+}
+
+/// The policy file of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PolicySource {
+    /// The name or path that the user wrote.
+    pub(crate) name: String,
+    /// The absolute path.
+    pub(crate) path: PathBuf,
+    /// `--policy` or `RETRY_POLICY`.
+    pub(crate) named_by: &'static str,
 }
 
 /// Durations as the user wrote them.

@@ -11,6 +11,9 @@ use super::template::{fill, replace_once};
 /// The signals that end commands.
 const SIGNALS: [&str; 8] = ["TERM", "INT", "HUP", "QUIT", "KILL", "ABRT", "USR1", "USR2"];
 
+/// The value of `--policy`: the name of a policy, or the path of a file.
+const POLICY: &str = "NAME|FILE|none";
+
 /// The completion script for a shell.
 pub(super) fn script(shell: Shell) -> String {
     let mut command = definition();
@@ -98,6 +101,10 @@ fn bash(options: &[OptionEntry]) -> String {
             cases.push_str(&format!("            {names}) compopt -o {files}; return ;;\n"));
         }
     }
+    for option in options.iter().filter(|option| option.value.required() == Some(POLICY)) {
+        let names = option.names().join(" | ");
+        cases.push_str(&format!("            {names}) _retry_policies \"$cur\"; return ;;\n"));
+    }
     let names = Names::of(options);
     fill(
         "completions/retry.bash.in",
@@ -125,6 +132,7 @@ fn zsh(script: &str, options: &[OptionEntry]) -> String {
         ],
     );
     let script = replace_once(script, "\n_retry() {\n", &format!("\n_retry() {{\n{search}"));
+    let script = replace_once(&script, &format!(":{POLICY}:'"), &format!(":{POLICY}:_retry_policies'"));
     let is_command = |line: &&str| line.ends_with(":_cmdambivalent' \\");
     let mut commands = script.lines().filter(is_command);
     let (command, None) = (commands.next().expect("clap completes the command"), commands.next()) else {
@@ -146,6 +154,11 @@ fn fish(script: &str, options: &[OptionEntry]) -> String {
         let name = format!(" -l {} ", option.long);
         let rule = lines.iter_mut().find(|line| line.contains(&name)).expect("the option has a rule");
         *rule = replace_once(rule, " -r -f", " -f");
+    }
+    for option in options.iter().filter(|option| option.value.required() == Some(POLICY)) {
+        let name = format!(" -l {} ", option.long);
+        let rule = lines.iter_mut().find(|line| line.contains(&name)).expect("the option has a rule");
+        rule.push_str(" -a '(__retry_policies)'");
     }
     let script = lines.join("\n").replace(RULE, &format!("{RULE}-n 'not __retry_command' "));
     let argparse: Vec<String> = options.iter().map(argparse).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cli::values::{MaxAttempts, Span, duration, max_attempts, signal, span, successes};
 use crate::policy::signal::Signal;
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Attempts")]
 #[group(skip)]
 pub(crate) struct AttemptArgs {

@@ -6,7 +6,7 @@ use crate::cli::values::{
     BackoffName, Delays, JitterName, Span, delays, duration, factor, healthy_after, seed, span,
 };
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Delays")]
 #[group(skip)]
 pub(crate) struct DelayArgs {

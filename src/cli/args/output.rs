@@ -4,7 +4,7 @@ use clap::ArgAction;
 
 use crate::cli::values::label;
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Output")]
 #[group(skip)]
 pub(crate) struct OutputArgs {

@@ -7,7 +7,7 @@ use clap::ValueHint;
 use super::os_text;
 use crate::cli::values::{KeySource, check, key, on_retry};
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Safe repeats")]
 #[group(skip)]
 pub(crate) struct RepeatArgs {

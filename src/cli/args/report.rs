@@ -8,7 +8,7 @@ use super::os_text;
 use crate::cli::values::{CiName, report_file, summary_file};
 use crate::report::ReportFile;
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Report")]
 #[group(skip)]
 pub(crate) struct ReportArgs {

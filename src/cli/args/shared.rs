@@ -10,7 +10,7 @@ use super::os_text;
 use crate::cli::defaults::BREAKER_TRIP;
 use crate::cli::values::{Budget, budget, failures, name, positive_duration, state_directory, trip};
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Shared state")]
 #[group(skip)]
 pub(crate) struct SharedArgs {

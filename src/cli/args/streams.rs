@@ -2,7 +2,7 @@
 
 use crate::cli::values::{HoldName, StdinName, size};
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Streams")]
 #[group(skip)]
 pub(crate) struct StreamArgs {

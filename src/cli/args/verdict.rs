@@ -10,7 +10,7 @@ use crate::cli::values::{Span, condition, file, span};
 use crate::policy::verdict::condition::Condition;
 use crate::policy::verdict::profile::TABLE;
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Verdict")]
 #[group(skip)]
 pub(crate) struct VerdictArgs {

@@ -49,6 +49,7 @@ const REFUSED: &str = "leave it out: a refused connection is retried by default"
 const BREAKER: &str = "--breaker shares a circuit breaker between runs";
 const OF_COMMAND: &str = "options of the command follow its name: retry -- curl -f URL; the file for response headers is --headers";
 const SUCCESSES: &str = "--successes sets how many attempts in a row have to succeed";
+const POLICY: &str = "--policy takes options from a file";
 const BUDGET: &str = "--budget limits retries over all runs that share a name";
 
 /// Long options without dashes, underscores and capitals: `max-attempts`, `max_attempts` and
@@ -212,6 +213,9 @@ const LONG: &[(&[&str], &str)] = &[
     (&[
         "consecutivesuccesses", "minsuccesses", "successthreshold", "requiredsuccesses",
     ], SUCCESSES),
+    (&[
+        "config", "configfile", "conf", "optionsfile", "options", "preset", "rcfile", "defaults",
+    ], POLICY),
 ];
 
 /// Short options with their dash.

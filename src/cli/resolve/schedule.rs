@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::length;
-use crate::cli::args::Args;
+use crate::cli::args::{Args, DelayArgs};
 use crate::cli::defaults;
 use crate::cli::values::{BackoffName, Delays, JitterName, MaxAttempts};
 use crate::error::Error;
@@ -24,7 +24,7 @@ pub(super) fn schedule(args: &Args) -> Result<Schedule, Error> {
     let growing = backoff != BackoffName::Constant && !list;
     let default_jitter = if growing { defaults::JITTER } else { JitterName::None };
     let jitter = args.delays.jitter.unwrap_or(default_jitter);
-    contradictions(args, list, backoff, jitter)?;
+    contradictions(&args.delays)?;
 
     let floor = args.delays.min_delay.unwrap_or(defaults::MIN_DELAY.duration());
     // The default of --max-delay does not cut a delay that the user asked for.
@@ -90,28 +90,30 @@ fn successes(args: &Args, max_attempts: Option<NonZeroU32>) -> Result<NonZeroU32
 
 /// # Errors
 /// Two options of which one makes the other useless.
-fn contradictions(args: &Args, list: bool, backoff: BackoffName, jitter: JitterName) -> Result<(), Error> {
+pub(crate) fn contradictions(delays: &DelayArgs) -> Result<(), Error> {
+    let list = delays.delay.as_ref().is_some_and(|delay| !delay.rest.is_empty());
+    let exponential = !list && delays.backoff.is_none_or(|backoff| backoff == BackoffName::Exponential);
     let error = |cause: &str, hint: &str| Err(Error::usage(cause, hint));
-    if list && args.delays.backoff.is_some() {
+    if list && delays.backoff.is_some() {
         return error(
             "--backoff and a list for --delay contradict each other",
             "a list is the schedule itself: give one delay, or leave --backoff out",
         );
     }
-    if args.delays.factor.is_some() && (list || backoff != BackoffName::Exponential) {
+    if delays.factor.is_some() && !exponential {
         return error(
             "--factor is for exponential backoff only",
             "leave --factor out, or use --backoff exponential with one --delay",
         );
     }
-    if jitter == JitterName::Decorrelated {
-        if list || backoff != BackoffName::Exponential {
+    if delays.jitter == Some(JitterName::Decorrelated) {
+        if !exponential {
             return error(
                 "--jitter decorrelated makes its own schedule",
                 "give one --delay and no other --backoff, or use another jitter",
             );
         }
-        if args.delays.factor.is_some() {
+        if delays.factor.is_some() {
             return error(
                 "--factor does nothing with --jitter decorrelated",
                 "decorrelated grows from the last delay: leave --factor out, or use another jitter",

@@ -12,13 +12,17 @@ use crate::state::file::place::Place;
 use crate::state::participant::{Problem, Warning};
 
 impl Wording {
-    /// A line with the path of each record of shared state.
+    /// A line with the path of the policy file, and of each record of shared state.
     pub(in crate::report) fn places(&self) -> Vec<String> {
         let line = |(what, place): (&str, &Place)| {
             let path = place.path.to_string_lossy();
             format!("{what} {} is kept in {}", printable(&place.name), printable(&path))
         };
-        self.subject.shared.each().map(line).collect()
+        let policy = self.subject.policy_file.as_ref().map(|file| {
+            let path = file.path.to_string_lossy();
+            format!("policy {} is {}, named by {}", printable(&file.name), printable(&path), file.named_by)
+        });
+        policy.into_iter().chain(self.subject.shared.each().map(line)).collect()
     }
 
     pub(super) fn warning(&self, warning: &Warning) -> String {

@@ -47,21 +47,26 @@ pub(crate) fn is_path(name: &str) -> bool {
     ["/", "./", "../"].iter().any(|begin| name.starts_with(begin))
 }
 
-/// The directory of records: the one that the user gave, or `retry` in XDG_STATE_HOME, or one below
-/// the home directory (XDG Base Directory Specification). The home directory is that of HOME, or
-/// else that of the password database, or else `/`.
+/// The directory of records: the one that the user gave, or `retry` in XDG_STATE_HOME.
 pub(crate) fn directory(given: Option<&Path>, environment: &[CString]) -> PathBuf {
-    let variable = |name| variable(name, environment);
-    if let Some(given) = given.map(Path::to_owned).or_else(|| variable(VARIABLE)) {
+    if let Some(given) = given.map(Path::to_owned).or_else(|| variable(VARIABLE, environment)) {
         return absolute(&given).unwrap_or(given);
     }
+    base("XDG_STATE_HOME", ".local/state", environment).join("retry")
+}
+
+/// A base directory of the user (XDG Base Directory Specification): the one in the variable, or else
+/// the one below the home directory. The home directory is that of HOME, or else that of the
+/// password database, or else `/`.
+pub(crate) fn base(name: &str, below_home: &str, environment: &[CString]) -> PathBuf {
+    let variable = |name| variable(name, environment);
     // The specification says to ignore a relative path.
-    if let Some(state) = variable("XDG_STATE_HOME").filter(|path| path.is_absolute()) {
-        return state.join("retry");
+    if let Some(base) = variable(name).filter(|path| path.is_absolute()) {
+        return base;
     }
     let known = || home_of(getuid().as_raw());
     let home = variable("HOME").filter(|path| path.is_absolute()).or_else(known);
-    home.unwrap_or_else(|| "/".into()).join(".local/state/retry")
+    home.unwrap_or_else(|| "/".into()).join(below_home)
 }
 
 /// The path in a variable. None if the variable is not set, or is empty.
