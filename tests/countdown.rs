@@ -2,6 +2,7 @@
 //! printed.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -14,8 +15,12 @@ use crate::support::scratch::quoted;
 use crate::support::terminal::{CTRL_C, CTRL_Z, PROMPT};
 use crate::support::{Retry, Scratch, Terminal, retry};
 
-/// What retry writes before each of its lines that count down.
-const ERASE: &str = "\r\x1b[K";
+/// What retry writes before and behind each of its lines that count down.
+const BEGIN: &str = "\r\x1b[?7l";
+const END: &str = "\x1b[J\x1b[?7h\r";
+
+/// What retry writes to erase such a line.
+const ERASE: &str = "\r \x1b[J\r";
 
 /// The lines of a terminal that is wide enough, and of which nothing scrolls away.
 fn screen(seen: &str) -> Vec<String> {
@@ -31,27 +36,27 @@ fn screen(seen: &str) -> Vec<String> {
                 column = 0;
             }
             '\x1b' => {
-                rest = rest.strip_prefix("[K").unwrap_or_else(|| panic!("another sequence: {rest:?}"));
-                row.truncate(column);
+                let wrap = rest.strip_prefix("[?7l").or_else(|| rest.strip_prefix("[?7h"));
+                if wrap.is_none() {
+                    row.truncate(column);
+                }
+                let erase = || rest.strip_prefix("[J");
+                rest = wrap.or_else(erase).unwrap_or_else(|| panic!("another sequence: {rest:?}"));
             }
             c => {
-                row.resize(row.len().max(column), ' ');
-                row.truncate(column);
-                row.push(c);
+                row.resize(row.len().max(column + 1), ' ');
+                row[column] = c;
                 column += 1;
             }
         }
     }
-    lines.into_iter().map(String::from_iter).collect()
+    lines.into_iter().map(|line| String::from_iter(line).trim_end().to_owned()).collect()
 }
 
 /// The texts that were drawn in place of each other.
 fn frames(seen: &str) -> Vec<&str> {
-    let drawn = seen.split(ERASE).skip(1);
-    drawn
-        .map(|part| part.split(['\r', '\n']).next().unwrap_or_default())
-        .filter(|part| part.contains(" in "))
-        .collect()
+    let drawn = seen.split(BEGIN).skip(1);
+    drawn.filter_map(|part| Some(part.split_once(END)?.0)).filter(|part| part.contains(" in ")).collect()
 }
 
 /// The seconds that lines like `... in 3s` count down.
@@ -125,7 +130,7 @@ fn a_wait_is_counted_down_and_nothing_is_left_of_it() {
 
     let seen = narrow.seen();
     let short = "retry: job: attempt";
-    let at = seen.find(&format!("{ERASE}{short}{ERASE}")).unwrap_or_else(|| panic!("{seen:?}"));
+    let at = seen.find(&format!("{BEGIN}{short}{END}")).unwrap_or_else(|| panic!("{seen:?}"));
     assert_eq!(
         (frames(&seen)[0], frames(&seen[at..])),
         ("retry: job: attempt 2 of 2 in 3s", vec![]),
@@ -136,6 +141,71 @@ fn a_wait_is_counted_down_and_nothing_is_left_of_it() {
     let seen = splayed.seen();
     assert!(frames(&seen)[0].starts_with("retry: job: attempt 1 of 1 in "), "{seen:?}");
     assert_eq!(screen(&seen)[1..], ["run", ""]);
+}
+
+/// A server of tmux with one window, which runs a shell command. Drop ends both.
+struct Tmux {
+    socket: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Tmux {
+    fn open(width: u16, command: &str) -> Self {
+        let scratch = Scratch::new();
+        let tmux = Self { socket: scratch.join("tmux"), _scratch: scratch };
+        tmux.tell(&["new-session", "-d", "-x", &width.to_string(), "-y", "12", command]);
+        tmux
+    }
+
+    fn tell(&self, words: &[&str]) -> String {
+        let mut tmux = Command::new("tmux");
+        tmux.arg("-S").arg(&self.socket).args(["-f", "/dev/null"]).args(words);
+        let out = tmux.env("SHELL", "/bin/sh").env_remove("TMUX").output().unwrap();
+        assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// Gives the window another width, which breaks longer lines or joins them again.
+    fn width(&self, width: u16) {
+        self.tell(&["resize-window", "-x", &width.to_string()]);
+    }
+
+    /// Waits for these lines, apart from empty ones. A broken line counts as one.
+    #[track_caller]
+    fn shows(&self, lines: &[&str]) {
+        let mut shown = Vec::new();
+        wait_until(&format!("{lines:#?}"), || {
+            let text = self.tell(&["capture-pane", "-p", "-J", "-S", "-"]);
+            let text = text.lines().map(|line| line.trim_end().to_owned());
+            shown = text.filter(|line| !line.is_empty()).collect();
+            shown == lines
+        });
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        self.tell(&["kill-server"]);
+    }
+}
+
+#[test]
+fn nothing_is_left_of_the_line_when_the_terminal_becomes_narrower() {
+    need!("tmux");
+    // For 50 seconds, the time that is left is 3 hours in words.
+    let run = "--label job -n2 -jnone -d 10850 sh -c 'echo one; echo two; exit 3'";
+    let tmux = Tmux::open(80, &format!("exec {BINARY} {run}"));
+    let above = ["one", "two", "retry: job: attempt 1 of 2 exited 3; next in 3h"];
+    let with = |line: &'static str| [&above[..], &[line]].concat();
+    for (width, line) in [
+        (80, "retry: job: attempt 2 of 2 in 3h"),
+        (25, "retry: job: attempt 2 of"),
+        (11, "retry: job"),
+        (80, "retry: job: attempt 2 of 2 in 3h"),
+    ] {
+        tmux.width(width);
+        tmux.shows(&with(line));
+    }
 }
 
 /// How often a process has given the processor up and got it again.
@@ -208,7 +278,7 @@ fn job_control_takes_the_line_away_and_brings_it_back() {
     assert!(end.contains(&format!("{ERASE}retry: job: interrupted by INT during the wait")), "{end:?}");
     let lines = screen(&terminal.seen());
     assert!(lines.iter().all(|line| !line.contains("attempt 2 of 2 in")), "{lines:#?}");
-    assert_eq!(lines.last().unwrap(), PROMPT);
+    assert_eq!(lines.last().unwrap(), PROMPT.trim_end());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal as Name;
 
 use super::notice::Observer;
 use super::poll::Poller;
@@ -110,9 +111,10 @@ impl Pump {
                     // The shell writes to the terminal while retry is stopped.
                     observer.messages().make_way();
                     stop_self(received.signal, || true);
-                    observer.messages().continued();
+                    observer.messages().redraw_countdown();
                 }
                 Request::Children => *children = true,
+                Request::Notify if received.name == Name::SIGWINCH => observer.messages().redraw_countdown(),
                 Request::Notify | Request::Continue => {}
             }
         }

@@ -2,7 +2,12 @@
 //!
 //! It is written again each second, and erased before anything else goes to the terminal. It is for
 //! a person who looks at the terminal, so it appears only while retry is in the foreground there.
-//! It has no line break, and is never longer than the terminal is wide, so that it can be erased.
+//!
+//! The line has no line break, and is never longer than the terminal is wide. If the terminal
+//! becomes narrower, some terminals break the line into several rows, and some cut it off. retry
+//! cannot know which. So the cursor stands at the beginning of the line, where it stays in both
+//! kinds of terminal, and retry erases all that is behind it. It never moves up to a row that may
+//! have output of the command.
 
 use std::time::Duration;
 
@@ -13,8 +18,16 @@ use super::sink::Sink;
 use super::standard::Standard as _;
 use crate::policy::stream::Stream;
 
-/// Moves to the beginning of the line and erases it (ECMA-48, EL).
-const ERASE: &str = "\r\x1b[K";
+/// Goes to the beginning of the line. Until [`END`], text that is too long is cut off (DECAWM): the
+/// terminal may have become narrower a moment ago.
+const BEGIN: &str = "\r\x1b[?7l";
+
+/// Erases everything from the cursor on (ECMA-48, ED), and goes to the beginning of the line.
+const END: &str = "\x1b[J\x1b[?7h\r";
+
+/// Erases the line. The cursor is behind a blank when it does so: at the top of the screen, tmux
+/// would keep the old text in its history.
+const ERASE: &str = "\r \x1b[J\r";
 
 /// The width of a terminal that does not tell its own.
 const WIDTH: u16 = 80;
@@ -112,7 +125,7 @@ impl Place {
             self.is_drawn = false;
         } else if is_free || self.is_drawn {
             let line = countdown.line(now, width());
-            if sink.write(format!("{ERASE}{line}").as_bytes()).is_ok_and(|written| written > 0) {
+            if sink.write(format!("{BEGIN}{line}{END}").as_bytes()).is_ok_and(|written| written > 0) {
                 self.is_drawn = true;
                 self.draw_at = countdown.changes_at(now);
                 return;

@@ -127,8 +127,9 @@ impl Messages {
         self.countdown.draw_later(now());
     }
 
-    /// Somebody has continued retry after a stop. The countdown comes back at once.
-    pub(crate) fn continued(&mut self) {
+    /// Somebody has continued retry after a stop, or the terminal has another size. The countdown
+    /// comes back at once.
+    pub(crate) fn redraw_countdown(&mut self) {
         self.countdown.draw_soon();
     }
 
