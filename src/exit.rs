@@ -44,9 +44,14 @@ impl Exit {
             Finish::Succeeded { rule: Rule::Until(_), .. } => Self::Status(0),
             Finish::Succeeded { outcome, .. } => Self::Status(outcome.status()),
             Finish::GaveUp { outcome, .. } | Finish::NotRetried { outcome, .. } => failed(outcome),
+            // The end of `--check` is not the end of the command.
+            Finish::InterruptedAttempt { signal, rule: Rule::NotDone, .. }
+            | Finish::InterruptedAttempt {
+                signal,
+                rule: Rule::CannotTell,
+                outcome: Outcome::Signaled(_) | Outcome::TimedOut(_),
+            } => Self::Signal(*signal),
             Finish::InterruptedAttempt { outcome: Outcome::Signaled(signal), .. } => Self::Signal(*signal),
-            // The status of `--check` is not the status of the command.
-            Finish::InterruptedAttempt { signal, rule: Rule::NotDone, .. } => Self::Signal(*signal),
             Finish::InterruptedAttempt { outcome, .. } => failed(outcome),
             Finish::InterruptedWait { signal, .. } | Finish::InterruptedOutput { signal } => {
                 Self::Signal(*signal)
@@ -110,6 +115,14 @@ mod tests {
             ),
             (
                 Finish::InterruptedAttempt { signal: Signal::TERM, outcome: outcome(1), rule: Rule::NotDone },
+                Exit::Signal(Signal::TERM),
+            ),
+            (
+                Finish::InterruptedAttempt {
+                    signal: Signal::TERM,
+                    outcome: Outcome::Signaled(Signal::KILL),
+                    rule: Rule::CannotTell,
+                },
                 Exit::Signal(Signal::TERM),
             ),
             (Finish::NotRun { refusal, deadline: None }, Exit::Status(75)),

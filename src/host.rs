@@ -27,7 +27,7 @@ use crate::policy::outer;
 use crate::policy::signal::Signal;
 use crate::policy::verdict::rule::Judged;
 use crate::process::descendants::{Process, ancestors};
-use crate::process::settings::{AttemptSettings, Deadline};
+use crate::process::settings::{AttemptSettings, Deadline, Role};
 use crate::process::signal::disposition::InheritedMask;
 use crate::process::signal::pending::end_is_pending;
 use crate::process::supervisor::{StreamSettings, Supervisor};
@@ -183,10 +183,11 @@ impl System<'_> {
         }
     }
 
-    fn settings(&self, number: u32, deadline: Option<Duration>) -> AttemptSettings {
+    fn settings(&self, role: Role, number: u32, deadline: Option<Duration>) -> AttemptSettings {
         let policy = &self.invocation.policy;
         let deadline = deadline.zip(policy.schedule.deadline);
         AttemptSettings {
+            role,
             limits: policy.limits,
             deadline: deadline.map(|(at, length)| Deadline { at, length }),
             measures_run_time: policy.schedule.healthy_after.is_some(),
@@ -257,7 +258,7 @@ impl Host for System<'_> {
         let Some(check) = &self.invocation.check else { return Ok(Checked::NotAsked) };
         let key = self.key()?;
         let environment = self.environment(number, last, &key, deadline);
-        let settings = self.settings(number, deadline);
+        let settings = self.settings(Role::Beside, number, deadline);
         let attempt = self.supervisor.run_beside(check, &environment, settings, self.report)?;
         let attempt = Attempt { by: By::Check, ..attempt };
         if attempt.outcome == Outcome::Exited(1) && attempt.interrupted.is_none() {
@@ -274,7 +275,7 @@ impl Host for System<'_> {
         deadline: Option<Duration>,
     ) -> Result<Attempt, Error> {
         let policy = &self.invocation.policy;
-        let settings = self.settings(number, deadline);
+        let settings = self.settings(Role::Command, number, deadline);
         let key = self.key()?;
         let environment = self.environment(number, last, &key, deadline);
         let mut command = Cow::Borrowed(&self.invocation.command);
@@ -297,7 +298,7 @@ impl Host for System<'_> {
         let Some(hook) = &self.invocation.on_retry else { return Ok(None) };
         let key = self.key()?;
         let environment = self.environment(number, last, &key, deadline);
-        let settings = self.settings(number, deadline);
+        let settings = self.settings(Role::Beside, number, deadline);
         match self.supervisor.run_beside(hook, &environment, settings, self.report) {
             Ok(attempt) if attempt.interrupted.is_some() => Ok(attempt.interrupted),
             Ok(attempt) => {

@@ -14,7 +14,7 @@ use crate::policy::admission::breaker::{Observation, Refusal};
 use crate::policy::admission::record::Settlement;
 use crate::policy::delay::schedule::Progress;
 use crate::policy::finish::{Exhausted, Finish, Wait};
-use crate::policy::outcome::{Attempt, By};
+use crate::policy::outcome::{Attempt, By, OwnError};
 use crate::policy::outer::{Deadline, Outer, TimeLeft};
 use crate::policy::signal::Signal;
 use crate::policy::step::Step;
@@ -261,6 +261,9 @@ impl<'a, H: Host> Run<'a, H> {
 
     /// Decides what follows, with the breaker and the budget.
     fn settle(&mut self, judged: Judged) -> Result<(), End> {
+        if let Some(OwnError { what, errno }) = judged.attempt.error {
+            return Err(self.broken(&judged, Error::System { what, errno }));
+        }
         let left = self.time_left();
         let next =
             self.policy.next(&judged, &mut self.progress, left, || self.host.random(Randomness::Delays));
@@ -285,6 +288,14 @@ impl<'a, H: Host> Run<'a, H> {
         self.before_last = self.last.replace(judged);
         self.waiting = waiting?;
         self.prepare_retry()
+    }
+
+    /// retry itself failed when the attempt was over. The report has the attempt all the same.
+    fn broken(&mut self, judged: &Judged, error: Error) -> End {
+        // Another run may probe the breaker instead.
+        let _ = self.host.settle(&Observation::Nothing, false, self.left());
+        self.tell_attempt(judged, None);
+        End::Failure(error)
     }
 
     /// Runs `--on-retry`. Its time is a part of the wait for the next attempt.

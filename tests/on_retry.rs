@@ -153,6 +153,53 @@ fn the_deadline_ends_it() {
     assert!(deadline <= SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis());
 }
 
+/// A run whose `--on-retry` or `--check` ignores the signals that end a run. The process that it
+/// starts in a session of its own ignores them too.
+struct Deaf {
+    running: Running,
+    pids: Vec<i32>,
+}
+
+impl Deaf {
+    fn start(option: &str, options: &[&str]) -> Self {
+        let scratch = Scratch::new();
+        let log = scratch.log("log");
+        let deaf = format!("trap '' TERM INT HUP; {}; setsid sleep 600 & sleep 600; :", log.echo("$$"));
+        let run = retry().args(["-q", "-d0", "--kill-after", "0.3", option, &deaf]).args(options);
+        let running = run.sh("exit 7").spawn();
+        let pid: i32 = log.wait_for(1)[0].parse().unwrap();
+        let below = || process::descendants_of(pid);
+        process::wait_until("both sleep", || below().len() >= 2);
+        Self { running, pids: [vec![pid], below()].concat() }
+    }
+
+    fn end(self) -> Run {
+        let run = self.running.wait_bounded();
+        assert!(self.pids.iter().all(|pid| !process::alive(*pid)), "{:?}", self.pids);
+        run
+    }
+}
+
+#[test]
+fn kill_follows_a_signal_that_is_ignored_here_and_in_a_check() {
+    for (option, during) in [("--on-retry", "the wait"), ("--check", "the check before attempt 1")] {
+        let deaf = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
+            .map(|signal| (Deaf::start(option, &[]), signal));
+        for (deaf, signal) in &deaf {
+            deaf.running.signal(*signal);
+        }
+        for (deaf, signal) in deaf {
+            let said = format!("interrupted by {} during {during}", &signal.as_str()[3..]);
+            deaf.end().signal(signal).stderr_contains(&said);
+        }
+    }
+    // The deadline passes.
+    let deadline = ["--deadline", "2.5"];
+    let (hook, check) = (Deaf::start("--on-retry", &deadline), Deaf::start("--check", &deadline));
+    hook.end().code(7).stderr_contains("the deadline of 2.5s has passed");
+    check.end().code(124).stderr_contains("deadline of 2.5s");
+}
+
 /// Waits until a process below `pid` sleeps. Before that, dash may lose an INT while it forks.
 fn wait_for_sleep(pid: i32) {
     let name = |pid: &i32| process::Entry::read(*pid).is_some_and(|entry| entry.name == "sleep");

@@ -153,6 +153,15 @@ pub(crate) struct Attempt {
     pub(crate) asked: Option<Asked>,
     /// The reason why another attempt could not read the same input.
     pub(crate) unkept: Option<Unkept>,
+    /// retry itself failed when the attempt was over, for example to write its output. The run ends.
+    pub(crate) error: Option<OwnError>,
+}
+
+/// A failure of retry itself: what it was doing, and why that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OwnError {
+    pub(crate) what: &'static str,
+    pub(crate) errno: Errno,
 }
 
 /// The process whose outcome counts as that of the attempt.
@@ -189,6 +198,7 @@ impl Attempt {
             evidence: Evidence::default(),
             asked: None,
             unkept: None,
+            error: None,
         }
     }
 }

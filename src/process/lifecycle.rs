@@ -10,14 +10,20 @@
 //!    └────────────a limit comes────────────▶ Terminating ──▶ Killing ──nothing is left──▶ Over
 //! ```
 //!
+//! A signal that ends the run does not limit the command itself, but `--check` and `--on-retry`:
+//! from Running, KILL follows the signal after `--kill-after`.
+//!
 //! All times are times since boot.
 
+mod event;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use super::settings::{AttemptSettings, Deadline};
+pub(super) use event::{Action, Event};
+
+use super::settings::{AttemptSettings, Deadline, Role};
 use super::signal::stream::Received;
 use crate::policy::Limits;
 use crate::policy::outcome::{Alive, Cut, Limit, Outcome, Survivor};
@@ -56,7 +62,7 @@ enum State {
     },
     /// retry has sent KILL, and sends it again until nothing is left.
     Killing {
-        limit: Limit,
+        cause: KillCause,
         again_at: Duration,
         give_up_at: Duration,
     },
@@ -64,65 +70,12 @@ enum State {
     Over(Outcome),
 }
 
-/// Something that happens during an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
-    /// INT, TERM, HUP or QUIT arrived, and the command can get it or has it.
-    EndRequested(Received),
-    /// INT, TERM, HUP or QUIT arrived for a command that had just ended.
-    EndRequestedTooLate(Signal),
-    /// USR1, USR2 or WINCH arrived.
-    Notified(Received),
-    /// TSTP, TTIN or TTOU arrived.
-    StopRequested {
-        received: Received,
-        command_is_stopped: bool,
-    },
-    /// CONT arrived.
-    ContinueRequested(Received),
-    /// The command has stopped. `stops_job`: a shell that controls retry as a job waits for retry
-    /// to stop too.
-    CommandStopped {
-        signal: Signal,
-        stops_job: bool,
-    },
-    /// The command has ended, and is reaped.
-    CommandEnded(Outcome),
-    /// All output of the command that has ended is passed on and matched.
-    OutputPassed,
-    /// retry runs again after a stop of this length.
-    Resumed {
-        stopped_for: Duration,
-    },
-    /// Time has passed. This event comes at least once in each turn of the loop.
-    Tick,
-    /// The round of [`Action::Kill`] is done. `complete`: it found no new process at its end.
-    KillSent {
-        complete: bool,
-    },
-    /// The answers to [`Action::LookForProcesses`].
-    NothingLeft,
-    SomethingLeft,
-    /// The answer to [`Action::KillSurvivors`].
-    Survived(Vec<Survivor>),
-}
-
-/// Something that the supervisor has to do.
+/// Why retry sends KILL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
-    /// Send the signal to the command, unless the command has it already.
-    PassOn(Received),
-    /// Stop retry by this signal, as the command is stopped. Answer: [`Event::Resumed`].
-    StopWithCommand(Signal),
-    /// Send this signal to all processes of the attempt, and CONT after it: a stopped process acts
-    /// on no other signal.
-    Terminate(Signal),
-    /// Send KILL to all processes of the attempt. Answer: [`Event::KillSent`].
-    Kill,
-    /// Look whether a process of the attempt is left.
-    LookForProcesses,
-    /// Send KILL once more to each process that is left, and tell why it lives.
-    KillSurvivors,
+enum KillCause {
+    Limit(Limit),
+    /// INT, TERM, HUP or QUIT came, and the command has not ended since.
+    EndRequest,
 }
 
 /// The result of an attempt.
@@ -152,6 +105,8 @@ pub(super) struct Lifecycle {
     limit_at: Option<Duration>,
     interrupted: Option<Signal>,
     too_late: Option<Signal>,
+    /// When KILL follows the signal that came.
+    kill_at: Option<Duration>,
 }
 
 impl Lifecycle {
@@ -165,6 +120,7 @@ impl Lifecycle {
             limit_at: None,
             interrupted: None,
             too_late: None,
+            kill_at: None,
         }
     }
 
@@ -172,7 +128,7 @@ impl Lifecycle {
     #[must_use]
     pub(super) fn on(&mut self, event: Event, now: Duration) -> Vec<Action> {
         match event {
-            Event::EndRequested(received) => self.on_end_request(received),
+            Event::EndRequested(received) => self.on_end_request(received, now),
             Event::EndRequestedTooLate(signal) => self.on_late_end_request(signal),
             Event::Notified(received) => self.pass_on(received),
             Event::StopRequested { received, command_is_stopped } => {
@@ -191,13 +147,16 @@ impl Lifecycle {
         }
     }
 
-    fn on_end_request(&mut self, received: Received) -> Vec<Action> {
+    fn on_end_request(&mut self, received: Received, now: Duration) -> Vec<Action> {
         match &self.state {
-            State::Running
-            | State::StopAsked { .. }
-            | State::StoppedAlone
-            | State::Terminating { .. }
-            | State::Killing { .. } => {
+            State::Running | State::StopAsked { .. } | State::StoppedAlone => {
+                self.interrupted.get_or_insert(received.signal);
+                if self.settings.role == Role::Beside {
+                    self.kill_at.get_or_insert(now.saturating_add(self.settings.limits.kill_after));
+                }
+                vec![Action::PassOn(received)]
+            }
+            State::Terminating { .. } | State::Killing { .. } => {
                 self.interrupted.get_or_insert(received.signal);
                 vec![Action::PassOn(received)]
             }
@@ -321,9 +280,11 @@ impl Lifecycle {
 
     fn on_tick(&mut self, now: Duration) -> Vec<Action> {
         match &self.state {
-            State::Running | State::StopAsked { .. } | State::StoppedAlone => {
-                self.meet_limit(now).map_or(Vec::new(), |limit| self.terminate(limit, now))
-            }
+            State::Running | State::StopAsked { .. } | State::StoppedAlone => match self.meet_limit(now) {
+                Some(limit) => self.terminate(limit, now),
+                None if self.kill_at.is_some_and(|at| at <= now) => self.kill(KillCause::EndRequest, now),
+                None => Vec::new(),
+            },
             // The command has ended in time. Only the reader of its output is late.
             State::Ended(outcome) => {
                 let over = State::Over(outcome.clone());
@@ -332,9 +293,11 @@ impl Lifecycle {
                 }
                 Vec::new()
             }
-            State::Terminating { limit, kill_at } if now >= *kill_at => self.kill(*limit, now),
-            State::Killing { limit, again_at, give_up_at } if now >= *again_at && now < *give_up_at => {
-                self.state = State::Killing { limit: *limit, again_at: now, give_up_at: *give_up_at };
+            State::Terminating { limit, kill_at } if now >= *kill_at => {
+                self.kill(KillCause::Limit(*limit), now)
+            }
+            State::Killing { cause, again_at, give_up_at } if now >= *again_at && now < *give_up_at => {
+                self.state = State::Killing { cause: *cause, again_at: now, give_up_at: *give_up_at };
                 vec![Action::Kill]
             }
             State::Terminating { .. } | State::Killing { .. } => vec![Action::LookForProcesses],
@@ -357,15 +320,17 @@ impl Lifecycle {
     fn terminate(&mut self, limit: Limit, now: Duration) -> Vec<Action> {
         let Limits { signal, kill_after, .. } = self.settings.limits;
         if kill_after.is_zero() || signal == Signal::KILL {
-            return self.kill(limit, now);
+            return self.kill(KillCause::Limit(limit), now);
         }
-        self.state = State::Terminating { limit, kill_at: now.saturating_add(kill_after) };
+        let kill_at = now.saturating_add(kill_after);
+        self.state =
+            State::Terminating { limit, kill_at: self.kill_at.map_or(kill_at, |at| at.min(kill_at)) };
         vec![Action::Terminate(signal), Action::LookForProcesses]
     }
 
-    fn kill(&mut self, limit: Limit, now: Duration) -> Vec<Action> {
+    fn kill(&mut self, cause: KillCause, now: Duration) -> Vec<Action> {
         let give_up_at = now.saturating_add(KILL_PATIENCE);
-        self.state = State::Killing { limit, again_at: now, give_up_at };
+        self.state = State::Killing { cause, again_at: now, give_up_at };
         vec![Action::Kill]
     }
 
@@ -391,7 +356,7 @@ impl Lifecycle {
             State::Terminating { limit, .. } => {
                 self.cut(limit, self.settings.limits.signal, Vec::new());
             }
-            State::Killing { limit, .. } => self.cut(limit, Signal::KILL, Vec::new()),
+            State::Killing { cause, .. } => self.killed(cause, Vec::new()),
             State::Running
             | State::StopAsked { .. }
             | State::StoppedAlone
@@ -415,11 +380,11 @@ impl Lifecycle {
 
     fn on_survivors(&mut self, survivors: Vec<Survivor>, now: Duration) -> Vec<Action> {
         match self.state {
-            State::Killing { limit, give_up_at, .. } => {
+            State::Killing { cause, give_up_at, .. } => {
                 let foreign = |survivor: &Survivor| survivor.why == Alive::Foreign;
                 let is_hopeless = !survivors.is_empty() && survivors.iter().all(foreign);
                 if is_hopeless || now >= give_up_at {
-                    self.cut(limit, Signal::KILL, survivors);
+                    self.killed(cause, survivors);
                 }
             }
             State::Running
@@ -432,6 +397,14 @@ impl Lifecycle {
         Vec::new()
     }
 
+    /// Nothing of the attempt is left, or nothing that KILL ends.
+    fn killed(&mut self, cause: KillCause, left: Vec<Survivor>) {
+        match cause {
+            KillCause::Limit(limit) => self.cut(limit, Signal::KILL, left),
+            KillCause::EndRequest => self.state = State::Over(Outcome::Signaled(Signal::KILL)),
+        }
+    }
+
     fn cut(&mut self, limit: Limit, ended_by: Signal, left: Vec<Survivor>) {
         self.state = State::Over(Outcome::TimedOut(Cut { limit, ended_by, left }));
     }
@@ -442,7 +415,7 @@ impl Lifecycle {
             State::Running | State::StopAsked { .. } | State::StoppedAlone | State::Ended(_) => {
                 let longest = self.settings.counts_stops().then(|| now.saturating_add(LONGEST_SLEEP));
                 let deadline = self.settings.deadline.map(|deadline| deadline.at);
-                [longest, self.timeout_at, deadline].into_iter().flatten().min()
+                [longest, self.timeout_at, deadline, self.kill_at].into_iter().flatten().min()
             }
             State::Terminating { kill_at, .. } => Some(kill_at),
             State::Killing { again_at, .. } => Some(again_at),

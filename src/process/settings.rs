@@ -12,9 +12,19 @@ pub(crate) struct Deadline {
     pub(crate) length: Duration,
 }
 
+/// What runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The command of the user. It decides for itself what a signal that ends the run means.
+    Command,
+    /// `--check` or `--on-retry`. KILL follows such a signal after `--kill-after`.
+    Beside,
+}
+
 /// The settings of one attempt.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttemptSettings {
+    pub(crate) role: Role,
     pub(crate) limits: Limits,
     pub(crate) deadline: Option<Deadline>,
     /// The run time counts for `--healthy-after`, so it must leave out stops of retry.
@@ -24,8 +34,9 @@ pub(crate) struct AttemptSettings {
 }
 
 impl AttemptSettings {
-    pub(super) fn has_limit(&self) -> bool {
-        self.limits.timeout.is_some() || self.deadline.is_some()
+    /// Whether retry may have to end all processes of the attempt.
+    pub(super) fn may_end_all(&self) -> bool {
+        self.limits.timeout.is_some() || self.deadline.is_some() || self.role == Role::Beside
     }
 
     /// Whether a stop of retry changes a timeout or a run time.

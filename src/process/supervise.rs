@@ -48,7 +48,8 @@ pub(super) fn supervise(
     observer: &mut impl Observer,
 ) -> Result<Result<Ending, NotStarted>, Error> {
     let Task { command, environment, group, settings, redirections } = task;
-    let mut origins = if settings.has_limit() { Origins::at_start(environment) } else { Origins::default() };
+    let mut origins =
+        if settings.may_end_all() { Origins::at_start(environment) } else { Origins::default() };
     let marked = origins.marked_environment(environment);
     let terminal = if group == Group::Shared { Terminal::held() } else { None };
     let started = now();

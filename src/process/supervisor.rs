@@ -21,7 +21,7 @@ use super::supervise::{Task, supervise};
 use super::terminal::{Group, group};
 use crate::clock::{now, wall};
 use crate::error::{Doing as _, Error};
-use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
+use crate::policy::outcome::{Attempt, By, NotStarted, Outcome, OwnError};
 use crate::policy::signal::Signal;
 use crate::policy::stream::{Stream, Streams};
 use crate::policy::verdict::evidence::{Scanner, Wanted};
@@ -171,10 +171,11 @@ impl Supervisor {
         matcher: Option<&mut Matcher>,
         observer: &mut impl Observer,
     ) -> Result<Result<Ending, NotStarted>, Error> {
-        if task.settings.has_limit() && !self.is_subreaper {
-            let adopts = prctl::set_child_subreaper(true).doing("cannot adopt orphaned processes");
-            adopts.map_err(Error::before_attempt)?;
-            self.is_subreaper = true;
+        let adopts = task.settings.may_end_all();
+        if adopts != self.is_subreaper {
+            let set = prctl::set_child_subreaper(adopts).doing("cannot adopt orphaned processes");
+            set.map_err(Error::before_attempt)?;
+            self.is_subreaper = adopts;
         }
         let ended = supervise(&mut self.pump, task, matcher, observer)?;
         if let Ok(ending) = &ended {
@@ -192,13 +193,15 @@ impl Supervisor {
     ) -> Result<Attempt, Error> {
         let Ending { outcome, ran, interrupted, .. } = ending;
         let over = self.pump.watch.attempt_over().and(self.pump.input.attempt_over());
-        let unkept = match over {
+        let (unkept, error) = match over {
+            Ok(unkept) => (unkept, None),
             // The signal ends the run all the same, and the end of the run tells about the loss.
             Err(error) if interrupted.is_some() => {
                 self.lost_output.get_or_insert(error);
-                None
+                (None, None)
             }
-            over => over?,
+            Err(Error::System { what, errno }) => (None, Some(OwnError { what, errno })),
+            Err(error) => return Err(error),
         };
         let headers =
             self.headers.as_ref().zip(mark).map(|(file, mark)| file.since(mark)).unwrap_or_default();
@@ -220,6 +223,7 @@ impl Supervisor {
             asked: evidence.response.asked(wall()),
             evidence,
             unkept,
+            error,
         })
     }
 

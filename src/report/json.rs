@@ -18,9 +18,9 @@ use super::format::printable;
 use super::tally::{Ended, RunResult};
 use super::wording::{Wording, cause_in_words, decider};
 use crate::clock::since_1970;
-use crate::error::one_line;
+use crate::error::{Error, one_line};
 use crate::policy::delay::schedule::Progress;
-use crate::policy::outcome::{Attempt, By, Cut, Limit, NotStarted, Outcome};
+use crate::policy::outcome::{Attempt, By, Cut, Limit, NotStarted, Outcome, OwnError};
 use crate::policy::verdict::rule::{Judged, Verdict};
 use crate::streams::append::Appender;
 use crate::streams::messages::Messages;
@@ -144,7 +144,7 @@ impl Json {
                 Verdict::Fatal(_) => "fatal",
             },
             rule: decider(judged),
-            reason: judged.cause.map(cause_in_words),
+            reason: reason(judged),
             http: attempt.evidence.response.status(),
             ran_s: seconds(attempt.ran),
             next_s: next.map(seconds),
@@ -196,6 +196,14 @@ impl Sink for Json {
             (_, None) => None,
         };
         line.map_or(Ok(()), |line| self.write(&line, stderr))
+    }
+}
+
+/// The cause of a failure: what retry could not do, or what the attempt has shown.
+fn reason(judged: &Judged) -> Option<String> {
+    match judged.attempt.error {
+        Some(OwnError { what, errno }) => Some(one_line(&Error::System { what, errno })),
+        None => judged.cause.map(cause_in_words),
     }
 }
 

@@ -41,6 +41,9 @@ impl Rules {
     /// The verdict on a finished attempt.
     pub(crate) fn classify(&self, attempt: &Attempt) -> Verdict {
         let outcome = &attempt.outcome;
+        if attempt.error.is_some() {
+            return Verdict::Fatal(Rule::OwnError);
+        }
         if let Outcome::TimedOut(cut) = outcome
             && !cut.left.is_empty()
         {

@@ -240,6 +240,11 @@ pub(crate) fn look_through<W: AsRef<[u8]>>(words: &[W]) -> Programs {
     programs
 }
 
+/// Whether a program of this name runs another one.
+pub(crate) fn is_wrapper(name: &str) -> bool {
+    TABLE.iter().any(|row| row.name == name)
+}
+
 /// The part after the last slash.
 pub(crate) fn base_name(word: &[u8]) -> &[u8] {
     word.rsplit(|b| *b == b'/').next().unwrap_or(word)

@@ -7,6 +7,8 @@ use crate::policy::signal::Signal;
 /// The rule that decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rule {
+    /// retry itself failed when the attempt was over.
+    OwnError,
     /// Processes of the attempt are still alive, and the next attempt would run beside them.
     LeftAlive,
     /// `--check` says that the work is done.
@@ -64,7 +66,8 @@ impl Rule {
             Self::Profile { row, status } => Some(Known::Status(row, status)),
             Self::Line { row, pattern } => Some(Known::Line(row, pattern)),
             Self::Http { status, row, pattern } => Some(Known::Http(*status, *row, *pattern)),
-            Self::LeftAlive
+            Self::OwnError
+            | Self::LeftAlive
             | Self::Done
             | Self::NotDone
             | Self::CannotTell

@@ -15,7 +15,7 @@ fn s(seconds: u64) -> Duration {
 /// A timeout of 60 s, and five seconds from TERM to KILL.
 fn settings() -> AttemptSettings {
     let limits = Limits { timeout: Some(s(60)), signal: Signal::TERM, kill_after: s(5) };
-    AttemptSettings { limits, deadline: None, measures_run_time: false, is_last: false }
+    AttemptSettings { role: Role::Command, limits, deadline: None, measures_run_time: false, is_last: false }
 }
 
 fn received(name: Name, request: Request) -> Received {
@@ -55,7 +55,7 @@ fn states() -> [State; 7] {
         State::StoppedAlone,
         State::Ended(Outcome::Exited(7)),
         State::Terminating { limit, kill_at: s(1005) },
-        State::Killing { limit, again_at: s(1001), give_up_at: s(1005) },
+        State::Killing { cause: KillCause::Limit(limit), again_at: s(1001), give_up_at: s(1005) },
         State::Over(Outcome::Exited(7)),
     ]
 }
@@ -293,7 +293,38 @@ fn retry_sleeps_for_a_second_at_most_if_a_stop_of_it_would_matter() {
         (true, None, Some(NOW + LONGEST_SLEEP)),
         (true, deadline, Some(NOW + LONGEST_SLEEP)),
     ] {
-        let settings = AttemptSettings { limits, deadline, measures_run_time, is_last: false };
+        let settings = AttemptSettings { limits, deadline, measures_run_time, ..settings() };
         assert_eq!(Lifecycle::new(settings, START).wake_at(NOW), wake_at);
     }
+}
+
+#[test]
+fn kill_follows_a_signal_only_for_a_check_or_a_hook() {
+    let limits = Limits { timeout: None, ..settings().limits };
+    let command = AttemptSettings { limits, ..settings() };
+    let beside = AttemptSettings { role: Role::Beside, ..command };
+    let mut lifecycle = Lifecycle::new(command, START);
+    play(&mut lifecycle, &[(NOW, interrupt()), (s(2000), Event::Tick)]);
+    assert_eq!((lifecycle.wake_at(NOW), &lifecycle.state), (None, &State::Running));
+
+    let mut lifecycle = Lifecycle::new(beside, START);
+    // A second signal does not put KILL off.
+    play(&mut lifecycle, &[(NOW, interrupt()), (s(1003), interrupt()), (s(1005), Event::Tick)]);
+    assert_eq!((lifecycle.wake_at(NOW), &lifecycle.state), (Some(s(1006)), &State::Running));
+    let events = [(s(1006), Event::Tick), (s(1006), exited(0)), (s(1006), Event::NothingLeft)];
+    assert_eq!(play(&mut lifecycle, &events)[0], [Action::Kill]);
+    let Ending { outcome, interrupted, .. } = lifecycle.ending(s(1006)).unwrap();
+    assert_eq!((outcome, interrupted), (Outcome::Signaled(Signal::KILL), Some(Signal::INT)));
+
+    // A hook that ends in time is not killed.
+    let mut lifecycle = Lifecycle::new(beside, START);
+    let actions = play(&mut lifecycle, &[(NOW, interrupt()), (s(1005), exited(3)), (s(1007), Event::Tick)]);
+    assert_eq!(actions[1..], [vec![], vec![]]);
+    assert_eq!(lifecycle.ending(s(1007)).unwrap().outcome, Outcome::Exited(3));
+
+    // A deadline that comes after the signal does not put KILL off either.
+    let deadline = Some(Deadline { at: s(1003), length: s(90) });
+    let mut lifecycle = Lifecycle::new(AttemptSettings { deadline, ..beside }, START);
+    let actions = play(&mut lifecycle, &[(NOW, interrupt()), (s(1003), Event::Tick), (s(1006), Event::Tick)]);
+    assert_eq!(actions[2], [Action::Kill]);
 }

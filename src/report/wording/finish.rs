@@ -226,7 +226,8 @@ impl Wording {
                     "{reason}the attempt may have taken effect, so --not-idempotent forbids another; -r {all} retries it"
                 )
             }
-            Rule::SuccessOn(_)
+            Rule::OwnError
+            | Rule::SuccessOn(_)
             | Rule::Done
             | Rule::NotDone
             | Rule::CannotTell

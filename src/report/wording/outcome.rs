@@ -226,6 +226,7 @@ pub(in crate::report) fn decider(judged: &Judged) -> String {
 /// A short name for a rule.
 pub(super) fn rule_name(rule: &Rule, outcome: &Outcome) -> String {
     match rule {
+        Rule::OwnError => "retry itself failed".to_owned(),
         Rule::LeftAlive => "processes of the attempt are still alive".to_owned(),
         Rule::Done => "--check says that the work is done".to_owned(),
         Rule::NotDone => "--check says that the work is not done".to_owned(),
