@@ -50,6 +50,7 @@ use crate::cli::policy_file;
 use crate::cli::resolve::{Invocation, resolve};
 use crate::error::Error;
 use crate::exit::{Exit, FAILED};
+use crate::manage::Done;
 use crate::policy::stream::Stream;
 use crate::report::format::printable;
 use crate::streams::messages::Messages;
@@ -125,13 +126,16 @@ fn task_of(args: Args, environment: Vec<CString>) -> Result<Task, Error> {
 fn carry_out(task: &Action) -> u8 {
     process::signal::disposition::block_write_signals();
     match manage::carry_out(task, host::SURROUNDINGS) {
-        Ok((text, aside)) => {
+        Ok(Done { text, aside, status }) => {
             let mut messages = Messages::default();
             for line in aside {
                 messages.say(&printable(&line));
             }
             messages.finish(clock::now);
-            print(&text)
+            match print(&text) {
+                0 => status,
+                failed => failed,
+            }
         }
         Err(error) => {
             complain(&error);

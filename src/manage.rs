@@ -1,9 +1,11 @@
 //! Actions instead of a command: show profiles, sum reports up; show, close and trip breakers.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,9 +13,10 @@ use crate::cli::action::{Action, Form};
 use crate::clock::local_in;
 use crate::error::Error;
 use crate::error::{errno, one_line};
+use crate::exit::FAILED;
 use crate::policy::admission::record::Record;
 use crate::policy::verdict::profile::TABLE;
-use crate::report::format::{count, duration, printable};
+use crate::report::format::{count, duration};
 use crate::report::profiles;
 use crate::report::status::{Row, Seen, json, table};
 use crate::report::summary::{self, LONGEST_LINE, Summary};
@@ -28,14 +31,36 @@ use crate::streams::lines::each_line;
 /// How many bytes of a report are read at once.
 const READ_AT_ONCE: usize = 64 * 1024;
 
-/// Carries out an action, and returns the text for stdout and the lines for stderr.
+/// The result of an action.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// For stdout.
+    pub(crate) text: String,
+    /// Lines for stderr.
+    pub(crate) aside: Vec<String>,
+    /// The exit status.
+    pub(crate) status: u8,
+}
+
+impl Done {
+    fn new(text: String, aside: Vec<String>) -> Self {
+        Self { text, aside, status: 0 }
+    }
+}
+
+/// The exit status if some of the files of `--summary` cannot be read, as that of cat(1).
+const SOME_UNREADABLE: u8 = 1;
+
+/// Carries out an action.
 ///
 /// # Errors
 /// If a record does not exist or cannot be used.
-pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(String, Vec<String>), Error> {
+pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<Done, Error> {
     match task {
-        Action::Profiles(row) => Ok((row.map_or_else(|| profiles::table(TABLE), profiles::page), Vec::new())),
-        Action::Summary { files, form } => summed_up(files, *form),
+        Action::Profiles(row) => {
+            Ok(Done::new(row.map_or_else(|| profiles::table(TABLE), profiles::page), Vec::new()))
+        }
+        Action::Summary { files, form } => Ok(summed_up(files, *form)),
         Action::Status { place: Some(place), json: as_json, .. } => {
             let (row, aside) = match row(place, surroundings) {
                 Some(row) => (row, Vec::new()),
@@ -44,7 +69,7 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(St
             if let Err(error) = &row.seen {
                 return Err(unusable(error.clone()));
             }
-            Ok((if *as_json { json(&row) } else { table(&[row]) }, aside))
+            Ok(Done::new(if *as_json { json(&row) } else { table(&[row]) }, aside))
         }
         Action::Status { place: None, directory, json: as_json } => {
             let places = listed(directory).map_err(unusable)?;
@@ -57,12 +82,13 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(St
                 (false, true) => format!("no breaker and no budget in {}\n", directory.display()),
                 (false, false) => table(&rows),
             };
-            Ok((text, aside))
+            Ok(Done::new(text, aside))
         }
         Action::Reset(place) => {
             let mut store = FileStore::new(place, surroundings);
             if matches!(store.read(), Ok(None)) {
-                return Ok((format!("breaker {} is closed; {}\n", place.name, missing(place)), Vec::new()));
+                let text = format!("breaker {} is closed; {}\n", place.name, missing(place));
+                return Ok(Done::new(text, Vec::new()));
             }
             let before = store.transact(Duration::MAX, |record, access| {
                 let open_for = record.breaker.opening().map(|open| access.now.since(open.first));
@@ -73,41 +99,52 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<(St
                 None => "it was already closed".to_owned(),
                 Some(time) => format!("it was open for {}", duration(time)),
             };
-            Ok((format!("breaker {} is closed; {was}\n", place.name), aside(place, &mut store)))
+            let text = format!("breaker {} is closed; {was}\n", place.name);
+            Ok(Done::new(text, aside(place, &mut store)))
         }
-        Action::Trip(place, time) => {
-            let mut store = FileStore::new(place, surroundings);
-            let tripped = store.transact(Duration::MAX, |record, access| {
-                record.breaker.trip(access.now, *time);
-                Ok(())
-            });
-            tripped.map_err(unusable)?;
-            let (name, until) = (&place.name, local_in(*time));
-            let text =
-                format!("breaker {name} is open until {until} ({}); then one run probes\n", duration(*time));
-            Ok((text, aside(place, &mut store)))
-        }
+        Action::Trip(place, time) => trip(place, *time, surroundings),
     }
 }
 
-/// The summary of reports, and a line for stderr if some of their lines are not in it.
+/// Holds a breaker open for this long.
 ///
 /// # Errors
-/// If a file cannot be read.
-fn summed_up(files: &[PathBuf], form: Form) -> Result<(String, Vec<String>), Error> {
+/// If the record cannot be used.
+fn trip(place: &Place, time: Duration, surroundings: Surroundings) -> Result<Done, Error> {
+    let mut store = FileStore::new(place, surroundings);
+    let tripped = store.transact(Duration::MAX, |record, access| {
+        record.breaker.trip(access.now, time);
+        Ok(())
+    });
+    tripped.map_err(unusable)?;
+    let (name, until) = (&place.name, local_in(time));
+    let text = format!("breaker {name} is open until {until} ({}); then one run probes\n", duration(time));
+    Ok(Done::new(text, aside(place, &mut store)))
+}
+
+/// The summary of reports, and lines for stderr about files and lines that are not in it.
+fn summed_up(files: &[PathBuf], form: Form) -> Done {
     let mut summary = Summary::default();
+    let (mut aside, mut known) = (Vec::new(), HashSet::new());
     for path in files {
-        let name = if path.as_os_str() == "-" { Cow::Borrowed("stdin") } else { path.to_string_lossy() };
-        let read = open(path).and_then(|file| {
-            each_line(BufReader::with_capacity(READ_AT_ONCE, file), LONGEST_LINE, |line| summary.add(line))
+        let read = open(path, &mut known).and_then(|file| match file {
+            Some(file) => each_line(BufReader::with_capacity(READ_AT_ONCE, file), LONGEST_LINE, |line| {
+                summary.add(line);
+            }),
+            None => Ok(()),
         });
-        read.map_err(|error| {
-            let cause =
-                anyhow::Error::new(errno(&error)).context(format!("cannot read {}", printable(&name)));
-            Error::State { cause, hint: None }
-        })?;
+        if let Err(error) = read {
+            let name = if path.as_os_str() == "-" { Cow::Borrowed("stdin") } else { path.to_string_lossy() };
+            aside.push(format!("retry: cannot read {name}: {}", errno(&error).desc()));
+        }
     }
-    let mut aside = Vec::new();
+    let status = match aside.len() {
+        0 => 0,
+        unreadable if unreadable == files.len() && summary.is_empty() => {
+            return Done { status: FAILED, ..Done::new(String::new(), aside) };
+        }
+        _ => SOME_UNREADABLE,
+    };
     if summary.skipped > 0 {
         let lines = count(summary.skipped, "line");
         aside.push(format!("retry: skipped {lines}: not in the form of a report, or incomplete"));
@@ -120,14 +157,19 @@ fn summed_up(files: &[PathBuf], form: Form) -> Result<(String, Vec<String>), Err
         Form::Markdown => summary::markdown(summary),
         Form::Json => summary::json(summary),
     };
-    Ok((text, aside))
+    Done { status, ..Done::new(text, aside) }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    if path.as_os_str() == "-" {
-        return io::stdin().as_fd().try_clone_to_owned().map(File::from);
-    }
-    File::open(path)
+/// Opens a report. None if it is among the `known` files, which have been read.
+fn open(path: &Path, known: &mut HashSet<(u64, u64)>) -> io::Result<Option<File>> {
+    let file = if path.as_os_str() == "-" {
+        File::from(io::stdin().as_fd().try_clone_to_owned()?)
+    } else {
+        File::open(path)?
+    };
+    let metadata = file.metadata()?;
+    let is_new = !metadata.is_file() || known.insert((metadata.dev(), metadata.ino()));
+    Ok(is_new.then_some(file))
 }
 
 /// The record in a place, if there is one.

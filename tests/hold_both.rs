@@ -216,6 +216,22 @@ fn what_cannot_be_kept_or_passed_on_is_no_success() {
     run.code(125).stdout("x\n");
     let run = retry().args(["--hold=both", "sh", "-c", "echo y >&2; echo x"]).stdout(full()).run();
     run.code(125).stderr("y\nretry: cannot write to stdout: No space left on device\n");
+    // Nobody takes the held output until a signal ends the run, whichever stream it is.
+    for is_stdout in [true, false] {
+        let (_reader, mut writer) = io::pipe().unwrap();
+        fill(&mut writer);
+        let scratch = Scratch::new();
+        let log = scratch.log("log");
+        let script = format!("echo y >&2; echo x; {}", log.echo("over"));
+        let run = retry().arg("--hold=both").sh(script);
+        let running = if is_stdout { run.stdout(writer) } else { run.stderr(writer) }.spawn();
+        log.wait_for(1);
+        wait_until("the end of the attempt", || children_of(running.pid()).is_empty());
+        thread::sleep(Duration::from_millis(100));
+        assert!(!running.ended());
+        running.signal(Signal::SIGTERM);
+        running.wait_bounded().signal(Signal::SIGTERM);
+    }
     // Nobody takes the held stderr until the deadline.
     let (_reader, mut writer) = io::pipe().unwrap();
     fill(&mut writer);
@@ -326,5 +342,11 @@ fn the_option_takes_its_value_only_in_the_same_word() {
         run.stdout("").stderr_contains("wrote 4 bytes to stdout:\nout\n").stderr_contains("err\n");
         retry().args([option, "--", "echo", "both"]).run().code(0).stdout("both\n").silent();
     }
+    let split = retry().args(["--hold", "both", "echo", "x"]).run();
+    split
+        .code(127)
+        .stdout("")
+        .stderr_contains("\nretry: hint: to hold standard error too, write --hold=both\n");
+    retry().args(["-n1", "both"]).run().code(127).stderr_contains("function, alias or builtin");
     retry().args(["--hold=neither", "true"]).run().code(125).stderr_contains("valid values: stdout, both");
 }

@@ -41,11 +41,7 @@ fn the_worst_label_comes_first() {
     let labels: Vec<&str> =
         json["labels"].as_array().unwrap().iter().filter_map(|row| row["label"].as_str()).collect();
     assert_eq!(labels, ["flaky", "broken | *x*", "fine"]);
-    assert_eq!(
-        (&json["labels"][0]["runs"], &json["labels"][0]["retries"]),
-        (&4.into(), &6.into()),
-        "read twice"
-    );
+    assert_eq!((&json["labels"][0]["runs"], &json["labels"][0]["retries"]), (&2.into(), &3.into()));
 
     let markdown = run(&["report", "--markdown"]);
     let markdown = String::from_utf8(markdown.code(0).stdout.clone()).unwrap();
@@ -83,6 +79,56 @@ fn what_is_no_line_of_a_report_is_skipped_and_counted() {
         .says(&["retry: cannot read {*}: Is a directory"]);
     let empty = scratch.file("empty", "");
     retry().arg("--summary").arg(empty).run().code(0).stdout("no run found\n");
+}
+
+#[test]
+fn a_run_counts_once_whatever_files_have_its_lines() {
+    let scratch = Scratch::new();
+    report(&scratch);
+    let run = |arguments: &[&str]| {
+        let run = retry().dir(scratch.path()).arg("--summary").args(arguments).run();
+        run.code(0).silent();
+        run.stdout
+    };
+    let table = run(&["report"]);
+    fs::copy(scratch.join("report"), scratch.join("copy")).unwrap();
+    std::os::unix::fs::symlink("report", scratch.join("link")).unwrap();
+    let text = fs::read_to_string(scratch.join("report")).unwrap();
+    // Each of these parts but the last ends within a run.
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    assert_eq!(lines.len(), 13);
+    for (name, part) in [("report.2", &lines[..2]), ("report.1", &lines[2..9]), ("report.0", &lines[9..])] {
+        scratch.file(name, part.concat());
+    }
+    for files in [
+        &["report", "report"][..],
+        &["report", "./report", "link"],
+        &["report", "copy"],
+        &["report.2", "report.1", "report.0"],
+        &["report.0", "report.1", "report.2"],
+    ] {
+        let shown = run(files);
+        assert!(shown == table, "{files:?}\n{}", String::from_utf8_lossy(&shown));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_hide_the_others() {
+    let scratch = Scratch::new();
+    report(&scratch);
+    let run = |arguments: &[&str]| retry().dir(scratch.path()).arg("--summary").args(arguments).run();
+    let table = run(&["report"]);
+    for files in [&["report", "none", "report"][..], &["none", "report"], &["report", "none"]] {
+        let some = run(files);
+        some.code(1).stdout(&table.stdout).says(&["retry: cannot read none: No such file or directory"]);
+    }
+    run(&["none", "."]).code(125).stdout("").says(&[
+        "retry: cannot read none: No such file or directory",
+        "retry: cannot read .: Is a directory",
+    ]);
+    scratch.file("empty", "");
+    let none = run(&["none", "empty", "--json"]);
+    none.code(1).check(String::from_utf8_lossy(&none.stdout).contains("\"labels\": []"), "no label");
 }
 
 #[test]

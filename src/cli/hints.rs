@@ -184,6 +184,15 @@ pub(crate) fn split_duration(option: &str, number: &str, command: &OsStr) -> Opt
     Some(format!("a duration is one word: {option} {number}{unit}"))
 }
 
+/// The hint for `--hold both`: the value of an option with an optional value is in the same word.
+pub(crate) fn split_hold(command: &OsStr) -> Option<&'static str> {
+    match command.to_str()? {
+        "both" | "stderr" => Some("to hold standard error too, write --hold=both"),
+        "stdout" => Some("to hold standard output, write --hold or --hold=stdout"),
+        _ => None,
+    }
+}
+
 /// The hint for a command that is not found, if there is one.
 pub(crate) fn not_found(command: &[impl AsRef<OsStr>]) -> Option<&'static str> {
     let (word, arguments) = command.split_first()?;
@@ -332,6 +341,13 @@ mod tests {
         for words in [&["/no/such"][..], &["./x"], &["a/"], &["-n"], &["--"], &[]] {
             assert_eq!(not_found(words), None, "{words:?}");
         }
+    }
+
+    #[test]
+    fn a_value_of_hold_is_no_command() {
+        assert_eq!(split_hold(OsStr::new("both")), Some("to hold standard error too, write --hold=both"));
+        assert!(split_hold(OsStr::new("stdout")).is_some_and(|hint| hint.contains("--hold=stdout")));
+        assert_eq!(split_hold(OsStr::new("curl")), None);
     }
 
     #[test]

@@ -180,7 +180,9 @@ fn volume(args: &Args) -> Volume {
 }
 
 fn not_found_hint(args: &Args) -> Option<Cow<'static, str>> {
-    let split = args.split_duration.clone().map(Cow::Owned);
+    let held = args.streams.hold.is_some();
+    let split_hold = || args.command.first().filter(|_| held).and_then(|word| hints::split_hold(word));
+    let split = args.split_duration.clone().map(Cow::Owned).or_else(|| split_hold().map(Cow::Borrowed));
     split.or_else(|| hints::not_found(&args.command).map(Cow::Borrowed))
 }
 

@@ -103,12 +103,14 @@ pub(crate) struct Lost {
 }
 
 /// What was lost. The reasons are noun phrases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Loss {
     /// Lines, for this reason.
     Lines(&'static str),
     /// The metrics of the run, for this reason.
     Metrics(&'static str),
-    /// The old content of a file, which was not metrics.
-    OldContent,
+    /// The old content of a file, which was not metrics. It has this name now.
+    OldContent(PathBuf),
+    /// The timestamps of samples of other programs.
+    Timestamps,
 }

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use crate::policy::verdict::profile::terminal::Need;
 use crate::policy::verdict::profile::{Class, Meaning, Pattern, Profile, Proof, Relay, Says, WatchStdout};
+use crate::policy::verdict::program::is_wrapper;
 
 /// Columns of the narrowest terminal that the output fits.
 const WIDTH: usize = 80;
@@ -81,6 +82,10 @@ fn watched(row: &Profile) -> String {
 }
 
 fn terminal(row: &Profile) -> &'static str {
+    // The program that a wrapper runs may start a pager.
+    if !row.programs.is_empty() && row.programs.iter().all(|program| is_wrapper(program)) {
+        return "watched by auto only if a profile knows the program behind it and allows that";
+    }
     match row.terminal.need() {
         Need::Never => "watched too",
         Need::Sometimes => "not watched by auto if the arguments may start a pager, an editor or a shell",

@@ -1,7 +1,8 @@
 //! Metrics of the last run in a text file, for the textfile collector of Prometheus' node_exporter.
 //!
 //! The file is read, added to and replaced as a whole, under a lock. It may hold the metrics of
-//! other labels, and of other programs; these stay as they are.
+//! other labels, and of other programs; these stay as they are, but for their timestamps:
+//! node_exporter skips a whole file for one timestamp (`collector/textfile.go`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use super::tally::{Ended, RunResult};
 use super::wording::Wording;
 use crate::clock::since_1970;
 use crate::streams::messages::Messages;
-use crate::streams::replace::{NotReplaced, replace};
+use crate::streams::replace::{Change, NotReplaced, Old, replace};
 
 /// A longer file is not one of metrics.
 const LONGEST: u64 = 16 * 1024 * 1024;
@@ -55,17 +56,18 @@ impl Metrics {
     fn write(&self, ended: &Ended) -> Result<(), Lost> {
         let label = self.wording.label();
         let now = since_1970().as_secs_f64();
-        let mut was_broken = false;
-        let change = |old: &[u8]| {
-            let mut file = File::parse(old).unwrap_or_else(|| {
-                was_broken = true;
-                File::default()
-            });
+        let mut had_timestamps = false;
+        let change = |content: &[u8]| {
+            let parsed = File::parse(content);
+            let old = if parsed.is_none() { Old::SetAside } else { Old::Dropped };
+            let mut file = parsed.unwrap_or_default();
+            had_timestamps = file.had_timestamps;
             file.add(label, ended, now);
-            file.to_text().into_bytes()
+            Change { new: file.to_text().into_bytes(), old }
         };
         let lost = |loss: Loss| Lost { path: self.path.clone(), loss };
-        replace(&self.path, LONGEST, change).map_err(|error| {
+        let replaced = replace(&self.path, LONGEST, change);
+        let aside = replaced.map_err(|error| {
             lost(Loss::Metrics(match error {
                 NotReplaced::Locked => "another process keeps the directory locked",
                 NotReplaced::NotAFile => "it is not a regular file",
@@ -73,7 +75,11 @@ impl Metrics {
                 NotReplaced::System(errno) => errno.desc(),
             }))
         })?;
-        if was_broken { Err(lost(Loss::OldContent)) } else { Ok(()) }
+        match aside {
+            Some(aside) => Err(lost(Loss::OldContent(aside))),
+            None if had_timestamps => Err(lost(Loss::Timestamps)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -90,6 +96,8 @@ struct File {
     samples: BTreeMap<(usize, String), f64>,
     /// The lines of other programs.
     foreign: Vec<String>,
+    /// A sample of another program had a timestamp.
+    had_timestamps: bool,
 }
 
 impl File {
@@ -109,14 +117,14 @@ impl File {
                 continue;
             }
             let sample = Sample::parse(line)?;
-            match family(sample.name) {
+            if let Some(family) = family(sample.name) {
                 // A sample that retry did not write would stand beside the one that it writes.
-                Some(family) => {
-                    if let Some(labels) = own_labels(sample.labels).filter(|_| sample.value.is_finite()) {
-                        file.samples.insert((family, labels), sample.value);
-                    }
+                if let Some(labels) = own_labels(sample.labels).filter(|_| sample.value.is_finite()) {
+                    file.samples.insert((family, labels), sample.value);
                 }
-                None => file.foreign.push(line.to_owned()),
+            } else {
+                file.had_timestamps |= sample.text.len() < line.len();
+                file.foreign.push(sample.text.to_owned());
             }
         }
         Some(file)
@@ -178,6 +186,8 @@ struct Sample<'a> {
     /// The text between the braces, without a last comma.
     labels: &'a str,
     value: f64,
+    /// The sample without its timestamp.
+    text: &'a str,
 }
 
 impl<'a> Sample<'a> {
@@ -196,11 +206,13 @@ impl<'a> Sample<'a> {
             }
             None => ("", rest),
         };
-        let mut words = rest.split_whitespace();
-        let value = words.next()?.parse().ok()?;
-        let timestamp = words.next();
-        let valid = timestamp.is_none_or(|word| word.parse::<i64>().is_ok()) && words.next().is_none();
-        valid.then_some(Self { name, labels, value })
+        let rest = rest.trim_start();
+        let word = rest.split_whitespace().next()?;
+        let timestamp = &rest[word.len()..];
+        let text = &line[..line.len() - timestamp.len()];
+        let valid = timestamp.is_empty() || timestamp.trim().parse::<i64>().is_ok();
+        let value = word.parse().ok()?;
+        valid.then_some(Self { name, labels, value, text })
     }
 }
 
@@ -358,8 +370,9 @@ mod tests {
             "# HELP retry_runs_total Runs by result: succeeded, flaky, failed or not_run.\n\
              # TYPE retry_runs_total counter\n\
              retry_runs_total{label=\"x\",result=\"failed\"} 4\n\
-             # HELP other x\n# TYPE other gauge\nother{a=\"}\"} 1\nother 2 1700000000\n# a remark\n"
+             # HELP other x\n# TYPE other gauge\nother{a=\"}\"} 1\nother 2\n# a remark\n"
         );
+        assert!(file.had_timestamps);
     }
 
     #[test]

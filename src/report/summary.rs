@@ -3,8 +3,12 @@
 //! Reports may be longer than memory and broken in places, and several runs write to one at the same
 //! time. So each line is read by itself, and the number of everything that is remembered has a
 //! limit.
+//!
+//! A run counts once. Its lines may stand in several files: a copy, or both parts of a report that
+//! was rotated while the run lasted, the newer part first.
 
 mod form;
+mod repeated;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +17,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub(crate) use form::{json, markdown, table};
+use repeated::{Remembered, hash};
 
 use super::format::{duration, printable, shortened_to};
 
@@ -31,7 +36,7 @@ const MOST_REASONS: usize = 16;
 /// The longest text that is remembered, in characters.
 const LONGEST_TEXT: usize = 100;
 
-/// The most runs whose end is awaited.
+/// The most runs whose end is awaited, and the most ended runs of which attempts are missing.
 const MOST_OPEN: usize = 10_000;
 
 /// What the lines so far say.
@@ -40,6 +45,10 @@ pub(crate) struct Summary {
     rows: HashMap<String, Row>,
     /// The runs without an end so far, by their id, which begins with the time.
     open: BTreeMap<String, Open>,
+    /// The runs whose end came before some of their attempts, by the hash of their id, with the
+    /// number of missing attempts.
+    incomplete: HashMap<u64, u64>,
+    lines: Remembered,
     /// Lines that retry did not write, or not to their end.
     pub(crate) skipped: u64,
     /// Lines of a newer retry that this one cannot read.
@@ -121,7 +130,11 @@ impl Summary {
             return;
         }
         match serde_json::from_slice::<Line<'_>>(line) {
-            Ok(line) if line.v == 1 => self.count(&line),
+            Ok(parsed) if parsed.v == 1 => {
+                if self.lines.is_new(line) {
+                    self.count(&parsed);
+                }
+            }
             Ok(_) => self.newer += 1,
             Err(_) if serde_json::from_slice::<Version>(line).is_ok_and(|version| version.v > 1) => {
                 self.newer += 1;
@@ -142,10 +155,12 @@ impl Summary {
     fn count_attempt(&mut self, line: &Line<'_>) {
         let label = short(&line.label);
         let run = short(&line.run);
-        match self.open.get_mut(&run) {
-            Some(open) => open.attempts += 1,
-            None => {
-                self.open.insert(run, Open { label: label.clone(), attempts: 1 });
+        if !self.has_ended(&run) {
+            match self.open.get_mut(&run) {
+                Some(open) => open.attempts += 1,
+                None => {
+                    self.open.insert(run, Open { label: label.clone(), attempts: 1 });
+                }
             }
         }
         if self.open.len() > MOST_OPEN
@@ -158,8 +173,23 @@ impl Summary {
         }
     }
 
+    /// Whether a run has ended of which this attempt was missing. It is not missing any more.
+    fn has_ended(&mut self, run: &str) -> bool {
+        let id = hash(run.as_bytes());
+        let Some(missing) = self.incomplete.get_mut(&id) else { return false };
+        *missing -= 1;
+        if *missing == 0 {
+            self.incomplete.remove(&id);
+        }
+        true
+    }
+
     fn count_run(&mut self, line: &Line<'_>) {
-        self.open.remove(&short(&line.run));
+        let run = short(&line.run);
+        let attempts = self.open.remove(&run).map_or(0, |open| open.attempts);
+        if attempts < line.attempts && self.incomplete.len() < MOST_OPEN {
+            self.incomplete.insert(hash(run.as_bytes()), line.attempts - attempts);
+        }
         let row = self.row(&short(&line.label));
         row.runs += 1;
         row.retries = row.retries.saturating_add(line.retries.unwrap_or(line.attempts.saturating_sub(1)));
@@ -181,6 +211,11 @@ impl Summary {
         row.runs += 1;
         row.unended += 1;
         row.retries = row.retries.saturating_add(open.attempts.saturating_sub(1));
+    }
+
+    /// Whether no run was found.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.open.is_empty()
     }
 
     fn row(&mut self, label: &str) -> &mut Row {
@@ -277,9 +312,9 @@ mod tests {
     #[test]
     fn lines_add_up_whatever_their_order() {
         let lines = [
-            attempt("1", "npm", r#""outcome":{"exited":1},"reason":"HTTP 503""#),
+            attempt("1", "npm", r#""attempt":1,"outcome":{"exited":1},"reason":"HTTP 503""#),
             attempt("2", "npm", r#""outcome":{"timed_out_s":30.0}"#),
-            attempt("1", "npm", r#""outcome":{"exited":1},"reason":"HTTP 503""#),
+            attempt("1", "npm", r#""attempt":2,"outcome":{"exited":1},"reason":"HTTP 503""#),
             attempt("3", "curl", r#""outcome":{"exited":0},"rule":"--until did not hold""#),
             attempt("4", "gone", r#""outcome":{"killed":"KILL"}"#),
             r#"{"v":1,"event":"run","run":"1","label":"npm","result":"succeeded","attempts":3,"flaky":true,"waited_s":1.5}"#.to_owned(),
@@ -315,6 +350,33 @@ mod tests {
     }
 
     #[test]
+    fn a_run_counts_once_in_whatever_order_its_lines_come() {
+        let at = |n: u32, status: u8| {
+            attempt("1", "npm", &format!(r#""attempt":{n},"outcome":{{"exited":{status}}}"#))
+        };
+        let end = r#"{"v":1,"event":"run","run":"1","label":"npm","result":"succeeded","attempts":3,"flaky":true,"waited_s":1}"#;
+        let (first, second) = (at(1, 7), at(2, 8));
+        let third = at(3, 0).replace("retryable", "success");
+        let (first, second, third) = (first.as_str(), second.as_str(), third.as_str());
+        for lines in [
+            &[first, second, third, end][..],
+            // The newer of two parts of a report comes first.
+            &[third, end, first, second],
+            &[end, first, second, third],
+            // Both parts come twice, and the end comes alone.
+            &[third, end, first, second, end, third, second, first, end],
+        ] {
+            let rows = summary(lines).ranked();
+            let (label, row) = &rows[0];
+            assert_eq!((rows.len(), label.as_str()), (1, "npm"), "{lines:#?}");
+            assert_eq!((row.runs, row.flaky, row.unended, row.retries), (1, 1, 0, 2), "{lines:#?}");
+            let mut reasons = row.reasons.clone();
+            reasons.sort();
+            assert_eq!(reasons, [("exited 7".to_owned(), 1), ("exited 8".to_owned(), 1)], "{lines:#?}");
+        }
+    }
+
+    #[test]
     fn what_is_remembered_has_a_limit() {
         let mut summary = Summary::default();
         for n in 0..20_000 {
@@ -323,10 +385,13 @@ mod tests {
             let outcome = format!(r#""outcome":{{"exited":{n}}}"#);
             summary.add(Some(attempt(&run, &label, &outcome).as_bytes()));
             summary.add(Some(attempt(&run, "one", &outcome).as_bytes()));
+            let end = format!(r#"{{"v":1,"event":"run","run":"x{n}","label":"two","attempts":9}}"#);
+            summary.add(Some(end.as_bytes()));
         }
         assert!(summary.open.len() <= MOST_OPEN && summary.rows.len() <= MOST_LABELS + 1);
+        assert!(summary.incomplete.len() <= MOST_OPEN);
         let rows = summary.ranked();
-        assert_eq!(rows.iter().map(|(_, row)| row.runs).sum::<u64>(), 20_000);
+        assert_eq!(rows.iter().map(|(_, row)| row.runs).sum::<u64>(), 40_000);
         let (_, one) = rows.iter().find(|(label, _)| label == "one").unwrap();
         assert_eq!((one.reasons.len(), one.other_reasons), (MOST_REASONS, 20_000 - 16));
     }

@@ -225,9 +225,16 @@ fn process(note: &Notice) -> (Volume, String) {
 fn report_lost(lost: &Lost) -> String {
     let path = lost.path.to_string_lossy();
     let path = printable(&path);
-    match lost.loss {
+    match &lost.loss {
         Loss::Lines(why) => format!("cannot write the report to {path}: {why}"),
         Loss::Metrics(why) => format!("cannot write the metrics to {path}: {why}"),
-        Loss::OldContent => format!("the old content of {path} was not metrics; retry has replaced it"),
+        Loss::OldContent(aside) => {
+            let aside = aside.to_string_lossy();
+            format!("the content of {path} was not metrics; retry renamed it to {}", printable(&aside))
+        }
+        Loss::Timestamps => format!(
+            "samples of other programs in {path} had timestamps; retry removed them, because node_exporter \
+             refuses the whole file"
+        ),
     }
 }

@@ -61,7 +61,7 @@ impl Appender {
     ///
     /// # Errors
     /// The errors of open(2) and write(2): ENXIO if nobody reads a FIFO, EAGAIN if a pipe is full,
-    /// ENOSPC if only a part of the line had room. The next line tries again.
+    /// the reason if only a part of the line had room. The next line tries again.
     pub(crate) fn line(&mut self, line: &str) -> Result<(), Errno> {
         if let Some(errno) = self.refused {
             return Err(errno);
@@ -81,10 +81,13 @@ impl Appender {
                 self.torn = false;
                 Ok(())
             }
-            // The rest has no room. The next line must not continue this one.
+            // The rest has no room. The next line must not continue this one, and the end of the line
+            // meets the error that kept the rest away.
             Ok(length) => {
                 self.torn |= length > start.len();
-                Err(Errno::ENOSPC)
+                let ended = way.write(b"\n");
+                self.torn &= ended.is_err();
+                Err(ended.err().unwrap_or(Errno::ENOSPC))
             }
             Err(Errno::EAGAIN) => Err(Errno::EAGAIN),
             Err(errno) => {

@@ -27,7 +27,7 @@ pub(crate) struct ReportArgs {
 
     /// Instead of a COMMAND: show which labels are flaky in reports, the worst first
     ///
-    /// Further FILEs may follow. - is stdin.
+    /// Further FILEs may follow. - is stdin. A run that is in several FILEs counts once.
     #[arg(long, value_name = "FILE", value_parser = os_text(summary_file), value_hint = ValueHint::FilePath)]
     #[arg(action = ArgAction::Append)]
     pub(crate) summary: Vec<PathBuf>,

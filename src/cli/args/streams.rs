@@ -19,7 +19,7 @@ pub(crate) struct StreamArgs {
     /// Pass on only the output of the attempt that succeeds
     ///
     /// retry shows the last 64 KiB of each failed attempt's stdout on stderr. With `both`, retry shows
-    /// only the output of the last attempt.
+    /// only the output of the last attempt. The value is in the same word: --hold=both.
     #[arg(long, value_name = "STREAMS", value_enum, num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "stdout")]
     pub(crate) hold: Option<HoldName>,

@@ -1,14 +1,15 @@
 //! The forms of a summary: a table for a terminal of 80 columns, Markdown, and JSON.
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use super::{Row, Summary};
-use crate::report::format::{duration, escaped_markdown, shortened_to, without_ci_lines};
+use crate::report::format::{duration, escaped_markdown, without_ci_lines};
 
 /// Columns of the terminal that the table fits.
 const WIDTH: usize = 80;
 
-/// The longest label in the table.
+/// The longest label in the table, in columns.
 const LONGEST_LABEL: usize = 30;
 
 /// Blanks between two cells.
@@ -39,7 +40,7 @@ pub(crate) fn table(summary: Summary) -> String {
             duration(row.waited),
         ]
     }));
-    let width = |i: usize| cells.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
+    let width = |i: usize| cells.iter().map(|row| row[i].width()).max().unwrap_or(0);
     let widths: [usize; 6] = std::array::from_fn(width);
     let reasons = std::iter::once(Vec::new()).chain(rows.iter().map(|(_, row)| row.shown_reasons()));
     let mut text = String::new();
@@ -55,19 +56,22 @@ pub(crate) fn table(summary: Summary) -> String {
 
 /// The label stands at the left, numbers at the right.
 fn line(cells: &[String; 6], widths: &[usize; 6]) -> String {
-    let padded = cells.iter().zip(widths).enumerate().map(|(at, (cell, width))| match at {
-        0 => format!("{cell:width$}"),
-        _ => format!("{cell:>width$}"),
+    let padded = cells.iter().zip(widths).enumerate().map(|(at, (cell, width))| {
+        let padding = " ".repeat(width.saturating_sub(cell.width()));
+        if at == 0 { format!("{cell}{padding}") } else { format!("{padding}{cell}") }
     });
     padded.collect::<Vec<_>>().join(GAP) + "\n"
 }
 
-/// Cuts a text to this many characters, dots included.
+/// Cuts a text to this many columns, dots included. A character may take two columns, or none.
 fn cut(text: &str, longest: usize) -> String {
-    match text.chars().count() > longest {
-        true => shortened_to(text, longest - 3).into_owned(),
-        false => text.to_owned(),
+    const DOTS: &str = "...";
+    if text.width() <= longest {
+        return text.to_owned();
     }
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let starts = ends.map(|end| &text[..end]).take_while(|start| start.width() + DOTS.len() <= longest);
+    starts.last().unwrap_or_default().to_owned() + DOTS
 }
 
 /// `22 (54%)`
@@ -201,6 +205,25 @@ mod tests {
              true                           1        0         0        0      0s\n"
         );
         assert_eq!(super::table(Summary::default()), "no run found\n");
+    }
+
+    #[test]
+    fn columns_stand_below_each_other_whatever_the_characters_are() {
+        let mut summary = Summary::default();
+        // Wide characters, an emoji of several characters, and letters with marks of their own.
+        let labels = ["\u{5099}\u{4efd}", "\u{1f469}\u{200d}\u{1f4bb} x", "e\u{301}te\u{301}", "plain"];
+        for (n, label) in labels.iter().enumerate() {
+            let line = format!(r#"{{"v":1,"event":"run","run":"{n}","label":"{label}","attempts":1}}"#);
+            summary.add(Some(line.as_bytes()));
+        }
+        let table = table(summary);
+        let ends: Vec<usize> = table.lines().map(UnicodeWidthStr::width).collect();
+        assert_eq!((ends.len(), ends.iter().max()), (5, ends.iter().min()), "{table}");
+        let wide = "\u{5099}".repeat(20);
+        assert_eq!(cut(&wide, 30), "\u{5099}".repeat(13) + "...");
+        let marked = "e\u{301}".repeat(40);
+        assert_eq!(cut(&marked, 30), "e\u{301}".repeat(27) + "...");
+        assert_eq!(cut(&"e\u{301}".repeat(30), 30), "e\u{301}".repeat(30));
     }
 
     #[test]
