@@ -65,6 +65,7 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--idempotency-key', '--idempotency-key', [CompletionResultType]::ParameterName, 'Key that every attempt finds in RETRY_IDEMPOTENCY_KEY [default: a fresh UUID]')
             [CompletionResult]::new('--check', '--check', [CompletionResultType]::ParameterName, 'Shell command to run before each attempt')
             [CompletionResult]::new('--on-retry', '--on-retry', [CompletionResultType]::ParameterName, 'Shell command to run before each retry')
+            [CompletionResult]::new('--once', '--once', [CompletionResultType]::ParameterName, 'Run once, and keep the output in FILE')
             [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable')
             [CompletionResult]::new('--ci', '--ci', [CompletionResultType]::ParameterName, 'Annotate a run that was flaky or failed, if a CI shows annotations [default: auto]')
             [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'Instead of a COMMAND: show which labels are flaky in reports, the worst first')

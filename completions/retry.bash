@@ -22,7 +22,7 @@ _retry() {
         word=${COMP_WORDS[i]}
         case $word in
             --) ended=1; ((i += 1)); break ;;
-            --max | --deadline | --timeout | --signal | --kill-after | --successes | --delay | --jitter | --backoff | --factor | --max-delay | --min-delay | --splay | --healthy-after | --seed | --retry-on | --fatal-on | --until | --success-on | --profile | --headers | --max-retry-after | --breaker | --breaker-failures | --breaker-cooldown | --budget | --state | --breaker-reset | --breaker-trip | --stdin | --stdin-limit | --idempotency-key | --check | --on-retry | --report | --ci | --summary | --policy | --label)
+            --max | --deadline | --timeout | --signal | --kill-after | --successes | --delay | --jitter | --backoff | --factor | --max-delay | --min-delay | --splay | --healthy-after | --seed | --retry-on | --fatal-on | --until | --success-on | --profile | --headers | --max-retry-after | --breaker | --breaker-failures | --breaker-cooldown | --budget | --state | --breaker-reset | --breaker-trip | --stdin | --stdin-limit | --idempotency-key | --check | --on-retry | --once | --report | --ci | --summary | --policy | --label)
                 option=$word
                 # Readline makes a word of the "=" between name and value.
                 [[ ${COMP_WORDS[i + 1]} == = ]] && ((i += 1))
@@ -53,6 +53,7 @@ _retry() {
             --hold) values='stdout both' ;;
             --ci) values='auto none' ;;
             --headers) compopt -o default; return ;;
+            --once) compopt -o default; return ;;
             --report) compopt -o default; return ;;
             --summary) compopt -o default; return ;;
             --state) compopt -o dirnames; return ;;
@@ -60,7 +61,7 @@ _retry() {
         esac
         COMPREPLY=($(compgen -P "$head" -W "$values" -- "${cur#"$head"}"))
     elif [[ -z $ended && $cur == -* ]] && ((i == COMP_CWORD)); then
-        COMPREPLY=($(compgen -W '-n --max --deadline --timeout --signal --kill-after --successes -d --delay -j --jitter --backoff --factor --max-delay --min-delay --splay --healthy-after --seed -r --retry-on -x --fatal-on -u --until --success-on -p --profile --headers --max-retry-after --profiles --breaker --breaker-failures --breaker-cooldown --breaker-wait --budget --state --breaker-status --json --breaker-reset --breaker-trip --stdin --stdin-limit --hold --idempotency-key --expand --check --on-retry --not-idempotent --report --ci --summary --markdown --policy -q --quiet -v --verbose --label -h --help -V --version' -- "$cur"))
+        COMPREPLY=($(compgen -W '-n --max --deadline --timeout --signal --kill-after --successes -d --delay -j --jitter --backoff --factor --max-delay --min-delay --splay --healthy-after --seed -r --retry-on -x --fatal-on -u --until --success-on -p --profile --headers --max-retry-after --profiles --breaker --breaker-failures --breaker-cooldown --breaker-wait --budget --state --breaker-status --json --breaker-reset --breaker-trip --stdin --stdin-limit --hold --idempotency-key --expand --check --on-retry --not-idempotent --once --report --ci --summary --markdown --policy -q --quiet -v --verbose --label -h --help -V --version' -- "$cur"))
     elif declare -F _comp_command_offset >/dev/null; then
         _comp_command_offset "$i"
     elif declare -F _command_offset >/dev/null; then

@@ -62,6 +62,7 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --idempotency-key 'Key that every attempt finds in RETRY_IDEMPOTENCY_KEY [default: a fresh UUID]'
             cand --check 'Shell command to run before each attempt'
             cand --on-retry 'Shell command to run before each retry'
+            cand --once 'Run once, and keep the output in FILE'
             cand --report 'Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable'
             cand --ci 'Annotate a run that was flaky or failed, if a CI shows annotations [default: auto]'
             cand --summary 'Instead of a COMMAND: show which labels are flaky in reports, the worst first'

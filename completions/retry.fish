@@ -4,7 +4,7 @@
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s n/max= deadline= timeout= signal= kill-after= successes= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= 'hold=?' idempotency-key= expand check= on-retry= not-idempotent report= ci= summary= markdown policy= q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
+    argparse -s n/max= deadline= timeout= signal= kill-after= successes= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= 'hold=?' idempotency-key= expand check= on-retry= not-idempotent once= report= ci= summary= markdown policy= q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
     or return 1
     set -q argv[1]
     or return 1
@@ -183,6 +183,7 @@ both\t'stdout and stderr, in their order'"
 complete -c retry -n 'not __retry_command' -l idempotency-key -d 'Key that every attempt finds in RETRY_IDEMPOTENCY_KEY [default: a fresh UUID]' -r -f
 complete -c retry -n 'not __retry_command' -l check -d 'Shell command to run before each attempt' -r -f -a "(__fish_complete_command)"
 complete -c retry -n 'not __retry_command' -l on-retry -d 'Shell command to run before each retry' -r -f -a "(__fish_complete_command)"
+complete -c retry -n 'not __retry_command' -l once -d 'Run once, and keep the output in FILE' -r -F
 complete -c retry -n 'not __retry_command' -l report -d 'Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable' -r -F
 complete -c retry -n 'not __retry_command' -l ci -d 'Annotate a run that was flaky or failed, if a CI shows annotations [default: auto]' -r -f -a "auto\t'in GitHub Actions and Azure Pipelines'
 none\t'never'"

@@ -12,7 +12,7 @@ pub(crate) enum Exit {
     Signal(Signal),
 }
 
-/// The breaker was open, and nothing was run: EX_TEMPFAIL (sysexits.h).
+/// The breaker was open or another run was at it, and nothing was run: EX_TEMPFAIL (sysexits.h).
 const REFUSED: u8 = 75;
 
 /// The run reached a limit.
@@ -23,9 +23,9 @@ pub(crate) const FAILED: u8 = 125;
 
 /// The exit statuses, for the man page and `--help`.
 pub(crate) const TABLE: [(&str, &str); 8] = [
-    ("0", "the command succeeded, `--until` was met, or `--check` exited with 0"),
+    ("0", "success of the command, `--until` or `--check`; an answer of `--once`"),
     ("N", "the status of the last attempt; 1 if it exited 0 without success"),
-    ("75", "the breaker was open, and nothing was run"),
+    ("75", "nothing ran: the breaker was open, or `--once` was busy elsewhere"),
     ("124", "the last attempt timed out, or the deadline cut it"),
     ("125", "retry itself failed: a bad option, lost output, an internal error"),
     ("126", "the command was found but could not run"),
@@ -41,7 +41,7 @@ impl Exit {
             status => Self::Status(status),
         };
         match finish {
-            Finish::Succeeded { rule: Rule::Until(_), .. } => Self::Status(0),
+            Finish::Succeeded { rule: Rule::Until(_), .. } | Finish::Answered { .. } => Self::Status(0),
             Finish::Succeeded { outcome, .. } => Self::Status(outcome.status()),
             Finish::GaveUp { outcome, .. } | Finish::NotRetried { outcome, .. } => failed(outcome),
             // The end of `--check` is not the end of the command.
@@ -56,7 +56,7 @@ impl Exit {
             Finish::InterruptedWait { signal, .. } | Finish::InterruptedOutput { signal } => {
                 Self::Signal(*signal)
             }
-            Finish::NotRun { .. } => Self::Status(REFUSED),
+            Finish::NotRun { .. } | Finish::Busy { .. } => Self::Status(REFUSED),
             Finish::NeverStarted { .. } => Self::Status(TIMED_OUT),
         }
     }
@@ -126,6 +126,8 @@ mod tests {
                 Exit::Signal(Signal::TERM),
             ),
             (Finish::NotRun { refusal, deadline: None }, Exit::Status(75)),
+            (Finish::Busy { by: Some(7), deadline: None }, Exit::Status(75)),
+            (Finish::Answered { age: time }, Exit::Status(0)),
             (Finish::NeverStarted { deadline: std::time::Duration::from_secs(1) }, Exit::Status(124)),
             (Finish::InterruptedWait { signal: Signal::INT, wait: Wait::Delay }, Exit::Signal(Signal::INT)),
         ] {

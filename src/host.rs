@@ -2,10 +2,12 @@
 //! machine.
 
 mod key;
+mod once;
 mod random;
 
 use std::borrow::Cow;
 use std::ffi::CString;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use crate::policy::admission::record::{Intent, Settlement};
 use crate::policy::environment;
 use crate::policy::expand::{Tokens, expanded};
 use crate::policy::finish::Finish;
+use crate::policy::once::Seen;
 use crate::policy::outcome::{Attempt, By, NotStarted, Outcome};
 use crate::policy::outer;
 use crate::policy::signal::Signal;
@@ -35,6 +38,7 @@ use crate::report::Report;
 use crate::report::event::Event;
 use crate::report::subject::{Names, Subject};
 use crate::run::{self, Checked, Host, Output, Randomness};
+use crate::state::once::{AnswerFile, Found};
 use crate::state::participant::Participant;
 use crate::state::surroundings::Surroundings;
 use crate::streams::alarm::interrupted;
@@ -67,7 +71,12 @@ pub(crate) fn run(invocation: &Invocation, mask: InheritedMask) -> Exit {
 /// If retry itself fails.
 fn attempts(invocation: &Invocation, mask: InheritedMask, report: &mut Report) -> Result<Finish, Error> {
     let policy = &invocation.policy;
-    let key = RunKey::new(&invocation.key)?;
+    let key = RunKey::new(&invocation.key);
+    let answer = invocation.once.as_deref().map(once::answer).transpose()?;
+    // If there is an answer, the run needs no key.
+    if answer.is_none() {
+        key.check()?;
+    }
     if let Some(stream) = invocation.hold.and_then(cannot_hold) {
         return Err(Error::usage(
             format!("{} is a socket with message boundaries, and --hold would lose them", stream.name()),
@@ -83,7 +92,7 @@ fn attempts(invocation: &Invocation, mask: InheritedMask, report: &mut Report) -
     let supervisor = Supervisor::new(streams, mask)?;
     let random = Sources::new(invocation.seed);
     let shared = shared(invocation);
-    let mut host = System { supervisor, invocation, report, shared, random, key, held_back: None };
+    let mut host = System { supervisor, invocation, report, shared, random, key, answer, held_back: None };
     let finish = run::run(policy, &mut host);
     host.leave(&finish);
     finish
@@ -102,6 +111,7 @@ fn report(invocation: &Invocation) -> Report {
             breaker: invocation.sharing.breaker.clone(),
             budget: invocation.sharing.budget.clone(),
         },
+        once: invocation.once.clone(),
         written: invocation.written.clone(),
         policy_file: invocation.policy_file.clone(),
         doubt: invocation.two_in_one.clone(),
@@ -141,6 +151,8 @@ struct System<'a> {
     shared: Option<Participant>,
     random: Sources,
     key: RunKey<'a>,
+    /// The answer of `--once`.
+    answer: Option<AnswerFile>,
     /// With `--hold=both`: the output of the last attempt, and its number.
     held_back: Option<(u32, HeldBack)>,
 }
@@ -173,12 +185,20 @@ impl System<'_> {
         Ok(key)
     }
 
-    /// Puts the terminal back, and removes the key file after a success.
+    /// Puts the terminal back, removes the key file after a success, and lets another run make the
+    /// answer if this one has not made it.
     fn leave(mut self, finish: &Result<Finish, Error>) {
         self.supervisor.leave();
-        if matches!(finish, Ok(Finish::Succeeded { .. }))
-            && let Err(why) = self.key.forget()
-        {
+        if matches!(finish, Ok(Finish::Succeeded { .. })) {
+            self.forget_key();
+        }
+        if let Some(answer) = &mut self.answer {
+            answer.release();
+        }
+    }
+
+    fn forget_key(&mut self) {
+        if let Err(why) = self.key.forget() {
             self.report.tell(&Event::KeyLeft { why: &why });
         }
     }
@@ -247,6 +267,29 @@ impl Host for System<'_> {
 
     fn random(&mut self, purpose: Randomness) -> &mut Self::Random {
         self.random.source(purpose)
+    }
+
+    fn look(&mut self) -> Result<Seen, Error> {
+        let Some(answer) = &mut self.answer else { return Ok(Seen::NotAsked) };
+        match answer.look().map_err(once::unusable)? {
+            Found::Answer(answer) => {
+                self.supervisor.release_file(answer.file, answer.length);
+                Ok(Seen::Answer { age: answer.age })
+            }
+            Found::Free => self.key.check().map(|()| Seen::Free),
+            Found::Busy { by } => Ok(Seen::Busy { by }),
+        }
+    }
+
+    fn keep(&mut self) -> Result<(), Error> {
+        let Some(answer) = &mut self.answer else { return Ok(()) };
+        let supervisor = &self.supervisor;
+        let kept = answer.keep(|file| supervisor.copy_stdout(|part| file.write_all(part)));
+        kept.map_err(once::unusable)?;
+        self.report.tell(&Event::Kept);
+        // Whatever happens to the output now, the next run is another request.
+        self.forget_key();
+        Ok(())
     }
 
     fn check(
@@ -356,7 +399,7 @@ impl Host for System<'_> {
         match (self.invocation.hold, fate) {
             (Some(Held::Stdout), Output::HeldBack) => self.show_output(number),
             (Some(Held::Stdout), Output::Dropped) => self.held_back = None,
-            (Some(Held::Both) | None, _) | (_, Output::Passed) => {}
+            (Some(Held::Both | Held::Apart) | None, _) | (_, Output::Passed) => {}
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The loop: wait, ask the breaker, make an attempt, judge it, and settle what follows.
 
 mod host;
+mod once;
 #[cfg(test)]
 mod tests;
 
@@ -99,15 +100,6 @@ impl<'a, H: Host> Run<'a, H> {
     fn new(policy: &'a Policy, host: &'a mut H) -> Self {
         let schedule = &policy.schedule;
         let start = host.now();
-        let mut waiting = Waiting::Nothing;
-        if !schedule.splay.is_zero() {
-            let outer_left = policy.handed_down.map(|deadline| deadline.at.saturating_sub(start));
-            let wait = schedule.draw_splay(outer_left, host.random(Randomness::Delays));
-            if !wait.is_zero() {
-                host.tell(&Event::Splay { wait });
-                waiting = Waiting::Splay(wait);
-            }
-        }
         Self {
             policy,
             host,
@@ -116,17 +108,36 @@ impl<'a, H: Host> Run<'a, H> {
             progress: schedule.start(),
             last: None,
             before_last: None,
-            waiting,
+            waiting: Waiting::Nothing,
             waited: Duration::ZERO,
             has_retried: false,
         }
     }
 
     fn attempts(&mut self) -> End {
+        if let Err(end) = self.claim() {
+            return end;
+        }
+        self.splay();
         loop {
             if let Err(end) = self.turn() {
                 return end;
             }
+        }
+    }
+
+    /// Postpones the first attempt, if `--splay` says so.
+    fn splay(&mut self) {
+        let schedule = &self.policy.schedule;
+        if schedule.splay.is_zero() {
+            return;
+        }
+        let now = self.host.now();
+        let outer_left = self.policy.handed_down.map(|deadline| deadline.at.saturating_sub(now));
+        let wait = schedule.draw_splay(outer_left, self.host.random(Randomness::Delays));
+        if !wait.is_zero() {
+            self.host.tell(&Event::Splay { wait });
+            self.waiting = Waiting::Splay(wait);
         }
     }
 
@@ -352,7 +363,7 @@ impl<'a, H: Host> Run<'a, H> {
 
     /// Passes on the rest of the output and tells how the run ended.
     fn finish(mut self, finish: Finish) -> Result<Finish, Error> {
-        let finish = self.pass_output(finish)?;
+        let finish = self.keep_and_pass(finish)?;
         self.host.tell(&Event::Finish(RunEnd {
             finish: &finish,
             progress: &self.progress,
@@ -367,9 +378,9 @@ impl<'a, H: Host> Run<'a, H> {
     /// A run succeeds only if all output of its last attempt is passed on.
     fn pass_output(&mut self, finish: Finish) -> Result<Finish, Error> {
         match (self.host.pass_output(self.deadline), finish) {
-            (passed, Finish::Succeeded { outcome, rule }) => Ok(match passed? {
+            (passed, finish @ (Finish::Succeeded { .. } | Finish::Answered { .. })) => Ok(match passed? {
                 Some(signal) => Finish::InterruptedOutput { signal },
-                None => Finish::Succeeded { outcome, rule },
+                None => finish,
             }),
             (Err(error), finish) => {
                 self.show_output();

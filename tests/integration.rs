@@ -70,5 +70,7 @@ mod crowded;
 mod loss;
 mod offset;
 mod on_retry;
+mod once;
+mod once_crowd;
 mod one_file;
 mod slow_pattern;

@@ -126,7 +126,7 @@ fn base() -> Command {
 
 /// Options for which a next word that begins with a dash is an error, because it is more likely an
 /// option than a name, a directory or a shell command.
-const NO_DASH: [&str; 13] = [
+const NO_DASH: [&str; 14] = [
     "profiles",
     "breaker",
     "budget",
@@ -138,6 +138,7 @@ const NO_DASH: [&str; 13] = [
     "hold",
     "report",
     "on-retry",
+    "once",
     "summary",
     "policy",
 ];

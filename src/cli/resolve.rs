@@ -1,6 +1,7 @@
 //! From [`Args`] to a policy and an invocation: defaults, and the rules between options.
 
 mod forms;
+mod once;
 mod profiles;
 mod schedule;
 mod sharing;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use forms::forms;
+use once::once;
 use profiles::profiles;
 use schedule::schedule;
 use sharing::{check_needs, sharing};
@@ -26,7 +28,7 @@ use super::args::Args;
 use super::defaults;
 use super::hints;
 use super::label;
-use super::values::{KeySource, Span, StdinName};
+use super::values::{HoldName, KeySource, Span, StdinName};
 use crate::clock;
 use crate::error::Error;
 use crate::policy::environment::{IDEMPOTENCY_KEY, value};
@@ -66,6 +68,8 @@ pub(crate) struct Invocation {
     pub(crate) headers: Option<PathBuf>,
     pub(crate) sharing: Sharing,
     pub(crate) key: KeySource,
+    /// The file that keeps the output of the run that succeeds.
+    pub(crate) once: Option<PathBuf>,
     /// Whether tokens in the arguments are replaced.
     pub(crate) expand: bool,
     pub(crate) label: String,
@@ -98,6 +102,8 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
     let stdin = stdin(&args)?;
     let limits = limits(&args);
     let (admission, sharing) = sharing(&args, &limits, &environment)?;
+    let forms = forms(&args, &environment);
+    let once = once(&args, &forms, &sharing)?;
     let policy = Policy {
         rules: Rules {
             profiles: profiles.rows,
@@ -132,14 +138,15 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         written,
         label,
         volume: volume(&args),
-        forms: forms(&args, &environment),
+        forms,
         policy_file: args.policy_file,
         seed: args.delays.seed,
         reach: profiles.reach,
         stdin,
         check: args.repeats.check.map(|check| shell(&check)),
         on_retry: args.repeats.on_retry.map(|hook| shell(&hook)),
-        hold: args.streams.hold.map(Held::from),
+        hold: held(args.streams.hold, once.is_some()),
+        once,
         headers: args.verdict.headers,
         not_found_hint,
         http_unheard,
@@ -150,6 +157,15 @@ pub(crate) fn resolve(mut args: Args, environment: Vec<CString>) -> Result<Invoc
         environment,
         policy,
     })
+}
+
+/// The streams that are held. An answer is held too, and stderr is no part of it.
+fn held(hold: Option<HoldName>, once: bool) -> Option<Held> {
+    match (hold.map(Held::from), once) {
+        (Some(Held::Both | Held::Apart), true) => Some(Held::Apart),
+        (Some(Held::Stdout) | None, true) => Some(Held::Stdout),
+        (hold, false) => hold,
+    }
 }
 
 /// The shell with a command of the user.

@@ -28,7 +28,7 @@ pub(crate) use duration::{Span, duration, healthy_after, positive_duration, span
 pub(crate) use key::{KeySource, key};
 pub(crate) use name::name;
 pub(crate) use number::{factor, seed};
-pub(crate) use path::{file, report_file, state_directory, summary_file};
+pub(crate) use path::{answer_file, file, report_file, state_directory, summary_file};
 pub(crate) use policy::{PolicyName, policy};
 pub(crate) use signal::signal;
 pub(crate) use size::size;

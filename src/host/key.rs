@@ -21,13 +21,19 @@ pub(super) struct RunKey<'a> {
 const NO_RANDOMNESS: Error = Error::System { what: "cannot get random numbers", errno: Errno::EIO };
 
 impl<'a> RunKey<'a> {
+    pub(super) fn new(source: &'a KeySource) -> Self {
+        Self { source, key: None }
+    }
+
+    /// Looks at the key file before the first wait.
+    ///
     /// # Errors
-    /// If the key file cannot be used. This is an error before the first wait.
-    pub(super) fn new(source: &'a KeySource) -> Result<Self, Error> {
-        if let KeySource::File(path) = source {
-            let _ = key::read(path).map_err(unusable)?;
+    /// If it cannot be used.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match self.source {
+            KeySource::File(path) => key::read(path).map(drop).map_err(unusable),
+            KeySource::Fresh | KeySource::Given(_) => Ok(()),
         }
-        Ok(Self { source, key: None })
     }
 
     /// The key, and the age of the key file if this call has read the key of an earlier run from
@@ -51,9 +57,9 @@ impl<'a> RunKey<'a> {
     ///
     /// # Errors
     /// If the file cannot be removed.
-    pub(super) fn forget(&self) -> Result<(), KeyFileError> {
-        match (self.source, &self.key) {
-            (KeySource::File(path), Some(key)) => key::remove(path, key, end_is_pending),
+    pub(super) fn forget(&mut self) -> Result<(), KeyFileError> {
+        match (self.source, self.key.take()) {
+            (KeySource::File(path), Some(key)) => key::remove(path, &key, end_is_pending),
             (KeySource::File(_), None) | (KeySource::Fresh | KeySource::Given(_), _) => Ok(()),
         }
     }

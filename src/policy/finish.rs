@@ -56,6 +56,8 @@ pub(crate) enum Wait {
     Delay,
     /// The wait for an open breaker, with its last answer.
     Breaker(Refusal),
+    /// The wait for a run that is making the answer of `--once`.
+    Answer,
     /// No wait: the next attempt was about to begin.
     Nothing,
 }
@@ -79,6 +81,11 @@ pub(crate) enum Finish {
     /// The breaker was open before the first attempt. `deadline` is as in
     /// [`Exhausted::BreakerOpen`].
     NotRun { refusal: Refusal, deadline: Option<Deadline> },
+    /// `--once` had the answer, of this age, and nothing was run.
+    Answered { age: Duration },
+    /// Another run is making the answer of `--once`, and nothing was run. `deadline` is the one that
+    /// has passed.
+    Busy { by: Option<u32>, deadline: Option<Deadline> },
     /// The deadline passed before the first attempt, for example because retry was stopped.
     NeverStarted { deadline: Duration },
 }

@@ -1,6 +1,8 @@
 //! Runs attempts and the waits between them, one at a time, and answers signals all the time.
 
 use std::ffi::CString;
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,7 +80,7 @@ impl Supervisor {
             headers: streams.headers,
             pump: Pump { signals, watch, input, poller: Poller::default() },
             group: group(),
-            holds_beside: streams.hold == Some(Held::Both),
+            holds_beside: streams.hold.is_some_and(|hold| hold.streams() == Streams::Both),
             is_subreaper: false,
             too_late: None,
             interrupted: None,
@@ -266,6 +268,19 @@ impl Supervisor {
             directory: why.directory,
             errno: why.errno,
         })
+    }
+
+    /// Passes on the first `length` bytes of a file as output for stdout, although nothing has run.
+    pub(crate) fn release_file(&mut self, file: File, length: u64) {
+        self.pump.watch.release_file(file, length);
+    }
+
+    /// Hands the held stdout of the attempt that succeeded to `take`.
+    ///
+    /// # Errors
+    /// The errors of `take`, and those of pread(2).
+    pub(crate) fn copy_stdout(&self, take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        self.pump.watch.copy_held(Stream::Stdout, take)
     }
 
     /// Drops the output that was held of an attempt that failed, and returns its end for the user.

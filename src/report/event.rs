@@ -30,6 +30,11 @@ pub(crate) enum Event<'a> {
     KeyReused { path: &'a Path, age: Duration },
     /// The idempotency key of a run that succeeded could not be removed.
     KeyLeft { why: &'a KeyFileError },
+    /// Another run is making the answer of `--once`, and this run waits for it. `again`: the last
+    /// run that it waited for has failed.
+    Making { by: Option<u32>, again: bool },
+    /// The output of the run is the answer of `--once` from now on.
+    Kept,
     /// The next attempt is the probe of the breaker.
     Probe,
     /// The breaker is open, and the run asks it again after `look`. `again`: so did the last event.

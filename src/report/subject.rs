@@ -36,6 +36,8 @@ pub(crate) struct Subject {
     pub(crate) outer: Option<Outer>,
     pub(crate) rules: Rules,
     pub(crate) shared: Names,
+    /// The file of `--once`, as the user typed it.
+    pub(crate) once: Option<PathBuf>,
     pub(crate) written: Written,
     pub(crate) policy_file: Option<PolicySource>,
     /// A note about options that probably do not mean what the user wants. It is told at the first

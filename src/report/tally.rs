@@ -31,7 +31,7 @@ pub(super) struct Tally {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) result: RunResult,
-    /// Why a run gave up or did not run.
+    /// Why a run gave up, did not run, or was done before it began.
     pub(super) why: Option<&'static str>,
     pub(super) signal: Option<Signal>,
     /// The exit status of retry, as a shell reports it.
@@ -52,11 +52,12 @@ pub(super) struct Ended {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum RunResult {
     Succeeded,
-    /// `--check` said that the work is done.
+    /// `--check` said that the work is done, or `--once` had the answer.
     Done,
     GaveUp,
     NotRetried,
-    /// Nothing was run, because the breaker was open.
+    /// Nothing was run, because the breaker was open, or because another run was making the answer of
+    /// `--once`.
     NotRun,
     Interrupted,
     /// retry itself failed.
@@ -149,6 +150,8 @@ fn in_words(finish: &Finish) -> (RunResult, Option<&'static str>, Option<Signal>
         Finish::GaveUp { why, .. } => (RunResult::GaveUp, Some(exhausted(why)), None),
         Finish::NotRetried { .. } => (RunResult::NotRetried, None, None),
         Finish::NotRun { .. } => (RunResult::NotRun, Some("breaker"), None),
+        Finish::Answered { .. } => (RunResult::Done, Some("once"), None),
+        Finish::Busy { .. } => (RunResult::NotRun, Some("once"), None),
         Finish::NeverStarted { .. } => (RunResult::GaveUp, Some("deadline"), None),
         Finish::InterruptedAttempt { signal, .. }
         | Finish::InterruptedOutput { signal }

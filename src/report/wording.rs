@@ -3,6 +3,7 @@
 mod explain;
 mod finish;
 mod nested;
+mod once;
 mod outcome;
 mod row;
 mod shared;
@@ -84,6 +85,11 @@ impl Wording {
                     format!("{}; remove it before the next run, which needs a new key", printable(&why)),
                 )
             }
+            Event::Making { by, again } => {
+                let least = if *again { Volume::Verbose } else { Volume::Normal };
+                (least, format!("{}; retry waits for it", self.making(*by)))
+            }
+            Event::Kept => (Volume::Verbose, format!("the answer is in {}", self.answer_file())),
             Event::Probe => {
                 (Volume::Verbose, format!("the next attempt is the probe of breaker {}", self.breaker()))
             }

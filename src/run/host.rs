@@ -7,6 +7,7 @@ use rand::Rng;
 use crate::error::Error;
 use crate::policy::admission::breaker::{Observation, Refusal};
 use crate::policy::admission::record::Settlement;
+use crate::policy::once::Seen;
 use crate::policy::outcome::Attempt;
 use crate::policy::signal::Signal;
 use crate::policy::verdict::rule::Judged;
@@ -22,6 +23,19 @@ pub(crate) trait Host {
 
     /// The random source for a purpose. It is made when the loop first asks for it.
     fn random(&mut self, purpose: Randomness) -> &mut Self::Random;
+
+    /// Looks for the answer of `--once`. If there is none, this run makes it unless another run is
+    /// making it.
+    ///
+    /// # Errors
+    /// If the answer can neither be read nor made.
+    fn look(&mut self) -> Result<Seen, Error>;
+
+    /// Keeps the output of the attempt that succeeded as the answer of `--once`.
+    ///
+    /// # Errors
+    /// If there is no answer then.
+    fn keep(&mut self) -> Result<(), Error>;
 
     /// Runs `--check`, if it is given, with the arguments of [`attempt`](Self::attempt).
     ///

@@ -1,4 +1,5 @@
 mod between;
+mod once;
 mod scripted;
 
 use scripted::Scripted;

@@ -10,27 +10,25 @@
 //! between the look and the removal. A run that dies there leaves only its lock, which the kernel
 //! frees.
 //!
-//! retry sends the first line of the file to a server, and removes the file after a success.
-//! Another user may have put a file there to make that happen. So retry refuses a symbolic link, a
-//! file of another user, and a file with a second name (hard link) in a directory that others can
-//! write.
+//! retry sends the first line of the file to a server, and removes the file after a success. So it
+//! judges the file first: see [`fitness`].
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, RenameFlags, renameat2};
-use nix::unistd::{AccessFlags, access, geteuid, linkat};
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{AccessFlags, access, geteuid};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
-use super::file::private::{belongs_to, owner_of};
-use crate::clock::{now, wall};
+use super::file::fitness::{self, Unfit, directory_of};
+use super::file::whole;
+use crate::clock::now;
 use crate::error::errno;
 
 /// The longest key, in bytes. Servers take no longer ones.
@@ -137,7 +135,18 @@ impl KeyFileError {
         Self::System { doing, path: path.to_owned(), errno }
     }
 
-    /// The same for an error of the standard library.
+    fn unfit(path: &Path, why: Unfit) -> Self {
+        let path = path.to_owned();
+        match why {
+            Unfit::Link => Self::Link { path },
+            Unfit::NotAFile => Self::NotAFile { path },
+            Unfit::Foreign { owner } => Self::Foreign { path, owner },
+            Unfit::SecondName => Self::SecondName { path },
+            Unfit::System(errno) => Self::System { doing: "read", path, errno },
+        }
+    }
+
+    /// The error for a call of the standard library.
     fn io(doing: &'static str, path: &Path, error: &io::Error) -> Self {
         Self::system(doing, path, errno(error))
     }
@@ -199,11 +208,7 @@ fn read_at_any_age(path: &Path) -> Result<Option<Kept>, KeyFileError> {
     let Some(file) = open(path, Access::Read)? else { return Ok(None) };
     let key = content(path, &file)?;
     let stat = file.metadata().map_err(|error| KeyFileError::io("read", path, &error))?;
-    let seconds = Duration::from_secs(stat.mtime().max(0).unsigned_abs());
-    // A file from the future was written just now, by another clock.
-    let written = UNIX_EPOCH.checked_add(seconds);
-    let age = written.and_then(|written| wall().duration_since(written).ok()).unwrap_or_default();
-    Ok(Some(Kept { key, age }))
+    Ok(Some(Kept { key, age: fitness::age(&stat) }))
 }
 
 /// The purpose of opening a key file.
@@ -216,59 +221,11 @@ enum Access {
 
 /// Opens a key file, if this run may use it. None if there is no file.
 fn open(path: &Path, access: Access) -> Result<Option<File>, KeyFileError> {
-    let failed = |error: io::Error| KeyFileError::io("read", path, &error);
-    // Look before opening: to open a pipe or a device may have an effect.
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        stat => check_kind(path, &stat.map_err(failed)?)?,
-    }
-    let mut options = fs::OpenOptions::new();
-    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
-    let writable = || options.clone().write(true).open(path);
-    let opened = match access {
+    let opened = fitness::open(path, |options| match access {
         Access::Read => options.open(path),
-        Access::Lock => writable().or_else(|_| options.open(path)),
-    };
-    let file = match opened {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-            return Err(KeyFileError::Link { path: path.to_owned() });
-        }
-        opened => opened.map_err(failed)?,
-    };
-    let stat = file.metadata().map_err(failed)?;
-    check_kind(path, &stat)?;
-    check_owner(path, &stat)?;
-    Ok(Some(file))
-}
-
-fn check_kind(path: &Path, stat: &fs::Metadata) -> Result<(), KeyFileError> {
-    if stat.is_symlink() {
-        return Err(KeyFileError::Link { path: path.to_owned() });
-    }
-    if stat.is_file() { Ok(()) } else { Err(KeyFileError::NotAFile { path: path.to_owned() }) }
-}
-
-/// Checks that no other user can have put the file there. The owner of the directory decides about
-/// its files anyhow, and root makes files for that user.
-fn check_owner(path: &Path, stat: &fs::Metadata) -> Result<(), KeyFileError> {
-    /// Write permission for the group and for all others.
-    const OTHERS_WRITE: u32 = 0o022;
-    let directory =
-        fs::metadata(directory_of(path)).map_err(|error| KeyFileError::io("read", path, &error))?;
-    let owner = stat.uid();
-    if ![geteuid().as_raw(), 0, directory.uid()].contains(&owner) {
-        return Err(KeyFileError::Foreign { path: path.to_owned(), owner });
-    }
-    if stat.nlink() > 1 && directory.mode() & OTHERS_WRITE != 0 {
-        return Err(KeyFileError::SecondName { path: path.to_owned() });
-    }
-    Ok(())
-}
-
-/// The directory of a file. It may be the present one.
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
+        Access::Lock => options.clone().write(true).open(path).or_else(|_| options.open(path)),
+    });
+    opened.map_err(|why| KeyFileError::unfit(path, why))
 }
 
 /// The key in an open file, from its beginning.
@@ -336,45 +293,16 @@ pub(crate) fn obtain(path: &Path, fresh: &str) -> Result<(String, Option<Duratio
     Err(failed(io::Error::from_raw_os_error(libc::EEXIST)))
 }
 
-/// Makes the file, whole and never in place of another.
+/// Makes the file, whole and never in place of another. It is on the disk before a request with the
+/// key goes out.
 fn make(path: &Path, key: &str) -> io::Result<()> {
-    let directory = directory_of(path);
     let line = format!("{key}\n");
-    let fill = |file: &mut File| {
-        belongs_to(&*file, owner_of(Some(directory)));
-        file.write_all(line.as_bytes())?;
-        file.sync_all()
+    let temporary = || {
+        let mut random = [0; 8];
+        SysRng.try_fill_bytes(&mut random).map_err(|_| io::Error::from_raw_os_error(libc::EIO))?;
+        Ok(directory_of(path).join(format!(".{:016x}.retry-tmp", u64::from_ne_bytes(random))))
     };
-    let mut options = fs::OpenOptions::new();
-    options.write(true).mode(0o600);
-    // The new file has no name yet, so nothing is left of it if retry is killed (open(2),
-    // O_TMPFILE).
-    match options.clone().custom_flags(libc::O_TMPFILE).open(directory) {
-        Ok(mut file) => {
-            fill(&mut file)?;
-            let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-            linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?;
-        }
-        // Not every file system can do this.
-        Err(error)
-            if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) =>
-        {
-            let mut random = [0; 8];
-            SysRng.try_fill_bytes(&mut random).map_err(|_| io::Error::from_raw_os_error(libc::EIO))?;
-            let new = directory.join(format!(".{:016x}.retry-tmp", u64::from_ne_bytes(random)));
-            let mut file = options.create_new(true).open(&new)?;
-            let named = fill(&mut file).and_then(|()| {
-                renameat2(AT_FDCWD, &new, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE)
-                    .or_else(|_| linkat(AT_FDCWD, &new, AT_FDCWD, path, AtFlags::empty()))
-                    .map_err(io::Error::from)
-            });
-            let _ = fs::remove_file(&new);
-            named?;
-        }
-        Err(error) => return Err(error),
-    }
-    // A request with the key may go out after this, so the name must not be lost either.
-    File::open(directory).and_then(|directory| directory.sync_all())
+    whole::make(path, temporary, |file| file.write_all(line.as_bytes()))
 }
 
 /// Removes the file if it still holds this key, because the run with the key has succeeded. Waits

@@ -6,10 +6,12 @@
 //! [`stamp`] makes times comparable across reboots. [`surroundings`] are the facts about processes
 //! and signals that the floor above hands in.
 //!
-//! [`key`] is apart from these: the idempotency key that a failed run leaves to the next one.
+//! Two files of a user's own are apart from these. [`key`] is the idempotency key that a failed run
+//! leaves to the next one. [`once`] is the answer that a run leaves to all runs after it.
 
 pub(crate) mod file;
 pub(crate) mod key;
+pub(crate) mod once;
 pub(crate) mod participant;
 pub(crate) mod record;
 pub(crate) mod stamp;

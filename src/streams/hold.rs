@@ -2,6 +2,9 @@
 //! known. The output of the attempt that succeeds is passed on, whole and once, each stream where
 //! it belongs. Of a failed attempt only the end is wanted, for stderr.
 
+use std::fs::File;
+use std::io;
+
 use nix::errno::Errno;
 
 use super::order::Order;
@@ -218,6 +221,41 @@ impl Hold {
         }
     }
 
+    /// The first `length` bytes of a file take the place of output for stdout that was released.
+    pub(crate) fn release_file(&mut self, file: File, length: u64) {
+        self.clear();
+        self.spool = Spool::of(file, length);
+        self.state = State::Released(Passed::default());
+    }
+
+    /// Hands all bytes for a stream to `take`, in their order and in parts.
+    ///
+    /// # Errors
+    /// The errors of `take`, and those of pread(2).
+    pub(crate) fn copy(
+        &self,
+        stream: Stream,
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut part = vec![0; PART];
+        let mut position = 0;
+        for number in 0..=self.order.ended() {
+            let run = self.order.run(number)?;
+            let end = run.end.unwrap_or(self.spool.length());
+            while run.stream == stream && position < end {
+                let most = usize::try_from(end - position).unwrap_or(PART).min(PART);
+                let length = self.spool.read_at(position, part.get_mut(..most).unwrap_or_default())?;
+                if length == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                take(part.get(..length).unwrap_or_default())?;
+                position += u64::try_from(length).unwrap_or(0);
+            }
+            position = end;
+        }
+        Ok(())
+    }
+
     /// How many bytes are still to be passed on.
     pub(crate) fn left(&self) -> u64 {
         match &self.state {
@@ -385,6 +423,47 @@ mod tests {
         let all: Vec<u8> = (0..40u8).flat_map(|n| [n; 3000]).collect();
         assert_eq!(length, 120_000);
         assert!(end == all[120_000 - SHOWN..]);
+    }
+
+    #[test]
+    fn the_bytes_of_one_stream_are_copied_without_those_between() {
+        let mut hold = Hold::new(Streams::Both);
+        let copied = |hold: &Hold, stream| {
+            let mut bytes = Vec::new();
+            hold.copy(stream, |part| {
+                bytes.extend_from_slice(part);
+                Ok(())
+            })
+            .unwrap();
+            bytes
+        };
+        assert!(copied(&hold, Stdout).is_empty());
+        let mut expected = PerStream::<Vec<u8>>::default();
+        for n in 0..40u8 {
+            for (stream, length) in [(Stdout, 30_000), (Stderr, 7), (Stderr, 1)] {
+                let bytes = vec![n; length];
+                hold.push(stream, &bytes);
+                expected[stream].extend(bytes);
+            }
+        }
+        hold.release().unwrap();
+        for stream in [Stdout, Stderr] {
+            assert!(copied(&hold, stream) == expected[stream], "{stream:?}");
+        }
+        let failed = hold.copy(Stdout, |_| Err(io::ErrorKind::StorageFull.into()));
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_file_is_passed_on_in_place_of_output() {
+        let mut hold = Hold::new(Streams::Both);
+        hold.push(Stderr, b"old");
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, b"answer, and more").unwrap();
+        hold.release_file(file, 6);
+        assert_eq!((hold.left(), hold.next(), hold.lost()), (6, Some(Stdout), None));
+        hold.release_file(tempfile::tempfile().unwrap(), 0);
+        assert_eq!((hold.left(), hold.next(), hold.lost()), (0, None, None));
     }
 
     #[test]

@@ -81,13 +81,15 @@ struct Surroundings {
 pub(crate) enum Held {
     Stdout,
     Both,
+    /// Both, each through a pipe of its own, because stdout alone is the answer of `--once`.
+    Apart,
 }
 
 impl Held {
     pub(crate) fn streams(self) -> Streams {
         match self {
             Self::Stdout => Streams::Stdout,
-            Self::Both => Streams::Both,
+            Self::Both | Self::Apart => Streams::Both,
         }
     }
 }
@@ -96,6 +98,16 @@ impl Held {
 pub(crate) fn cannot_hold(held: Held) -> Option<Stream> {
     let streams = [Stream::Stdout, Stream::Stderr].into_iter();
     streams.filter(|stream| held.streams().contains(*stream)).find(|stream| kind(*stream) == Kind::Messages)
+}
+
+/// Whether the stream is open for writing.
+pub(crate) fn is_writable(stream: Stream) -> bool {
+    kind(stream) != Kind::NotWritable
+}
+
+/// Device and inode of the file that the stream goes to. None if it is closed.
+pub(crate) fn file_of(stream: Stream) -> Option<(u64, u64)> {
+    fstat(stream.fd()).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 /// Whether stdout and stderr are the same file, pipe or terminal.
@@ -151,7 +163,7 @@ fn decide(
     match hold {
         // One pipe keeps the order exactly. Its bytes are all for the one place.
         Some(Held::Both) if same_place => return held(Streams::Both, Stream::Stdout).into_iter().collect(),
-        Some(Held::Both) => {
+        Some(Held::Both | Held::Apart) => {
             let stdout = held(Streams::Stdout, Stream::Stdout);
             return [stdout, held(Streams::Stderr, Stream::Stderr)].into_iter().flatten().collect();
         }
@@ -342,6 +354,15 @@ mod tests {
             decide(per(Condition, Profile), true, hold, apart(NotWritable, Bytes)),
             [optional(STDERR)]
         );
+    }
+
+    #[test]
+    fn streams_that_are_held_apart_are_two_pipes_wherever_they_go() {
+        let held = |channel| Channel { release: Release::OnSuccess, ..channel };
+        for surroundings in [apart(Bytes, Bytes), one(Bytes), one(Terminal)] {
+            let channels = decide(per(Need::None, Condition), true, Some(Held::Apart), surroundings);
+            assert_eq!(channels, [held(STDOUT), held(STDERR)], "{surroundings:?}");
+        }
     }
 
     #[test]

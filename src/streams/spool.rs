@@ -47,6 +47,11 @@ impl NotKept {
 }
 
 impl Spool {
+    /// The first `length` bytes of a file. Nothing can be added to them.
+    pub(crate) fn of(file: File, length: u64) -> Self {
+        Self { memory: Vec::new(), file: Some(file), length }
+    }
+
     /// How many bytes there are.
     pub(crate) fn length(&self) -> u64 {
         self.length

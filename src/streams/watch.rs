@@ -15,6 +15,8 @@
 
 mod polling;
 
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
@@ -355,6 +357,25 @@ impl Watch {
         }
         self.drop_remainder();
         self.hold.as_mut().map_or(Ok(()), Hold::release)
+    }
+
+    /// The first `length` bytes of a file are passed on in place of held bytes.
+    pub(crate) fn release_file(&mut self, file: File, length: u64) {
+        if let Some(hold) = &mut self.hold {
+            hold.release_file(file, length);
+        }
+    }
+
+    /// Hands all held bytes for a stream to `take`.
+    ///
+    /// # Errors
+    /// The errors of `take`, and those of pread(2).
+    pub(crate) fn copy_held(
+        &self,
+        stream: Stream,
+        take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.hold.as_ref().map_or(Ok(()), |hold| hold.copy(stream, take))
     }
 
     /// The attempt has failed. Returns its held bytes, if there are any.

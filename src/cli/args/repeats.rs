@@ -1,11 +1,12 @@
 //! The heading "Safe repeats".
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::ValueHint;
 
 use super::os_text;
-use crate::cli::values::{KeySource, check, key, on_retry};
+use crate::cli::values::{KeySource, answer_file, check, key, on_retry};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Safe repeats")]
@@ -40,4 +41,11 @@ pub(crate) struct RepeatArgs {
     /// Retry only failures that prove that the command had no effect
     #[arg(long)]
     pub(crate) not_idempotent: bool,
+
+    /// Run once, and keep the output in FILE
+    ///
+    /// If FILE exists, retry prints it and runs nothing. If another run is making FILE, retry waits
+    /// for it until --deadline; without --deadline, it exits with 75.
+    #[arg(long, value_name = "FILE", value_parser = os_text(answer_file), value_hint = ValueHint::FilePath)]
+    pub(crate) once: Option<PathBuf>,
 }

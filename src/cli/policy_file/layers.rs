@@ -122,7 +122,7 @@ over!(SharedArgs {
     breaker_trip
 });
 over!(StreamArgs { stdin, stdin_limit, hold });
-over!(RepeatArgs { idempotency_key, expand, check, on_retry, not_idempotent });
+over!(RepeatArgs { idempotency_key, expand, check, on_retry, not_idempotent, once });
 over!(ReportArgs { report, ci, summary, markdown });
 
 impl Over for OutputArgs {

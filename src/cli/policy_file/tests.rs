@@ -30,7 +30,7 @@ use Fate::{Refused, Taken, Trusted};
 type Sample = (&'static str, Option<(&'static str, &'static str)>, Fate);
 
 #[rustfmt::skip]
-const SAMPLES: [Sample; 46] = [
+const SAMPLES: [Sample; 47] = [
     ("max", Some(("3", "unlimited")), Taken),
     ("deadline", Some(("5m", "1h")), Taken),
     ("timeout", Some(("10", "0")), Taken),
@@ -72,6 +72,7 @@ const SAMPLES: [Sample; 46] = [
     ("check", Some(("test -e 'a b'", "true")), Trusted(Power::Command("--check"))),
     ("on-retry", Some(("rm x", "true")), Trusted(Power::Command("--on-retry"))),
     ("not-idempotent", None, Taken),
+    ("once", Some(("/a", "b")), Trusted(Power::Place("--once"))),
     ("report", Some(("r.jsonl", "-")), Trusted(Power::Place("--report"))),
     ("ci", Some(("none", "auto")), Taken),
     ("summary", Some(("r", "s")), Refused),

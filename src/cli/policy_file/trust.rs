@@ -84,6 +84,7 @@ pub(super) fn power(args: &Args) -> Option<Power> {
         (args.repeats.check.is_some(), Power::Command("--check")),
         (args.repeats.on_retry.is_some(), Power::Command("--on-retry")),
         (matches!(args.repeats.idempotency_key, Some(KeySource::File(_))), Power::Place("--idempotency-key")),
+        (args.repeats.once.is_some(), Power::Place("--once")),
         (to_files, Power::Place("--report")),
         (args.shared.state.is_some(), Power::Place("--state")),
         (args.shared.breaker.as_deref().is_some_and(is_path), Power::Place("--breaker")),

@@ -19,6 +19,17 @@ pub(crate) fn file(name: OsString) -> Result<PathBuf, ValueError> {
     }
 }
 
+/// Reads the name of the file for an answer.
+pub(crate) fn answer_file(name: OsString) -> Result<PathBuf, ValueError> {
+    let hint = "give the name of the file that is to keep the output";
+    let last = name.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    match last {
+        b"" if name.is_empty() => Err(ValueError::new("the file name is empty", hint)),
+        b"" | b"." | b".." => Err(ValueError::new("the name is that of a directory", hint)),
+        _ => Ok(name.into()),
+    }
+}
+
 /// Reads the name of the file for a report: `-` is stderr, and metrics go to a name that ends in
 /// `.prom`.
 pub(crate) fn report_file(name: OsString) -> Result<ReportFile, ValueError> {
@@ -82,6 +93,16 @@ mod tests {
         assert_eq!(state_directory(bytes.clone()), Ok(bytes.into()));
         assert!(file(OsString::new()).is_err());
         assert!(state_directory(OsString::new()).is_err());
+    }
+
+    #[test]
+    fn an_answer_is_in_a_file() {
+        for name in ["a", "./a", "/a/b", "..a", "a/.b", "..."] {
+            assert_eq!(answer_file(name.into()), Ok(name.into()), "{name}");
+        }
+        for name in ["", "/", "a/", ".", "..", "a/.", "a/..", "./"] {
+            assert!(answer_file(name.into()).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -36,6 +36,8 @@ impl Wording {
             Finish::NotRun { refusal, deadline } => {
                 (Volume::Quiet, format!("not run: {}", self.open(refusal, *deadline)))
             }
+            Finish::Answered { age } => (Volume::Normal, self.answered(*age)),
+            Finish::Busy { by, deadline } => (Volume::Quiet, self.busy(*by, *deadline)),
             Finish::NeverStarted { deadline } => {
                 let deadline = self.deadline(*deadline);
                 let line = format!("gave up before the first attempt: the deadline of {deadline} has passed");
@@ -93,7 +95,10 @@ impl Wording {
 
     fn output_interrupted(&self, end: &RunEnd<'_>, signal: Signal) -> (Volume, String) {
         let (number, elapsed) = (self.number(end.progress.number()), duration(end.elapsed));
-        let success = format!("{} at attempt {number} in {elapsed}", self.success());
+        let success = match end.progress.in_all() {
+            0 => format!("not run: the answer is in {}", self.answer_file()),
+            _ => format!("{} at attempt {number} in {elapsed}", self.success()),
+        };
         match signal {
             // Many a pipeline ends because its reader has read enough.
             Signal::PIPE => {
@@ -127,6 +132,7 @@ impl Wording {
             Wait::Nothing => (String::new(), String::new()),
             Wait::Delay => (" during the wait".to_owned(), String::new()),
             Wait::Splay => (" during the wait".to_owned(), format!(" ({})", self.splay_option())),
+            Wait::Answer => (format!(" during the wait for {}", self.answer_file()), String::new()),
             Wait::Breaker(refusal) => (
                 format!(" during the wait for breaker {}", self.breaker()),
                 format!("; the breaker is {}", Self::refused(refusal)),

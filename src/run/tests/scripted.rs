@@ -3,6 +3,7 @@
 use rand::SeedableRng as _;
 use rand::rngs::Xoshiro256PlusPlus;
 
+use crate::policy::once::Seen;
 use crate::policy::outcome::{Outcome, Unkept};
 use crate::run::*;
 
@@ -11,6 +12,11 @@ pub(super) struct Scripted {
     pub(super) now: Duration,
     /// Outcome and length of each attempt. The last entry repeats.
     pub(super) script: Vec<(Outcome, Duration)>,
+    /// What each look for an answer finds. Without an entry, the run has no `--once`.
+    pub(super) looks: Vec<Seen>,
+    pub(super) looked: bool,
+    /// An answer cannot be kept.
+    pub(super) unkeepable: bool,
     pub(super) interrupt_pause: Option<Signal>,
     /// A wait that ends after this time is interrupted.
     pub(super) interrupt_waits_after: Duration,
@@ -49,6 +55,9 @@ impl Scripted {
         Self {
             now: Duration::from_secs(1000),
             script: script.iter().map(|(o, s)| (o.clone(), Duration::from_secs(*s))).collect(),
+            looks: Vec::new(),
+            looked: false,
+            unkeepable: false,
             interrupt_pause: None,
             interrupt_waits_after: Duration::ZERO,
             stopped: Duration::ZERO,
@@ -81,6 +90,24 @@ impl Host for Scripted {
 
     fn random(&mut self, _: Randomness) -> &mut Self::Random {
         &mut self.random
+    }
+
+    fn look(&mut self) -> Result<Seen, Error> {
+        if self.looks.is_empty() {
+            return Ok(Seen::NotAsked);
+        }
+        self.looked = true;
+        Ok(self.looks.remove(0))
+    }
+
+    fn keep(&mut self) -> Result<(), Error> {
+        if self.looked {
+            self.log.push("keeps".to_owned());
+        }
+        match self.unkeepable {
+            true => Err(Error::System { what: "cannot keep", errno: nix::errno::Errno::ENOSPC }),
+            false => Ok(()),
+        }
     }
 
     fn attempt(&mut self, number: u32, last: Option<&Judged>, _: Option<Duration>) -> Result<Attempt, Error> {
@@ -174,6 +201,9 @@ impl Host for Scripted {
             Event::Splay { .. } => self.log.push("splays".to_owned()),
             Event::Nested { in_all, .. } => self.log.push(format!("nested: {in_all:?}")),
             Event::NotPassed { .. } => self.log.push("is lost".to_owned()),
+            Event::Making { by, again } => {
+                self.log.push(format!("{by:?} makes it{}", if *again { " now" } else { "" }));
+            }
             _ => {}
         }
     }

@@ -7,8 +7,9 @@
 //! The other bytes are the leases of probes. A run that probes locks the byte of its generation for
 //! as long as it lives, and the kernel frees the byte when it dies.
 //!
-//! retry never removes the file. Its descriptor is close-on-exec, so the command shares neither the
-//! lock nor the leases.
+//! retry never removes the lock file of a record. The lock file of an answer is a different matter:
+//! the run that has the lock removes it, see [`Lock::remove`]. The descriptor is close-on-exec, so
+//! the command shares neither the lock nor the leases.
 
 use std::fs::{self, DirEntry};
 use std::os::fd::OwnedFd;
@@ -44,14 +45,14 @@ const SIGNATURE: usize = 32;
 
 /// The lock file, open.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(in crate::state) struct Lock {
     file: OwnedFd,
     surroundings: Surroundings,
 }
 
 /// Why there is no lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LockError {
+pub(in crate::state) enum LockError {
     /// A directory, a link, a pipe or a device is in its place.
     NotAFile,
     /// The file has the content of another program.
@@ -80,7 +81,7 @@ impl LockError {
 /// Whether a lock was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub(super) enum Acquired {
+pub(in crate::state) enum Acquired {
     Yes,
     /// Another file has taken the place of this one. It locks nothing any more.
     Replaced,
@@ -88,7 +89,7 @@ pub(super) enum Acquired {
 
 impl Lock {
     /// Opens the file of this path. None if there is no file.
-    pub(super) fn open(path: &Path, surroundings: Surroundings) -> Result<Option<Self>, LockError> {
+    pub(in crate::state) fn open(path: &Path, surroundings: Surroundings) -> Result<Option<Self>, LockError> {
         match try_open(path, OFlag::empty()) {
             Err(Errno::ENOENT) => Ok(None),
             opened => Self::of(opened, surroundings).map(Some),
@@ -96,7 +97,7 @@ impl Lock {
     }
 
     /// Makes the file of this path, or opens it if another run was faster.
-    pub(super) fn create(path: &Path, surroundings: Surroundings) -> Result<Self, LockError> {
+    pub(in crate::state) fn create(path: &Path, surroundings: Surroundings) -> Result<Self, LockError> {
         let file = match try_open(path, OFlag::O_CREAT | OFlag::O_EXCL) {
             Err(Errno::EEXIST) => try_open(path, OFlag::empty()),
             made => made.inspect(|file| belongs_to(file, owner_of(path.parent()))),
@@ -124,7 +125,7 @@ impl Lock {
 
     /// Locks the first byte. Waits at most `patience`, and for one holder only as long as that one
     /// may take.
-    pub(super) fn acquire(&self, path: &Path, patience: Duration) -> Result<Acquired, LockError> {
+    pub(in crate::state) fn acquire(&self, path: &Path, patience: Duration) -> Result<Acquired, LockError> {
         let began = now();
         let mut holder = Holder { signature: None, since: began };
         loop {
@@ -168,6 +169,18 @@ impl Lock {
         let _ = range(&self.file, Act::Unlock, 0);
     }
 
+    /// Removes the file, which this run has locked, and gives up the lock.
+    ///
+    /// Only the run that has the lock may do this, as the last thing. A run that has opened the file
+    /// before sees that the path no longer names it ([`Acquired::Replaced`]). So no two runs ever
+    /// count as holders of the lock.
+    pub(in crate::state) fn remove(self, path: &Path) {
+        if self.is_at(path) {
+            // If the file stays, the next run locks and removes it.
+            let _ = fs::remove_file(path);
+        }
+    }
+
     /// Takes the lease of this generation, for as long as retry lives.
     pub(super) fn hold(&self, generation: u64) -> Result<(), LockError> {
         match range(&self.file, Act::Lock, lease_byte(generation)) {
@@ -208,7 +221,7 @@ impl Lock {
     }
 
     /// The ancestor of this process that has the lock file open, if there is one.
-    pub(super) fn ancestor_with_it(&self) -> Option<u32> {
+    pub(in crate::state) fn ancestor_with_it(&self) -> Option<u32> {
         (self.surroundings.ancestors)().into_iter().find(|pid| self.is_open_in(*pid))
     }
 
@@ -356,137 +369,4 @@ fn range(file: &OwnedFd, act: Act, byte: i64) -> nix::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-
-    /// The path of a lock file. The directory is removed at the end of the test.
-    fn place() -> (TempDir, PathBuf) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x.lock");
-        (directory, path)
-    }
-
-    /// The same lock as another run sees it. The kernel tells open file descriptions apart, not
-    /// processes.
-    fn opened(path: &Path) -> Lock {
-        Lock::open(path, Surroundings::none()).unwrap().unwrap()
-    }
-
-    #[test]
-    fn one_run_at_a_time_has_the_lock() {
-        let (_directory, path) = place();
-        assert!(Lock::open(&path, Surroundings::none()).unwrap().is_none());
-        let first = Lock::create(&path, Surroundings::none()).unwrap();
-        let second = opened(&path);
-        assert_eq!(first.acquire(&path, Duration::ZERO), Ok(Acquired::Yes));
-        let held = Err(LockError::Held(Some(std::process::id())));
-        assert_eq!(second.acquire(&path, Duration::ZERO), held);
-        first.release();
-        assert_eq!(second.acquire(&path, Duration::ZERO), Ok(Acquired::Yes));
-    }
-
-    #[test]
-    fn a_lock_that_was_replaced_locks_nothing() {
-        let (_directory, path) = place();
-        let lock = Lock::create(&path, Surroundings::none()).unwrap();
-        fs::remove_file(&path).unwrap();
-        assert_eq!(lock.acquire(&path, Duration::ZERO), Ok(Acquired::Replaced));
-        let other = Lock::create(&path, Surroundings::none()).unwrap();
-        assert_eq!(lock.acquire(&path, Duration::ZERO), Ok(Acquired::Replaced));
-        assert_eq!(other.acquire(&path, Duration::ZERO), Ok(Acquired::Yes));
-    }
-
-    #[test]
-    fn a_signal_ends_the_wait() {
-        let (_directory, path) = place();
-        let holder = Lock::create(&path, Surroundings::none()).unwrap();
-        assert_eq!(holder.acquire(&path, Duration::ZERO), Ok(Acquired::Yes));
-        let signalled = Surroundings { end_is_pending: || true, ..Surroundings::none() };
-        let waiting = Lock::open(&path, signalled).unwrap().unwrap();
-        assert_eq!(waiting.acquire(&path, Duration::MAX), Err(LockError::Interrupted));
-    }
-
-    #[test]
-    fn a_lease_lasts_until_it_is_given_up_or_closed() {
-        let (_directory, path) = place();
-        let first = Lock::create(&path, Surroundings::none()).unwrap();
-        let second = opened(&path);
-        let generations = [0, 7, LEASES - 1];
-        for generation in generations {
-            first.hold(generation).unwrap();
-            assert!(second.is_held(generation) && !first.is_held(generation));
-            assert_eq!(second.hold(generation), Err(LockError::Held(None)));
-            assert_eq!(second.newest_lease(), Some(generation));
-        }
-        // A lease is independent of the lock.
-        assert_eq!(second.acquire(&path, Duration::ZERO), Ok(Acquired::Yes));
-        first.give_up(LEASES - 1);
-        assert_eq!(second.newest_lease(), Some(7));
-        drop(first);
-        assert_eq!(second.newest_lease(), None);
-    }
-
-    #[test]
-    fn an_ancestor_with_the_lease_leaves_the_probe_to_this_run() {
-        let (_directory, path) = place();
-        let holder = Lock::create(&path, Surroundings::none()).unwrap();
-        holder.hold(3).unwrap();
-        // This process has the file open and plays the ancestor.
-        let below = Surroundings { ancestors: || vec![std::process::id()], ..Surroundings::none() };
-        let below = Lock::open(&path, below).unwrap().unwrap();
-        assert!(!below.holder_lives(3, std::process::id()));
-        assert!(below.holder_lives(3, 1), "another holder");
-        assert!(opened(&path).holder_lives(3, std::process::id()), "no ancestor");
-        assert_eq!(below.ancestor_with_it(), Some(std::process::id()));
-        holder.give_up(3);
-        assert!(!below.holder_lives(3, 1));
-    }
-
-    #[test]
-    fn what_is_no_lock_file_is_refused() {
-        let (directory, path) = place();
-        let open = |path: &Path| Lock::open(path, Surroundings::none()).map(|_| ());
-        assert_eq!(open(directory.path()), Err(LockError::NotAFile));
-        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
-        assert_eq!(open(&path), Err(LockError::NotAFile));
-        fs::remove_file(&path).unwrap();
-        for (content, expected) in [
-            ("", Ok(())),
-            ("       123              45678\n", Ok(())),
-            ("       12", Ok(())),
-            ("#!/bin/sh\n", Err(LockError::NotALock)),
-            ("1234567890 12345678901234567890 1\n", Err(LockError::NotALock)),
-        ] {
-            fs::write(&path, content).unwrap();
-            assert_eq!(open(&path), expected, "{content:?}");
-        }
-    }
-
-    #[test]
-    fn a_holder_is_stuck_later_if_it_is_busy() {
-        let signature = |text: &str| {
-            let mut signature = Signature::default();
-            signature[..text.len()].copy_from_slice(text.as_bytes());
-            signature
-        };
-        let secs = Duration::from_secs;
-        let mut holder = Holder { signature: None, since: secs(100) };
-        assert_eq!(holder.pid(), None);
-        holder.see(signature("       123  5\n"), secs(100));
-        assert_eq!(holder.pid(), Some(123));
-        assert!(!holder.is_stuck(secs(100), |_| false));
-        assert!(holder.is_stuck(secs(101), |_| false));
-        assert!(!holder.is_stuck(secs(109), |_| true));
-        assert!(holder.is_stuck(secs(110), |_| true));
-        // Another holder has taken the lock.
-        holder.see(signature("       124  6\n"), secs(109));
-        assert!(!holder.is_stuck(secs(109), |_| false));
-        holder.see(signature("       124  6\n"), secs(110));
-        assert!(holder.is_stuck(secs(110), |_| false));
-        // A holder without a signature cannot be a busy process.
-        holder.see(signature(""), secs(110));
-        assert!(holder.is_stuck(secs(111), |_| true));
-    }
-}
+mod tests;
