@@ -278,6 +278,14 @@ fn a_run_inside_finds_the_policy_of_the_variable_and_none_leaves_it_out() {
     let failing = format!("{BINARY} -n2 -- sh -c 'exit 7'");
     let run = home.retry().env("RETRY_POLICY", "p").arg("-n1").sh(&failing).run();
     run.code(7).stderr_contains("retry: outer: attempt 1 of 2 exited 7");
+    // Both count their failures for the breaker of the policy.
+    let records = Records::new();
+    home.policy("b", "--breaker=b\n-n1\n");
+    for (options, failures) in [("", 2), ("--policy none -n1", 3)] {
+        let outer = records.retry().env("XDG_CONFIG_HOME", home.scratch.path()).env("RETRY_POLICY", "b");
+        outer.sh(format!("{BINARY} {options} -- sh -c 'exit 7'")).run().code(7);
+        assert_eq!(records.failures("b"), failures, "{options}");
+    }
 }
 
 #[test]

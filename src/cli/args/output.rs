@@ -15,7 +15,7 @@ pub(crate) struct OutputArgs {
     #[arg(help = "Print only the final error; -qq prints nothing")]
     pub(crate) quiet: u8,
 
-    /// Also print which rule decided, which signals were sent, and where shared state is kept
+    /// Also print which rule decided, which signals were sent, and where policy and shared state are
     ///
     /// The last of --quiet and --verbose counts.
     #[arg(short, long, overrides_with = "quiet", help = "Also print which rule decided")]
