@@ -182,6 +182,8 @@ impl Deaf {
 
 #[test]
 fn kill_follows_a_signal_that_is_ignored_here_and_in_a_check() {
+    let deadline = ["--deadline", "2.5"];
+    let (hook, check) = (Deaf::start("--on-retry", &deadline), Deaf::start("--check", &deadline));
     for (option, during) in [("--on-retry", "the wait"), ("--check", "the check before attempt 1")] {
         let deaf = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
             .map(|signal| (Deaf::start(option, &[]), signal));
@@ -193,9 +195,6 @@ fn kill_follows_a_signal_that_is_ignored_here_and_in_a_check() {
             deaf.end().signal(signal).stderr_contains(&said);
         }
     }
-    // The deadline passes.
-    let deadline = ["--deadline", "2.5"];
-    let (hook, check) = (Deaf::start("--on-retry", &deadline), Deaf::start("--check", &deadline));
     hook.end().code(7).stderr_contains("the deadline of 2.5s has passed");
     check.end().code(124).stderr_contains("deadline of 2.5s");
 }

@@ -514,6 +514,28 @@ fn what_a_profile_alone_wants_is_not_worth_a_failure() {
 }
 
 #[test]
+fn a_terminal_behind_a_wrapper_is_watched_only_if_a_profile_knows_the_program() {
+    let scratch = Scratch::new();
+    let shows = "readlink /proc/self/fd/2";
+    let known = quoted(scratch.script("curl", shows));
+    let unknown = quoted(scratch.script("tool", shows));
+    let mut terminal = Terminal::shell();
+    let own = terminal.command("readlink /proc/self/fd/0");
+    for wrapper in ["retry -n1 -p none --", "timeout 60"] {
+        let mut of = |program: &str| terminal.command(&format!("retry -n1 -- {wrapper} {program}"));
+        let (known, unknown) = (of(&known), of(&unknown));
+        assert!(known.starts_with("/dev/pts/") && known != own, "{wrapper}: {known}");
+        assert_eq!(unknown, own, "{wrapper}");
+    }
+    for name in ["retry", "timeout"] {
+        let page = retry().arg(format!("--profiles={name}")).run();
+        let page = String::from_utf8_lossy(&page.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = "Terminal: watched by auto only if a profile knows the program behind it and allows that";
+        assert!(page.contains(words), "{page}");
+    }
+}
+
+#[test]
 fn a_pager_at_a_watched_terminal_reads_keys() {
     need!("less");
     let mut terminal = Terminal::shell();
