@@ -1,7 +1,9 @@
 //! Decides whether a run was right. The log of its attempts must agree with the exit status, and
 //! with the processes and files that the run left.
 
-use std::path::Path;
+mod files;
+mod report;
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -58,8 +60,11 @@ pub(crate) fn judge(plan: &Plan, seen: &Seen) -> Result<(), Wrong> {
     if let Some(what) = trial.orphan().or_else(|| trial.output()).or_else(|| trial.files()) {
         return never(format!("it ended with {end:?}, and {what}; {log:?}"));
     }
+    if let Some(what) = trial.hooks().or_else(|| trial.successes()).or_else(|| trial.report()) {
+        return never(format!("it ended with {end:?}, and {what}; {log:?}; {:?}", seen.report));
+    }
     let late = trial.unheard().or_else(|| trial.unwarned()).or_else(|| trial.unmoved());
-    late.or_else(|| trial.after()).map_or(Ok(()), |what| Err(Wrong::Late(what)))
+    late.or_else(|| trial.after()).or_else(|| trial.unhooked()).map_or(Ok(()), |what| Err(Wrong::Late(what)))
 }
 
 /// The signal that this act sends, or that the terminal sends for this key. None for ^Z.
@@ -255,12 +260,16 @@ impl Trial<'_> {
         match self.plan.value("--check") {
             Some("exit 0") => allow(0),
             Some("exit 2") => allow(2),
-            Some(check) if check.starts_with("[ -s") && !self.log.begun.is_empty() => allow(0),
+            Some(check) if check.starts_with("[ -s") && !self.log.is_empty() => allow(0),
             _ => {}
         }
         let skipped = matches!(self.plan.value("--check"), Some("exit 0" | "exit 2" | "sleep 60"));
         if skipped && !self.log.begun.is_empty() {
             return Some("an attempt was made that the check forbids".to_owned());
+        }
+        if self.plan.has("--successes") {
+            // The attempts may be used up before enough of them in a row have succeeded.
+            allow(1);
         }
         let until = self.plan.has("--until");
         let meddled = self.was_limited() || !self.seen.sent.is_empty();
@@ -346,16 +355,22 @@ impl Trial<'_> {
         if !whole || cut || forgotten || limited {
             return None;
         }
+        let times = match (self.plan.has("--hold=both"), self.is_success()) {
+            (false, _) => log.ended.len(),
+            (true, true) => 1,
+            // Binary output is not shown.
+            (true, false) => 0,
+        };
         if let Some(errors) = seen.terminal.as_ref().or(seen.errors.as_ref())
             && job.is(Way::Wails)
-            && zeros(errors) != WAIL * log.ended.len()
+            && zeros(errors) != WAIL * times
         {
             return Some(format!("{} attempts wrote {} zeros to stderr", log.ended.len(), zeros(errors)));
         }
         if job.writes == Writes::Something {
             return None;
         }
-        let held = self.plan.has("--hold");
+        let held = self.plan.has("--hold") || self.plan.has("--hold=both");
         let times = match (held, self.is_success()) {
             (false, _) => log.ended.len(),
             // If the check reports success, no attempt runs and there is no output. A signal may
@@ -399,43 +414,6 @@ impl Trial<'_> {
                 missing.map(|at| format!("the terminal has got {at} of {} bytes", right.len()))
             }
             (None, None) => None,
-        }
-    }
-
-    /// Checks the files that the run left.
-    fn files(&self) -> Option<String> {
-        let (breaker, budget) = (self.plan.has("--breaker"), self.plan.has("--budget"));
-        let keeps = self.plan.value("--idempotency-key").is_some_and(|key| key.starts_with("file:"));
-        let mut records = Vec::new();
-        if breaker || self.plan.company {
-            records.extend(["state/b.json", "state/b.json.lock"]);
-        }
-        if budget || self.plan.company {
-            records.extend(["state/c.json", "state/c.json.lock"]);
-        }
-        if keeps {
-            records.push("key");
-        }
-        let kept = |path: &Path| {
-            let name = path.to_str().unwrap_or_default();
-            // A file that retry was writing when it was killed may be left.
-            let cut = self.was_killed() && (name.starts_with("state/") || name.starts_with("key"));
-            records.contains(&name) || cut
-        };
-        let strays: Vec<_> = self.seen.files.iter().filter(|path| !kept(path)).collect();
-        if !strays.is_empty() {
-            return Some(format!("files are left: {strays:?}"));
-        }
-        let there = self.seen.files.iter().any(|path| path == Path::new("key"));
-        let tried = !self.log.begun.is_empty();
-        if !keeps || self.was_killed() {
-            None
-        } else if there && self.is_success() {
-            Some("the key is there after a success".to_owned())
-        } else if !there && tried && !self.is_success() {
-            Some("the key is gone after a failure".to_owned())
-        } else {
-            None
         }
     }
 

@@ -67,6 +67,10 @@ pub(crate) const PRELUDE: &str = "log() { echo \"$*\" >>\"$TORTURE_LOG\"; }; \
     bye() { now; log end $RETRY_ATTEMPT $1 $now; exit $1; }; \
     now; log begin $RETRY_ATTEMPT $$ $now; ";
 
+/// The command of `--on-retry`. Its line has the number of the coming attempt, and the status of the
+/// last one.
+const HOOK: &str = "echo \"hook $RETRY_ATTEMPT $RETRY_LAST_STATUS\" >>\"$TORTURE_LOG\"";
+
 const fn job(script: &'static str, ways: &'static [Way]) -> Job {
     Job { script, writes: Writes::Nothing, ways, instead: None }
 }
@@ -229,6 +233,7 @@ impl Plan {
         let mut once = Duration::ZERO;
         extras(random, &mut options, |first| match first {
             "--check" => each = each.saturating_add(within(true)),
+            "--on-retry" => each = each.saturating_add(Duration::from_millis(100)),
             "--splay" => once += Duration::from_millis(200),
             // The command may ask for a wait of one second. retry then waits up to two seconds,
             // with jitter.
@@ -240,6 +245,10 @@ impl Plan {
             let check = *random.pick(&["exit 0", "exit 2", "sleep 60", "[ -s \"$TORTURE_LOG\" ]"]);
             options.extend(["--check", check].map(str::to_owned));
             each = each.saturating_add(within(check != "sleep 60"));
+        }
+        let enough = attempts.is_none_or(|attempts| attempts > 1);
+        if enough && !options.iter().any(|word| word == "--until") && random.chance(12) {
+            options.extend(["--successes", "2"].map(str::to_owned));
         }
         let breaker = random.chance(20);
         let budget = random.chance(10);
@@ -327,7 +336,8 @@ fn delays(random: &mut Random, add: &mut impl FnMut(&[&str]), bounded: bool) {
 /// Adds options of all kinds, and calls `drawn` with the first word of each option.
 fn extras(random: &mut Random, options: &mut Vec<String>, mut drawn: impl FnMut(&str)) {
     // Options of one set make each other an error, or make the effect of the others unclear.
-    const APART: [&[&str]; 6] = [
+    const APART: [&[&str]; 7] = [
+        &["--hold", "--hold=both"],
         &["-q", "-v", "-qq"],
         &["--stdin", "--stdin-limit"],
         &["--signal"],
@@ -337,8 +347,13 @@ fn extras(random: &mut Random, options: &mut Vec<String>, mut drawn: impl FnMut(
     ];
     let key = format!("file:{DIRECTORY}/key");
     let headers = format!("{DIRECTORY}/headers");
+    let report = format!("{DIRECTORY}/report");
     for (percent, words) in [
         (30, &["--hold"][..]),
+        (20, &["--hold=both"]),
+        (40, &["--report", &report]),
+        (25, &["--on-retry", HOOK]),
+        (20, &["--ci", "auto"]),
         (30, &["-r", "stdout~never", "-r", "failure"]),
         (20, &["-x", "stderr~^3$"]),
         (20, &["--stdin", "null"]),

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::plan::Act;
 
 /// A command must log a signal within this time.
@@ -52,6 +54,10 @@ pub(crate) struct Seen {
     pub(crate) company: Option<String>,
     /// The terminal has different modes after the run.
     pub(crate) changed: bool,
+    /// The lines of the report, or an error message. None without a report.
+    pub(crate) report: Option<Result<Vec<Value>, String>>,
+    /// The summary of the report.
+    pub(crate) summary: Option<Value>,
     /// Files that the run left behind, as paths relative to its directory.
     pub(crate) files: Vec<PathBuf>,
 }
@@ -67,6 +73,17 @@ pub(crate) struct Log {
     pub(crate) ready: Vec<(u64, Duration)>,
     /// The attempts that got a signal, and the names of the signals.
     pub(crate) got: Vec<(u64, String)>,
+    pub(crate) hooks: Vec<Hook>,
+}
+
+/// A run of `--on-retry`.
+#[derive(Debug)]
+pub(crate) struct Hook {
+    /// The number of the coming attempt.
+    pub(crate) number: u64,
+    pub(crate) last_status: i32,
+    /// The number of attempts that had begun before.
+    pub(crate) after: usize,
 }
 
 impl Log {
@@ -92,10 +109,20 @@ impl Log {
                 self.ended.insert(number.parse().ok()?, (status.parse().ok()?, time(at)?));
             }
             ["ready", number, at] => self.ready.push((number.parse().ok()?, time(at)?)),
+            ["hook", number, last_status] => self.hooks.push(Hook {
+                number: number.parse().ok()?,
+                last_status: last_status.parse().ok()?,
+                after: self.begun.len(),
+            }),
             ["got", number, signal] => self.got.push((number.parse().ok()?, format!("SIG{signal}"))),
             _ => return None,
         }
         Some(())
+    }
+
+    /// Whether neither an attempt nor a hook has written a line.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.begun.is_empty() && self.hooks.is_empty()
     }
 
     /// Time since boot at which this attempt began.
@@ -114,6 +141,19 @@ impl Log {
         let (number, ..) = self.begun.last()?;
         Some((*number, self.ended.get(number).map(|(status, _)| *status)))
     }
+}
+
+/// The lines of a report.
+///
+/// # Errors
+/// A line that is not JSON, or the last one without its end.
+pub(crate) fn report(path: &Path) -> Result<Vec<Value>, String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err(format!("the report ends within a line: {text:?}"));
+    }
+    let line = |line: &str| serde_json::from_str(line).map_err(|error| format!("{error} in {line:?}"));
+    text.lines().map(line).collect()
 }
 
 /// An error of a run.

@@ -20,10 +20,11 @@ use nix::sys::termios::tcgetattr;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, getpid, setpgid, setsid, tcgetpgrp, tcsetpgrp};
+use serde_json::Value;
 
 use crate::judge::judge;
 use crate::plan::{Act, DIRECTORY, Input, Plan, SIGNALS};
-use crate::seen::{End, Left, Log, Seen, Wrong};
+use crate::seen::{self, End, Left, Log, Seen, Wrong};
 use crate::support::RETRY;
 
 /// First argument of this program if it runs as the leader of a session, as a shell does.
@@ -116,8 +117,17 @@ fn see(plan: &Plan, mark: &str, directory: &Path) -> Seen {
         terminal: all(screen),
         company,
         changed,
+        report: plan.has("--report").then(|| seen::report(&directory.join("report"))),
+        summary: plan.has("--report").then(|| summary(directory)).flatten(),
         files: files(directory),
     }
+}
+
+/// What `--summary` says about the report. None if nothing.
+fn summary(directory: &Path) -> Option<Value> {
+    let mut retry = Command::new(RETRY);
+    let out = retry.arg("--summary").arg(directory.join("report")).arg("--json").output().ok()?;
+    serde_json::from_slice(&out.stdout).ok()
 }
 
 /// Prepares the command line with its environment, session and streams.
@@ -133,6 +143,11 @@ fn prepare(plan: &Plan, mark: &str, directory: &Path, terminal: Option<&OpenptyR
     command.args(plan.options.iter().map(|word| word.replace(DIRECTORY, path)));
     command.arg("--").args(plan.command()).current_dir(directory.join("work"));
     command.env("RETRY_STATE", directory.join("state")).env("TMPDIR", directory.join("tmp"));
+    if plan.has("--ci") {
+        command.env("GITHUB_ACTIONS", "true");
+    } else {
+        command.env_remove("GITHUB_ACTIONS");
+    }
     command.env("TORTURE", mark).env("TORTURE_LOG", directory.join("log"));
     let slave: Option<RawFd> = terminal.map(|pair| pair.slave.as_raw_fd());
     let ignored = plan.ignored;
@@ -327,6 +342,7 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
     let group = command.spawn().expect("it starts").id();
     let group = Pid::from_raw(i32::try_from(group).expect("a pid"));
     say("pid", &group.to_string());
+    let stops_itself = words.iter().any(|word| word.contains("kill -STOP"));
     // If retry got the terminal only while an attempt was running, retry cannot know from which
     // group to take it back.
     let mut held = true;
@@ -338,6 +354,10 @@ pub(crate) fn lead(words: &[String]) -> ExitCode {
             Ok(WaitStatus::Stopped(_, Signal::SIGTTIN | Signal::SIGTTOU)) => {
                 foreground(group).expect("the terminal");
                 held = false;
+                let _ = kill(Pid::from_raw(-group.as_raw()), Signal::SIGCONT);
+            }
+            // The command has stopped itself, and retry with it. A user would continue the job.
+            Ok(WaitStatus::Stopped(..)) if stops_itself => {
                 let _ = kill(Pid::from_raw(-group.as_raw()), Signal::SIGCONT);
             }
             Ok(_) | Err(Errno::EINTR) => {}
