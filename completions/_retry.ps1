@@ -55,7 +55,7 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--breaker-failures', '--breaker-failures', [CompletionResultType]::ParameterName, 'Failures in a row that open the breaker [default: 5]')
             [CompletionResult]::new('--breaker-cooldown', '--breaker-cooldown', [CompletionResultType]::ParameterName, 'Time that the breaker stays open before one run makes a probe [default: 30s]')
             [CompletionResult]::new('--budget', '--budget', [CompletionResultType]::ParameterName, 'Limit the retries of all runs that share NAME, by default the name of the breaker')
-            [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'Directory for shared state [default: $XDG_STATE_HOME/retry]')
+            [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'Directory for shared state, or a server that all hosts share: `redis://HOST` [default: $XDG_STATE_HOME/retry]')
             [CompletionResult]::new('--breaker-status', '--breaker-status', [CompletionResultType]::ParameterName, 'Instead of a COMMAND: show all breakers and budgets, or one')
             [CompletionResult]::new('--breaker-reset', '--breaker-reset', [CompletionResultType]::ParameterName, 'Instead of a COMMAND: close a breaker')
             [CompletionResult]::new('--breaker-trip', '--breaker-trip', [CompletionResultType]::ParameterName, 'Instead of a COMMAND: hold a breaker open, for 1h or DURATION')

@@ -56,7 +56,6 @@ _retry() {
             --once) compopt -o default; return ;;
             --report) compopt -o default; return ;;
             --summary) compopt -o default; return ;;
-            --state) compopt -o dirnames; return ;;
             --policy) _retry_policies "$cur"; return ;;
         esac
         COMPREPLY=($(compgen -P "$head" -W "$values" -- "${cur#"$head"}"))

@@ -52,7 +52,7 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --breaker-failures 'Failures in a row that open the breaker [default: 5]'
             cand --breaker-cooldown 'Time that the breaker stays open before one run makes a probe [default: 30s]'
             cand --budget 'Limit the retries of all runs that share NAME, by default the name of the breaker'
-            cand --state 'Directory for shared state [default: $XDG_STATE_HOME/retry]'
+            cand --state 'Directory for shared state, or a server that all hosts share: `redis://HOST` [default: $XDG_STATE_HOME/retry]'
             cand --breaker-status 'Instead of a COMMAND: show all breakers and budgets, or one'
             cand --breaker-reset 'Instead of a COMMAND: close a breaker'
             cand --breaker-trip 'Instead of a COMMAND: hold a breaker open, for 1h or DURATION'

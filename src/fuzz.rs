@@ -35,6 +35,10 @@ pub fn record(bytes: &[u8]) {
     crate::state::record::property(bytes);
 }
 
+pub fn replies(bytes: &[u8]) {
+    crate::state::redis::property(bytes);
+}
+
 pub fn evidence(bytes: &[u8]) {
     properties::evidence(bytes);
 }

@@ -4,6 +4,7 @@
 mod key;
 mod once;
 mod random;
+mod renewing;
 
 use std::borrow::Cow;
 use std::ffi::CString;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use key::RunKey;
 use random::{Source, Sources};
+use renewing::Renewing;
 
 use crate::cli::resolve::Invocation;
 use crate::cli::values::KeySource;
@@ -30,6 +32,7 @@ use crate::policy::outer;
 use crate::policy::signal::Signal;
 use crate::policy::verdict::rule::Judged;
 use crate::process::descendants::{Process, ancestors};
+use crate::process::resolver::resolve;
 use crate::process::settings::{AttemptSettings, Deadline, Role};
 use crate::process::signal::disposition::InheritedMask;
 use crate::process::signal::pending::end_is_pending;
@@ -167,6 +170,7 @@ pub(crate) const SURROUNDINGS: Surroundings = Surroundings {
     ancestors: || ancestors().collect(),
     interrupted: |after, call| interrupted(after, call),
     lift,
+    resolve,
 };
 
 impl System<'_> {
@@ -302,7 +306,9 @@ impl Host for System<'_> {
         let key = self.key()?;
         let environment = self.environment(number, last, &key, deadline);
         let settings = self.settings(Role::Beside, number, deadline);
-        let attempt = self.supervisor.run_beside(check, &environment, settings, self.report)?;
+        let mut lease = Renewing::of(self.shared.as_ref());
+        let beside = lease.as_mut().map(Renewing::polled);
+        let attempt = self.supervisor.run_beside(check, &environment, settings, beside, self.report)?;
         let attempt = Attempt { by: By::Check, ..attempt };
         if attempt.outcome == Outcome::Exited(1) && attempt.interrupted.is_none() {
             return Ok(Checked::NotDone);
@@ -327,7 +333,9 @@ impl Host for System<'_> {
             let tokens = Tokens { key: &key, attempt: number, max };
             command = Cow::Owned(command.with_arguments(|argument| expanded(argument, tokens)));
         }
-        let attempt = self.supervisor.attempt(&command, &environment, settings, self.report)?;
+        let mut lease = Renewing::of(self.shared.as_ref());
+        let beside = lease.as_mut().map(Renewing::polled);
+        let attempt = self.supervisor.attempt(&command, &environment, settings, beside, self.report)?;
         self.held_back = None;
         Ok(attempt)
     }
@@ -342,7 +350,7 @@ impl Host for System<'_> {
         let key = self.key()?;
         let environment = self.environment(number, last, &key, deadline);
         let settings = self.settings(Role::Beside, number, deadline);
-        match self.supervisor.run_beside(hook, &environment, settings, self.report) {
+        match self.supervisor.run_beside(hook, &environment, settings, None, self.report) {
             Ok(attempt) if attempt.interrupted.is_some() => Ok(attempt.interrupted),
             Ok(attempt) => {
                 if attempt.outcome.is_failure() {

@@ -20,11 +20,15 @@ use crate::report::format::{count, duration};
 use crate::report::profiles;
 use crate::report::status::{Row, Seen, json, table};
 use crate::report::summary::{self, LONGEST_LINE, Summary};
-use crate::state::file::place::{Place, listed};
+use crate::state::file::place::{Home, Place, listed};
 use crate::state::file::store::FileStore;
+use crate::state::keeper::Links;
 use crate::state::record::Snapshot;
+use crate::state::redis::Link;
+use crate::state::redis::store::RedisStore;
+use crate::state::redis::trouble::Trouble;
 use crate::state::stamp::Stamp;
-use crate::state::store::{Store as _, StoreError};
+use crate::state::store::{Store, StoreError};
 use crate::state::surroundings::Surroundings;
 use crate::streams::lines::each_line;
 
@@ -71,47 +75,60 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<Don
             }
             Ok(Done::new(if *as_json { json(&row) } else { table(&[row]) }, aside))
         }
-        Action::Status { place: None, directory, json: as_json } => {
-            let places = listed(directory).map_err(unusable)?;
+        Action::Status { place: None, home, json: as_json } => {
+            let places = places(home, surroundings)?;
             // A record may have been removed meanwhile.
             let rows: Vec<Row> = places.iter().filter_map(|place| row(place, surroundings)).collect();
             let troubles = rows.iter().filter_map(|row| row.seen.as_ref().err());
             let aside = troubles.map(|trouble| format!("retry: {}", one_line(trouble))).collect();
             let text = match (*as_json, rows.is_empty()) {
                 (true, _) => json(&rows),
-                (false, true) => format!("no breaker and no budget in {}\n", directory.display()),
+                (false, true) => format!("no breaker and no budget in {}\n", shown(home)),
                 (false, false) => table(&rows),
             };
             Ok(Done::new(text, aside))
         }
         Action::Reset(place) => {
-            let mut store = FileStore::new(place, surroundings);
-            if matches!(store.read(), Ok(None)) {
-                let text = format!("breaker {} is closed; {}\n", place.name, missing(place));
-                return Ok(Done::new(text, Vec::new()));
+            if let Some(mut store) = in_server(place, surroundings) {
+                let seen = store.read();
+                return reset(place, &seen, &mut store);
             }
-            let before = store.transact(Duration::MAX, |record, access| {
-                let open_for = record.breaker.opening().map(|open| access.now.since(open.first));
-                record.breaker.reset(access.now);
-                Ok(open_for)
-            });
-            let was = match before.map_err(unusable)? {
-                None => "it was already closed".to_owned(),
-                Some(time) => format!("it was open for {}", duration(time)),
-            };
-            let text = format!("breaker {} is closed; {was}\n", place.name);
-            Ok(Done::new(text, aside(place, &mut store)))
+            let mut store = FileStore::new(place, surroundings);
+            let seen = store.read();
+            reset(place, &seen, &mut store)
         }
-        Action::Trip(place, time) => trip(place, *time, surroundings),
+        Action::Trip(place, time) => match in_server(place, surroundings) {
+            Some(mut store) => trip(place, *time, &mut store),
+            None => trip(place, *time, &mut FileStore::new(place, surroundings)),
+        },
     }
 }
 
-/// Holds a breaker open for this long.
-///
-/// # Errors
-/// If the record cannot be used.
-fn trip(place: &Place, time: Duration, surroundings: Surroundings) -> Result<Done, Error> {
-    let mut store = FileStore::new(place, surroundings);
+/// Closes the breaker at a place, where `seen` was read.
+fn reset(
+    place: &Place,
+    seen: &Result<Option<Snapshot>, StoreError>,
+    store: &mut impl Store,
+) -> Result<Done, Error> {
+    if matches!(seen, Ok(None)) {
+        let text = format!("breaker {} is closed; {}\n", place.name, missing(place));
+        return Ok(Done::new(text, Vec::new()));
+    }
+    let before = store.transact(Duration::MAX, |record, access| {
+        let open_for = record.breaker.opening().map(|open| access.now.since(open.first));
+        record.breaker.reset(access.now);
+        Ok(open_for)
+    });
+    let was = match before.map_err(unusable)? {
+        None => "it was already closed".to_owned(),
+        Some(time) => format!("it was open for {}", duration(time)),
+    };
+    let text = format!("breaker {} is closed; {was}\n", place.name);
+    Ok(Done::new(text, aside(place, store)))
+}
+
+/// Holds the breaker at a place open for this time.
+fn trip(place: &Place, time: Duration, store: &mut impl Store) -> Result<Done, Error> {
     let tripped = store.transact(Duration::MAX, |record, access| {
         record.breaker.trip(access.now, time);
         Ok(())
@@ -119,7 +136,34 @@ fn trip(place: &Place, time: Duration, surroundings: Surroundings) -> Result<Don
     tripped.map_err(unusable)?;
     let (name, until) = (&place.name, local_in(time));
     let text = format!("breaker {name} is open until {until} ({}); then one run probes\n", duration(time));
-    Ok(Done::new(text, aside(place, &mut store)))
+    Ok(Done::new(text, aside(place, store)))
+}
+
+/// The store of a place in a server. None if a file keeps the record. No file is in reserve here:
+/// the user asks about this server.
+fn in_server(place: &Place, surroundings: Surroundings) -> Option<RedisStore> {
+    let link = Links::default().to(place, surroundings)?;
+    Some(RedisStore::new(&place.name, link))
+}
+
+/// The places of all records.
+///
+/// # Errors
+/// If they cannot be listed.
+fn places(home: &Home, surroundings: Surroundings) -> Result<Vec<Place>, Error> {
+    let Some(server) = &home.server else { return listed(&home.directory).map_err(unusable) };
+    let names = Link::new((**server).clone(), surroundings).names().map_err(|error| {
+        let hint = Some("name a breaker: --breaker-status=NAME");
+        Error::State { cause: error.into(), hint }
+    })?;
+    Ok(names.iter().map(|name| Place::new(name, home)).collect())
+}
+
+/// The home of shared state in words.
+fn shown(home: &Home) -> String {
+    home.server
+        .as_ref()
+        .map_or_else(|| home.directory.display().to_string(), |server| server.address.to_string())
 }
 
 /// The summary of reports, and lines for stderr about files and lines that are not in it.
@@ -174,18 +218,20 @@ fn open(path: &Path, known: &mut HashSet<(u64, u64)>) -> io::Result<Option<File>
 
 /// The record in a place, if there is one.
 fn row(place: &Place, surroundings: Surroundings) -> Option<Row> {
-    let store = FileStore::new(place, surroundings);
-    let seen = match store.read() {
+    let file = FileStore::new(place, surroundings);
+    let server = in_server(place, surroundings);
+    let seen = match server.as_ref().map_or_else(|| file.read(), RedisStore::read) {
         Ok(None) => return None,
         Ok(Some(Snapshot { record, now, .. })) => {
-            Ok(Seen { lives: store.lease_is_held(record.breaker.generation), record, now })
+            let lives = server.is_some() || file.lease_is_held(record.breaker.generation);
+            Ok(Seen { record, now, lives })
         }
         Err(error) => Err(error),
     };
     Some(Row { place: place.clone(), seen })
 }
 
-fn aside(place: &Place, store: &mut FileStore) -> Vec<String> {
+fn aside(place: &Place, store: &mut impl Store) -> Vec<String> {
     let line = |path: PathBuf| {
         let (name, path) = (&place.name, path.display());
         format!(
@@ -202,7 +248,7 @@ fn unused(place: &Place) -> Row {
 }
 
 fn missing(place: &Place) -> String {
-    format!("{} does not exist yet", place.path.display())
+    format!("{} does not exist yet", place.shown())
 }
 
 fn unusable(error: StoreError) -> Error {
@@ -214,7 +260,12 @@ fn unusable(error: StoreError) -> Error {
         | StoreError::NotALock { .. }
         | StoreError::Damaged { .. }
         | StoreError::Locked { .. }
+        | StoreError::Busy
         | StoreError::Interrupted => None,
+        StoreError::Server { trouble: Trouble::Damaged { .. } | Trouble::Newer { .. }, .. } => {
+            Some("use the newer retry, or remove the key: redis-cli DEL KEY")
+        }
+        StoreError::Server { .. } => None,
     };
     Error::State { cause: error.into(), hint }
 }

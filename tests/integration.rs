@@ -25,6 +25,7 @@ mod countdown;
 mod damaged;
 mod descriptors;
 mod explain;
+mod fleet;
 mod fork_chains;
 mod fresh_line;
 mod generated;

@@ -7,18 +7,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::Args;
-use super::directory::state_directory;
+use super::directory::home;
 use super::label;
 use super::values::name;
 use crate::error::Error;
 use crate::policy::verdict::profile::Profile;
-use crate::state::file::place::Place;
+use crate::state::file::place::{Home, Place};
 
 /// An action instead of running a command.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Shows the breaker and the budget at one place, or all in the directory.
-    Status { place: Option<Place>, directory: PathBuf, json: bool },
+    /// Shows the breaker and the budget at one place, or all at home.
+    Status { place: Option<Place>, home: Home, json: bool },
     /// Closes a breaker.
     Reset(Place),
     /// Holds a breaker open for this long.
@@ -40,7 +40,7 @@ pub(crate) enum Form {
 /// The action that the options ask for. None if they ask for a run of a command.
 ///
 /// # Errors
-/// A URL in RETRY_STATE.
+/// A wrong URL in RETRY_STATE.
 pub(crate) fn action(args: &Args, environment: &[CString]) -> Result<Option<Action>, Error> {
     if !args.has_action() {
         return Ok(None);
@@ -56,8 +56,8 @@ pub(crate) fn action(args: &Args, environment: &[CString]) -> Result<Option<Acti
         };
         return Ok(Some(Action::Summary { files: args.report.summary.clone(), form }));
     }
-    let directory = state_directory(args, environment)?;
-    let place = |name: &str| Place::new(name, &directory);
+    let home = home(args, environment)?;
+    let place = |name: &str| Place::new(name, &home);
     if let Some((name, time)) = &args.shared.breaker_trip {
         return Ok(Some(Action::Trip(place(name), *time)));
     }
@@ -65,7 +65,7 @@ pub(crate) fn action(args: &Args, environment: &[CString]) -> Result<Option<Acti
         return Ok(Some(Action::Reset(place(name))));
     }
     let place = args.shared.breaker_status.as_ref().and_then(|name| name.as_deref().map(place));
-    Ok(Some(Action::Status { place, directory, json: args.shared.json }))
+    Ok(Some(Action::Status { place, home, json: args.shared.json }))
 }
 
 /// An option that asks for an action.

@@ -10,7 +10,7 @@ use super::resolve::resolve;
 use super::values::{
     ValueError, budget, check, condition, delays, duration, factor, failures, file, healthy_after, key,
     label, max_attempts, name, on_retry, policy, positive_duration, report_file, seed, signal, size,
-    state_directory, successes, summary_file, trip,
+    state_option, successes, summary_file, trip,
 };
 use crate::error::Error;
 use crate::report::format::printable;
@@ -46,7 +46,7 @@ pub(crate) fn values(bytes: &[u8]) {
     refused(policy(text.into()));
     refused(report_file(text.into()));
     refused(summary_file(text.into()));
-    refused(state_directory(text.into()));
+    refused(state_option(text.into()));
     match duration(text) {
         // The same duration in milliseconds.
         Ok(time) if text.bytes().all(|b| b.is_ascii_digit()) && text.len() < 10 => {

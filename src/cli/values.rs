@@ -16,6 +16,7 @@ mod path;
 mod policy;
 mod signal;
 mod size;
+mod state;
 mod text;
 mod trip;
 
@@ -28,10 +29,11 @@ pub(crate) use duration::{Span, duration, healthy_after, positive_duration, span
 pub(crate) use key::{KeySource, key};
 pub(crate) use name::name;
 pub(crate) use number::{factor, seed};
-pub(crate) use path::{answer_file, file, report_file, state_directory, summary_file};
+pub(crate) use path::{answer_file, file, report_file, summary_file};
 pub(crate) use policy::{PolicyName, policy};
 pub(crate) use signal::signal;
 pub(crate) use size::size;
+pub(crate) use state::{StatePlace, state_option, state_place};
 pub(crate) use text::{check, label, on_retry};
 pub(crate) use trip::trip;
 

@@ -32,6 +32,7 @@ mod origin;
 mod poll;
 mod pump;
 mod reap;
+pub(crate) mod resolver;
 pub(crate) mod settings;
 pub(crate) mod signal;
 mod stops;

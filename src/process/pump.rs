@@ -39,10 +39,26 @@ impl Pump {
         until: Option<Duration>,
         observer: &mut impl Observer,
     ) -> Result<(), Error> {
+        self.wait_beside(until, observer, None)
+    }
+
+    /// As [`wait`](Self::wait), and waits for one more source.
+    ///
+    /// # Errors
+    /// If poll(2) fails.
+    pub(super) fn wait_beside(
+        &mut self,
+        until: Option<Duration>,
+        observer: &mut impl Observer,
+        beside: Option<&mut dyn Polled>,
+    ) -> Result<(), Error> {
         // A reader that is gone is noticed before messages go out.
-        let sources: &mut [&mut dyn Polled] =
-            &mut [&mut self.signals, &mut self.input, &mut self.watch, observer.messages()];
-        self.poller.wait(sources, until)
+        let mut sources: Vec<&mut dyn Polled> =
+            vec![&mut self.signals, &mut self.input, &mut self.watch, observer.messages()];
+        if let Some(beside) = beside {
+            sources.push(beside);
+        }
+        self.poller.wait(&mut sources, until)
     }
 
     /// Moves the bytes that can move now. Messages of retry wait while bytes of the command are on

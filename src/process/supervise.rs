@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::policy::outcome::NotStarted;
 use crate::policy::signal::Signal;
 use crate::streams::matcher::Matcher;
+use crate::streams::polled::{Polled, lent};
 use crate::streams::redirection::Redirection;
 
 /// Longest wait for the matcher until retry looks at signals and the clock again.
@@ -35,6 +36,8 @@ pub(super) struct Task<'a> {
     pub(super) group: Group,
     pub(super) settings: AttemptSettings,
     pub(super) redirections: Vec<Redirection>,
+    /// What else has to be done while the command runs.
+    pub(super) beside: Option<&'a mut dyn Polled>,
 }
 
 /// Starts the command, and stays with it until the attempt is over.
@@ -47,7 +50,7 @@ pub(super) fn supervise(
     matcher: Option<&mut Matcher>,
     observer: &mut impl Observer,
 ) -> Result<Result<Ending, NotStarted>, Error> {
-    let Task { command, environment, group, settings, redirections } = task;
+    let Task { command, environment, group, settings, redirections, mut beside } = task;
     let mut origins =
         if settings.may_end_all() { Origins::at_start(environment) } else { Origins::default() };
     let marked = origins.marked_environment(environment);
@@ -72,6 +75,7 @@ pub(super) fn supervise(
         pump,
         observer,
         matcher,
+        beside: lent(&mut beside),
         job: Job::new(&child, group, origins, started),
         lifecycle: Lifecycle::new(settings, started),
         stops,
@@ -92,6 +96,7 @@ struct Supervision<'a, O> {
     pump: &'a mut Pump,
     observer: &'a mut O,
     matcher: Option<&'a mut Matcher>,
+    beside: Option<&'a mut dyn Polled>,
     job: Job,
     lifecycle: Lifecycle,
     stops: Option<StopDetector>,
@@ -118,7 +123,7 @@ impl<O: Observer> Supervision<'_, O> {
 
     fn turn(&mut self) -> Result<(), Error> {
         let until = self.wake_at();
-        self.pump.wait(until, self.observer)?;
+        self.pump.wait_beside(until, self.observer, lent(&mut self.beside))?;
         self.pass();
         let received = self.read_signals(until);
         let children =

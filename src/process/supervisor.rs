@@ -31,6 +31,7 @@ use crate::streams::headers::{HeadersFile, Mark};
 use crate::streams::hold::HeldBack;
 use crate::streams::matcher::{Matched, Matcher};
 use crate::streams::plan::Held;
+use crate::streams::polled::{Polled, lent};
 use crate::streams::redirection::{Becomes, Redirection};
 use crate::streams::standard::Standard as _;
 use crate::streams::stdin::{Input, Stdin, null};
@@ -89,6 +90,7 @@ impl Supervisor {
     }
 
     /// Runs the command once. Past a limit, waits for the end of all processes that it started.
+    /// `beside` is served meanwhile.
     ///
     /// # Errors
     /// If the system refuses a descriptor. A command that cannot start is an outcome.
@@ -97,6 +99,7 @@ impl Supervisor {
         command: &Command,
         environment: &[CString],
         settings: AttemptSettings,
+        mut beside: Option<&mut dyn Polled>,
         observer: &mut impl Observer,
     ) -> Result<Attempt, Error> {
         let mark = self.headers.as_ref().map(HeadersFile::mark);
@@ -104,7 +107,14 @@ impl Supervisor {
         let mut matcher = Matcher::new(Scanner::new(Arc::clone(&self.wanted)), self.pump.watch.merged());
         // The command finds the input that is there when it first looks.
         self.pump.input.turn(now);
-        let task = Task { command, environment, group: self.group, settings, redirections };
+        let task = Task {
+            command,
+            environment,
+            group: self.group,
+            settings,
+            redirections,
+            beside: lent(&mut beside),
+        };
         match self.supervise(task, Some(&mut matcher), observer)? {
             Ok(ending) => self.attempt_over(ending, matcher, mark.as_ref(), observer),
             Err(failure) => {
@@ -117,7 +127,8 @@ impl Supervisor {
     }
 
     /// Runs the command of `--check` or `--on-retry`. It reads nothing, and its stdout goes to stderr.
-    /// If stderr is held, so is its output, before that of the next attempt.
+    /// If stderr is held, so is its output, before that of the next attempt. `beside` is served
+    /// meanwhile.
     ///
     /// # Errors
     /// As [`attempt`](Self::attempt).
@@ -126,6 +137,7 @@ impl Supervisor {
         command: &Command,
         environment: &[CString],
         settings: AttemptSettings,
+        mut beside: Option<&mut dyn Polled>,
         observer: &mut impl Observer,
     ) -> Result<Attempt, Error> {
         let redirections = loop {
@@ -138,7 +150,14 @@ impl Supervisor {
                 }
             }
         };
-        let task = Task { command, environment, group: self.group, settings, redirections };
+        let task = Task {
+            command,
+            environment,
+            group: self.group,
+            settings,
+            redirections,
+            beside: lent(&mut beside),
+        };
         let (outcome, interrupted, ran) = match self.supervise(task, None, observer)? {
             Ok(Ending { outcome, interrupted, ran, .. }) => (outcome, interrupted, ran),
             Err(failure) => (Outcome::NotStarted(failure), None, Duration::ZERO),

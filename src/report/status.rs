@@ -130,7 +130,7 @@ pub(crate) fn property(bytes: &[u8]) {
     let now = crate::state::stamp::Stamp { boot_id: "a".into(), boot_ms: 1000, unix_ms: 2000 };
     let Ok(Snapshot { record, .. }) = decode(record, &now) else { return };
     for lives in [false, true] {
-        let place = Place { name: name.clone(), path: "/p".into(), directory: None };
+        let place = Place { name: name.clone(), path: "/p".into(), directory: None, server: None };
         let seen = Seen { record: record.clone(), now: now.moment(), lives };
         let rows = [Row { place, seen: Ok(seen) }];
         let (table, json) = (table(&rows), json(&rows[0]));
@@ -178,7 +178,7 @@ struct Broken<'a> {
 
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (name, path) = (self.place.name.as_str(), self.place.path.to_string_lossy().into_owned());
+        let (name, path) = (self.place.name.as_str(), self.place.shown());
         let seen = match &self.seen {
             Ok(seen) => seen,
             Err(error) => {

@@ -116,7 +116,7 @@ impl Wording {
             }
             // --quiet prints it too: a run without its protection must not look like one that has
             // it.
-            Event::SharedState(warning) => (Volume::Quiet, self.warning(warning)),
+            Event::SharedState(warning) => (Self::volume(warning), self.warning(warning)),
             Event::Process(note) => process(note),
             Event::NotPassed { error } => (Volume::Quiet, printable(&one_line(*error)).into_owned()),
             Event::Finish(end) => self.finish(end)?,

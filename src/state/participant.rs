@@ -9,18 +9,20 @@
 //! answer as a refusal. Otherwise a record that is locked or damaged for a moment would send all
 //! waiting runs to a service that is down.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::file::place::Place;
-use super::file::store::FileStore;
+use super::keeper::{Keeper, Links};
 use super::record::Snapshot;
-use super::store::{Store, StoreError, Transaction};
+use super::redis::renewal::Renewal;
+use super::store::{Store, StoreError, Transaction, insist};
 use super::surroundings::Surroundings;
+use super::warning::News;
+pub(crate) use super::warning::{Affected, Problem, Warning};
 use crate::policy::admission::breaker::{
     Admitted, Breaker, Known, Observation, Open, Pass, Refusal, Settings, State,
 };
-use crate::policy::admission::budget::Rate;
+use crate::policy::admission::budget::{Rate, Spent};
 use crate::policy::admission::record::{Applicant, Intent, Preview, Record, Report, Settlement};
 
 /// A run that may not make an attempt without an answer waits this long for the lock, as far as its
@@ -29,7 +31,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A run, with the records of its breaker and its budget.
 #[derive(Debug)]
-pub(crate) struct Participant<S = FileStore> {
+pub(crate) struct Participant<S = Keeper> {
     breaker: Option<BreakerRecord<S>>,
     /// The budget, if the breaker's record does not hold it.
     budget: Option<BudgetRecord<S>>,
@@ -61,57 +63,34 @@ struct BudgetRecord<S> {
     rate: Rate,
 }
 
-/// Something that the user must know about a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Warning {
-    pub(crate) affected: Affected,
-    pub(crate) problem: Problem,
-}
-
-/// The part of shared state that a warning is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Affected {
-    Breaker,
-    Budget,
-    Both,
-}
-
-/// A problem with a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Problem {
-    /// It cannot be used, and the run goes on without it.
-    Unusable(StoreError),
-    /// It cannot be used now. The breaker was open when this run last saw it, so the run treats it
-    /// as open.
-    Unanswered(StoreError),
-    /// It was damaged, and the store renamed its file to this path.
-    SetAside(PathBuf),
-}
-
-impl Affected {
-    fn with(self, other: Self) -> Self {
-        if self == other { self } else { Self::Both }
-    }
-}
-
 impl Participant {
-    /// A run that shares the records in these files. None if it shares nothing.
+    /// A run that shares the records in these places. None if it shares nothing.
     pub(crate) fn new(
         breaker: Option<(&Place, Settings)>,
         budget: Option<(&Place, Rate)>,
         surroundings: Surroundings,
     ) -> Option<Self> {
-        let in_one_file =
+        let in_one_record =
             breaker.zip(budget).is_some_and(|((breaker, _), (budget, _))| breaker.path == budget.path);
-        let store = |place| FileStore::new(place, surroundings);
+        let mut links = Links::default();
+        let mut store = |place| Keeper::new(place, &mut links, surroundings);
         Self::with(
             breaker.map(|(place, settings)| BreakerRecord {
                 store: store(place),
                 settings,
-                budget: budget.filter(|_| in_one_file).map(|(_, rate)| rate),
+                budget: budget.filter(|_| in_one_record).map(|(_, rate)| rate),
             }),
-            budget.filter(|_| !in_one_file).map(|(place, rate)| BudgetRecord { store: store(place), rate }),
+            budget.filter(|_| !in_one_record).map(|(place, rate)| BudgetRecord { store: store(place), rate }),
         )
+    }
+}
+
+impl Participant {
+    /// The renewal of the lease that the admitted attempt holds, if it needs one.
+    pub(crate) fn renewal(&self) -> Option<Renewal> {
+        let BreakerRecord { store, settings, .. } = self.breaker.as_ref()?;
+        let pass = self.pass.filter(|pass| pass.probe)?;
+        store.renewal(pass.generation, settings.lease)
     }
 }
 
@@ -160,6 +139,7 @@ impl<S: Store> Participant<S> {
         let applicant = Applicant { pid: std::process::id(), lease: settings.lease, deposit };
         // The transaction must leave time for an attempt.
         let patience = left / 2;
+        let mut unheard = false;
         let answer = match preview(store, deposit) {
             (Preview::Final(admitted), opening) => {
                 // A run must learn before its first attempt that it cannot write its report later.
@@ -167,13 +147,23 @@ impl<S: Store> Participant<S> {
                 let checked = if check { store.check_writable() } else { Ok(()) };
                 checked.map(|()| Answer { admitted, opening })
             }
-            (Preview::DepositOnly, _) => admit(store, patience, &applicant, seen.as_ref()),
+            (Preview::DepositOnly, _) => match admit(store, patience, &applicant, seen.as_ref()) {
+                // Many runs pay at the same time. No attempt depends on this deposit.
+                Err(StoreError::Busy) => {
+                    unheard = true;
+                    admit(store, patience, &Applicant { deposit: None, ..applicant }, seen.as_ref())
+                }
+                answer => answer,
+            },
             (Preview::Undecided, _) => {
                 // Without the answer there is no attempt that would need the time.
                 let patience = patience.max(left.min(ANSWER_PATIENCE));
-                admit(store, patience, &applicant, seen.as_ref())
+                insist(patience, |patience| admit(store, patience, &applicant, seen.as_ref()))
             }
         };
+        if unheard {
+            self.note(Affected::Budget, Problem::Unheard);
+        }
         match answer {
             Ok(answer) => self.keep_breaker(Ok(answer)),
             Err(error) => match self.refusal_without_answer(&error, None) {
@@ -197,7 +187,12 @@ impl<S: Store> Participant<S> {
                 Ok(())
             })
         };
-        self.keep_budget(paid);
+        match paid {
+            Err(StoreError::Busy) => self.note(Affected::Budget, Problem::Unheard),
+            paid => {
+                self.keep_budget(paid);
+            }
+        }
     }
 
     /// A refusal in place of the answer that `error` has prevented, if the breaker is open by all
@@ -258,8 +253,13 @@ impl<S: Store> Participant<S> {
             Some(settled @ (Settlement::Open(_) | Settlement::Spent(_))) => return settled,
         };
         if let Some(BudgetRecord { store, rate }) = self.budget.as_mut().filter(|_| intent.is_retry()) {
-            let withdrawn =
-                store.transact(patience, |record, transaction| Ok(record.withdraw(*rate, transaction.now)));
+            let withdrawn = insist(patience, |patience| {
+                store.transact(patience, |record, transaction| Ok(record.withdraw(*rate, transaction.now)))
+            });
+            let withdrawn = match withdrawn {
+                Err(StoreError::Busy) => Ok(Err(UNPAID)),
+                withdrawn => withdrawn,
+            };
             if let Some(Err(spent)) = self.keep_budget(withdrawn) {
                 return Settlement::Spent(spent);
             }
@@ -284,16 +284,26 @@ impl<S: Store> Participant<S> {
             return None;
         }
         let report = Report { pass, observation, settings, intent, budget };
-        let settled = store.transact(patience, |record, transaction| {
-            if let Some(opening) = seen.filter(|_| transaction.was_damaged && pass.probe) {
-                record.restore(&opening, Some(pass.generation), transaction.now);
-            }
-            let lives = |generation, owner| transaction.leases.holder_lives(generation, owner);
-            let settled = record.settle(&report, transaction.now, lives);
-            Ok((settled, record.breaker.opening().cloned()))
-        });
+        let mut tell = |patience| {
+            store.transact(patience, |record, transaction| {
+                if let Some(opening) = transaction.lost(seen.as_ref()).filter(|_| pass.probe) {
+                    record.restore(&opening, Some(pass.generation), transaction.now);
+                }
+                let lives = |generation, owner| transaction.leases.holder_lives(generation, owner);
+                let settled = record.settle(&report, transaction.now, lives);
+                Ok((settled, record.breaker.opening().cloned()))
+            })
+        };
+        // Without an answer the breaker would stay half-open, or a retry would not be paid for.
+        let must_be_heard = pass.probe || budget.is_some();
+        let settled = if must_be_heard { insist(patience, tell) } else { tell(patience) };
         if pass.probe {
             store.release_lease(pass.generation);
+        }
+        if settled == Err(StoreError::Busy) {
+            self.note(Affected::Breaker, Problem::Unheard);
+            // The next look tells whether the breaker is open.
+            return budget.map(|_| Settlement::Spent(UNPAID));
         }
         let (settled, opening) = match settled {
             Ok(settled) => self.keep_breaker(Ok(settled))?,
@@ -332,13 +342,17 @@ impl<S: Store> Participant<S> {
         warnings
     }
 
+    fn note(&mut self, affected: Affected, problem: Problem) {
+        self.warnings.push(Warning { affected, problem });
+    }
+
     /// Passes on the result of a transaction on the breaker's record. If it failed, gives the
     /// record up, and the budget in it.
     fn keep_breaker<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
         let breaker = self.breaker.as_mut()?;
         let affected = if breaker.budget.is_some() { Affected::Both } else { Affected::Breaker };
-        let set_aside = breaker.store.take_set_aside();
-        let kept = self.warn_of(result, set_aside, affected);
+        let news = News::of(&mut breaker.store);
+        let kept = self.warn_of(result, news, affected);
         if kept.is_none() {
             (self.breaker, self.pass) = (None, None);
         }
@@ -348,8 +362,8 @@ impl<S: Store> Participant<S> {
     /// Passes on the result of a transaction on the budget's own record. If it failed, gives the
     /// record up.
     fn keep_budget<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
-        let set_aside = self.budget.as_mut()?.store.take_set_aside();
-        let kept = self.warn_of(result, set_aside, Affected::Budget);
+        let news = News::of(&mut self.budget.as_mut()?.store);
+        let kept = self.warn_of(result, news, Affected::Budget);
         if kept.is_none() {
             self.budget = None;
         }
@@ -360,10 +374,11 @@ impl<S: Store> Participant<S> {
     fn warn_of<T>(
         &mut self,
         result: Result<T, StoreError>,
-        set_aside: Option<PathBuf>,
+        News { replacement, set_aside }: News,
         affected: Affected,
     ) -> Option<T> {
         let warning = |problem| Warning { affected, problem };
+        self.warnings.extend(replacement.map(|replacement| warning(Problem::Replaced(replacement))));
         self.warnings.extend(set_aside.map(|path| warning(Problem::SetAside(path))));
         match result {
             Ok(value) => return Some(value),
@@ -373,6 +388,9 @@ impl<S: Store> Participant<S> {
         None
     }
 }
+
+/// The answer to a retry that could not be paid for, because too many runs paid at the same time.
+const UNPAID: Spent = Spent { next: Duration::ZERO };
 
 /// A record's answer to a run that asks for an attempt.
 struct Answer {
@@ -408,11 +426,12 @@ fn admit(
     store.transact(patience, |record: &mut Record, transaction: &Transaction<'_>| {
         // The record was damaged, and this run knows what was in it. If somebody has removed the
         // record instead, that closes the breaker, like a reset.
-        if let Some(opening) = seen.filter(|_| transaction.was_damaged) {
-            record.restore(opening, None, transaction.now);
+        if let Some(opening) = transaction.lost(seen) {
+            record.restore(&opening, None, transaction.now);
         }
         let lives = |generation, owner| transaction.leases.holder_lives(generation, owner);
-        let admitted = record.admit(applicant, transaction.now, lives);
+        let lease = applicant.lease.min(transaction.leases.longest());
+        let admitted = record.admit(&Applicant { lease, ..*applicant }, transaction.now, lives);
         if let Admitted::Yes(Pass { generation, probe: true }) = admitted {
             transaction.leases.hold(generation)?;
         }

@@ -14,7 +14,7 @@ use crate::policy::admission::moment::{Moment, millis};
 use crate::policy::admission::record::Record;
 
 /// The version that this program writes, and the newest that it reads.
-const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 1;
 
 /// A record as it was at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,10 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 use crate::policy::admission::moment::Moment;
 
+/// In place of a boot: the moment is one of the clock of a server, and counts from 1970.
+const SERVER: &str = "server";
+
 /// One moment by several clocks, as it stands in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
-    /// The boot that `boot_ms` counts from. Empty if it is unknown; see [`clock::Boot::id`].
+    /// The boot that `boot_ms` counts from, or `server`. Empty if it is unknown; see
+    /// [`clock::Boot::id`].
     pub(crate) boot_id: String,
     /// Milliseconds since boot, in the initial time namespace.
     pub(crate) boot_ms: i64,
@@ -28,6 +32,12 @@ impl Stamp {
             boot_ms: boot.now_ms(),
             unix_ms: i64::try_from(clock::since_1970().as_millis()).unwrap_or(i64::MAX),
         }
+    }
+
+    /// A moment of the clock of a server, in milliseconds since 1970. Only the records in a server
+    /// have it. After a failover the clock of another server counts, which may differ a little.
+    pub(crate) fn of_server(unix_ms: i64) -> Self {
+        Self { boot_id: SERVER.to_owned(), boot_ms: unix_ms, unix_ms }
     }
 
     /// The same moment, since boot.
@@ -60,6 +70,15 @@ mod tests {
         for unix_ms in [0, 1_000_000, i64::MAX] {
             assert_eq!(stamp("a", 5000, unix_ms).shift_from(&earlier), 0);
         }
+    }
+
+    #[test]
+    fn a_server_has_one_clock_for_all() {
+        let (earlier, now) = (Stamp::of_server(1_000_000), Stamp::of_server(900_000));
+        assert_eq!((now.shift_from(&earlier), now.moment()), (0, Moment(900_000)));
+        // A record that somebody has copied from a file.
+        let now = Stamp::of_server(1_030_000);
+        assert_eq!(50_000 + now.shift_from(&stamp("a", 50_000, 1_000_000)), 1_000_000);
     }
 
     #[test]

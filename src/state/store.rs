@@ -7,6 +7,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::record::Snapshot;
+use super::redis::trouble::Trouble;
+use crate::clock::now;
+use crate::policy::admission::breaker::Open;
 use crate::policy::admission::moment::Moment;
 use crate::policy::admission::record::Record;
 
@@ -19,14 +22,15 @@ pub(crate) trait Store: fmt::Debug {
     fn now(&self) -> Moment;
 
     /// Changes the record, and waits at most `patience` for other runs that change it. If `change`
-    /// fails, the record stays as it was.
+    /// fails, the record stays as it was. A store calls `change` again if another run was faster.
     ///
     /// # Errors
-    /// If the record cannot be read or written, or if `change` fails.
+    /// If the record cannot be read or written, or if `change` fails. [`StoreError::Busy`] if other
+    /// runs were faster again and again.
     fn transact<T>(
         &mut self,
         patience: Duration,
-        change: impl FnOnce(&mut Record, &Transaction<'_>) -> Result<T, StoreError>,
+        change: impl FnMut(&mut Record, &Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError>;
 
     /// The record as it is now. A record that nobody has written is empty. Waits for nobody.
@@ -53,15 +57,58 @@ pub(crate) trait Store: fmt::Debug {
 
     /// The path that a damaged record was moved to. Only the first call after that returns it.
     fn take_set_aside(&mut self) -> Option<PathBuf>;
+
+    /// The store that serves in place of this one, if there is one. Only the first call after that
+    /// returns it.
+    fn take_replacement(&mut self) -> Option<Replacement> {
+        None
+    }
+}
+
+/// A store of this machine that serves in place of another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Replacement {
+    pub(crate) why: StoreError,
+    /// The directory of its file.
+    pub(crate) directory: PathBuf,
+}
+
+/// The longest time for a change that must not be lost in a race.
+const INSISTENCE: Duration = Duration::from_secs(1);
+
+/// Makes a change again for as long as other runs are faster, but at most for this time.
+pub(super) fn insist<T>(
+    patience: Duration,
+    mut change: impl FnMut(Duration) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let until = now().saturating_add(patience.min(INSISTENCE));
+    loop {
+        match change(patience) {
+            Err(StoreError::Busy) if now() < until => {}
+            result => return result,
+        }
+    }
 }
 
 /// The circumstances in which a record is changed.
 #[derive(Debug)]
 pub(crate) struct Transaction<'a> {
     pub(crate) now: Moment,
-    /// The old record was damaged. This is a new one.
-    pub(crate) was_damaged: bool,
+    /// The record that this run may have seen is lost. This is another one, which knows nothing of
+    /// it.
+    pub(crate) is_lost: bool,
+    /// Milliseconds to add to times that this run has seen earlier: the clock is another one.
+    pub(crate) moved_ms: i64,
     pub(crate) leases: &'a dyn Leases,
+}
+
+impl Transaction<'_> {
+    /// The opening that this run has seen, if the record has lost it.
+    pub(crate) fn lost(&self, seen: Option<&Open>) -> Option<Open> {
+        let mut opening = seen.filter(|_| self.is_lost)?.clone();
+        opening.shift(self.moved_ms);
+        Some(opening)
+    }
 }
 
 /// The leases of probes, within a transaction.
@@ -75,6 +122,11 @@ pub(crate) trait Leases: fmt::Debug {
     /// Whether `owner`, the holder of this generation's lease, still lives. Not if `owner` waits
     /// for this very process to end: then this process may probe in its place.
     fn holder_lives(&self, generation: u64, owner: u32) -> bool;
+
+    /// The longest lease that the store gives at once. The run that holds it renews it.
+    fn longest(&self) -> Duration {
+        Duration::MAX
+    }
 }
 
 /// Why a record cannot be used.
@@ -97,6 +149,17 @@ pub(crate) enum StoreError {
     /// The file is no record that any program has finished.
     #[error("{} is damaged", path.display())]
     Damaged { path: PathBuf },
+    /// A server that keeps records cannot be used.
+    #[error("cannot use {address}")]
+    Server {
+        /// Its URL, without user and password.
+        address: String,
+        #[source]
+        trouble: Trouble,
+    },
+    /// Other runs were faster again and again. Nothing is wrong with the store.
+    #[error("too many runs change it at the same time")]
+    Busy,
     /// A signal that ends the run arrived while the run waited for the lock.
     #[error("interrupted by a signal")]
     Interrupted,
@@ -135,6 +198,14 @@ mod tests {
             ),
             (StoreError::Damaged { path: path() }, "/s/x.json is damaged"),
             (StoreError::Interrupted, "interrupted by a signal"),
+            (
+                StoreError::Server {
+                    address: "redis://h:6379".into(),
+                    trouble: Trouble::Unconnected(Errno::ECONNREFUSED),
+                },
+                "cannot use redis://h:6379: no connection: Connection refused",
+            ),
+            (StoreError::Busy, "too many runs change it at the same time"),
             (StoreError::NotALock { path: path() }, "/s/x.json is not a lock file of retry"),
             (StoreError::NotARecord { path: path() }, "/s/x.json is not a record of retry"),
             (

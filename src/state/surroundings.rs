@@ -3,11 +3,15 @@
 //! Watching processes and signals is the work of another part of retry on the same floor. The floor
 //! above knows both, and hands these functions in.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// A system call that may wait, and that returns whether it got what it asked for.
 pub(crate) type WaitingCall<'a> = dyn FnMut() -> nix::Result<bool> + 'a;
+
+/// Finds the addresses of a host and a port, in this time at most. The error is in words.
+pub(crate) type Resolve = fn(&str, u16, Duration) -> Result<Vec<SocketAddr>, String>;
 
 /// Functions that shared state needs of the world, beyond files.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +27,7 @@ pub(crate) struct Surroundings {
     pub(crate) interrupted: fn(Duration, &mut WaitingCall<'_>) -> nix::Result<bool>,
     /// Moves a descriptor above the standard streams.
     pub(crate) lift: fn(OwnedFd) -> nix::Result<OwnedFd>,
+    pub(crate) resolve: Resolve,
 }
 
 #[cfg(test)]
@@ -36,6 +41,7 @@ impl Surroundings {
             ancestors: Vec::new,
             interrupted: |_, _| Err(nix::errno::Errno::EINTR),
             lift: Ok,
+            resolve: |_, _, _| Ok(Vec::new()),
         }
     }
 }

@@ -26,6 +26,14 @@ pub(crate) trait Polled {
     fn wake_at(&self) -> Option<Duration>;
 }
 
+/// The same source, for a while.
+pub(crate) fn lent<'a>(source: &'a mut Option<&mut dyn Polled>) -> Option<&'a mut dyn Polled> {
+    match source {
+        Some(source) => Some(&mut **source),
+        None => None,
+    }
+}
+
 /// Whether the events say that the other side has gone.
 pub(crate) fn has_gone(events: PollFlags) -> bool {
     events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL)

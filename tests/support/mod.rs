@@ -12,6 +12,7 @@ pub(crate) mod failure;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod records;
+pub(crate) mod redis;
 pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod running;

@@ -18,7 +18,7 @@ const ALL: &str = "RETRY_TEST_ALL";
 /// The optional programs, each with its Debian package. `.ci/run` installs the packages. A program
 /// without a package is not in Debian, or is too large for CI. If such a program is missing, no
 /// test fails.
-pub(crate) const PROGRAMS: [(&str, Option<&str>); 41] = [
+pub(crate) const PROGRAMS: [(&str, Option<&str>); 42] = [
     ("ansible", Some("ansible-core")),
     ("apt-get", Some("apt")),
     ("aws", None),
@@ -49,6 +49,7 @@ pub(crate) const PROGRAMS: [(&str, Option<&str>); 41] = [
     ("python3", Some("python3")),
     ("rclone", Some("rclone")),
     ("redis-cli", Some("redis-tools")),
+    ("redis-server", Some("redis-server")),
     ("restic", Some("restic")),
     ("rsync", Some("rsync")),
     ("scp", Some("openssh-client")),

@@ -1,14 +1,13 @@
 //! The heading "Shared state".
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueHint;
 
 use super::os_text;
 use crate::cli::defaults::BREAKER_TRIP;
-use crate::cli::values::{Budget, budget, failures, name, positive_duration, state_directory, trip};
+use crate::cli::values::{Budget, StatePlace, budget, failures, name, positive_duration, state_option, trip};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Shared state")]
@@ -40,11 +39,13 @@ pub(crate) struct SharedArgs {
     #[arg(long, value_name = "[NAME=]RATE", value_parser = budget)]
     pub(crate) budget: Option<Budget>,
 
-    /// Directory for shared state
+    /// Directory for shared state, or a server that all hosts share: `redis://HOST`
     ///
-    /// The environment variable RETRY_STATE sets it too.
-    #[arg(long, value_name = "DIR", value_parser = os_text(state_directory), value_hint = ValueHint::DirPath)]
-    pub(crate) state: Option<PathBuf>,
+    /// URL is `redis://[USER@]HOST[:PORT][/DB]`, `rediss://...` for TLS, `redis+unix:///PATH[?db=N]`, or
+    /// `redis+sentinel://HOST,HOST/MASTER`, of Redis or Valkey. The environment variable RETRY_STATE sets
+    /// it too. RETRY_STATE_AUTH names a file with the password.
+    #[arg(long, value_name = "DIR|URL", value_parser = os_text(state_option), value_hint = ValueHint::DirPath)]
+    pub(crate) state: Option<StatePlace>,
 
     /// Instead of a COMMAND: show all breakers and budgets, or one
     #[arg(long, value_name = "NAME", value_parser = name, num_args = 0..=1, require_equals = true)]

@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use crate::cli::args::Args;
 use crate::cli::defaults;
-use crate::cli::directory::state_directory;
+use crate::cli::directory::home;
 use crate::error::Error;
 use crate::policy::Limits;
 use crate::policy::admission::breaker::Settings;
@@ -62,7 +62,7 @@ pub(crate) fn check_needs(args: &Args) -> Result<(), Error> {
 /// The breaker and the budget of a run, and their places.
 ///
 /// # Errors
-/// A URL in RETRY_STATE.
+/// A wrong URL in RETRY_STATE.
 pub(crate) fn sharing(
     args: &Args,
     limits: &Limits,
@@ -71,8 +71,8 @@ pub(crate) fn sharing(
     if args.shared.breaker.is_none() && args.shared.budget.is_none() {
         return Ok((Admission::default(), Sharing::default()));
     }
-    let directory = state_directory(args, environment)?;
-    let place = |name: &String| Place::new(name, &directory);
+    let home = home(args, environment)?;
+    let place = |name: &String| Place::new(name, &home);
     let breaker = args.shared.breaker.as_ref().map(place);
     let budget = args
         .shared

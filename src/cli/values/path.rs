@@ -53,33 +53,6 @@ pub(crate) fn summary_file(name: OsString) -> Result<PathBuf, ValueError> {
     }
 }
 
-/// Reads the name of the directory for shared state. A URL is an error.
-pub(crate) fn state_directory(name: OsString) -> Result<PathBuf, ValueError> {
-    if name.is_empty() {
-        return Err(ValueError::new(
-            "the directory name is empty",
-            "give the name of the directory for shared state",
-        ));
-    }
-    match scheme(name.as_bytes()) {
-        // The hint does not repeat the rest of the URL, which may hold a password.
-        Some(scheme) => Err(ValueError::new(
-            "shared state in a server is not supported yet",
-            format!("name a directory; if that is its name, write ./{scheme}://..."),
-        )),
-        None => Ok(name.into()),
-    }
-}
-
-/// The scheme of a URL, if `//` follows it (RFC 3986 §3.1).
-fn scheme(text: &[u8]) -> Option<&str> {
-    let end = text.windows(3).position(|part| part == b"://")?;
-    let (first, rest) = text[..end].split_first()?;
-    let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
-    let valid = first.is_ascii_alphabetic() && rest.iter().all(in_scheme);
-    valid.then(|| std::str::from_utf8(&text[..end]).ok()).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;
@@ -89,10 +62,8 @@ mod tests {
     #[test]
     fn a_name_may_be_any_bytes() {
         let bytes = OsString::from_vec(vec![0xff]);
-        assert_eq!(file(bytes.clone()), Ok(bytes.clone().into()));
-        assert_eq!(state_directory(bytes.clone()), Ok(bytes.into()));
+        assert_eq!(file(bytes.clone()), Ok(bytes.into()));
         assert!(file(OsString::new()).is_err());
-        assert!(state_directory(OsString::new()).is_err());
     }
 
     #[test]
@@ -115,14 +86,5 @@ mod tests {
         }
         assert_eq!(report_file("/x/a.prom".into()), Ok(ReportFile::Metrics("/x/a.prom".into())));
         assert!(report_file("".into()).is_err());
-    }
-
-    #[test]
-    fn a_url_is_no_directory() {
-        let error = state_directory("redis://user:SECRET@host/0".into()).unwrap_err();
-        assert_eq!(error.hint, "name a directory; if that is its name, write ./redis://...");
-        for name in ["a:b", "./x://y", "1x://y", "x//y", "://"] {
-            assert_eq!(state_directory(name.into()), Ok(name.into()));
-        }
     }
 }

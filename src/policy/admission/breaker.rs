@@ -223,6 +223,18 @@ impl Breaker {
         }
     }
 
+    /// Extends the lease of a probe of this generation: it lasts for `length` from now. Returns whether
+    /// there is such a lease.
+    pub(crate) fn renew(&mut self, generation: u64, now: Moment, length: Duration) -> bool {
+        match &mut self.state {
+            State::HalfOpen(half) if self.generation == generation => {
+                half.lease = Lease { since: now, length, ..half.lease };
+                true
+            }
+            State::Closed(_) | State::Open(_) | State::HalfOpen(_) => false,
+        }
+    }
+
     /// Closes it, whatever its state.
     pub(crate) fn reset(&mut self, now: Moment) {
         self.enter(State::Closed(Closed::since(now)), now);

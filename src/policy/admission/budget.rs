@@ -130,6 +130,13 @@ impl Bucket {
         level.min(self.size.saturating_mul(TOKEN)) as f64 / TOKEN as f64
     }
 
+    /// The time in which an empty bucket is full again.
+    pub(crate) fn full_in(&self) -> Duration {
+        let (count, period) = self.returns;
+        let periods = self.size.div_ceil(u64::from(count.max(1)));
+        period.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX))
+    }
+
     /// Moves its time into the count of another boot, which is `millis` ahead.
     pub(crate) fn shift(&mut self, millis: i64) {
         self.at = self.at.shifted(millis);
@@ -217,6 +224,12 @@ mod tests {
         // The record was used with another rate, or its time is after the present because the clock
         // was set back.
         assert_eq!(spent(TEN_A_SECOND, 0, -5000), Duration::from_millis(5100));
+    }
+
+    #[test]
+    fn an_empty_bucket_says_when_it_is_full() {
+        assert_eq!(Bucket::full(TEN_A_SECOND, at(0)).full_in(), Duration::from_secs(1));
+        assert_eq!(Bucket::full(FIFTH, at(0)).full_in(), Duration::from_mins(5));
     }
 
     #[test]

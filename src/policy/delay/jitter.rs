@@ -63,7 +63,7 @@ impl Jitter {
 }
 
 /// A uniform draw from `low` to `high`, both included. `low` is not above `high`.
-pub(in crate::policy) fn uniform(low: Duration, high: Duration, rng: &mut impl Rng) -> Duration {
+pub(crate) fn uniform(low: Duration, high: Duration, rng: &mut impl Rng) -> Duration {
     // 64 bits are enough for 584 years, and need one draw instead of two.
     let (low, high) = (low.as_nanos(), high.as_nanos());
     match (u64::try_from(low), u64::try_from(high)) {

@@ -8,21 +8,32 @@ use crate::error::one_line;
 use crate::policy::admission::breaker::{Cause, Known, Refusal};
 use crate::policy::outer::Deadline;
 use crate::report::format::{count, duration, printable, shell_word, shortened};
+use crate::report::subject::Volume;
 use crate::state::file::place::Place;
 use crate::state::participant::{Problem, Warning};
+use crate::state::store::Replacement;
 
 impl Wording {
     /// A line with the path of the policy file, and of each record of shared state.
     pub(in crate::report) fn places(&self) -> Vec<String> {
         let line = |(what, place): (&str, &Place)| {
-            let path = place.path.to_string_lossy();
-            format!("{what} {} is kept in {}", printable(&place.name), printable(&path))
+            format!("{what} {} is kept in {}", printable(&place.name), printable(&place.shown()))
         };
         let policy = self.subject.policy_file.as_ref().map(|file| {
             let path = file.path.to_string_lossy();
             format!("policy {} is {}, named by {}", printable(&file.name), printable(&path), file.named_by)
         });
         policy.into_iter().chain(self.subject.shared.each().map(line)).collect()
+    }
+
+    /// A report that is lost says nothing that other reports do not say.
+    pub(super) fn volume(warning: &Warning) -> Volume {
+        match warning.problem {
+            Problem::Unheard => Volume::Verbose,
+            Problem::Unusable(_) | Problem::Unanswered(_) | Problem::SetAside(_) | Problem::Replaced(_) => {
+                Volume::Quiet
+            }
+        }
     }
 
     pub(super) fn warning(&self, warning: &Warning) -> String {
@@ -35,6 +46,14 @@ impl Wording {
                 "{names} was open and cannot be used now, so the command is not run: {}",
                 printable(&one_line(error))
             ),
+            Problem::Replaced(Replacement { why, directory }) => format!(
+                "sharing {names} on this machine only, in {}: {}",
+                printable(&directory.to_string_lossy()),
+                printable(&one_line(why))
+            ),
+            Problem::Unheard => {
+                format!("{names}: too many runs report at the same time; this report is lost")
+            }
             Problem::SetAside(path) => {
                 let path = path.to_string_lossy();
                 format!(
@@ -83,8 +102,7 @@ impl Wording {
 
     /// Words for an open breaker that ended the run, with the command that closes it.
     pub(super) fn open(&self, refusal: &Refusal, deadline: Option<Deadline>) -> String {
-        let path = self.subject.shared.breaker.as_ref().map(|place| place.path.to_string_lossy());
-        let path = path.as_deref().map(shell_word).unwrap_or_default();
+        let reset = self.subject.shared.breaker.as_ref().map(reset).unwrap_or_default();
         let past = match deadline {
             Some(deadline) if refusal.prober.is_some() || refusal.known == Known::Earlier => {
                 format!("; {} comes first", self.limit_of_run(deadline))
@@ -94,6 +112,17 @@ impl Wording {
             None => String::new(),
         };
         let refusal = self.refusal(refusal);
-        format!("{refusal}{past}; to close it: retry --breaker-reset={}", printable(&path))
+        format!("{refusal}{past}; to close it: {}", printable(&reset))
+    }
+}
+
+/// The command that closes the breaker at a place.
+fn reset(place: &Place) -> String {
+    match &place.server {
+        None => format!("retry --breaker-reset={}", shell_word(&place.path.to_string_lossy())),
+        Some(server) => {
+            let (server, name) = (server.address.to_string(), shell_word(&place.name));
+            format!("retry --state={} --breaker-reset={name}", shell_word(&server))
+        }
     }
 }

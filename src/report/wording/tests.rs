@@ -240,7 +240,7 @@ fn never_began(wording: &Wording, wait: Wait) -> String {
 
 #[test]
 fn an_interrupted_wait_says_what_it_waited_for() {
-    let place = Place { name: "payments".into(), path: "/p".into(), directory: None };
+    let place = Place { name: "payments".into(), path: "/p".into(), directory: None, server: None };
     let shared = Names { breaker: Some(place), budget: None };
     let written = Written { splay: Some("5m".into()), ..Written::default() };
     let wording = with(|subject| (subject.shared, subject.written) = (shared, written));

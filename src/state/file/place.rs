@@ -5,39 +5,71 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf, absolute};
+use std::sync::Arc;
 
 use nix::unistd::getuid;
 
 use crate::error::errno;
 use crate::policy::environment::value;
+use crate::state::redis::Server;
+use crate::state::redis::key;
 use crate::state::store::StoreError;
 
 /// The ending of a record's file.
 const ENDING: &str = ".json";
 
-/// The variable that names the directory of records.
+/// The variable that names the directory of records, or their server.
 pub(crate) const VARIABLE: &str = "RETRY_STATE";
 
-/// A name, and the file of its record.
+/// The home of shared state: where the records of all names are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Home {
+    /// retry's own directory. With a server, it is in reserve.
+    pub(crate) directory: PathBuf,
+    /// The server that keeps the records for all hosts.
+    pub(crate) server: Option<Arc<Server>>,
+}
+
+impl Home {
+    /// A directory that the user has named.
+    pub(crate) fn directory(given: &Path) -> Self {
+        Self { directory: absolute(given).unwrap_or_else(|_| given.to_owned()), server: None }
+    }
+}
+
+/// A name, and the place of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) name: String,
+    /// The file of the record. With a server, it is in reserve.
     pub(crate) path: PathBuf,
     /// retry's own directory, which retry may make. None if the name is a path.
     pub(crate) directory: Option<PathBuf>,
+    /// The server that keeps the record. None if a file does.
+    pub(crate) server: Option<Arc<Server>>,
 }
 
 impl Place {
-    /// The file of a name in this directory. A name that is a path is that file itself.
-    pub(crate) fn new(name: &str, directory: &Path) -> Self {
+    /// The place of a name in this home. A name that is a path is that file itself, for this machine
+    /// alone.
+    pub(crate) fn new(name: &str, home: &Home) -> Self {
         if is_path(name) {
             let path = absolute(name).unwrap_or_else(|_| name.into());
-            return Self { name: name.to_owned(), path, directory: None };
+            return Self { name: name.to_owned(), path, directory: None, server: None };
         }
         Self {
             name: name.to_owned(),
-            path: directory.join(format!("{name}{ENDING}")),
-            directory: Some(directory.to_owned()),
+            path: home.directory.join(format!("{name}{ENDING}")),
+            directory: Some(home.directory.clone()),
+            server: home.server.clone(),
+        }
+    }
+
+    /// The place in words: the path of the file, or the server and the key.
+    pub(crate) fn shown(&self) -> String {
+        match &self.server {
+            None => self.path.to_string_lossy().into_owned(),
+            Some(server) => format!("{}, key {}", server.address, key(&self.name)),
         }
     }
 }
@@ -47,11 +79,8 @@ pub(crate) fn is_path(name: &str) -> bool {
     ["/", "./", "../"].iter().any(|begin| name.starts_with(begin))
 }
 
-/// The directory of records: the one that the user gave, or `retry` in XDG_STATE_HOME.
-pub(crate) fn directory(given: Option<&Path>, environment: &[CString]) -> PathBuf {
-    if let Some(given) = given.map(Path::to_owned).or_else(|| variable(VARIABLE, environment)) {
-        return absolute(&given).unwrap_or(given);
-    }
+/// The directory of records that the user has not named: `retry` in XDG_STATE_HOME.
+pub(crate) fn own_directory(environment: &[CString]) -> PathBuf {
     base("XDG_STATE_HOME", ".local/state", environment).join("retry")
 }
 
@@ -107,6 +136,7 @@ fn home_in(passwd: &[u8], user: u32) -> Option<PathBuf> {
 /// # Errors
 /// If it cannot be read.
 pub(crate) fn listed(directory: &Path) -> Result<Vec<Place>, StoreError> {
+    let home = Home { directory: directory.to_owned(), server: None };
     let failed = |error: io::Error| {
         let path = directory.to_owned();
         StoreError::System { doing: "read", path, errno: errno(&error) }
@@ -119,7 +149,7 @@ pub(crate) fn listed(directory: &Path) -> Result<Vec<Place>, StoreError> {
     for entry in entries {
         let name = entry.map_err(failed)?.file_name();
         if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(ENDING)) {
-            places.push(Place::new(name, directory));
+            places.push(Place::new(name, &home));
         }
     }
     places.sort_by(|one, other| one.name.cmp(&other.name));
@@ -130,27 +160,21 @@ pub(crate) fn listed(directory: &Path) -> Result<Vec<Place>, StoreError> {
 mod tests {
     use super::*;
 
-    fn found(given: Option<&str>, environment: &[&str]) -> PathBuf {
+    fn found(environment: &[&str]) -> PathBuf {
         let environment: Vec<_> = environment.iter().map(|entry| CString::new(*entry).unwrap()).collect();
-        directory(given.map(Path::new), &environment)
+        own_directory(&environment)
     }
 
     #[test]
-    fn the_directory_is_where_the_user_or_xdg_has_it() {
-        let all = ["HOME=/h", "XDG_STATE_HOME=/x", "RETRY_STATE=/r"];
-        assert_eq!(found(Some("/s"), &all), Path::new("/s"));
-        assert_eq!(found(None, &all), Path::new("/r"));
-        assert_eq!(found(None, &all[..2]), Path::new("/x/retry"));
-        assert_eq!(found(None, &all[..1]), Path::new("/h/.local/state/retry"));
-        assert_eq!(
-            found(None, &["HOME=/h", "XDG_STATE_HOME=x", "RETRY_STATE="]),
-            Path::new("/h/.local/state/retry")
-        );
+    fn the_directory_is_where_xdg_has_it() {
+        assert_eq!(found(&["HOME=/h", "XDG_STATE_HOME=/x"]), Path::new("/x/retry"));
+        assert_eq!(found(&["HOME=/h"]), Path::new("/h/.local/state/retry"));
+        assert_eq!(found(&["HOME=/h", "XDG_STATE_HOME=x"]), Path::new("/h/.local/state/retry"));
         // getenv(3) returns the first value of a name that is there twice, too.
-        assert_eq!(found(None, &["RETRY_STATE=/a", "RETRY_STATE=/b"]), Path::new("/a"));
-        assert!(found(Some("s"), &[]).is_absolute());
-        assert!(found(None, &[]).ends_with(".local/state/retry"));
-        assert!(found(None, &["HOME="]).is_absolute());
+        assert_eq!(found(&["HOME=/a", "HOME=/b"]), Path::new("/a/.local/state/retry"));
+        assert!(found(&[]).ends_with(".local/state/retry"));
+        assert!(found(&["HOME="]).is_absolute());
+        assert!(Home::directory(Path::new("s")).directory.is_absolute());
     }
 
     #[test]
@@ -166,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_name_is_a_file_in_it_and_a_path_is_that_file() {
-        let place = |name: &str| Place::new(name, Path::new("/s")).path;
+        let home = Home::directory(Path::new("/s"));
+        let place = |name: &str| Place::new(name, &home).path;
         assert_eq!(place("payments"), Path::new("/s/payments.json"));
         assert_eq!(place(".."), Path::new("/s/...json"));
         assert_eq!(place("/var/x.json"), Path::new("/var/x.json"));

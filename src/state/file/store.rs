@@ -147,11 +147,11 @@ impl FileStore {
     fn change<T>(
         &mut self,
         lock: &Lock,
-        change: impl FnOnce(&mut Record, &Transaction<'_>) -> Result<T, StoreError>,
+        mut change: impl FnMut(&mut Record, &Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let stamp = Stamp::now();
         let now = stamp.moment();
-        let (before, was_damaged) = match self.read_at(&stamp) {
+        let (before, is_lost) = match self.read_at(&stamp) {
             Err(StoreError::Damaged { .. }) => {
                 self.put_aside()?;
                 (after_loss(lock, now), true)
@@ -160,7 +160,7 @@ impl FileStore {
         };
         let mut record = before.record.clone();
         let leases = LeasesInLock { lock, record: &self.path };
-        let result = change(&mut record, &Transaction { now, was_damaged, leases: &leases })?;
+        let result = change(&mut record, &Transaction { now, is_lost, moved_ms: 0, leases: &leases })?;
         if record != before.record || before.moved {
             self.write(&encode(&record, stamp))?;
         }
@@ -289,7 +289,7 @@ impl Store for FileStore {
     fn transact<T>(
         &mut self,
         patience: Duration,
-        change: impl FnOnce(&mut Record, &Transaction<'_>) -> Result<T, StoreError>,
+        change: impl FnMut(&mut Record, &Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         // Read now, so that this run holds the lock for no longer than it must.
         let _ = boot();

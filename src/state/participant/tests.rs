@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -63,16 +64,16 @@ impl Store for Memory {
     fn transact<T>(
         &mut self,
         _: Duration,
-        change: impl FnOnce(&mut Record, &Transaction<'_>) -> Result<T, StoreError>,
+        mut change: impl FnMut(&mut Record, &Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.fails()?;
         self.shelf.transactions.set(self.shelf.transactions.get() + 1);
-        let was_damaged = self.shelf.damaged.take();
+        let is_lost = self.shelf.damaged.take();
         let mut record = self.shelf.record.borrow().clone();
-        if was_damaged {
+        if is_lost {
             (record, self.set_aside) = (Record::default(), Some("/s/x.json.corrupt".into()));
         }
-        let transaction = Transaction { now: self.now(), was_damaged, leases: &*self };
+        let transaction = Transaction { now: self.now(), is_lost, moved_ms: 0, leases: &*self };
         let result = change(&mut record, &transaction)?;
         self.shelf.record.replace(record);
         Ok(result)

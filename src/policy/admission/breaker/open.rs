@@ -73,7 +73,7 @@ impl Open {
         self.first = self.first.min(now);
     }
 
-    pub(super) fn shift(&mut self, millis: i64) {
+    pub(crate) fn shift(&mut self, millis: i64) {
         self.since = self.since.shifted(millis);
         self.first = self.first.shifted(millis);
     }

@@ -4,12 +4,13 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::policy::admission::breaker::State;
+use crate::state::file::place::Home;
 
 /// A name in a directory that the store creates. The directory above is removed at the end of the
 /// test.
 fn place() -> (TempDir, Place) {
     let above = tempfile::tempdir().unwrap();
-    let place = Place::new("payments", &above.path().join("state"));
+    let place = Place::new("payments", &Home::directory(&above.path().join("state")));
     (above, place)
 }
 
@@ -20,7 +21,7 @@ fn store(place: &Place) -> FileStore {
 fn trip(store: &mut FileStore) -> Result<bool, StoreError> {
     store.transact(Duration::ZERO, |record, transaction| {
         record.breaker.trip(transaction.now, Duration::from_mins(5));
-        Ok(transaction.was_damaged)
+        Ok(transaction.is_lost)
     })
 }
 
@@ -103,7 +104,7 @@ fn files_of_others_are_left_alone() {
     let above = tempfile::tempdir().unwrap();
     let path = above.path().join("script");
     fs::write(&path, "#!/bin/sh\n").unwrap();
-    let place = Place::new(path.to_str().unwrap(), Path::new("/nowhere"));
+    let place = Place::new(path.to_str().unwrap(), &Home::directory(Path::new("/nowhere")));
     assert_eq!(trip(&mut store(&place)), Err(StoreError::NotARecord { path: path.clone() }));
     fs::write(&path, "{\"version\": 2, \"clock\": {}}").unwrap();
     assert_eq!(trip(&mut store(&place)), Err(StoreError::Newer { path: path.clone(), version: 2 }));
@@ -117,7 +118,7 @@ fn files_of_others_are_left_alone() {
 fn a_directory_that_is_not_retry_s_own_is_not_made() {
     let above = tempfile::tempdir().unwrap();
     let path = above.path().join("missing/x.json");
-    let place = Place::new(path.to_str().unwrap(), Path::new("/nowhere"));
+    let place = Place::new(path.to_str().unwrap(), &Home::directory(Path::new("/nowhere")));
     let error = store(&place).check_writable().unwrap_err();
     assert!(matches!(error, StoreError::System { doing: "use the directory", errno: Errno::ENOENT, .. }));
     let (_above, own) = self::place();

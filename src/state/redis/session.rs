@@ -1,0 +1,183 @@
+//! The protocol on one connection: commands in, replies out.
+//!
+//! The login and the database go out before the first command, in the same packet, so a look at a
+//! record costs one round trip.
+
+use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
+
+use redis::{Parser, Pipeline, Value, pipe};
+
+use super::credentials::Login;
+use super::trouble::Trouble;
+use super::wire::{Fault, Limit, Socket};
+
+/// The longest text of an error that a server has answered with.
+const LONGEST_DETAIL: usize = 200;
+
+/// The way of the bytes.
+#[derive(Debug)]
+pub(super) enum Wire {
+    Plain(Socket),
+    #[cfg(feature = "tls")]
+    Encrypted(Box<super::tls::Encrypted>),
+}
+
+impl Wire {
+    fn socket(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            #[cfg(feature = "tls")]
+            Self::Encrypted(stream) => &mut stream.sock,
+        }
+    }
+
+    /// The reason for an error of a read or a write.
+    fn fault(&mut self, error: &dyn std::error::Error) -> Fault {
+        if let Some(fault) = self.socket().take_fault() {
+            return fault;
+        }
+        #[cfg(feature = "tls")]
+        if let Self::Encrypted(stream) = self {
+            return super::tls::fault(stream, error);
+        }
+        let _ = error;
+        Trouble::Garbage.into()
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            #[cfg(feature = "tls")]
+            Self::Encrypted(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            #[cfg(feature = "tls")]
+            Self::Encrypted(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            #[cfg(feature = "tls")]
+            Self::Encrypted(stream) => stream.flush(),
+        }
+    }
+}
+
+/// A connection that speaks the protocol.
+pub(super) struct Session {
+    wire: Wire,
+    parser: Parser,
+    /// The commands that go out before the first one of the user.
+    opening: Pipeline,
+}
+
+impl std::fmt::Debug for Session {
+    /// The opening has the password in it.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Session").field("wire", &self.wire).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(super) fn new(wire: Wire, login: Option<&Login>, database: u32) -> Self {
+        let mut opening = pipe();
+        if let Some(Login { user, password }) = login {
+            let auth = opening.cmd("AUTH");
+            if let Some(user) = user {
+                auth.arg(user);
+            }
+            auth.arg(&password.0);
+        }
+        // A node of a cluster knows database 0 only, and no SELECT.
+        if database != 0 {
+            opening.cmd("SELECT").arg(database);
+        }
+        Self { wire, parser: Parser::new(), opening }
+    }
+
+    /// Sends commands, and returns their replies. An error of the server is a reply.
+    pub(super) fn ask(&mut self, commands: &Pipeline, limit: Limit) -> Result<Vec<Value>, Fault> {
+        let expected = self.send(commands, limit)?;
+        self.receive(expected, limit)
+    }
+
+    /// Sends commands. Returns the number of replies that will come.
+    pub(super) fn send(&mut self, commands: &Pipeline, limit: Limit) -> Result<Expected, Fault> {
+        self.wire.socket().begin(limit);
+        let opening = std::mem::take(&mut self.opening);
+        let mut bytes = opening.get_packed_pipeline();
+        bytes.extend(commands.get_packed_pipeline());
+        let written = self.wire.write_all(&bytes).and_then(|()| self.wire.flush());
+        written.map_err(|error| self.wire.fault(&error))?;
+        Ok(Expected { opening: opening.len(), replies: commands.len() })
+    }
+
+    /// Receives the replies to what was sent.
+    pub(super) fn receive(&mut self, expected: Expected, limit: Limit) -> Result<Vec<Value>, Fault> {
+        self.wire.socket().begin(limit);
+        for _ in 0..expected.opening {
+            fine(self.reply()?)?;
+        }
+        (0..expected.replies).map(|_| self.reply()).collect()
+    }
+
+    /// The descriptor, which becomes readable when replies come.
+    pub(super) fn as_fd(&mut self) -> BorrowedFd<'_> {
+        self.wire.socket().as_fd()
+    }
+
+    fn reply(&mut self) -> Result<Value, Fault> {
+        self.parser.parse_value(&mut self.wire).map_err(|error| self.wire.fault(&error))
+    }
+}
+
+/// The replies that are on their way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    opening: usize,
+    replies: usize,
+}
+
+/// The value of a reply.
+///
+/// # Errors
+/// If it is an error of the server.
+pub(super) fn fine(reply: Value) -> Result<Value, Fault> {
+    match reply {
+        Value::ServerError(error) => {
+            let detail = error.details().unwrap_or_default().chars().take(LONGEST_DETAIL).collect();
+            Err(Trouble::Refused { code: error.code().to_owned(), detail }.into())
+        }
+        value => Ok(value),
+    }
+}
+
+/// The values of some replies.
+///
+/// # Errors
+/// If one of them is an error of the server.
+pub(super) fn all_fine<const N: usize>(replies: Vec<Value>) -> Result<[Value; N], Fault> {
+    let values: Vec<Value> = replies.into_iter().map(fine).collect::<Result<_, _>>()?;
+    values.try_into().map_err(|_| Trouble::Garbage.into())
+}
+
+/// The text of a value, for example of a host.
+pub(super) fn text(value: &Value) -> Result<&str, Fault> {
+    let bytes = match value {
+        Value::BulkString(bytes) => bytes,
+        Value::SimpleString(text) => text.as_bytes(),
+        _ => return Err(Trouble::Garbage.into()),
+    };
+    std::str::from_utf8(bytes).map_err(|_| Trouble::Garbage.into())
+}

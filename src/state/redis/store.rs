@@ -1,0 +1,221 @@
+//! The record of one name, as the value of a key.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand::rngs::Xoshiro256PlusPlus;
+use redis::Pipeline;
+
+use super::exchange::{Written, key, record_in, to_look, to_read, to_try_write, to_write, was_written};
+use super::link::Link;
+use super::renewal::Renewal;
+use super::trouble::Trouble;
+use super::wire::{Fault, Limit};
+use crate::clock;
+use crate::policy::admission::moment::{Moment, millis};
+use crate::policy::admission::record::Record;
+use crate::policy::delay::jitter::uniform;
+use crate::state::record::Snapshot;
+use crate::state::stamp::Stamp;
+use crate::state::store::{Leases, Store, StoreError, Transaction};
+
+/// The longest time for a look at a record, from the resolution of the name to the last byte.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
+
+/// The longest time for a change of a record.
+const CHANGE: Duration = Duration::from_secs(1);
+
+/// A run that loses the race for a record this often gives the change up.
+const TRIES: u32 = 8;
+
+/// The longest pause before another try.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The lease of a probe. The run that probes renews it, so the death of its host frees it soon.
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
+
+/// The record of one name, in a server.
+#[derive(Debug)]
+pub(crate) struct RedisStore {
+    link: Rc<RefCell<Link>>,
+    key: String,
+    /// Why this record is not asked for any more, although the server serves.
+    failure: RefCell<Option<StoreError>>,
+}
+
+impl RedisStore {
+    pub(crate) fn new(name: &str, link: Rc<RefCell<Link>>) -> Self {
+        Self { link, key: key(name), failure: RefCell::new(None) }
+    }
+
+    /// Why the record is not asked for any more.
+    pub(crate) fn failure(&self) -> Option<StoreError> {
+        self.failure.borrow().clone().or_else(|| self.link.borrow().failure().cloned())
+    }
+
+    /// Milliseconds to add to a time of the server to make it a time since boot.
+    pub(crate) fn to_boot_ms(&self) -> i64 {
+        self.link.borrow().to_boot_ms()
+    }
+
+    /// The renewal of a lease of this generation, which lasts for `length` in all.
+    pub(crate) fn renewal(&self, generation: u64, length: Duration) -> Renewal {
+        Renewal::new(Rc::clone(&self.link), self.key.clone(), generation, length)
+    }
+
+    /// Reads the record. None if there is no such key.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn read(&self) -> Result<Option<Snapshot>, StoreError> {
+        self.check()?;
+        let mut link = self.link.borrow_mut();
+        let limit = link.limit(LOOK);
+        let read = self.ask(&mut link, &to_look(&self.key), limit);
+        read.map(|(_, seen)| seen).map_err(|fault| self.error(&mut link, fault))
+    }
+
+    /// Asks for the record, and notes the time.
+    fn ask(
+        &self,
+        link: &mut Link,
+        commands: &Pipeline,
+        limit: Limit,
+    ) -> Result<(Stamp, Option<Snapshot>), Fault> {
+        let (stamp, seen) = record_in(&self.key, link.ask(commands, limit)?)?;
+        link.set_now(stamp.moment());
+        Ok((stamp, seen))
+    }
+
+    /// # Errors
+    /// Why the record is not asked for any more.
+    fn check(&self) -> Result<(), StoreError> {
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    /// The error for a fault. A trouble with the key leaves other records alone.
+    fn error(&self, link: &mut Link, fault: Fault) -> StoreError {
+        match fault.about(&self.key) {
+            Fault::Trouble(
+                trouble @ (Trouble::Foreign { .. } | Trouble::Damaged { .. } | Trouble::Newer { .. }),
+            ) => {
+                let error = StoreError::Server { address: link.shown(), trouble };
+                *self.failure.borrow_mut() = Some(error.clone());
+                error
+            }
+            fault => link.error(fault),
+        }
+    }
+
+    /// One try of a change. None if another run was faster.
+    fn attempt<T>(
+        &self,
+        link: &mut Link,
+        limit: Limit,
+        change: &mut impl FnMut(&mut Record, &Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let read = self.ask(link, &to_read(&self.key), limit);
+        let (stamp, before) = read.map_err(|fault| self.error(link, fault))?;
+        let now = stamp.moment();
+        let before = before.unwrap_or_else(|| Snapshot::empty(now));
+        let mut record = before.record.clone();
+        let transaction = Transaction { now, is_lost: false, moved_ms: 0, leases: &LeasesInRecord };
+        let result = change(&mut record, &transaction)?;
+        if record == before.record && !before.moved {
+            return Ok(Some(result));
+        }
+        let commands = to_write(&self.key, &record, stamp);
+        match link.go_on(&commands, limit).and_then(was_written) {
+            Ok(Written::Yes) => Ok(Some(result)),
+            Ok(Written::No) => Ok(None),
+            Err(Fault::Trouble(trouble)) if link.may_ask_again(&trouble) => Ok(None),
+            Err(fault) => Err(self.error(link, fault)),
+        }
+    }
+}
+
+impl Store for RedisStore {
+    fn now(&self) -> Moment {
+        self.link.borrow().now()
+    }
+
+    fn transact<T>(
+        &mut self,
+        patience: Duration,
+        mut change: impl FnMut(&mut Record, &Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.check()?;
+        let mut link = self.link.borrow_mut();
+        let limit = link.limit(patience.min(CHANGE));
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(u64::from(std::process::id()) ^ millis(clock::now()));
+        for tries in 0..TRIES {
+            // A try that the limit would cut off says nothing about the server.
+            if tries > 0 && limit.left() < 2 * LONGEST_PAUSE {
+                break;
+            }
+            if let Some(result) = self.attempt(&mut link, limit, &mut change)? {
+                return Ok(result);
+            }
+            let longest = Duration::from_millis(1 << tries).min(LONGEST_PAUSE);
+            let pause = uniform(Duration::ZERO, longest, &mut rng);
+            limit.sleep(pause).map_err(|fault| match fault {
+                Fault::Interrupted => StoreError::Interrupted,
+                // The server has answered all the time.
+                Fault::Trouble(_) => StoreError::Busy,
+            })?;
+        }
+        Err(StoreError::Busy)
+    }
+
+    fn look(&self) -> Result<Snapshot, StoreError> {
+        Ok(self.read()?.unwrap_or_else(|| Snapshot::empty(self.now())))
+    }
+
+    /// Time alone ends a lease.
+    fn holder_lives(&self, _generation: u64, _owner: u32) -> Option<bool> {
+        Some(true)
+    }
+
+    fn release_lease(&self, _generation: u64) {}
+
+    fn close(&mut self) {
+        self.link.borrow_mut().close();
+    }
+
+    fn check_writable(&mut self) -> Result<(), StoreError> {
+        self.check()?;
+        let mut link = self.link.borrow_mut();
+        let limit = link.limit(LOOK);
+        let commands = to_try_write(&self.key);
+        let tried = match link.ask(&commands, limit) {
+            Err(Fault::Trouble(trouble)) if link.may_ask_again(&trouble) => link.ask(&commands, limit),
+            tried => tried,
+        };
+        tried.map(drop).map_err(|fault| self.error(&mut link, fault))
+    }
+
+    fn take_set_aside(&mut self) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// Leases in a record that hosts share. Nobody can see whether their holders live.
+#[derive(Debug)]
+struct LeasesInRecord;
+
+impl Leases for LeasesInRecord {
+    fn hold(&self, _generation: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn holder_lives(&self, _generation: u64, _owner: u32) -> bool {
+        true
+    }
+
+    fn longest(&self) -> Duration {
+        LEASE
+    }
+}

@@ -1,0 +1,78 @@
+//! The lease of a probe: short, renewed by a run that lives, and over soon after its death.
+
+use nix::sys::signal::Signal;
+
+use crate::support::process::wait_until;
+use crate::support::redis::{Redis, program};
+use crate::support::scratch::quoted;
+use crate::support::*;
+
+/// A run that probes until the file `go` exists. Its breaker is half-open.
+fn probing(server: &Redis, log: &Log) -> Running {
+    let options = ["-n1", "--breaker", "b", "--breaker-failures", "1", "--breaker-cooldown", "0.01"];
+    server.retry().args(options).sh("exit 7").run().code(7);
+    let go = quoted(server.scratch.join("go"));
+    let script = format!("{}; until [ -e {go} ]; do sleep 0.05; done", log.echo("probe"));
+    let running = server.retry().args(options).args(["--timeout", "10m"]).sh(script).spawn();
+    log.wait_for(1);
+    assert_eq!(server.state("b"), "half-open");
+    running
+}
+
+/// The field of the lease.
+fn lease(server: &Redis, field: &str) -> i64 {
+    server.read("b")["breaker"]["probe"][field].as_i64().unwrap()
+}
+
+fn refused(server: &Redis) -> Run {
+    server.retry().args(["-n1", "--breaker", "b"]).sh("exit 0").run()
+}
+
+#[test]
+fn a_lease_is_renewed_while_its_probe_runs() {
+    let Some(program) = program() else { return };
+    let server = Redis::start(&program, &[]);
+    let log = server.scratch.log("probes");
+    let running = probing(&server, &log);
+    let since = lease(&server, "since_ms");
+    assert!(lease(&server, "length_ms") <= 15_000);
+    refused(&server).code(75);
+    // The lease begins anew every five seconds.
+    wait_until("the lease is renewed", || lease(&server, "since_ms") > since);
+    assert!(lease(&server, "since_ms") >= since + 4500 && lease(&server, "length_ms") <= 15_000);
+    refused(&server).code(75);
+    server.scratch.file("go", "");
+    running.wait_bounded().code(0);
+    assert_eq!((server.state("b").as_str(), log.lines().len()), ("closed", 1));
+}
+
+#[test]
+fn the_death_of_a_prober_frees_its_lease() {
+    let Some(program) = program() else { return };
+    let server = Redis::start(&program, &[]);
+    let log = server.scratch.log("probes");
+    let running = probing(&server, &log);
+    running.signal(Signal::SIGKILL);
+    running.wait_bounded().signal(Signal::SIGKILL);
+    refused(&server).code(75).stderr_contains("probes, for 1");
+    // Fifteen seconds later. Nobody waits for that in a test.
+    let key = server.key("b");
+    let mut record = server.read("b");
+    let since = record["breaker"]["probe"]["since_ms"].as_i64().unwrap();
+    record["breaker"]["probe"]["since_ms"] = (since - 15_000).into();
+    server.ask(&["SET", &key, &record.to_string(), "KEEPTTL"]);
+    refused(&server).code(0);
+    assert_eq!(server.state("b"), "closed");
+}
+
+#[test]
+fn a_server_that_hangs_holds_up_neither_the_probe_nor_its_output() {
+    let Some(program) = program() else { return };
+    let server = Redis::start(&program, &[]);
+    let log = server.scratch.log("probes");
+    let running = probing(&server, &log);
+    server.signal(Signal::SIGSTOP);
+    server.scratch.file("go", "");
+    let run = running.wait_bounded();
+    run.code(0).stderr_contains(" on this machine only, in ").stderr_contains("no answer within 500 ms");
+}

@@ -1,0 +1,8 @@
+//! Shared state in a server: real servers on the loopback interface, and redis-cli as the witness.
+
+mod crowd;
+mod failover;
+mod failures;
+mod lease;
+mod same;
+mod sharing;
