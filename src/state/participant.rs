@@ -15,7 +15,7 @@ use super::file::place::Place;
 use super::keeper::{Keeper, Links};
 use super::record::Snapshot;
 use super::redis::renewal::Renewal;
-use super::store::{Store, StoreError, Transaction, insist};
+use super::store::{Store, StoreError, Transaction};
 use super::surroundings::Surroundings;
 use super::warning::News;
 pub(crate) use super::warning::{Affected, Problem, Warning};
@@ -158,7 +158,7 @@ impl<S: Store> Participant<S> {
             (Preview::Undecided, _) => {
                 // Without the answer there is no attempt that would need the time.
                 let patience = patience.max(left.min(ANSWER_PATIENCE));
-                insist(patience, |patience| admit(store, patience, &applicant, seen.as_ref()))
+                admit(store, patience, &applicant, seen.as_ref())
             }
         };
         if unheard {
@@ -253,9 +253,8 @@ impl<S: Store> Participant<S> {
             Some(settled @ (Settlement::Open(_) | Settlement::Spent(_))) => return settled,
         };
         if let Some(BudgetRecord { store, rate }) = self.budget.as_mut().filter(|_| intent.is_retry()) {
-            let withdrawn = insist(patience, |patience| {
-                store.transact(patience, |record, transaction| Ok(record.withdraw(*rate, transaction.now)))
-            });
+            let withdrawn =
+                store.transact(patience, |record, transaction| Ok(record.withdraw(*rate, transaction.now)));
             let withdrawn = match withdrawn {
                 Err(StoreError::Busy) => Ok(Err(UNPAID)),
                 withdrawn => withdrawn,
@@ -284,25 +283,21 @@ impl<S: Store> Participant<S> {
             return None;
         }
         let report = Report { pass, observation, settings, intent, budget };
-        let mut tell = |patience| {
-            store.transact(patience, |record, transaction| {
-                if let Some(opening) = transaction.lost(seen.as_ref()).filter(|_| pass.probe) {
-                    record.restore(&opening, Some(pass.generation), transaction.now);
-                }
-                let lives = |generation, owner| transaction.leases.holder_lives(generation, owner);
-                let settled = record.settle(&report, transaction.now, lives);
-                Ok((settled, record.breaker.opening().cloned()))
-            })
-        };
-        // Without an answer the breaker would stay half-open, or a retry would not be paid for.
-        let must_be_heard = pass.probe || budget.is_some();
-        let settled = if must_be_heard { insist(patience, tell) } else { tell(patience) };
+        let settled = store.transact(patience, |record, transaction| {
+            if let Some(opening) = transaction.lost(seen.as_ref()).filter(|_| pass.probe) {
+                record.restore(&opening, Some(pass.generation), transaction.now);
+            }
+            let lives = |generation, owner| transaction.leases.holder_lives(generation, owner);
+            let settled = record.settle(&report, transaction.now, lives);
+            Ok((settled, record.breaker.opening().cloned()))
+        });
         if pass.probe {
             store.release_lease(pass.generation);
         }
-        if settled == Err(StoreError::Busy) {
+        if settled == Err(StoreError::Busy) && !pass.probe {
             self.note(Affected::Breaker, Problem::Unheard);
-            // The next look tells whether the breaker is open.
+            // The next look tells whether the breaker is open. A retry that is not paid for does not
+            // come.
             return budget.map(|_| Settlement::Spent(UNPAID));
         }
         let (settled, opening) = match settled {

@@ -8,7 +8,6 @@ use nix::errno::Errno;
 
 use super::record::Snapshot;
 use super::redis::trouble::Trouble;
-use crate::clock::now;
 use crate::policy::admission::breaker::Open;
 use crate::policy::admission::moment::Moment;
 use crate::policy::admission::record::Record;
@@ -26,7 +25,7 @@ pub(crate) trait Store: fmt::Debug {
     ///
     /// # Errors
     /// If the record cannot be read or written, or if `change` fails. [`StoreError::Busy`] if other
-    /// runs were faster again and again.
+    /// runs were faster all the time.
     fn transact<T>(
         &mut self,
         patience: Duration,
@@ -71,23 +70,6 @@ pub(crate) struct Replacement {
     pub(crate) why: StoreError,
     /// The directory of its file.
     pub(crate) directory: PathBuf,
-}
-
-/// The longest time for a change that must not be lost in a race.
-const INSISTENCE: Duration = Duration::from_secs(1);
-
-/// Makes a change again for as long as other runs are faster, but at most for this time.
-pub(super) fn insist<T>(
-    patience: Duration,
-    mut change: impl FnMut(Duration) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let until = now().saturating_add(patience.min(INSISTENCE));
-    loop {
-        match change(patience) {
-            Err(StoreError::Busy) if now() < until => {}
-            result => return result,
-        }
-    }
 }
 
 /// The circumstances in which a record is changed.
@@ -157,7 +139,7 @@ pub(crate) enum StoreError {
         #[source]
         trouble: Trouble,
     },
-    /// Other runs were faster again and again. Nothing is wrong with the store.
+    /// Other runs were faster all the time. Nothing is wrong with the store.
     #[error("too many runs change it at the same time")]
     Busy,
     /// A signal that ends the run arrived while the run waited for the lock.

@@ -6,3 +6,4 @@ mod failures;
 mod lease;
 mod same;
 mod sharing;
+mod tls;

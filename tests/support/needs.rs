@@ -18,7 +18,7 @@ const ALL: &str = "RETRY_TEST_ALL";
 /// The optional programs, each with its Debian package. `.ci/run` installs the packages. A program
 /// without a package is not in Debian, or is too large for CI. If such a program is missing, no
 /// test fails.
-pub(crate) const PROGRAMS: [(&str, Option<&str>); 42] = [
+pub(crate) const PROGRAMS: [(&str, Option<&str>); 43] = [
     ("ansible", Some("ansible-core")),
     ("apt-get", Some("apt")),
     ("aws", None),
@@ -38,6 +38,7 @@ pub(crate) const PROGRAMS: [(&str, Option<&str>); 42] = [
     ("mandoc", Some("mandoc")),
     ("mariadb", Some("mariadb-client-core")),
     ("npm", None),
+    ("openssl", Some("openssl")),
     ("perl", Some("perl")),
     ("pg_dump", Some("postgresql-client")),
     ("pg_dumpall", Some("postgresql-client")),

@@ -33,7 +33,7 @@ impl Wire {
     }
 
     /// The reason for an error of a read or a write.
-    fn fault(&mut self, error: &dyn std::error::Error) -> Fault {
+    fn fault(&mut self, error: &(dyn std::error::Error + 'static)) -> Fault {
         if let Some(fault) = self.socket().take_fault() {
             return fault;
         }

@@ -28,9 +28,6 @@ pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// The longest time for a change of a record.
 const CHANGE: Duration = Duration::from_secs(1);
 
-/// A run that loses the race for a record this often gives the change up.
-const TRIES: u32 = 8;
-
 /// The longest pause before another try.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -151,23 +148,19 @@ impl Store for RedisStore {
         let mut link = self.link.borrow_mut();
         let limit = link.limit(patience.min(CHANGE));
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(u64::from(std::process::id()) ^ millis(clock::now()));
-        for tries in 0..TRIES {
-            // A try that the limit would cut off says nothing about the server.
-            if tries > 0 && limit.left() < 2 * LONGEST_PAUSE {
-                break;
-            }
+        let mut longest = Duration::from_millis(1);
+        loop {
             if let Some(result) = self.attempt(&mut link, limit, &mut change)? {
                 return Ok(result);
             }
-            let longest = Duration::from_millis(1 << tries).min(LONGEST_PAUSE);
+            // A try that the limit would cut off says nothing about the server.
+            if limit.left() < 2 * LONGEST_PAUSE {
+                return Err(StoreError::Busy);
+            }
             let pause = uniform(Duration::ZERO, longest, &mut rng);
-            limit.sleep(pause).map_err(|fault| match fault {
-                Fault::Interrupted => StoreError::Interrupted,
-                // The server has answered all the time.
-                Fault::Trouble(_) => StoreError::Busy,
-            })?;
+            limit.sleep(pause).map_err(|fault| self.error(&mut link, fault))?;
+            longest = (longest * 2).min(LONGEST_PAUSE);
         }
-        Err(StoreError::Busy)
     }
 
     fn look(&self) -> Result<Snapshot, StoreError> {

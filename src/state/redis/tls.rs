@@ -41,7 +41,7 @@ pub(super) fn encrypted(host: &str, socket: Socket) -> Result<Encrypted, Fault> 
 }
 
 /// The reason for an error on an encrypted connection: of the handshake, or of the bytes in it.
-pub(super) fn fault(stream: &Encrypted, error: &dyn std::error::Error) -> Fault {
+pub(super) fn fault(stream: &Encrypted, error: &(dyn std::error::Error + 'static)) -> Fault {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
     let of_tls = causes.find_map(|cause| {
         cause.downcast_ref::<rustls::Error>().map(ToString::to_string).or_else(|| {
