@@ -65,7 +65,7 @@ impl Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::admission::breaker::{Cause, Known, Refusal};
+    use crate::policy::admission::breaker::{Awaits, Cause, Known, Refusal};
     use crate::policy::finish::{Exhausted, Wait};
 
     #[test]
@@ -76,17 +76,8 @@ mod tests {
         let killed = Outcome::Signaled(Signal::TERM);
         let why = Exhausted::Attempts;
         let time = std::time::Duration::ZERO;
-        let (cause, last, prober) = (Cause::Tripped, None, None);
-        let refusal = Refusal {
-            age: time,
-            left: time,
-            cooldown: None,
-            cause,
-            failures: 0,
-            last,
-            prober,
-            known: Known::Now,
-        };
+        let (cause, last, awaits) = (Cause::Tripped, None, Awaits::Probe);
+        let refusal = Refusal { age: time, left: time, cause, failures: 0, last, awaits, known: Known::Now };
         for (finish, exit) in [
             (Finish::Succeeded { outcome: outcome(0), rule: Rule::ExitZero }, Exit::Status(0)),
             (Finish::Succeeded { outcome: outcome(3), rule: until }, Exit::Status(0)),

@@ -131,6 +131,7 @@ fn shared(invocation: &Invocation) -> Option<Participant> {
     let Invocation { sharing, policy, .. } = invocation;
     Participant::new(
         sharing.breaker.as_ref().zip(policy.admission.breaker),
+        policy.admission.wait,
         sharing.budget.as_ref().zip(policy.admission.budget),
         SURROUNDINGS,
     )

@@ -14,6 +14,7 @@ use crate::clock::local_in;
 use crate::error::Error;
 use crate::error::{errno, one_line};
 use crate::exit::FAILED;
+use crate::policy::admission::breaker::Claim;
 use crate::policy::admission::record::Record;
 use crate::policy::verdict::profile::TABLE;
 use crate::report::format::{count, duration};
@@ -223,7 +224,8 @@ fn row(place: &Place, surroundings: Surroundings) -> Option<Row> {
     let seen = match server.as_ref().map_or_else(|| file.read(), RedisStore::read) {
         Ok(None) => return None,
         Ok(Some(Snapshot { record, now, .. })) => {
-            let lives = server.is_some() || file.lease_is_held(record.breaker.generation);
+            let claim = Claim::Probe(record.breaker.generation);
+            let lives = server.is_some() || file.is_held(claim);
             Ok(Seen { record, now, lives })
         }
         Err(error) => Err(error),

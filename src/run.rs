@@ -11,6 +11,7 @@ pub(crate) use host::{Checked, Host, Output, Randomness};
 
 use crate::error::Error;
 use crate::policy::Policy;
+use crate::policy::admission::Admission;
 use crate::policy::admission::breaker::{Observation, Refusal};
 use crate::policy::admission::record::Settlement;
 use crate::policy::delay::schedule::Progress;
@@ -181,11 +182,10 @@ impl<'a, H: Host> Run<'a, H> {
             if slice >= until {
                 return Ok(None);
             }
-            if let Some(OpenBreaker { refusal, earliest, .. }) = self.waiting.breaker()
+            if let Some(OpenBreaker { earliest, .. }) = self.waiting.breaker()
                 && self.host.breaker_is_closed()
             {
-                let looks = self.host.random(Randomness::BreakerLooks);
-                let spread = self.policy.admission.spread(refusal, looks);
+                let spread = Admission::spread(self.host.random(Randomness::BreakerLooks));
                 let now = self.host.now();
                 until = until.min(now.max(*earliest).saturating_add(spread));
                 let length = until.saturating_sub(now);

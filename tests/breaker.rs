@@ -336,8 +336,9 @@ fn who_waits_for_it_runs_when_the_probe_is_due() {
     let records = Records::opened(1);
     let log = records.scratch.log("log");
     records.age("b", Duration::from_millis(28_500));
-    records.edit("b", |record| record["breaker"]["cooldown_ms"] = 1000.into());
-    let wait = ["--breaker-wait", "--deadline", "60", "--breaker-cooldown", "1"];
+    // Without the cooldown of the run that opened it, no probe comes early.
+    records.edit("b", |record| record["breaker"]["cooldown_ms"] = serde_json::Value::Null);
+    let wait = ["--breaker-wait", "--deadline", "60"];
     let began = Instant::now();
     let run = records.once(&wait, &log.echo("ran"));
     run.code(0).says(&["retry: sh: breaker b is open since {*} (1 failure, last: exited 7), next probe in {T}; retry looks again in {T}"]);
@@ -349,7 +350,8 @@ fn who_waits_for_it_runs_when_the_probe_is_due() {
     let began = Instant::now();
     let run = records.retry().args(options).args(["--breaker-cooldown", "0.5"]).sh(script).limit(SOON).run();
     run.code(0);
-    assert!(began.elapsed() >= Duration::from_millis(1500), "0.5 s, then twice that: {:?}", began.elapsed());
+    // A run that waits probes after the cooldown, not after twice the cooldown.
+    assert!(began.elapsed() >= Duration::from_secs(1), "0.5 s, and again: {:?}", began.elapsed());
     run.says(&[
         "retry: sh: breaker b is open since {*} (1 failure, last: exited 1), next probe in {T}",
         "retry: sh: attempt 1 exited 1; next in {T}",
@@ -358,9 +360,10 @@ fn who_waits_for_it_runs_when_the_probe_is_due() {
         "retry: sh: succeeded at attempt 3 in {T}",
     ]);
     // A wait that does not fit into the deadline does not begin, and costs no token.
-    let options = ["--breaker", "c", "--breaker-wait", "--deadline", "9", "-d0", "--breaker-failures", "1"];
+    let options =
+        ["--breaker", "c", "--breaker-wait", "--deadline", "0.9s", "-d0", "--breaker-failures", "1"];
     let run = records.retry().args(options).args(["--budget", "3/h"]).sh("exit 7").run();
-    run.code(7).stderr_contains("gave up after 1 attempt").stderr_contains("past the deadline of 9s");
+    run.code(7).stderr_contains("gave up after 1 attempt").stderr_contains("past the deadline of 0.9s");
     assert!(run.took < Duration::from_secs(5));
     assert!(records.read("c")["budget"].is_null());
 }
@@ -368,6 +371,8 @@ fn who_waits_for_it_runs_when_the_probe_is_due() {
 #[test]
 fn a_wait_past_the_deadline_is_not_begun_and_a_signal_ends_it() {
     let records = Records::opened(1);
+    // Without the cooldown of the run that opened it, no probe comes early.
+    records.edit("b", |record| record["breaker"]["cooldown_ms"] = serde_json::Value::Null);
     let wait = ["--breaker-wait", "--deadline", "20"];
     let run = records.once(&wait, "exit 0");
     run.code(75).says(&[

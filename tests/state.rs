@@ -219,7 +219,7 @@ const SPOILT: [(&str, Spoil); 11] = [
         made(records, "b.json.retry-tmp", |path| fs::create_dir(path).unwrap())
     }),
     ("it is of a newer version", |records| {
-        made(records, "b.json", |path| fs::write(path, "{\"version\": 2, \"clock\": 0}").unwrap())
+        made(records, "b.json", |path| fs::write(path, "{\"version\": 3, \"clock\": 0}").unwrap())
     }),
     ("the directory is a file", |records| {
         fs::write(records.directory(), "x").unwrap();
@@ -337,22 +337,22 @@ fn a_newer_version_is_left_alone_and_shown_as_unusable() {
     let records = Records::new();
     let path = SPOILT[9].1(&records);
     let _ = once(&records, 7);
-    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"version\": 2, \"clock\": 0}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"version\": 3, \"clock\": 0}");
     let run = records.retry().arg("--breaker-status").run();
-    run.code(0).stderr_contains("newer retry (format version 2)");
+    run.code(0).stderr_contains("newer retry (format version 3)");
     assert!(String::from_utf8_lossy(&run.stdout).contains("b     unusable"));
     records
         .retry()
         .arg("--breaker-status=b")
         .run()
         .code(125)
-        .stderr_contains("newer retry (format version 2)");
+        .stderr_contains("newer retry (format version 3)");
     records
         .retry()
         .arg("--breaker-reset=b")
         .run()
         .code(125)
-        .stderr_contains("newer retry (format version 2)");
+        .stderr_contains("newer retry (format version 3)");
 }
 
 #[test]

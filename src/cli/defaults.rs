@@ -2,7 +2,7 @@
 //! completions and README show their texts.
 
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -24,6 +24,7 @@ pub(crate) const SPLAY: Length = Length::Seconds(0);
 pub(crate) const PROFILE: &str = "auto";
 pub(crate) const MAX_RETRY_AFTER: Length = Length::Minutes(5);
 pub(crate) const BREAKER_FAILURES: NonZeroU32 = NonZeroU32::new(5).expect("5 is not 0");
+pub(crate) const BREAKER_OUTCOMES: NonZeroU8 = NonZeroU8::new(20).expect("20 is not 0");
 pub(crate) const BREAKER_COOLDOWN: Length = Length::Seconds(30);
 pub(crate) const BREAKER_TRIP: Length = Length::Hours(1);
 pub(crate) const CI: CiName = CiName::Auto;

@@ -1,15 +1,16 @@
 //! The output of `--breaker-status`: a table for people, and JSON for programs.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
 use super::format::{duration, printable};
 use crate::clock::wall;
 use crate::error::one_line;
-use crate::policy::admission::breaker::{Cause, HalfOpen, Refusal, State};
+use crate::policy::admission::breaker::{Applicant, Awaits, Cause, HalfOpen, Refusal, State};
 use crate::policy::admission::moment::Moment;
 use crate::policy::admission::record::Record;
+use crate::policy::admission::recovery::Recovery;
 use crate::state::file::place::Place;
 use crate::state::store::StoreError;
 
@@ -32,6 +33,7 @@ pub(crate) struct Seen {
 impl Seen {
     fn state(&self) -> &'static str {
         match &self.record.breaker.state {
+            State::Closed(_) if self.recovery().is_some() => "recovering",
             State::Closed(_) => "closed",
             State::HalfOpen(_) if self.refusal().is_some() => "half-open",
             State::Open(_) | State::HalfOpen(_) => "open",
@@ -40,7 +42,7 @@ impl Seen {
 
     fn failures(&self) -> u32 {
         match &self.record.breaker.state {
-            State::Closed(closed) => closed.failures,
+            State::Closed(closed) => closed.outcomes.in_row,
             State::Open(open) | State::HalfOpen(HalfOpen { open, .. }) => open.failures,
         }
     }
@@ -59,9 +61,19 @@ impl Seen {
         }
     }
 
-    /// The answer that an attempt would get now.
+    /// The answer that an attempt of a run that does not wait would get now.
     fn refusal(&self) -> Option<Refusal> {
-        self.record.breaker.refusal(self.now, |_, _| self.lives)
+        let applicant = Applicant { pid: 0, lease: Duration::ZERO, waits: false, returns: false };
+        self.record.breaker.refusal(&applicant, self.now, |_, _| self.lives)
+    }
+
+    /// The recovery, if runs that have waited still come back.
+    fn recovery(&self) -> Option<&Recovery> {
+        match &self.record.breaker.state {
+            State::Closed(closed) => closed.recovery.as_ref(),
+            State::Open(_) | State::HalfOpen(_) => None,
+        }
+        .filter(|recovery| !recovery.is_over(self.now, |_, _| true))
     }
 
     /// The tokens in the budget, and its capacity.
@@ -73,8 +85,8 @@ impl Seen {
         match (&self.record.breaker.state, self.refusal()) {
             (State::Closed(_), _) => "-".to_owned(),
             (_, None) => "now".to_owned(),
-            (_, Some(Refusal { prober: Some(0), .. })) => "by another run".to_owned(),
-            (_, Some(Refusal { prober: Some(pid), .. })) => format!("by {pid}"),
+            (_, Some(Refusal { awaits: Awaits::Prober(0), .. })) => "by another run".to_owned(),
+            (_, Some(Refusal { awaits: Awaits::Prober(pid), .. })) => format!("by {pid}"),
             (_, Some(refusal)) => format!("in {}", duration(refusal.left)),
         }
     }
@@ -159,7 +171,15 @@ struct Whole<'a> {
     failed_probes: u32,
     /// The cause: `failures` or `tripped`.
     cause: Option<&'static str>,
+    /// The permits of the runs that have waited, while they come back.
+    permits: Option<Permits>,
     budget: Option<Budget>,
+}
+
+#[derive(Serialize)]
+struct Permits {
+    held: usize,
+    most: usize,
 }
 
 #[derive(Serialize)]
@@ -195,25 +215,29 @@ impl Serialize for Row {
         Whole {
             name,
             path,
-            state: seen.state(),
+            // A program that knows three states reads a recovering breaker as a closed one.
+            state: if closed { "closed" } else { seen.state() },
             failures: seen.failures(),
             last: seen.last(),
             since: seen.since().and_then(ago).map(|time| humantime::format_rfc3339_seconds(time).to_string()),
             next_probe_seconds: match &refusal {
                 _ if closed => None,
-                Some(Refusal { prober: Some(_), .. }) => None,
+                Some(Refusal { awaits: Awaits::Prober(_), .. }) => None,
                 refusal => Some(refusal.as_ref().map_or(0.0, |refusal| refusal.left.as_secs_f64())),
             },
-            prober: refusal.as_ref().and_then(|refusal| refusal.prober).filter(|pid| *pid != 0),
+            prober: refusal.as_ref().and_then(Refusal::prober).filter(|pid| *pid != 0),
             probe_left_seconds: refusal
                 .as_ref()
-                .filter(|refusal| refusal.prober.is_some())
+                .filter(|refusal| refusal.prober().is_some())
                 .map(|refusal| refusal.left.as_secs_f64()),
             failed_probes: seen.record.breaker.opening().map_or(0, |open| open.probes),
             cause: seen.record.breaker.opening().map(|open| match open.cause {
                 Cause::Failures => "failures",
                 Cause::Tripped => "tripped",
             }),
+            permits: seen
+                .recovery()
+                .map(|recovery| Permits { held: recovery.permits.len(), most: recovery.capacity() }),
             budget: seen.budget().map(|(tokens, size)| Budget { tokens, size }),
         }
         .serialize(serializer)

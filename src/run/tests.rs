@@ -6,7 +6,7 @@ use scripted::Scripted;
 
 use super::*;
 use crate::policy::admission::Admission;
-use crate::policy::admission::breaker::{Cause, Known, Settings};
+use crate::policy::admission::breaker::{Awaits, Cause, Known, Opens, Settings};
 use crate::policy::admission::budget::Spent;
 use crate::policy::delay::backoff::Growth;
 use crate::policy::outcome::{Cut, Limit, Outcome, Unkept};
@@ -213,15 +213,13 @@ fn no_attempt_begins_past_the_deadline() {
 
 fn refusal(left: u64) -> Refusal {
     let left = Duration::from_secs(left);
-    let cooldown = Some(Duration::from_secs(30));
     Refusal {
         age: left,
         left,
-        cooldown,
         cause: Cause::Failures,
         failures: 5,
         last: None,
-        prober: None,
+        awaits: Awaits::Probe,
         known: Known::Now,
     }
 }
@@ -269,7 +267,7 @@ fn a_signal_that_comes_while_the_record_is_waited_for_meets_no_attempt() {
 #[test]
 fn a_breaker_is_waited_for_within_the_deadline() {
     let cooldown = Duration::from_secs(30);
-    let settings = Settings { failures: std::num::NonZeroU32::MIN, cooldown, lease: cooldown };
+    let settings = Settings { opens: Opens::InRow(std::num::NonZeroU32::MIN), cooldown, lease: cooldown };
     let mut policy = Policy::example(Rules::default());
     policy.admission = Admission { breaker: Some(settings), wait: true, budget: None };
     policy.schedule.deadline = Some(Duration::from_mins(1));
@@ -331,7 +329,7 @@ fn a_breaker_is_waited_for_within_the_deadline() {
 fn a_deadline_that_passes_while_the_breaker_is_asked_meets_no_attempt() {
     let mut policy = Policy::example(Rules::default());
     let cooldown = Duration::from_secs(30);
-    let settings = Settings { failures: std::num::NonZeroU32::MIN, cooldown, lease: cooldown };
+    let settings = Settings { opens: Opens::InRow(std::num::NonZeroU32::MIN), cooldown, lease: cooldown };
     policy.admission = Admission { breaker: Some(settings), wait: true, budget: None };
     let deadline = Duration::from_mins(1);
     policy.schedule.deadline = Some(deadline);

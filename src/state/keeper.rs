@@ -18,7 +18,7 @@ use super::redis::renewal::Renewal;
 use super::redis::store::RedisStore;
 use super::store::{Replacement, Store, StoreError, Transaction};
 use super::surroundings::Surroundings;
-use crate::policy::admission::breaker::State;
+use crate::policy::admission::breaker::{Claim, HostTag, Pass, State};
 use crate::policy::admission::moment::Moment;
 use crate::policy::admission::record::Record;
 
@@ -84,13 +84,13 @@ impl Keeper {
 }
 
 impl Keeper {
-    /// The renewal of a lease of this generation, which lasts for `length` in all. None if the lease
-    /// lasts for as long as this process.
-    pub(crate) fn renewal(&self, generation: u64, length: Duration) -> Option<Renewal> {
+    /// The renewal of the claim of this pass, which lasts for `length` in all. None if the claim lasts
+    /// for as long as this process.
+    pub(crate) fn renewal(&self, pass: Pass, length: Duration) -> Option<Renewal> {
         match self {
             Self::File(_) => None,
             Self::Server(reserved) => match reserved.serving() {
-                Serving::Server => Some(reserved.server.renewal(generation, length)),
+                Serving::Server => Some(reserved.server.renewal(pass, length)),
                 Serving::Nothing | Serving::File => None,
             },
         }
@@ -156,17 +156,24 @@ impl Store for Reserved {
         }
     }
 
-    fn holder_lives(&self, generation: u64, owner: u32) -> Option<bool> {
+    fn host(&self) -> Option<HostTag> {
         match self.serving() {
-            Serving::Server => self.server.holder_lives(generation, owner),
-            Serving::Nothing => None,
-            Serving::File => self.file.holder_lives(generation, owner),
+            Serving::Server => self.server.host(),
+            Serving::Nothing | Serving::File => self.file.host(),
         }
     }
 
-    fn release_lease(&self, generation: u64) {
-        self.server.release_lease(generation);
-        self.file.release_lease(generation);
+    fn holder_lives(&self, claim: Claim, owner: u32) -> Option<bool> {
+        match self.serving() {
+            Serving::Server => self.server.holder_lives(claim, owner),
+            Serving::Nothing => None,
+            Serving::File => self.file.holder_lives(claim, owner),
+        }
+    }
+
+    fn release(&self, claim: Claim) {
+        self.server.release(claim);
+        self.file.release(claim);
     }
 
     fn close(&mut self) {
@@ -221,17 +228,24 @@ impl Store for Keeper {
         }
     }
 
-    fn holder_lives(&self, generation: u64, owner: u32) -> Option<bool> {
+    fn host(&self) -> Option<HostTag> {
         match self {
-            Self::File(file) => file.holder_lives(generation, owner),
-            Self::Server(server) => server.holder_lives(generation, owner),
+            Self::File(file) => file.host(),
+            Self::Server(server) => server.host(),
         }
     }
 
-    fn release_lease(&self, generation: u64) {
+    fn holder_lives(&self, claim: Claim, owner: u32) -> Option<bool> {
         match self {
-            Self::File(file) => file.release_lease(generation),
-            Self::Server(server) => server.release_lease(generation),
+            Self::File(file) => file.holder_lives(claim, owner),
+            Self::Server(server) => server.holder_lives(claim, owner),
+        }
+    }
+
+    fn release(&self, claim: Claim) {
+        match self {
+            Self::File(file) => file.release(claim),
+            Self::Server(server) => server.release(claim),
         }
     }
 

@@ -12,6 +12,7 @@
 //! leaves to the next one. [`once`] is the answer that a run leaves to all runs after it.
 
 pub(crate) mod file;
+mod host;
 pub(crate) mod keeper;
 pub(crate) mod key;
 pub(crate) mod once;

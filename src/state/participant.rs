@@ -20,10 +20,10 @@ use super::surroundings::Surroundings;
 use super::warning::News;
 pub(crate) use super::warning::{Affected, Problem, Warning};
 use crate::policy::admission::breaker::{
-    Admitted, Breaker, Known, Observation, Open, Pass, Refusal, Settings, State,
+    Admitted, Applicant, Breaker, Known, Observation, Open, Pass, Refusal, Settings, State,
 };
 use crate::policy::admission::budget::{Rate, Spent};
-use crate::policy::admission::record::{Applicant, Intent, Preview, Record, Report, Settlement};
+use crate::policy::admission::record::{Intent, Preview, Record, Report, Settlement};
 
 /// A run that may not make an attempt without an answer waits this long for the lock, as far as its
 /// deadline allows.
@@ -53,6 +53,8 @@ pub(crate) struct Participant<S = Keeper> {
 struct BreakerRecord<S> {
     store: S,
     settings: Settings,
+    /// The run waits for an open breaker.
+    waits: bool,
     budget: Option<Rate>,
 }
 
@@ -64,9 +66,11 @@ struct BudgetRecord<S> {
 }
 
 impl Participant {
-    /// A run that shares the records in these places. None if it shares nothing.
+    /// A run that shares the records in these places. `waits` says whether it waits for an open
+    /// breaker. None if it shares nothing.
     pub(crate) fn new(
         breaker: Option<(&Place, Settings)>,
+        waits: bool,
         budget: Option<(&Place, Rate)>,
         surroundings: Surroundings,
     ) -> Option<Self> {
@@ -78,6 +82,7 @@ impl Participant {
             breaker.map(|(place, settings)| BreakerRecord {
                 store: store(place),
                 settings,
+                waits,
                 budget: budget.filter(|_| in_one_record).map(|(_, rate)| rate),
             }),
             budget.filter(|_| !in_one_record).map(|(place, rate)| BudgetRecord { store: store(place), rate }),
@@ -86,11 +91,11 @@ impl Participant {
 }
 
 impl Participant {
-    /// The renewal of the lease that the admitted attempt holds, if it needs one.
+    /// The renewal of the claim that the admitted attempt holds, if it needs one.
     pub(crate) fn renewal(&self) -> Option<Renewal> {
         let BreakerRecord { store, settings, .. } = self.breaker.as_ref()?;
-        let pass = self.pass.filter(|pass| pass.probe)?;
-        store.renewal(pass.generation, settings.lease)
+        let pass = self.pass.filter(|pass| pass.claim().is_some())?;
+        store.renewal(pass, settings.lease)
     }
 }
 
@@ -134,31 +139,32 @@ impl<S: Store> Participant<S> {
     fn ask_breaker(&mut self, left: Duration) -> Option<Answer> {
         let first = !self.begun;
         let seen = self.seen.clone();
-        let BreakerRecord { store, settings, budget } = self.breaker.as_mut()?;
+        let BreakerRecord { store, settings, waits, budget } = self.breaker.as_mut()?;
         let deposit = budget.filter(|_| first);
-        let applicant = Applicant { pid: std::process::id(), lease: settings.lease, deposit };
+        let (pid, lease, returns) = (std::process::id(), settings.lease, *waits && seen.is_some());
+        let applicant = Applicant { pid, lease, waits: *waits, returns };
         // The transaction must leave time for an attempt.
         let patience = left / 2;
         let mut unheard = false;
-        let answer = match preview(store, deposit) {
+        let answer = match preview(store, &applicant, deposit) {
             (Preview::Final(admitted), opening) => {
                 // A run must learn before its first attempt that it cannot write its report later.
                 let check = first && matches!(admitted, Admitted::Yes(_));
                 let checked = if check { store.check_writable() } else { Ok(()) };
                 checked.map(|()| Answer { admitted, opening })
             }
-            (Preview::DepositOnly, _) => match admit(store, patience, &applicant, seen.as_ref()) {
+            (Preview::DepositOnly, _) => match admit(store, patience, &applicant, deposit, seen.as_ref()) {
                 // Many runs pay at the same time. No attempt depends on this deposit.
                 Err(StoreError::Busy) => {
                     unheard = true;
-                    admit(store, patience, &Applicant { deposit: None, ..applicant }, seen.as_ref())
+                    admit(store, patience, &applicant, None, seen.as_ref())
                 }
                 answer => answer,
             },
             (Preview::Undecided, _) => {
                 // Without the answer there is no attempt that would need the time.
                 let patience = patience.max(left.min(ANSWER_PATIENCE));
-                admit(store, patience, &applicant, seen.as_ref())
+                admit(store, patience, &applicant, deposit, seen.as_ref())
             }
         };
         if unheard {
@@ -202,7 +208,7 @@ impl<S: Store> Participant<S> {
         error: &StoreError,
         probe: Option<(Pass, &Observation)>,
     ) -> Option<Refused> {
-        let BreakerRecord { store, settings, budget } =
+        let BreakerRecord { store, settings, waits, budget } =
             self.breaker.as_mut().filter(|_| *error != StoreError::Interrupted)?;
         let (mut breaker, now, known) = match (store.look(), &self.seen) {
             (Ok(seen), _) => (seen.record.breaker, seen.now, Known::Now),
@@ -214,14 +220,15 @@ impl<S: Store> Participant<S> {
             (Err(_), None) => return None,
         };
         if let Some((pass, observation)) = probe {
-            breaker.record(pass, observation, now, settings);
+            breaker.record(pass, observation, store.host(), now, settings);
         }
-        let lives = |generation, owner| store.holder_lives(generation, owner).unwrap_or(true);
-        let refusal = match (breaker.refusal(now, lives), &self.seen) {
+        let applicant = Applicant { pid: 0, lease: settings.lease, waits: *waits, returns: false };
+        let lives = |claim, owner| store.holder_lives(claim, owner).unwrap_or(true);
+        let refusal = match (breaker.refusal(&applicant, now, lives), &self.seen) {
             (Some(refusal), _) => Refusal { known, ..refusal },
             // A probe is due, but this run cannot get the lease.
             (None, Some(opening)) if breaker.opening().is_some() => opening.unanswered(now),
-            (None, _) => return None,
+            (None, _) => breaker.without_permit(&applicant, now, lives)?,
         };
         let opening = breaker.opening().cloned();
         // This run may have taken a lease that it could not write down. Nobody must wait for that.
@@ -236,7 +243,7 @@ impl<S: Store> Participant<S> {
 
     /// Whether the admitted attempt is the breaker's probe.
     pub(crate) fn probes(&self) -> bool {
-        self.pass.is_some_and(|pass| pass.probe)
+        self.pass.is_some_and(|pass| pass.is_probe())
     }
 
     /// Reports an attempt, and takes a token from the budget if the run intends to retry. Waits at
@@ -275,26 +282,28 @@ impl<S: Store> Participant<S> {
         patience: Duration,
     ) -> Option<Settlement> {
         let seen = self.seen.clone();
-        let BreakerRecord { store, settings, budget } = self.breaker.as_mut()?;
+        let BreakerRecord { store, settings, budget, .. } = self.breaker.as_mut()?;
         let pass = self.pass.take()?;
         let budget = budget.filter(|_| intent.is_retry());
-        let is_known = |seen: Snapshot| seen.record.holds_already(pass, observation);
+        let from = store.host();
+        let is_known =
+            |seen: Snapshot| seen.record.breaker.holds_already(pass, observation, from, seen.now, settings);
         if budget.is_none() && store.look().is_ok_and(is_known) {
             return None;
         }
-        let report = Report { pass, observation, settings, intent, budget };
+        let report = Report { pass, observation, from, settings, intent, budget };
         let settled = store.transact(patience, |record, transaction| {
-            if let Some(opening) = transaction.lost(seen.as_ref()).filter(|_| pass.probe) {
+            if let Some(opening) = transaction.lost(seen.as_ref()).filter(|_| pass.is_probe()) {
                 record.restore(&opening, Some(pass.generation), transaction.now);
             }
-            let lives = |generation, owner| transaction.leases.holder_lives(generation, owner);
+            let lives = |claim, owner| transaction.claims.holder_lives(claim, owner);
             let settled = record.settle(&report, transaction.now, lives);
             Ok((settled, record.breaker.opening().cloned()))
         });
-        if pass.probe {
-            store.release_lease(pass.generation);
+        if let Some(claim) = pass.claim() {
+            store.release(claim);
         }
-        if settled == Err(StoreError::Busy) && !pass.probe {
+        if settled == Err(StoreError::Busy) && !pass.is_probe() {
             self.note(Affected::Breaker, Problem::Unheard);
             // The next look tells whether the breaker is open. A retry that is not paid for does not
             // come.
@@ -303,7 +312,7 @@ impl<S: Store> Participant<S> {
         let (settled, opening) = match settled {
             Ok(settled) => self.keep_breaker(Ok(settled))?,
             Err(error) => {
-                match self.refusal_without_answer(&error, pass.probe.then_some((pass, observation))) {
+                match self.refusal_without_answer(&error, pass.is_probe().then_some((pass, observation))) {
                     None => return self.keep_breaker(Err(error)),
                     Some(Refused { refusal, opening }) if intent.waits_for(&refusal) => {
                         (Settlement::Wait(refusal), opening)
@@ -401,10 +410,10 @@ struct Refused {
 }
 
 /// The answer as far as a look without a lock tells, and the opening of the breaker.
-fn preview(store: &impl Store, deposit: Option<Rate>) -> (Preview, Option<Open>) {
+fn preview(store: &impl Store, applicant: &Applicant, deposit: Option<Rate>) -> (Preview, Option<Open>) {
     let Ok(Snapshot { record, now, moved }) = store.look() else { return (Preview::Undecided, None) };
     let opening = record.breaker.opening().cloned();
-    match record.preview(deposit, now, |generation, owner| store.holder_lives(generation, owner)) {
+    match record.preview(applicant, deposit, now, |claim, owner| store.holder_lives(claim, owner)) {
         // The moved times must be written.
         Preview::Final(Admitted::No(_)) if moved => (Preview::Undecided, opening),
         preview => (preview, opening),
@@ -416,6 +425,7 @@ fn admit(
     store: &mut impl Store,
     patience: Duration,
     applicant: &Applicant,
+    deposit: Option<Rate>,
     seen: Option<&Open>,
 ) -> Result<Answer, StoreError> {
     store.transact(patience, |record: &mut Record, transaction: &Transaction<'_>| {
@@ -424,11 +434,13 @@ fn admit(
         if let Some(opening) = transaction.lost(seen) {
             record.restore(&opening, None, transaction.now);
         }
-        let lives = |generation, owner| transaction.leases.holder_lives(generation, owner);
-        let lease = applicant.lease.min(transaction.leases.longest());
-        let admitted = record.admit(&Applicant { lease, ..*applicant }, transaction.now, lives);
-        if let Admitted::Yes(Pass { generation, probe: true }) = admitted {
-            transaction.leases.hold(generation)?;
+        let lives = |claim, owner| transaction.claims.holder_lives(claim, owner);
+        let lease = applicant.lease.min(transaction.claims.longest());
+        let admitted = record.admit(&Applicant { lease, ..*applicant }, deposit, transaction.now, lives);
+        if let Admitted::Yes(pass) = admitted
+            && let Some(claim) = pass.claim()
+        {
+            transaction.claims.hold(claim)?;
         }
         Ok(Answer { admitted, opening: record.breaker.opening().cloned() })
     })

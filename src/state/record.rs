@@ -8,13 +8,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::stamp::Stamp;
-use crate::policy::admission::breaker::{Breaker, Cause, Closed, HalfOpen, Lease, Open, State};
+use crate::policy::admission::breaker::{
+    Breaker, Cause, Closed, HalfOpen, HostTag, Lease, MOST_OUTCOMES, Open, Outcomes, Past, State, Timing, Use,
+};
 use crate::policy::admission::budget::Bucket;
 use crate::policy::admission::moment::{Moment, millis};
 use crate::policy::admission::record::Record;
+use crate::policy::admission::recovery::{Demand, Permit, Recovery};
 
 /// The version that this program writes, and the newest that it reads.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 
 /// A record as it was at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,19 +129,69 @@ struct BreakerJson {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 enum StateJson {
-    Closed {
-        since_ms: Option<i64>,
-        failures: u32,
-        last: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        not_before_ms: Option<i64>,
-    },
+    Closed(ClosedJson),
     Open(OpenJson),
     HalfOpen {
         #[serde(flatten)]
         open: OpenJson,
         probe: LeaseJson,
+        /// The probe began before the end of the cooldown.
+        #[serde(default, skip_serializing_if = "is_false")]
+        early: bool,
     },
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClosedJson {
+    since_ms: Option<i64>,
+    /// Failures in a row.
+    failures: u32,
+    last: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before_ms: Option<i64>,
+    /// New in version 2, like all below.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    outcomes: Vec<PastJson>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    hosts: Vec<UseJson>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recovery: Option<RecoveryJson>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PastJson {
+    at_ms: i64,
+    failed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct UseJson {
+    host: u32,
+    at_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RecoveryJson {
+    /// Thousandths of permits, like the threshold.
+    window: u32,
+    threshold: Option<u32>,
+    due_ms: i64,
+    full_ms: i64,
+    halved_ms: Option<i64>,
+    next: u64,
+    permits: Vec<PermitJson>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PermitJson {
+    id: u64,
+    pid: u32,
+    since_ms: i64,
+    length_ms: u64,
+    /// Other runs may wait for a permit too.
+    demand: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -152,6 +205,16 @@ struct OpenJson {
     probes: u32,
     failures: u32,
     last: Option<String>,
+    /// New in version 2, like the next. Version 1 had no early probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probed_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before_ms: Option<i64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the type that serde asks for")]
+fn is_false(early: &bool) -> bool {
+    !early
 }
 
 #[derive(Serialize, Deserialize)]
@@ -201,15 +264,11 @@ impl From<&Breaker> for BreakerJson {
 impl From<StateJson> for State {
     fn from(json: StateJson) -> Self {
         match json {
-            StateJson::Closed { since_ms, failures, last, not_before_ms } => Self::Closed(Closed {
-                since: since_ms.map(Moment),
-                failures,
-                last,
-                not_before: not_before_ms.map(Moment),
-            }),
+            StateJson::Closed(closed) => Self::Closed(closed.into()),
             StateJson::Open(open) => Self::Open(open.into()),
-            StateJson::HalfOpen { open, probe } => {
-                Self::HalfOpen(HalfOpen { open: open.into(), lease: probe.into() })
+            StateJson::HalfOpen { open, probe, early } => {
+                let timing = if early { Timing::Early } else { Timing::Due };
+                Self::HalfOpen(HalfOpen { open: open.into(), lease: probe.into(), timing })
             }
         }
     }
@@ -218,14 +277,117 @@ impl From<StateJson> for State {
 impl From<&State> for StateJson {
     fn from(state: &State) -> Self {
         match state {
-            State::Closed(closed) => Self::Closed {
-                since_ms: closed.since.map(|since| since.0),
-                failures: closed.failures,
-                last: closed.last.clone(),
-                not_before_ms: closed.not_before.map(|until| until.0),
-            },
+            State::Closed(closed) => Self::Closed(closed.into()),
             State::Open(open) => Self::Open(open.into()),
-            State::HalfOpen(half) => Self::HalfOpen { open: (&half.open).into(), probe: half.lease.into() },
+            State::HalfOpen(half) => Self::HalfOpen {
+                open: (&half.open).into(),
+                probe: half.lease.into(),
+                early: half.timing == Timing::Early,
+            },
+        }
+    }
+}
+
+impl From<ClosedJson> for Closed {
+    fn from(json: ClosedJson) -> Self {
+        let past = json.outcomes.into_iter().take(MOST_OUTCOMES).map(Past::from).collect();
+        let hosts = json.hosts.into_iter().take(MOST_OUTCOMES).map(Use::from).collect();
+        Self {
+            since: json.since_ms.map(Moment),
+            outcomes: Outcomes { past, in_row: json.failures, hosts },
+            last: json.last,
+            not_before: json.not_before_ms.map(Moment),
+            recovery: json.recovery.map(Recovery::from),
+        }
+    }
+}
+
+impl From<&Closed> for ClosedJson {
+    fn from(closed: &Closed) -> Self {
+        Self {
+            since_ms: closed.since.map(|since| since.0),
+            failures: closed.outcomes.in_row,
+            last: closed.last.clone(),
+            not_before_ms: closed.not_before.map(|until| until.0),
+            outcomes: closed.outcomes.past.iter().map(PastJson::from).collect(),
+            hosts: closed.outcomes.hosts.iter().map(UseJson::from).collect(),
+            recovery: closed.recovery.as_ref().map(RecoveryJson::from),
+        }
+    }
+}
+
+impl From<PastJson> for Past {
+    fn from(json: PastJson) -> Self {
+        Self { at: Moment(json.at_ms), failed: json.failed, host: json.host.map(HostTag) }
+    }
+}
+
+impl From<&Past> for PastJson {
+    fn from(past: &Past) -> Self {
+        Self { at_ms: past.at.0, failed: past.failed, host: past.host.map(|host| host.0) }
+    }
+}
+
+impl From<UseJson> for Use {
+    fn from(json: UseJson) -> Self {
+        Self { host: HostTag(json.host), at: Moment(json.at_ms) }
+    }
+}
+
+impl From<&Use> for UseJson {
+    fn from(used: &Use) -> Self {
+        Self { host: used.host.0, at_ms: used.at.0 }
+    }
+}
+
+impl From<RecoveryJson> for Recovery {
+    fn from(json: RecoveryJson) -> Self {
+        Self {
+            window: json.window,
+            threshold: json.threshold,
+            permits: json.permits.into_iter().map(Permit::from).collect(),
+            due: Moment(json.due_ms),
+            full: Moment(json.full_ms),
+            halved: json.halved_ms.map(Moment),
+            next: json.next,
+        }
+    }
+}
+
+impl From<&Recovery> for RecoveryJson {
+    fn from(recovery: &Recovery) -> Self {
+        Self {
+            window: recovery.window,
+            threshold: recovery.threshold,
+            due_ms: recovery.due.0,
+            full_ms: recovery.full.0,
+            halved_ms: recovery.halved.map(|at| at.0),
+            next: recovery.next,
+            permits: recovery.permits.iter().map(PermitJson::from).collect(),
+        }
+    }
+}
+
+impl From<PermitJson> for Permit {
+    fn from(json: PermitJson) -> Self {
+        Self {
+            id: json.id,
+            owner: json.pid,
+            since: Moment(json.since_ms),
+            length: Duration::from_millis(json.length_ms),
+            demand: if json.demand { Demand::High } else { Demand::Low },
+        }
+    }
+}
+
+impl From<&Permit> for PermitJson {
+    fn from(permit: &Permit) -> Self {
+        Self {
+            id: permit.id,
+            pid: permit.owner,
+            since_ms: permit.since.0,
+            length_ms: millis(permit.length),
+            demand: permit.demand == Demand::High,
         }
     }
 }
@@ -242,8 +404,10 @@ impl From<OpenJson> for Open {
                 CauseJson::Tripped => Cause::Tripped,
             },
             probes: json.probes,
+            probed: Moment(json.probed_ms.unwrap_or(json.since_ms)),
             failures: json.failures,
             last: json.last,
+            not_before: json.not_before_ms.map(Moment),
         }
     }
 }
@@ -262,6 +426,8 @@ impl From<&Open> for OpenJson {
             probes: open.probes,
             failures: open.failures,
             last: open.last.clone(),
+            probed_ms: (open.probed != open.since).then_some(open.probed.0),
+            not_before_ms: open.not_before.map(|until| until.0),
         }
     }
 }

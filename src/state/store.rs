@@ -8,17 +8,21 @@ use nix::errno::Errno;
 
 use super::record::Snapshot;
 use super::redis::trouble::Trouble;
-use crate::policy::admission::breaker::Open;
+use crate::policy::admission::breaker::{Claim, HostTag, Open};
 use crate::policy::admission::moment::Moment;
 use crate::policy::admission::record::Record;
 
 /// A place that keeps the record of one name.
 ///
-/// [`transact`](Self::transact) is the only way to change the record. The lease of a probe is the
-/// store's as well: the store must notice when the process that holds it dies.
+/// [`transact`](Self::transact) is the only way to change the record. The claims of runs are the
+/// store's as well: the lease of a probe, and the permits of a recovery. The store must notice when a
+/// process that holds a claim dies.
 pub(crate) trait Store: fmt::Debug {
     /// The present moment, on the clock that the record counts in.
     fn now(&self) -> Moment;
+
+    /// This host, if many hosts share the store.
+    fn host(&self) -> Option<HostTag>;
 
     /// Changes the record, and waits at most `patience` for other runs that change it. If `change`
     /// fails, the record stays as it was. A store calls `change` again if another run was faster.
@@ -38,14 +42,14 @@ pub(crate) trait Store: fmt::Debug {
     /// If the record cannot be read.
     fn look(&self) -> Result<Snapshot, StoreError>;
 
-    /// Whether the process `owner` still holds the lease of this generation. None if the store
-    /// cannot tell. See [`Leases::holder_lives`].
-    fn holder_lives(&self, generation: u64, owner: u32) -> Option<bool>;
+    /// Whether the process `owner` still has this claim. None if the store cannot tell. See
+    /// [`Claims::holder_lives`].
+    fn holder_lives(&self, claim: Claim, owner: u32) -> Option<bool>;
 
-    /// Gives up the lease of this generation.
-    fn release_lease(&self, generation: u64);
+    /// Gives a claim up.
+    fn release(&self, claim: Claim);
 
-    /// Gives up all leases, and all that the store has open.
+    /// Gives up all claims, and all that the store has open.
     fn close(&mut self);
 
     /// Whether this run could write the record later, as far as the store can tell without a write.
@@ -81,7 +85,7 @@ pub(crate) struct Transaction<'a> {
     pub(crate) is_lost: bool,
     /// Milliseconds to add to times that this run has seen earlier: the clock is another one.
     pub(crate) moved_ms: i64,
-    pub(crate) leases: &'a dyn Leases,
+    pub(crate) claims: &'a dyn Claims,
 }
 
 impl Transaction<'_> {
@@ -93,19 +97,19 @@ impl Transaction<'_> {
     }
 }
 
-/// The leases of probes, within a transaction.
-pub(crate) trait Leases: fmt::Debug {
-    /// Takes the lease of this generation. It lasts until this process gives it up or dies.
+/// The claims of runs that live, within a transaction.
+pub(crate) trait Claims: fmt::Debug {
+    /// Takes a claim. It lasts until this process gives it up or dies.
     ///
     /// # Errors
     /// If another process has it, or the system refuses it.
-    fn hold(&self, generation: u64) -> Result<(), StoreError>;
+    fn hold(&self, claim: Claim) -> Result<(), StoreError>;
 
-    /// Whether `owner`, the holder of this generation's lease, still lives. Not if `owner` waits
-    /// for this very process to end: then this process may probe in its place.
-    fn holder_lives(&self, generation: u64, owner: u32) -> bool;
+    /// Whether `owner`, the holder of a claim, still lives. Not if `owner` waits for this very
+    /// process to end: then this process may go on in its place.
+    fn holder_lives(&self, claim: Claim, owner: u32) -> bool;
 
-    /// The longest lease that the store gives at once. The run that holds it renews it.
+    /// The longest claim that the store gives at once. The run that holds it renews it.
     fn longest(&self) -> Duration {
         Duration::MAX
     }

@@ -66,10 +66,16 @@ impl Records {
     /// Makes every time in the record of a name older by `by`.
     pub(crate) fn age(&self, name: &str, by: Duration) {
         fn older(value: &mut Value, by: i64) {
+            if let Some(values) = value.as_array_mut() {
+                for value in values {
+                    older(value, by);
+                }
+            }
             let Some(fields) = value.as_object_mut() else { return };
+            let lengths = ["length_ms", "cooldown_ms", "returns_in_ms"];
             for (name, value) in fields {
                 match value.as_i64() {
-                    Some(time) if name == "at_ms" || name == "since_ms" || name == "first_ms" => {
+                    Some(time) if name.ends_with("_ms") && !lengths.contains(&name.as_str()) => {
                         *value = (time - by).into();
                     }
                     _ => older(value, by),

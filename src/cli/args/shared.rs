@@ -1,6 +1,5 @@
 //! The heading "Shared state".
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::ValueHint;
@@ -8,6 +7,7 @@ use clap::ValueHint;
 use super::os_text;
 use crate::cli::defaults::BREAKER_TRIP;
 use crate::cli::values::{Budget, StatePlace, budget, failures, name, positive_duration, state_option, trip};
+use crate::policy::admission::breaker::Opens;
 
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Shared state")]
@@ -19,9 +19,13 @@ pub(crate) struct SharedArgs {
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(crate) breaker: Option<String>,
 
-    /// Failures in a row that open the breaker
-    #[arg(long, value_name = "N", value_parser = failures)]
-    pub(crate) breaker_failures: Option<NonZeroU32>,
+    /// Failures in a row that open the breaker, or a share of the last outcomes
+    ///
+    /// `50%/40` opens it when at least half of the last 40 attempts have failed. `50%` counts the
+    /// last 20. At least half of the outcomes must be known. Outcomes older than ten cooldowns do not
+    /// count, and they count for ten minutes at least.
+    #[arg(long, value_name = "N|P%[/W]", value_parser = failures)]
+    pub(crate) breaker_failures: Option<Opens>,
 
     /// Time that the breaker stays open before one run makes a probe
     ///
@@ -30,6 +34,9 @@ pub(crate) struct SharedArgs {
     pub(crate) breaker_cooldown: Option<Duration>,
 
     /// Wait for the breaker to close instead of failing fast; needs --deadline
+    ///
+    /// While runs wait, one of them probes early and often. When the breaker closes, the waiting runs
+    /// come back a few at a time, so that the service is not overrun.
     #[arg(long)]
     pub(crate) breaker_wait: bool,
 

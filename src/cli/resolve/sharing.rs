@@ -7,7 +7,7 @@ use crate::cli::defaults;
 use crate::cli::directory::home;
 use crate::error::Error;
 use crate::policy::Limits;
-use crate::policy::admission::breaker::Settings;
+use crate::policy::admission::breaker::{Opens, Settings};
 use crate::policy::admission::{Admission, probe_lease};
 use crate::state::file::place::Place;
 
@@ -81,7 +81,7 @@ pub(crate) fn sharing(
         .and_then(|budget| budget.name.as_ref().map(place).or_else(|| breaker.clone()));
     let admission = Admission {
         breaker: args.shared.breaker.as_ref().map(|_| Settings {
-            failures: args.shared.breaker_failures.unwrap_or(defaults::BREAKER_FAILURES),
+            opens: args.shared.breaker_failures.unwrap_or(Opens::InRow(defaults::BREAKER_FAILURES)),
             cooldown: args.shared.breaker_cooldown.unwrap_or(defaults::BREAKER_COOLDOWN.duration()),
             lease: {
                 // A check has the timeout of an attempt for itself.

@@ -1,5 +1,6 @@
-//! The circuit breaker: after some failures in a row no run makes an attempt for a while. Then one
-//! run probes, and the outcome of its probe opens or closes the breaker for all.
+//! The circuit breaker: after some failures no run makes an attempt for a while. Then one run probes,
+//! and the outcome of its probe opens or closes the breaker for all. The runs that waited for it come
+//! back a few at a time.
 //!
 //! A breaker is [`Closed`], [`Open`] or [`HalfOpen`]. Each state answers the same questions:
 //! whether it refuses an attempt, which state follows a report, and what is left of its times if
@@ -15,14 +16,15 @@
 mod closed;
 mod half_open;
 mod open;
+mod opens;
 mod refusal;
 
 pub(crate) use closed::Closed;
-pub(crate) use half_open::{HalfOpen, Lease};
+pub(crate) use half_open::{HalfOpen, Lease, Timing};
 pub(crate) use open::{Cause, Open};
-pub(crate) use refusal::{Known, Refusal};
+pub(crate) use opens::{HostTag, MOST_OUTCOMES, Opens, Outcomes, Past, Use};
+pub(crate) use refusal::{Awaits, Known, Refusal};
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::moment::Moment;
@@ -37,8 +39,7 @@ const LONGEST_ASKED: Duration = Duration::from_hours(24);
 /// The options of a run for its breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Failures in a row that open it.
-    pub(crate) failures: NonZeroU32,
+    pub(crate) opens: Opens,
     /// The time that it stays open at first.
     pub(crate) cooldown: Duration,
     /// The longest time that a living probe may take to report.
@@ -68,12 +69,67 @@ pub(crate) enum Admitted {
     No(Refusal),
 }
 
+/// A run that asks for an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Applicant {
+    /// Its process id, for its claim.
+    pub(crate) pid: u32,
+    /// The longest time that its attempt may take, if the attempt is a probe or needs a permit.
+    pub(crate) lease: Duration,
+    /// The run waits for an open breaker.
+    pub(crate) waits: bool,
+    /// The run waits for the breaker, and has seen it open.
+    pub(crate) returns: bool,
+}
+
 /// The circumstances under which an attempt was admitted. Its report carries them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pass {
     pub(crate) generation: u64,
+    pub(crate) role: Role,
+}
+
+/// The part of an attempt in the life of the breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The breaker was closed.
+    Ordinary,
     /// The attempt is the probe.
-    pub(crate) probe: bool,
+    Probe,
+    /// The run has waited, and has the permit of this number.
+    Permitted(u64),
+}
+
+/// Something that one run holds as long as it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Claim {
+    /// The right to probe in this generation.
+    Probe(u64),
+    /// The permit of this number.
+    Permit(u64),
+}
+
+impl Pass {
+    /// The claim that the run holds while its attempt runs.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        match self.role {
+            Role::Ordinary => None,
+            Role::Probe => Some(Claim::Probe(self.generation)),
+            Role::Permitted(permit) => Some(Claim::Permit(permit)),
+        }
+    }
+
+    pub(crate) fn is_probe(&self) -> bool {
+        self.role == Role::Probe
+    }
+
+    /// The number of its permit.
+    pub(crate) fn permit(&self) -> Option<u64> {
+        match self.role {
+            Role::Permitted(permit) => Some(permit),
+            Role::Ordinary | Role::Probe => None,
+        }
+    }
 }
 
 /// The knowledge that an attempt gives about the service.
@@ -101,18 +157,17 @@ impl Settings {
 }
 
 impl State {
-    fn refusal(&self, now: Moment, holder_lives: impl FnOnce(u32) -> bool) -> Option<Refusal> {
-        match self {
-            Self::Closed(_) => None,
-            Self::Open(open) => open.refusal(now),
-            Self::HalfOpen(half) => half.refusal(now, holder_lives),
-        }
-    }
-
     /// The state that follows a report. None if the breaker stays in this state.
-    fn after(&mut self, observation: &Observation, now: Moment, settings: &Settings) -> Option<Self> {
+    fn after(
+        &mut self,
+        permit: Option<u64>,
+        observation: &Observation,
+        from: Option<HostTag>,
+        now: Moment,
+        settings: &Settings,
+    ) -> Option<Self> {
         match self {
-            Self::Closed(closed) => closed.after(observation, now, settings),
+            Self::Closed(closed) => closed.after(permit, observation, from, now, settings),
             // No attempt is admitted in the generation of an open breaker.
             Self::Open(_) => None,
             Self::HalfOpen(half) => Some(half.after(observation, now, settings)),
@@ -150,33 +205,54 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Whether the run with this process id, `owner`, may make an attempt now. After the cooldown
-    /// one run may, as a probe, under a lease of this length. `holder_lives` gets the generation of
-    /// a lease and the process id of its holder.
+    /// Whether the applicant may make an attempt now. After the cooldown one run may, as a probe,
+    /// under a lease. After an opening, the runs that waited need permits. `lives` gets a claim and
+    /// the process id of its holder.
     pub(crate) fn admit(
         &mut self,
+        applicant: &Applicant,
         now: Moment,
-        lease: Duration,
-        owner: u32,
-        holder_lives: impl FnOnce(u64, u32) -> bool,
+        lives: impl Fn(Claim, u32) -> bool,
     ) -> Admitted {
-        if let Some(refusal) = self.refusal(now, holder_lives) {
+        if let Some(refusal) = self.refusal(applicant, now, &lives) {
             return Admitted::No(refusal);
         }
-        let Some(open) = self.opening().cloned() else {
-            return Admitted::Yes(Pass { generation: self.generation, probe: false });
+        let role = match &mut self.state {
+            State::Closed(closed) => {
+                closed.grant(applicant, now, lives).map_or(Role::Ordinary, Role::Permitted)
+            }
+            State::Open(open) | State::HalfOpen(HalfOpen { open, timing: Timing::Early, .. }) => {
+                let timing = if now < open.until() { Timing::Early } else { Timing::Due };
+                self.probe(applicant, timing, now)
+            }
+            // A probe that was due once stays due, even if the clock is set back.
+            State::HalfOpen(HalfOpen { timing: Timing::Due, .. }) => self.probe(applicant, Timing::Due, now),
         };
-        let lease = Lease { owner, since: now, length: lease };
-        self.enter(State::HalfOpen(HalfOpen { open, lease }), now);
-        Admitted::Yes(Pass { generation: self.generation, probe: true })
+        Admitted::Yes(Pass { generation: self.generation, role })
     }
 
-    /// Takes the report of an attempt that was admitted under `pass`.
-    pub(crate) fn record(&mut self, pass: Pass, observation: &Observation, now: Moment, settings: &Settings) {
+    /// Gives the lease of a probe to the applicant.
+    fn probe(&mut self, applicant: &Applicant, timing: Timing, now: Moment) -> Role {
+        let Some(open) = self.opening().cloned() else { return Role::Ordinary };
+        let lease = Lease { owner: applicant.pid, since: now, length: applicant.lease };
+        self.enter(State::HalfOpen(HalfOpen { open, lease, timing }), now);
+        Role::Probe
+    }
+
+    /// Takes the report of an attempt that was admitted under `pass`, from a host of a store that
+    /// many hosts share.
+    pub(crate) fn record(
+        &mut self,
+        pass: Pass,
+        observation: &Observation,
+        from: Option<HostTag>,
+        now: Moment,
+        settings: &Settings,
+    ) {
         if pass.generation != self.generation {
             return;
         }
-        if let Some(next) = self.state.after(observation, now, settings) {
+        if let Some(next) = self.state.after(pass.permit(), observation, from, now, settings) {
             self.enter(next, now);
         }
     }
@@ -184,10 +260,66 @@ impl Breaker {
     /// The refusal of a run that asks now. None if the run may make an attempt.
     pub(crate) fn refusal(
         &self,
+        applicant: &Applicant,
         now: Moment,
-        holder_lives: impl FnOnce(u64, u32) -> bool,
+        lives: impl Fn(Claim, u32) -> bool,
     ) -> Option<Refusal> {
-        self.state.refusal(now, |owner| holder_lives(self.generation, owner))
+        match &self.state {
+            State::Closed(closed) => closed.refusal(applicant, now, lives),
+            State::Open(open) => open.refusal(applicant.waits, now),
+            State::HalfOpen(half) => {
+                let lives = |owner| lives(Claim::Probe(self.generation), owner);
+                half.refusal(applicant.waits, now, lives)
+            }
+        }
+    }
+
+    /// Whether the applicant, which is not refused, changes the breaker with its attempt.
+    pub(crate) fn is_changed_by(
+        &self,
+        applicant: &Applicant,
+        now: Moment,
+        lives: impl Fn(Claim, u32) -> bool,
+    ) -> bool {
+        match &self.state {
+            State::Closed(closed) => closed.needs_permit(applicant, now, lives),
+            State::Open(_) | State::HalfOpen(_) => true,
+        }
+    }
+
+    /// The refusal of a run that cannot write its permit down. None if it needs no permit.
+    pub(crate) fn without_permit(
+        &self,
+        applicant: &Applicant,
+        now: Moment,
+        lives: impl Fn(Claim, u32) -> bool,
+    ) -> Option<Refusal> {
+        match &self.state {
+            State::Closed(closed) if closed.needs_permit(applicant, now, lives) => {
+                Some(closed.without_permit(now))
+            }
+            State::Closed(_) | State::Open(_) | State::HalfOpen(_) => None,
+        }
+    }
+
+    /// Whether a report of this would change nothing that matters: a success, and the breaker is
+    /// closed and knows of no failure.
+    pub(crate) fn holds_already(
+        &self,
+        pass: Pass,
+        observation: &Observation,
+        from: Option<HostTag>,
+        now: Moment,
+        settings: &Settings,
+    ) -> bool {
+        match &self.state {
+            State::Closed(closed) => {
+                *observation == Observation::Success
+                    && self.generation == pass.generation
+                    && closed.success_is_known(pass.permit(), from, now, settings)
+            }
+            State::Open(_) | State::HalfOpen(_) => false,
+        }
     }
 
     /// Its opening, unless it is closed.
@@ -200,7 +332,7 @@ impl Breaker {
     pub(crate) fn probed(generation: u64, owner: u32, now: Moment, length: Duration) -> Self {
         let open = Open::new(Cause::Failures, now, Duration::ZERO);
         let lease = Lease { owner, since: now, length };
-        Self { generation, state: State::HalfOpen(HalfOpen { open, lease }) }
+        Self { generation, state: State::HalfOpen(HalfOpen { open, lease, timing: Timing::Due }) }
     }
 
     /// Puts back the opening that a run has seen, in place of a record that was lost meanwhile.
@@ -217,21 +349,27 @@ impl Breaker {
             Some(generation) => {
                 let lease = Lease { owner: 0, since: now, length: Duration::ZERO };
                 self.generation = generation;
-                self.state = State::HalfOpen(HalfOpen { open: seen.clone(), lease });
+                self.state = State::HalfOpen(HalfOpen { open: seen.clone(), lease, timing: Timing::Due });
             }
             None => self.enter(State::Open(seen.clone()), now),
         }
     }
 
-    /// Extends the lease of a probe of this generation: it lasts for `length` from now. Returns whether
-    /// there is such a lease.
-    pub(crate) fn renew(&mut self, generation: u64, now: Moment, length: Duration) -> bool {
-        match &mut self.state {
-            State::HalfOpen(half) if self.generation == generation => {
+    /// Extends the claim of a pass: it lasts for `length` from now. Returns whether there is such a
+    /// claim.
+    pub(crate) fn renew(&mut self, pass: Pass, now: Moment, length: Duration) -> bool {
+        if self.generation != pass.generation {
+            return false;
+        }
+        match (&mut self.state, pass.permit()) {
+            (State::HalfOpen(half), None) => {
                 half.lease = Lease { since: now, length, ..half.lease };
                 true
             }
-            State::Closed(_) | State::Open(_) | State::HalfOpen(_) => false,
+            (State::Closed(closed), Some(permit)) => {
+                closed.recovery.as_mut().is_some_and(|recovery| recovery.renew(permit, now, length))
+            }
+            (State::Closed(_) | State::Open(_) | State::HalfOpen(_), _) => false,
         }
     }
 

@@ -2,11 +2,14 @@
 //!
 //! A run changes a record before an attempt ([`Record::admit`]) and after it ([`Record::settle`]).
 //! Often nothing has to change: then a look at the record is enough, and the run needs no lock.
-//! [`Record::preview`] and [`Record::holds_already`] say when that is so.
+//! [`Record::preview`] and [`Breaker::holds_already`] say when that is so.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use super::breaker::{Admitted, Breaker, Observation, Open, Pass, Refusal, Settings, State};
+use super::breaker::{
+    Admitted, Applicant, Breaker, Claim, HostTag, Observation, Open, Pass, Refusal, Role, Settings,
+};
 use super::budget::{Bucket, Rate, Spent};
 use super::moment::Moment;
 
@@ -18,25 +21,13 @@ pub(crate) struct Record {
     pub(crate) budget: Option<Bucket>,
 }
 
-/// A run that asks for an attempt.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Applicant {
-    /// Its process id, for the lease of a probe.
-    pub(crate) pid: u32,
-    /// The longest time that its probe may take.
-    pub(crate) lease: Duration,
-    /// The budget that its first attempt pays into. None for later attempts, and for a budget that
-    /// another record holds.
-    pub(crate) deposit: Option<Rate>,
-}
-
 /// The answer to an applicant, as far as a look at the record tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Preview {
     /// This is the answer, and nothing in the record has to change.
     Final(Admitted),
-    /// The breaker is closed, and only the budget has to change.
+    /// The breaker admits the run and does not change. Only the budget has to change.
     DepositOnly,
     /// A transaction must decide.
     Undecided,
@@ -47,6 +38,8 @@ pub(crate) enum Preview {
 pub(crate) struct Report<'a> {
     pub(crate) pass: Pass,
     pub(crate) observation: &'a Observation,
+    /// The host of the run, in a store that many hosts share.
+    pub(crate) from: Option<HostTag>,
     pub(crate) settings: &'a Settings,
     pub(crate) intent: Intent,
     /// The budget that a retry takes a token from. None if another record holds it.
@@ -95,43 +88,48 @@ pub(crate) enum Settlement {
 }
 
 impl Record {
-    /// Asks the breaker for an attempt. If the attempt may be made, pays a deposit into the budget.
-    /// `holder_lives` gets the generation of a lease and the process id of its holder.
+    /// Asks the breaker for an attempt. If the attempt may be made, pays a deposit into the budget:
+    /// the first attempt of a run does so. `lives` gets a claim and the process id of its holder.
     pub(crate) fn admit(
         &mut self,
         applicant: &Applicant,
+        deposit: Option<Rate>,
         now: Moment,
-        holder_lives: impl FnOnce(u64, u32) -> bool,
+        lives: impl Fn(Claim, u32) -> bool,
     ) -> Admitted {
-        let admitted = self.breaker.admit(now, applicant.lease, applicant.pid, holder_lives);
-        if let (Admitted::Yes(_), Some(rate)) = (&admitted, applicant.deposit) {
+        let admitted = self.breaker.admit(applicant, now, lives);
+        if let (Admitted::Yes(_), Some(rate)) = (&admitted, deposit) {
             self.deposit(rate, now);
         }
         admitted
     }
 
-    /// The answer that [`admit`](Self::admit) would give, if it would change nothing.
-    /// `holder_lives` returns None if it cannot tell.
+    /// The answer that [`admit`](Self::admit) would give, if it would change nothing. `lives` returns
+    /// None if it cannot tell.
     pub(crate) fn preview(
         &self,
+        applicant: &Applicant,
         deposit: Option<Rate>,
         now: Moment,
-        holder_lives: impl FnOnce(u64, u32) -> Option<bool>,
+        lives: impl Fn(Claim, u32) -> Option<bool>,
     ) -> Preview {
-        let generation = self.breaker.generation;
-        let lives = match &self.breaker.state {
-            State::Closed(_) if deposit.is_some_and(|rate| !self.is_full(rate, now)) => {
-                return Preview::DepositOnly;
-            }
-            State::Closed(_) => {
-                return Preview::Final(Admitted::Yes(Pass { generation, probe: false }));
-            }
-            State::Open(_) => Some(true),
-            State::HalfOpen(half) => holder_lives(generation, half.lease.owner),
+        let unknown = Cell::new(false);
+        let lives = |claim, owner| {
+            lives(claim, owner).unwrap_or_else(|| {
+                unknown.set(true);
+                true
+            })
         };
-        match lives.and_then(|lives| self.breaker.refusal(now, |_, _| lives)) {
+        let refusal = self.breaker.refusal(applicant, now, lives);
+        let changes = refusal.is_none() && self.breaker.is_changed_by(applicant, now, lives);
+        match refusal {
+            _ if unknown.get() || changes => Preview::Undecided,
             Some(refusal) => Preview::Final(Admitted::No(refusal)),
-            None => Preview::Undecided,
+            None if deposit.is_some_and(|rate| !self.is_full(rate, now)) => Preview::DepositOnly,
+            None => {
+                let generation = self.breaker.generation;
+                Preview::Final(Admitted::Yes(Pass { generation, role: Role::Ordinary }))
+            }
         }
     }
 
@@ -141,29 +139,34 @@ impl Record {
         &mut self,
         report: &Report<'_>,
         now: Moment,
-        holder_lives: impl FnOnce(u64, u32) -> bool,
+        lives: impl Fn(Claim, u32) -> bool,
     ) -> Settlement {
-        self.breaker.record(report.pass, report.observation, now, report.settings);
-        let settled = match self.breaker.refusal(now, holder_lives) {
+        let Report { pass, observation, from, settings, intent, .. } = *report;
+        self.breaker.record(pass, observation, from, now, settings);
+        let settled = match self.opening_for(intent, now, lives) {
             None => Settlement::Go,
-            Some(refusal) if report.intent.waits_for(&refusal) => Settlement::Wait(refusal),
+            Some(refusal) if intent.waits_for(&refusal) => Settlement::Wait(refusal),
             Some(refusal) => return Settlement::Open(refusal),
         };
-        let budget = report.budget.filter(|_| report.intent.is_retry());
+        let budget = report.budget.filter(|_| intent.is_retry());
         match budget.map(|rate| self.withdraw(rate, now)) {
             Some(Err(spent)) => Settlement::Spent(spent),
             Some(Ok(())) | None => settled,
         }
     }
 
-    /// Whether a report of this to the breaker would change nothing: a success, and the breaker is
-    /// closed and has counted no failure.
-    pub(crate) fn holds_already(&self, pass: Pass, observation: &Observation) -> bool {
-        let clean = match &self.breaker.state {
-            State::Closed(closed) => self.breaker.generation == pass.generation && closed.failures == 0,
-            State::Open(_) | State::HalfOpen(_) => false,
-        };
-        clean && *observation == Observation::Success
+    /// The refusal of the open breaker, after a report. A run asks for a permit later, before its next
+    /// attempt.
+    fn opening_for(
+        &self,
+        intent: Intent,
+        now: Moment,
+        lives: impl Fn(Claim, u32) -> bool,
+    ) -> Option<Refusal> {
+        let waits = matches!(intent, Intent::RetryWithin(_));
+        let applicant = Applicant { pid: 0, lease: Duration::ZERO, waits, returns: false };
+        self.breaker.opening()?;
+        self.breaker.refusal(&applicant, now, lives)
     }
 
     /// Puts back the opening that a run has seen, after the record was damaged. See
@@ -215,6 +218,7 @@ impl Record {
 mod tests {
     use std::num::NonZeroU32;
 
+    use super::super::breaker::{Opens, State};
     use super::*;
 
     const FIFTH: Rate = Rate::Share { billionths: 200_000_000 };
@@ -226,11 +230,11 @@ mod tests {
 
     fn settings() -> Settings {
         let secs = Duration::from_secs;
-        Settings { failures: NonZeroU32::MIN, cooldown: secs(30), lease: secs(20) }
+        Settings { opens: Opens::InRow(NonZeroU32::MIN), cooldown: secs(30), lease: secs(20) }
     }
 
     fn applicant() -> Applicant {
-        Applicant { pid: 7, lease: Duration::from_secs(20), deposit: None }
+        Applicant { pid: 7, lease: Duration::from_secs(20), waits: false, returns: false }
     }
 
     fn failure() -> Observation {
@@ -238,7 +242,7 @@ mod tests {
     }
 
     fn pass(record: &mut Record, now: Moment) -> Pass {
-        match record.admit(&applicant(), now, |_, _| true) {
+        match record.admit(&applicant(), None, now, |_, _| true) {
             Admitted::Yes(pass) => pass,
             Admitted::No(refusal) => panic!("{refusal:?}"),
         }
@@ -251,7 +255,7 @@ mod tests {
         budget: Option<Rate>,
     ) -> Settlement {
         let pass = pass(record, at(0));
-        let report = Report { pass, observation, settings: &settings(), intent, budget };
+        let report = Report { pass, observation, from: None, settings: &settings(), intent, budget };
         record.settle(&report, at(0), |_, _| true)
     }
 
@@ -265,7 +269,7 @@ mod tests {
     #[test]
     fn an_intent_waits_only_for_a_probe_that_comes_in_time() {
         let secs = Duration::from_secs;
-        let refused = open().breaker.refusal(at(0), |_, _| true).unwrap();
+        let refused = open().breaker.refusal(&applicant(), at(0), |_, _| true).unwrap();
         for (intent, waits, retries) in [
             (Intent::Stop, false, false),
             (Intent::Retry, false, true),
@@ -307,9 +311,9 @@ mod tests {
     #[test]
     fn a_look_is_enough_if_nothing_changes() {
         let look = |record: &Record, deposit, now, lives: Option<bool>| {
-            record.preview(deposit, now, move |_, _| lives)
+            record.preview(&applicant(), deposit, now, move |_, _| lives)
         };
-        let admitted = Preview::Final(Admitted::Yes(Pass { generation: 0, probe: false }));
+        let admitted = Preview::Final(Admitted::Yes(Pass { generation: 0, role: Role::Ordinary }));
         let mut record = Record::default();
         assert_eq!(look(&record, None, at(0), None), admitted);
         assert_eq!(
@@ -323,7 +327,7 @@ mod tests {
         let mut record = open();
         assert!(matches!(look(&record, Some(FIFTH), at(1), None), Preview::Final(Admitted::No(_))));
         assert_eq!(look(&record, None, at(30), None), Preview::Undecided, "a probe is due");
-        assert!(pass(&mut record, at(30)).probe);
+        assert!(pass(&mut record, at(30)).is_probe());
         assert!(matches!(look(&record, None, at(31), Some(true)), Preview::Final(Admitted::No(_))));
         for unclear in [Some(false), None] {
             assert_eq!(look(&record, None, at(31), unclear), Preview::Undecided, "{unclear:?}");
@@ -332,30 +336,33 @@ mod tests {
 
     #[test]
     fn a_success_is_news_only_after_a_failure() {
-        let pass = Pass { generation: 0, probe: false };
+        let pass = Pass { generation: 0, role: Role::Ordinary };
+        let holds = |record: &Record, pass, observation: &Observation| {
+            record.breaker.holds_already(pass, observation, None, at(0), &settings())
+        };
         let clean = Record::default();
-        assert!(clean.holds_already(pass, &Observation::Success));
-        assert!(!clean.holds_already(pass, &failure()));
-        assert!(!clean.holds_already(pass, &Observation::Nothing));
-        assert!(!clean.holds_already(Pass { generation: 1, ..pass }, &Observation::Success));
+        assert!(holds(&clean, pass, &Observation::Success));
+        assert!(!holds(&clean, pass, &failure()));
+        assert!(!holds(&clean, pass, &Observation::Nothing));
+        assert!(!holds(&clean, Pass { generation: 1, ..pass }, &Observation::Success));
         let mut failed = Record::default();
-        let two = Settings { failures: NonZeroU32::new(2).unwrap(), ..settings() };
-        failed.breaker.record(pass, &failure(), at(0), &two);
-        assert!(!failed.holds_already(pass, &Observation::Success));
+        let two = Settings { opens: Opens::InRow(NonZeroU32::new(2).unwrap()), ..settings() };
+        failed.breaker.record(pass, &failure(), None, at(0), &two);
+        assert!(!holds(&failed, pass, &Observation::Success));
         let open = open();
-        let pass = Pass { generation: open.breaker.generation, probe: false };
-        assert!(!open.holds_already(pass, &Observation::Success));
+        let pass = Pass { generation: open.breaker.generation, role: Role::Ordinary };
+        assert!(!holds(&open, pass, &Observation::Success));
     }
 
     #[test]
     fn all_times_move_into_the_count_of_another_boot() {
         let mut record = open();
         let _ = record.withdraw(ONE_A_DAY, at(0));
-        assert!(pass(&mut record, at(30)).probe);
-        let lives = |_: u64, _: u32| true;
-        let before = record.breaker.refusal(at(35), lives);
+        assert!(pass(&mut record, at(30)).is_probe());
+        let lives = |_: Claim, _: u32| true;
+        let before = record.breaker.refusal(&applicant(), at(35), lives);
         record.shift(-7000);
-        assert_eq!(record.breaker.refusal(at(28), lives), before);
+        assert_eq!(record.breaker.refusal(&applicant(), at(28), lives), before);
         assert_eq!(record.budget.map(|bucket| bucket.at), Some(at(-7)));
         let mut closed = Record::default();
         closed.breaker.reset(at(10));

@@ -4,7 +4,7 @@ use rand::SeedableRng as _;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use super::*;
-use crate::policy::admission::breaker::{Cause, Known};
+use crate::policy::admission::breaker::{Awaits, Cause, Known};
 use crate::policy::admission::budget::Spent;
 use crate::policy::outcome::{Alive, NotStarted, Survivor, Unkept};
 use crate::policy::signal::Signal;
@@ -92,11 +92,10 @@ fn breaker_and_budget_have_a_say_in_retries_only() {
     let refusal = |left| Refusal {
         age: Duration::ZERO,
         left: SECOND * left,
-        cooldown: Some(SECOND * 30),
         cause: Cause::Failures,
         failures: 5,
         last: None,
-        prober: None,
+        awaits: Awaits::Probe,
         known: Known::Now,
     };
     let spent = Spent { next: SECOND };

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Wording;
 use crate::clock::local_ago;
 use crate::error::one_line;
-use crate::policy::admission::breaker::{Cause, Known, Refusal};
+use crate::policy::admission::breaker::{Awaits, Cause, Known, Refusal};
 use crate::policy::outer::Deadline;
 use crate::report::format::{count, duration, printable, shell_word, shortened};
 use crate::report::subject::Volume;
@@ -80,6 +80,10 @@ impl Wording {
 
     /// Words for an open breaker: since when it is open, why, and when the next probe comes.
     pub(super) fn refused(refusal: &Refusal) -> String {
+        if refusal.awaits == Awaits::Permit {
+            let since = local_ago(refusal.age);
+            return format!("closed since {since} and lets the waiting runs back a few at a time");
+        }
         let why = match refusal.cause {
             Cause::Tripped if refusal.failures == 0 => "held open by --breaker-trip".to_owned(),
             Cause::Failures if refusal.failures == 0 => "its record was damaged".to_owned(),
@@ -89,7 +93,7 @@ impl Wording {
                 format!("{}{}", count(refusal.failures.into(), "failure"), last.unwrap_or_default())
             }
         };
-        let next = match (refusal.known, refusal.prober) {
+        let next = match (refusal.known, refusal.prober()) {
             (Known::Earlier, _) => "and its record cannot be used now".to_owned(),
             (Known::Now, Some(pid)) => {
                 let prober = if pid == 0 { "another run".to_owned() } else { format!("process {pid}") };
@@ -104,14 +108,18 @@ impl Wording {
     pub(super) fn open(&self, refusal: &Refusal, deadline: Option<Deadline>) -> String {
         let reset = self.subject.shared.breaker.as_ref().map(reset).unwrap_or_default();
         let past = match deadline {
-            Some(deadline) if refusal.prober.is_some() || refusal.known == Known::Earlier => {
+            Some(deadline) if refusal.awaits != Awaits::Probe || refusal.known == Known::Earlier => {
                 format!("; {} comes first", self.limit_of_run(deadline))
             }
             Some(deadline) if refusal.left.is_zero() => format!("; {}", self.passed(deadline)),
             Some(deadline) => format!(", past {}", self.limit_of_run(deadline)),
             None => String::new(),
         };
+        let closed = refusal.awaits == Awaits::Permit;
         let refusal = self.refusal(refusal);
+        if closed {
+            return format!("{refusal}{past}");
+        }
         format!("{refusal}{past}; to close it: {}", printable(&reset))
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::*;
 use crate::clock::local_ago;
-use crate::policy::admission::breaker::{Cause, Known, Refusal};
+use crate::policy::admission::breaker::{Awaits, Cause, Known, Refusal};
 use crate::policy::delay::backoff::Growth;
 use crate::policy::delay::jitter::Jitter;
 use crate::policy::delay::schedule::Schedule;
@@ -247,11 +247,10 @@ fn an_interrupted_wait_says_what_it_waited_for() {
     let refusal = Refusal {
         age: secs(60),
         left: secs(23),
-        cooldown: None,
         cause: Cause::Failures,
         failures: 5,
         last: Some("exited 7".into()),
-        prober: None,
+        awaits: Awaits::Probe,
         known: Known::Now,
     };
     let state = format!(

@@ -4,12 +4,12 @@
 //! lock while a command runs or while retry waits. It signs the file, so that other runs see
 //! whether the lock goes from hand to hand or one holder does not let go.
 //!
-//! The other bytes are the leases of probes. A run that probes locks the byte of its generation for
-//! as long as it lives, and the kernel frees the byte when it dies.
+//! The other bytes are claims: the leases of probes, and the permits of a recovery. A run locks the
+//! byte of its claim for as long as it lives, and the kernel frees the byte when it dies.
 //!
 //! retry never removes the lock file of a record. The lock file of an answer is a different matter:
 //! the run that has the lock removes it, see [`Lock::remove`]. The descriptor is close-on-exec, so
-//! the command shares neither the lock nor the leases.
+//! the command shares neither the lock nor the claims.
 
 use std::fs::{self, DirEntry};
 use std::os::fd::OwnedFd;
@@ -24,6 +24,7 @@ use nix::sys::uio::{pread, pwrite};
 
 use super::private::{PRIVATE, SAFE, belongs_to, is_file, owner_of};
 use crate::clock::now;
+use crate::policy::admission::breaker::Claim;
 use crate::state::store::StoreError;
 use crate::state::surroundings::Surroundings;
 
@@ -163,7 +164,7 @@ impl Lock {
         }
     }
 
-    /// Unlocks the first byte, and keeps leases.
+    /// Unlocks the first byte, and keeps claims.
     pub(super) fn release(&self) {
         // The kernel never refuses to unlock a byte that this process has locked.
         let _ = range(&self.file, Act::Unlock, 0);
@@ -181,31 +182,31 @@ impl Lock {
         }
     }
 
-    /// Takes the lease of this generation, for as long as retry lives.
-    pub(super) fn hold(&self, generation: u64) -> Result<(), LockError> {
-        match range(&self.file, Act::Lock, lease_byte(generation)) {
+    /// Takes a claim, for as long as retry lives.
+    pub(super) fn hold(&self, claim: Claim) -> Result<(), LockError> {
+        match range(&self.file, Act::Lock, byte_of(claim)) {
             Ok(true) => Ok(()),
             Ok(false) => Err(LockError::Held(None)),
             Err(errno) => Err(LockError::System("lock a lease in", errno)),
         }
     }
 
-    /// Gives up the lease of this generation.
-    pub(super) fn give_up(&self, generation: u64) {
-        // If the kernel refuses, the lease ends with retry.
-        let _ = range(&self.file, Act::Unlock, lease_byte(generation));
+    /// Gives a claim up.
+    pub(super) fn give_up(&self, claim: Claim) {
+        // If the kernel refuses, the claim ends with retry.
+        let _ = range(&self.file, Act::Unlock, byte_of(claim));
     }
 
-    /// Whether another process holds the lease of this generation.
-    pub(super) fn is_held(&self, generation: u64) -> bool {
-        // If the kernel does not tell, the lease counts until its time is over.
-        range(&self.file, Act::Ask, lease_byte(generation)).unwrap_or(true)
+    /// Whether another process has this claim.
+    pub(super) fn is_held(&self, claim: Claim) -> bool {
+        // If the kernel does not tell, the claim counts until its time is over.
+        range(&self.file, Act::Ask, byte_of(claim)).unwrap_or(true)
     }
 
-    /// Whether `owner`, the holder of a lease, lives and does not wait for this very run to end.
-    pub(super) fn holder_lives(&self, generation: u64, owner: u32) -> bool {
+    /// Whether `owner`, the holder of a claim, lives and does not wait for this very run to end.
+    pub(super) fn holder_lives(&self, claim: Claim, owner: u32) -> bool {
         let is_ancestor = || (self.surroundings.ancestors)().contains(&owner);
-        self.is_held(generation) && !(is_ancestor() && self.is_open_in(owner))
+        self.is_held(claim) && !(is_ancestor() && self.is_open_in(owner))
     }
 
     /// The newest generation whose lease another process holds. None if there is no lease, or if
@@ -300,12 +301,19 @@ fn try_open(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
 /// The byte of the first generation's lease, behind that of the lock.
 const FIRST_LEASE: i64 = 1;
 
-/// This many generations have a byte of their own. An offset in a file is an `i64`.
+/// This many generations have a byte of their own, and as many permits. An offset in a file is an
+/// `i64`.
 const LEASES: u64 = 1 << 40;
 
-/// The byte of a generation's lease.
-fn lease_byte(generation: u64) -> i64 {
-    (generation % LEASES).cast_signed() + FIRST_LEASE
+/// The byte of the first permit, behind those of the leases.
+const FIRST_PERMIT: i64 = FIRST_LEASE + LEASES.cast_signed();
+
+/// The byte of a claim.
+fn byte_of(claim: Claim) -> i64 {
+    match claim {
+        Claim::Probe(generation) => (generation % LEASES).cast_signed() + FIRST_LEASE,
+        Claim::Permit(number) => (number % LEASES).cast_signed() + FIRST_PERMIT,
+    }
 }
 
 /// A request about a byte of the lock file.
@@ -340,7 +348,12 @@ fn request(kind: i32, start: i64, length: i64) -> libc::flock {
 
 /// The first byte from `start` on that another process holds as a lease.
 fn lease_from(file: &OwnedFd, start: i64) -> Option<i64> {
-    let mut wanted = request(libc::F_WRLCK, start, 0);
+    // A length of 0 would mean the rest of the file, which has the permits too.
+    let length = FIRST_PERMIT.saturating_sub(start);
+    if length <= 0 {
+        return None;
+    }
+    let mut wanted = request(libc::F_WRLCK, start, length);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut wanted)).ok()?;
     // A lease is one byte. Any other lock belongs to another program.
     let is_lease = i32::from(wanted.l_type) != libc::F_UNLCK && wanted.l_len == 1 && wanted.l_start >= start;

@@ -21,12 +21,12 @@ use super::place::Place;
 use super::private::{PRIVATE, SAFE, belongs_to, is_file, make_directory, owner_of};
 use crate::clock::boot;
 use crate::error::errno;
-use crate::policy::admission::breaker::Breaker;
+use crate::policy::admission::breaker::{Breaker, Claim, HostTag};
 use crate::policy::admission::moment::Moment;
 use crate::policy::admission::record::Record;
 use crate::state::record::{Snapshot, Unreadable, decode, encode, looks_like_one};
 use crate::state::stamp::Stamp;
-use crate::state::store::{Leases, Store, StoreError, Transaction};
+use crate::state::store::{Claims, Store, StoreError, Transaction};
 use crate::state::surroundings::Surroundings;
 
 /// The largest record, in bytes. A larger file does not parse.
@@ -76,10 +76,10 @@ impl FileStore {
         self.read_at(&Stamp::now())
     }
 
-    /// Whether a process holds the lease of this generation. If that cannot be seen, the lease
-    /// counts until its time is over. Makes no file.
-    pub(crate) fn lease_is_held(&self, generation: u64) -> bool {
-        self.ask_lock(|lock| lock.is_held(generation)).unwrap_or(true)
+    /// Whether a process has this claim. If that cannot be seen, the claim counts until its time is
+    /// over. Makes no file.
+    pub(crate) fn is_held(&self, claim: Claim) -> bool {
+        self.ask_lock(|lock| lock.is_held(claim)).unwrap_or(true)
     }
 
     fn read_at(&self, now: &Stamp) -> Result<Option<Snapshot>, StoreError> {
@@ -159,8 +159,8 @@ impl FileStore {
             read => (read?.unwrap_or_else(|| Snapshot::empty(now)), false),
         };
         let mut record = before.record.clone();
-        let leases = LeasesInLock { lock, record: &self.path };
-        let result = change(&mut record, &Transaction { now, is_lost, moved_ms: 0, leases: &leases })?;
+        let claims = ClaimsInLock { lock, record: &self.path };
+        let result = change(&mut record, &Transaction { now, is_lost, moved_ms: 0, claims: &claims })?;
         if record != before.record || before.moved {
             self.write(&encode(&record, stamp))?;
         }
@@ -313,13 +313,17 @@ impl Store for FileStore {
         Ok(self.read_at(&now)?.unwrap_or_else(|| Snapshot::empty(now.moment())))
     }
 
-    fn holder_lives(&self, generation: u64, owner: u32) -> Option<bool> {
-        self.ask_lock(|lock| lock.holder_lives(generation, owner))
+    fn host(&self) -> Option<HostTag> {
+        None
     }
 
-    fn release_lease(&self, generation: u64) {
+    fn holder_lives(&self, claim: Claim, owner: u32) -> Option<bool> {
+        self.ask_lock(|lock| lock.holder_lives(claim, owner))
+    }
+
+    fn release(&self, claim: Claim) {
         if let Some(lock) = &self.lock {
-            lock.give_up(generation);
+            lock.give_up(claim);
         }
     }
 
@@ -355,21 +359,21 @@ fn after_loss(lock: &Lock, now: Moment) -> Snapshot {
     Snapshot { record: Record { breaker, budget: None }, now, moved: true }
 }
 
-/// Leases of generations, as bytes of the lock file.
+/// Claims, as bytes of the lock file.
 #[derive(Debug)]
-struct LeasesInLock<'a> {
+struct ClaimsInLock<'a> {
     lock: &'a Lock,
     /// The path of the record, for errors.
     record: &'a Path,
 }
 
-impl Leases for LeasesInLock<'_> {
-    fn hold(&self, generation: u64) -> Result<(), StoreError> {
-        self.lock.hold(generation).map_err(|why| why.at(self.record.to_owned()))
+impl Claims for ClaimsInLock<'_> {
+    fn hold(&self, claim: Claim) -> Result<(), StoreError> {
+        self.lock.hold(claim).map_err(|why| why.at(self.record.to_owned()))
     }
 
-    fn holder_lives(&self, generation: u64, owner: u32) -> bool {
-        self.lock.holder_lives(generation, owner)
+    fn holder_lives(&self, claim: Claim, owner: u32) -> bool {
+        self.lock.holder_lives(claim, owner)
     }
 }
 

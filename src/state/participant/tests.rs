@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
-use super::super::store::Leases;
+use super::super::store::Claims;
 use super::*;
-use crate::policy::admission::breaker::Cause;
+use crate::policy::admission::breaker::{Cause, Claim, HostTag, Opens};
 use crate::policy::admission::moment::Moment;
 
 const ONE_A_DAY: Rate = Rate::Times { count: 1, period: Duration::from_hours(24) };
@@ -23,8 +23,8 @@ struct Shelf {
     record: RefCell<Record>,
     /// The time in seconds.
     now: Cell<i64>,
-    /// The run that holds a lease, by its generation.
-    leases: RefCell<BTreeMap<u64, u32>>,
+    /// The run that has a claim.
+    claims: RefCell<BTreeMap<Claim, u32>>,
     /// The next transaction finds the record damaged.
     damaged: Cell<bool>,
     transactions: Cell<u32>,
@@ -45,14 +45,14 @@ impl Memory {
     }
 }
 
-impl Leases for Memory {
-    fn hold(&self, generation: u64) -> Result<(), StoreError> {
-        self.shelf.leases.borrow_mut().insert(generation, self.run);
+impl Claims for Memory {
+    fn hold(&self, claim: Claim) -> Result<(), StoreError> {
+        self.shelf.claims.borrow_mut().insert(claim, self.run);
         Ok(())
     }
 
-    fn holder_lives(&self, generation: u64, _: u32) -> bool {
-        self.shelf.leases.borrow().get(&generation).is_some_and(|holder| *holder != self.run)
+    fn holder_lives(&self, claim: Claim, _: u32) -> bool {
+        self.shelf.claims.borrow().get(&claim).is_some_and(|holder| *holder != self.run)
     }
 }
 
@@ -73,7 +73,7 @@ impl Store for Memory {
         if is_lost {
             (record, self.set_aside) = (Record::default(), Some("/s/x.json.corrupt".into()));
         }
-        let transaction = Transaction { now: self.now(), is_lost, moved_ms: 0, leases: &*self };
+        let transaction = Transaction { now: self.now(), is_lost, moved_ms: 0, claims: &*self };
         let result = change(&mut record, &transaction)?;
         self.shelf.record.replace(record);
         Ok(result)
@@ -87,16 +87,20 @@ impl Store for Memory {
         Ok(Snapshot { record: self.shelf.record.borrow().clone(), now: self.now(), moved: false })
     }
 
-    fn holder_lives(&self, generation: u64, owner: u32) -> Option<bool> {
-        Some(Leases::holder_lives(self, generation, owner))
+    fn host(&self) -> Option<HostTag> {
+        None
     }
 
-    fn release_lease(&self, generation: u64) {
-        self.shelf.leases.borrow_mut().remove(&generation);
+    fn holder_lives(&self, claim: Claim, owner: u32) -> Option<bool> {
+        Some(Claims::holder_lives(self, claim, owner))
+    }
+
+    fn release(&self, claim: Claim) {
+        self.shelf.claims.borrow_mut().remove(&claim);
     }
 
     fn close(&mut self) {
-        self.shelf.leases.borrow_mut().retain(|_, holder| *holder != self.run);
+        self.shelf.claims.borrow_mut().retain(|_, holder| *holder != self.run);
     }
 
     fn check_writable(&mut self) -> Result<(), StoreError> {
@@ -114,6 +118,8 @@ struct World {
     breaker: Rc<Shelf>,
     budget: Rc<Shelf>,
     runs: u32,
+    /// New runs wait for the breaker.
+    waits: bool,
     /// Every store fails with this error.
     failure: Rc<RefCell<Option<StoreError>>>,
 }
@@ -126,10 +132,10 @@ impl World {
 
     fn run(&mut self, budget_in_breaker: Option<Rate>, own_budget: Option<Rate>) -> Participant<Memory> {
         self.runs += 1;
-        let settings =
-            Settings { failures: NonZeroU32::new(2).unwrap(), cooldown: COOLDOWN, lease: COOLDOWN };
+        let opens = Opens::InRow(NonZeroU32::new(2).unwrap());
+        let settings = Settings { opens, cooldown: COOLDOWN, lease: COOLDOWN };
         let store = self.store(&self.breaker);
-        let breaker = BreakerRecord { store, settings, budget: budget_in_breaker };
+        let breaker = BreakerRecord { store, settings, waits: self.waits, budget: budget_in_breaker };
         let budget = own_budget.map(|rate| BudgetRecord { store: self.store(&self.budget), rate });
         Participant::with(Some(breaker), budget).unwrap()
     }
@@ -166,7 +172,7 @@ fn fail(run: &mut Participant<Memory>, intent: Intent) -> Settlement {
 #[test]
 fn a_run_that_shares_nothing_takes_no_part() {
     assert!(Participant::<Memory>::with(None, None).is_none());
-    assert!(Participant::new(None, None, Surroundings::none()).is_none());
+    assert!(Participant::new(None, false, None, Surroundings::none()).is_none());
 }
 
 #[test]
@@ -199,9 +205,9 @@ fn one_run_probes_for_all_and_its_success_closes_the_breaker() {
     let (mut prober, mut other) = (world.run(None, None), world.run(None, None));
     assert_eq!(prober.admit(FOREVER), None);
     assert!(prober.probes());
-    assert_eq!(other.admit(FOREVER).unwrap().prober, Some(std::process::id()));
+    assert_eq!(other.admit(FOREVER).unwrap().prober(), Some(std::process::id()));
     assert_eq!(prober.settle(&Observation::Success, Intent::Stop, FOREVER), Settlement::Go);
-    assert!(world.breaker.leases.borrow().is_empty());
+    assert!(world.breaker.claims.borrow().is_empty());
     assert_eq!(other.admit(FOREVER), None);
     assert!(!other.probes() && other.is_closed());
 }
@@ -212,7 +218,7 @@ fn a_run_that_waits_is_told_for_how_long() {
     let mut run = world.run(None, None);
     assert_eq!(fail(&mut run, Intent::RetryWithin(FOREVER)), Settlement::Go);
     assert!(
-        matches!(fail(&mut run, Intent::RetryWithin(FOREVER)), Settlement::Wait(refusal) if refusal.left == COOLDOWN)
+        matches!(fail(&mut run, Intent::RetryWithin(FOREVER)), Settlement::Wait(refusal) if refusal.left == Duration::from_secs(1))
     );
 }
 
@@ -288,7 +294,7 @@ fn a_probe_that_cannot_report_counts_for_its_own_run() {
     world.break_stores();
     let settled = run.settle(&failure(), Intent::Retry, FOREVER);
     assert!(matches!(settled, Settlement::Open(refusal) if refusal.left == COOLDOWN * 2));
-    assert!(world.breaker.leases.borrow().is_empty(), "nobody waits for its lease");
+    assert!(world.breaker.claims.borrow().is_empty(), "nobody waits for its lease");
 }
 
 #[test]

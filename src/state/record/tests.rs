@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::admission::breaker::Applicant;
 
 fn now() -> Stamp {
     Stamp { boot_id: "a".into(), boot_ms: 500_000, unix_ms: 2_000_000 }
@@ -20,18 +21,40 @@ fn open() -> Open {
         cooldown: Some(Duration::from_secs(30)),
         cause: Cause::Failures,
         probes: 2,
+        probed: Moment(405_000),
         failures: 7,
         last: Some("exited 7".into()),
+        not_before: Some(Moment(510_000)),
     }
 }
 
 fn records() -> Vec<Record> {
     let lease = Lease { owner: 17, since: Moment(450_000), length: Duration::from_mins(5) };
+    let host = Some(HostTag(0xfeed));
+    let permit =
+        |id, demand| Permit { id, owner: 9, since: Moment(490_000), length: Duration::from_secs(20), demand };
+    let recovery = Recovery {
+        window: 2500,
+        threshold: Some(1000),
+        permits: vec![permit(7, Demand::High), permit(6, Demand::Low)],
+        due: Moment(500_100),
+        full: Moment(490_000),
+        halved: Some(Moment(480_000)),
+        next: 8,
+    };
     let closed = Closed {
         since: Some(Moment(-5)),
-        failures: 2,
+        outcomes: Outcomes {
+            past: vec![
+                Past { at: Moment(470_000), failed: false, host: None },
+                Past { at: Moment(480_000), failed: true, host },
+            ],
+            in_row: 2,
+            hosts: vec![Use { host: HostTag(0xfeed), at: Moment(480_000) }],
+        },
         last: Some("killed by \"TERM\"".into()),
         not_before: Some(Moment(600_000)),
+        recovery: Some(recovery),
     };
     let tripped = Open { cooldown: None, cause: Cause::Tripped, last: None, ..open() };
     let states = [
@@ -39,7 +62,8 @@ fn records() -> Vec<Record> {
         State::Closed(closed),
         State::Open(open()),
         State::Open(tripped),
-        State::HalfOpen(HalfOpen { open: open(), lease }),
+        State::HalfOpen(HalfOpen { open: open(), lease, timing: Timing::Due }),
+        State::HalfOpen(HalfOpen { open: open(), lease, timing: Timing::Early }),
     ];
     let budget = Some(Bucket {
         billionths: 7_400_000_000,
@@ -98,9 +122,9 @@ fn the_format_of_version_1_stays_readable() {
       "budget": { "billionths": 7400000000, "at_ms": 400000, "size": 10, "returns": 1, "returns_in_ms": 30000 }
     }"#;
     let lease = Lease { owner: 17, since: Moment(450_000), length: Duration::from_mins(5) };
-    // An older record has no cooldown.
-    let open = Open { cooldown: None, ..open() };
-    let state = State::HalfOpen(HalfOpen { open, lease });
+    // Such a record may have no cooldown.
+    let open = Open { cooldown: None, probed: Moment(400_000), not_before: None, ..open() };
+    let state = State::HalfOpen(HalfOpen { open, lease, timing: Timing::Due });
     let expected = Record {
         breaker: Breaker { generation: 9, state },
         budget: Some(Bucket {
@@ -114,13 +138,26 @@ fn the_format_of_version_1_stays_readable() {
 }
 
 #[test]
+fn a_closed_breaker_of_version_1_keeps_its_failures() {
+    let text = r#"{
+      "version": 1,
+      "clock": { "boot_id": "a", "boot_ms": 450000, "unix_ms": 1950000 },
+      "breaker": { "generation": 9, "state": "closed", "since_ms": null, "failures": 4, "last": "exited 7" }
+    }"#;
+    let outcomes = Outcomes { in_row: 4, ..Outcomes::default() };
+    let closed = Closed { outcomes, last: Some("exited 7".into()), ..Closed::default() };
+    let breaker = Breaker { generation: 9, state: State::Closed(closed) };
+    assert_eq!(decode(text.as_bytes(), &now()), Ok(as_written(Record { breaker, budget: None })));
+}
+
+#[test]
 fn what_is_torn_empty_or_newer_is_told_apart() {
     let whole = encode(&records().remove(4), now());
     for end in 0..whole.len() - 2 {
         assert_eq!(decode(&whole[..end], &now()), Err(Unreadable::Corrupt), "{end}");
     }
-    let newer = br#"{"version": 2, "clock": "quite different"}"#;
-    assert_eq!(decode(newer, &now()), Err(Unreadable::Newer(2)));
+    let newer = br#"{"version": 3, "clock": "quite different"}"#;
+    assert_eq!(decode(newer, &now()), Err(Unreadable::Newer(3)));
     for wrong in
         ["null", "[]", "{}", r#"{"version": 0}"#, r#"{"version": -1}"#, r#"{"version": 1}"#, "\0\0\0"]
     {
@@ -134,6 +171,7 @@ fn after_a_reboot_and_a_jump_it_is_open_for_no_longer_than_its_length() {
     // The record was written when the breaker opened.
     let written = Stamp { boot_id: "a".into(), boot_ms: 400_000, unix_ms: 1_900_000 };
     let bytes = encode(&record, written);
+    let applicant = Applicant { pid: 1, lease: Duration::ZERO, waits: false, returns: false };
     let year = 365 * 86_400_000;
     for (boot_id, boot_ms, unix_ms, left) in [
         ("a", 410_000, 1_910_000, Some(110)),
@@ -151,7 +189,7 @@ fn after_a_reboot_and_a_jump_it_is_open_for_no_longer_than_its_length() {
         let now = Stamp { boot_id: boot_id.into(), boot_ms, unix_ms };
         let Snapshot { record: read, moved, .. } = decode(&bytes, &now).unwrap();
         assert_eq!(moved, boot_id != "a" || boot_ms < 400_000, "{now:?}");
-        let refusal = read.breaker.refusal(now.moment(), |_, _| false);
+        let refusal = read.breaker.refusal(&applicant, now.moment(), |_, _| false);
         assert_eq!(refusal.map(|refusal| refusal.left.as_secs()), left, "{now:?}");
         assert!(matches!(read.breaker.state, State::Open(_)), "{now:?}");
     }
@@ -168,16 +206,17 @@ proptest! {
     }
 
     #[test]
-    fn any_numbers_are_borne(first in any::<i64>(), since in any::<i64>(), length in any::<u64>(), shift in any::<i64>()) {
+    fn any_numbers_are_borne(first in any::<i64>(), since in any::<i64>(), length in any::<u64>(), shift in any::<i64>(), waits: bool) {
         let open = Open { first: Moment(first), since: Moment(since), length: Duration::from_millis(length), ..open() };
         let record = Record { breaker: Breaker { generation: u64::MAX, state: State::Open(open) }, budget: None };
         let bytes = encode(&record, Stamp { boot_id: "z".into(), boot_ms: shift, unix_ms: first });
         let Snapshot { mut record, .. } = decode(&bytes, &now()).unwrap();
         let moment = now().moment();
-        if let Some(refusal) = record.breaker.refusal(moment, |_, _| true) {
+        let applicant = Applicant { pid: 1, lease: Duration::MAX, waits, returns: false };
+        if let Some(refusal) = record.breaker.refusal(&applicant, moment, |_, _| true) {
             prop_assert!(refusal.left <= Duration::from_millis(length));
         }
-        let _ = record.breaker.admit(moment, Duration::MAX, 1, |_, _| true);
+        let _ = record.breaker.admit(&applicant, moment, |_, _| true);
         property(&bytes);
     }
 }

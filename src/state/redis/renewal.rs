@@ -1,4 +1,4 @@
-//! The renewal of a lease while its attempt runs.
+//! The renewal of a lease or a permit while its attempt runs.
 //!
 //! A lease in a server is short, so that the death of a host frees it soon. The run that holds it
 //! extends it every few seconds. It does so without waiting: the commands go out, and the replies are
@@ -18,6 +18,7 @@ use super::session::{Expected, Session};
 use super::store::LEASE;
 use super::wire::{Fault, Limit};
 use crate::clock::now;
+use crate::policy::admission::breaker::Pass;
 use crate::state::record::Snapshot;
 
 /// The time between two renewals.
@@ -38,7 +39,7 @@ const REST: Duration = Duration::from_millis(50);
 pub(crate) struct Renewal {
     link: Rc<RefCell<Link>>,
     key: String,
-    generation: u64,
+    pass: Pass,
     /// The lease is not extended past this time since boot.
     until: Duration,
     stage: Stage,
@@ -62,11 +63,11 @@ enum Asked {
 }
 
 impl Renewal {
-    /// A lease of this generation, which lasts for `length` in all if its attempt does.
-    pub(super) fn new(link: Rc<RefCell<Link>>, key: String, generation: u64, length: Duration) -> Self {
+    /// The claim of this pass, which lasts for `length` in all if its attempt does.
+    pub(super) fn new(link: Rc<RefCell<Link>>, key: String, pass: Pass, length: Duration) -> Self {
         let now = now();
         let (until, stage) = (now.saturating_add(length), Stage::Resting(now.saturating_add(EVERY)));
-        Self { link, key, generation, until, stage }
+        Self { link, key, pass, until, stage }
     }
 
     /// The descriptor that becomes readable when replies come.
@@ -155,7 +156,7 @@ impl Renewal {
         let (stamp, seen) = record_in(&self.key, replies)?;
         let Some(Snapshot { mut record, now, .. }) = seen else { return Ok(None) };
         let left = self.until.saturating_sub(crate::clock::now()).min(LEASE);
-        let is_held = record.breaker.renew(self.generation, now, left);
+        let is_held = record.breaker.renew(self.pass, now, left);
         Ok(is_held.then(|| to_write(&self.key, &record, stamp)))
     }
 }

@@ -15,12 +15,14 @@ use super::renewal::Renewal;
 use super::trouble::Trouble;
 use super::wire::{Fault, Limit};
 use crate::clock;
+use crate::policy::admission::breaker::{Claim, HostTag, Pass};
 use crate::policy::admission::moment::{Moment, millis};
 use crate::policy::admission::record::Record;
 use crate::policy::delay::jitter::uniform;
+use crate::state::host;
 use crate::state::record::Snapshot;
 use crate::state::stamp::Stamp;
-use crate::state::store::{Leases, Store, StoreError, Transaction};
+use crate::state::store::{Claims, Store, StoreError, Transaction};
 
 /// The longest time for a look at a record, from the resolution of the name to the last byte.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
@@ -31,7 +33,8 @@ const CHANGE: Duration = Duration::from_secs(1);
 /// The longest pause before another try.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The lease of a probe. The run that probes renews it, so the death of its host frees it soon.
+/// The longest lease of a probe, and of a permit. The run that holds it renews it, so the death of its
+/// host frees it soon.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
 /// The record of one name, in a server.
@@ -58,9 +61,9 @@ impl RedisStore {
         self.link.borrow().to_boot_ms()
     }
 
-    /// The renewal of a lease of this generation, which lasts for `length` in all.
-    pub(crate) fn renewal(&self, generation: u64, length: Duration) -> Renewal {
-        Renewal::new(Rc::clone(&self.link), self.key.clone(), generation, length)
+    /// The renewal of the claim of this pass, which lasts for `length` in all.
+    pub(crate) fn renewal(&self, pass: Pass, length: Duration) -> Renewal {
+        Renewal::new(Rc::clone(&self.link), self.key.clone(), pass, length)
     }
 
     /// Reads the record. None if there is no such key.
@@ -119,7 +122,7 @@ impl RedisStore {
         let now = stamp.moment();
         let before = before.unwrap_or_else(|| Snapshot::empty(now));
         let mut record = before.record.clone();
-        let transaction = Transaction { now, is_lost: false, moved_ms: 0, leases: &LeasesInRecord };
+        let transaction = Transaction { now, is_lost: false, moved_ms: 0, claims: &ClaimsInRecord };
         let result = change(&mut record, &transaction)?;
         if record == before.record && !before.moved {
             return Ok(Some(result));
@@ -167,12 +170,16 @@ impl Store for RedisStore {
         Ok(self.read()?.unwrap_or_else(|| Snapshot::empty(self.now())))
     }
 
-    /// Time alone ends a lease.
-    fn holder_lives(&self, _generation: u64, _owner: u32) -> Option<bool> {
+    fn host(&self) -> Option<HostTag> {
+        Some(host::this())
+    }
+
+    /// Time alone ends a claim.
+    fn holder_lives(&self, _claim: Claim, _owner: u32) -> Option<bool> {
         Some(true)
     }
 
-    fn release_lease(&self, _generation: u64) {}
+    fn release(&self, _claim: Claim) {}
 
     fn close(&mut self) {
         self.link.borrow_mut().close();
@@ -195,16 +202,16 @@ impl Store for RedisStore {
     }
 }
 
-/// Leases in a record that hosts share. Nobody can see whether their holders live.
+/// Claims in a record that hosts share. Nobody can see whether their holders live.
 #[derive(Debug)]
-struct LeasesInRecord;
+struct ClaimsInRecord;
 
-impl Leases for LeasesInRecord {
-    fn hold(&self, _generation: u64) -> Result<(), StoreError> {
+impl Claims for ClaimsInRecord {
+    fn hold(&self, _claim: Claim) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn holder_lives(&self, _generation: u64, _owner: u32) -> bool {
+    fn holder_lives(&self, _claim: Claim, _owner: u32) -> bool {
         true
     }
 

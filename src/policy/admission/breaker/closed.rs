@@ -1,68 +1,171 @@
-//! The closed breaker: attempts are made, and failures in a row are counted.
+//! The closed breaker: attempts are made, and failures are counted.
 
 use super::super::moment::Moment;
-use super::{Cause, LONGEST_ASKED, Observation, Open, Settings, State};
+use super::super::recovery::{Recovery, Sign};
+use super::opens::{HostTag, Outcomes, age_limit};
+use super::{
+    Applicant, Awaits, Cause, Claim, Known, LONGEST_ASKED, Observation, Open, Refusal, Settings, State,
+};
+
+use std::time::Duration;
 
 /// Attempts are made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Closed {
     /// The moment at which it closed. None if it was never open.
     pub(crate) since: Option<Moment>,
-    /// Failures in a row.
-    pub(crate) failures: u32,
-    /// The description of the last of them.
+    pub(crate) outcomes: Outcomes,
+    /// The description of the last failure in a row.
     pub(crate) last: Option<String>,
     /// A server has asked to be left alone until this moment.
     pub(crate) not_before: Option<Moment>,
+    /// The permits of the runs that have waited for it. None if it was never open.
+    pub(crate) recovery: Option<Recovery>,
 }
 
 impl Closed {
     /// A breaker that has just closed.
     pub(super) fn since(now: Moment) -> Self {
-        Self { since: Some(now), ..Self::default() }
+        Self { since: Some(now), recovery: Some(Recovery::new(now)), ..Self::default() }
+    }
+
+    /// The recovery, unless it is over.
+    fn recovering(&self, now: Moment, lives: impl Fn(Claim, u32) -> bool) -> Option<&Recovery> {
+        let lives = |id, owner| lives(Claim::Permit(id), owner);
+        self.recovery.as_ref().filter(|recovery| !recovery.is_over(now, lives))
+    }
+
+    /// Whether this applicant starts a recovery: it has seen the breaker open, and the record was
+    /// removed since. Other runs may have waited too.
+    fn is_new_to(&self, applicant: &Applicant) -> bool {
+        applicant.returns && self.since.is_none() && self.recovery.is_none()
+    }
+
+    /// Whether the applicant needs a permit.
+    pub(super) fn needs_permit(
+        &self,
+        applicant: &Applicant,
+        now: Moment,
+        lives: impl Fn(Claim, u32) -> bool,
+    ) -> bool {
+        applicant.waits && (self.is_new_to(applicant) || self.recovering(now, lives).is_some())
+    }
+
+    /// The refusal, unless the applicant may make an attempt.
+    pub(super) fn refusal(
+        &self,
+        applicant: &Applicant,
+        now: Moment,
+        lives: impl Fn(Claim, u32) -> bool,
+    ) -> Option<Refusal> {
+        let recovery = self.recovering(now, &lives).filter(|_| applicant.waits)?;
+        let lives = |id, owner| lives(Claim::Permit(id), owner);
+        (!recovery.has_room(now, lives)).then(|| self.without_permit(now))
+    }
+
+    /// The refusal of a run that needs a permit and does not get it.
+    pub(super) fn without_permit(&self, now: Moment) -> Refusal {
+        Refusal {
+            age: self.since.map_or(Duration::ZERO, |since| now.since(since)),
+            left: Duration::ZERO,
+            cause: Cause::Failures,
+            failures: 0,
+            last: None,
+            awaits: Awaits::Permit,
+            known: Known::Now,
+        }
+    }
+
+    /// Takes a permit for an applicant that needs one. The caller has made sure that there is one.
+    pub(super) fn grant(
+        &mut self,
+        applicant: &Applicant,
+        now: Moment,
+        lives: impl Fn(Claim, u32) -> bool,
+    ) -> Option<u64> {
+        if !self.needs_permit(applicant, now, &lives) {
+            return None;
+        }
+        let recovery = self.recovery.get_or_insert_with(|| Recovery::new(now));
+        recovery.grant(now, applicant.lease, applicant.pid, |id, owner| lives(Claim::Permit(id), owner))
     }
 
     pub(super) fn after(
         &mut self,
+        permit: Option<u64>,
         observation: &Observation,
+        from: Option<HostTag>,
         now: Moment,
         settings: &Settings,
     ) -> Option<State> {
-        match observation {
+        let age = age_limit(settings.cooldown);
+        let (sign, opened) = match observation {
             Observation::Success => {
-                *self = Self { since: self.since, ..Self::default() };
-                None
+                self.outcomes.succeed(from, now, settings.opens, age);
+                (self.last, self.not_before) = (None, None);
+                (Sign::Success, None)
             }
             Observation::Failure { description, asked } => {
-                self.failures = self.failures.saturating_add(1);
+                self.outcomes.fail(from, now, age);
                 self.last = Some(description.clone());
                 let until = asked.map(|asked| now.plus(asked.min(LONGEST_ASKED)));
                 self.not_before = self.not_before.max(until);
-                (self.failures >= settings.failures.get()).then(|| State::Open(self.open(now, settings)))
+                let failures = self.outcomes.opening(settings.opens, now, age);
+                (Sign::Failure, failures.map(|failures| State::Open(self.open(failures, now, settings))))
             }
-            Observation::Nothing => None,
+            Observation::Nothing => (Sign::Nothing, None),
+        };
+        if let Some(recovery) = &mut self.recovery {
+            recovery.report(permit, sign, now);
+            if recovery.is_over(now, |_, _| true) {
+                self.recovery = None;
+            }
         }
+        opened
+    }
+
+    /// Whether a success would change nothing that matters.
+    pub(super) fn success_is_known(
+        &self,
+        permit: Option<u64>,
+        from: Option<HostTag>,
+        now: Moment,
+        settings: &Settings,
+    ) -> bool {
+        let permit =
+            permit.is_some_and(|permit| self.recovery.as_ref().is_some_and(|recovery| recovery.runs(permit)));
+        let age = age_limit(settings.cooldown);
+        !permit && self.outcomes.success_is_known(settings.opens, from, now, age)
     }
 
     /// The opening after the last of the failures.
-    fn open(&self, now: Moment, settings: &Settings) -> Open {
+    fn open(&self, failures: u32, now: Moment, settings: &Settings) -> Open {
         let asked = self.not_before.map(|until| until.since(now));
         Open {
             cooldown: Some(settings.cooldown),
-            failures: self.failures,
+            failures,
             last: self.last.clone(),
+            not_before: self.not_before.filter(|until| *until > now),
             ..Open::new(Cause::Failures, now, settings.open_for(0, asked))
         }
     }
 
     pub(super) fn not_after(&mut self, now: Moment) {
         self.since = self.since.map(|since| since.min(now));
+        self.outcomes.not_after(now);
         let latest = now.plus(LONGEST_ASKED);
         self.not_before = self.not_before.map(|until| until.min(latest));
+        if let Some(recovery) = &mut self.recovery {
+            recovery.not_after(now);
+        }
     }
 
     pub(super) fn shift(&mut self, millis: i64) {
         self.since = self.since.map(|since| since.shifted(millis));
+        self.outcomes.shift(millis);
         self.not_before = self.not_before.map(|until| until.shifted(millis));
+        if let Some(recovery) = &mut self.recovery {
+            recovery.shift(millis);
+        }
     }
 }

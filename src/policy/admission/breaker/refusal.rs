@@ -1,5 +1,6 @@
 //! The answer of a breaker that lets no attempt through.
 
+use std::mem;
 use std::time::Duration;
 
 use super::Cause;
@@ -7,20 +8,28 @@ use super::Cause;
 /// Why no attempt may be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// The time since the breaker first opened.
+    /// The time since the breaker first opened. If it has closed, the time since then.
     pub(crate) age: Duration,
     /// The time until a probe may be made. If a probe runs, the time until it must have reported.
     pub(crate) left: Duration,
-    /// The cooldown of the run that opened it, before any doubling. Waiting runs spread their looks
-    /// over it.
-    pub(crate) cooldown: Option<Duration>,
     pub(crate) cause: Cause,
     pub(crate) failures: u32,
     /// The description of the last failure.
     pub(crate) last: Option<String>,
-    /// The process id of the run that probes, or 0 if it is unknown. None if no run probes.
-    pub(crate) prober: Option<u32>,
+    pub(crate) awaits: Awaits,
     pub(crate) known: Known,
+}
+
+/// What must happen before the refused run may make an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// The cooldown ends, and one run probes.
+    Probe,
+    /// The run that probes reports. This is its process id, or 0 if the process id is unknown.
+    Prober(u32),
+    /// A permit comes back. The breaker has closed, and the runs that have waited come back a few at
+    /// a time.
+    Permit,
 }
 
 /// The age of the knowledge behind a refusal.
@@ -35,8 +44,9 @@ pub(crate) enum Known {
 impl Refusal {
     /// Whether another refusal says the same, apart from the times.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let reasons =
-            |refusal: &Self| (refusal.cause, refusal.failures, refusal.prober.is_some(), refusal.known);
+        let reasons = |refusal: &Self| {
+            (refusal.cause, refusal.failures, mem::discriminant(&refusal.awaits), refusal.known)
+        };
         reasons(self) == reasons(other)
     }
 
@@ -46,8 +56,25 @@ impl Refusal {
         Self { age: self.age.saturating_add(passed), left: self.left.saturating_sub(passed), ..self }
     }
 
-    /// Whether a probe may be made in less than this time. A probe that runs may end at any moment.
+    /// Whether the run may make an attempt in less than this time. A probe that runs may end at any
+    /// moment, and a permit may come back at any moment.
     pub(crate) fn is_over_in(&self, time: Duration) -> bool {
-        self.prober.is_some() || self.left < time
+        self.left() < time
+    }
+
+    /// The shortest time until the run may make an attempt.
+    pub(crate) fn left(&self) -> Duration {
+        match self.awaits {
+            Awaits::Probe => self.left,
+            Awaits::Prober(_) | Awaits::Permit => Duration::ZERO,
+        }
+    }
+
+    /// The process id of the run that probes, or 0 if it is unknown. None if no run probes.
+    pub(crate) fn prober(&self) -> Option<u32> {
+        match self.awaits {
+            Awaits::Prober(pid) => Some(pid),
+            Awaits::Probe | Awaits::Permit => None,
+        }
     }
 }

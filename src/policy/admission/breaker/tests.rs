@@ -1,8 +1,11 @@
 //! Tests the breaker with examples, and against a simple model of its history.
 
+use std::num::NonZeroU32;
+
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
+use super::super::recovery::Recovery;
 use super::*;
 
 fn secs(seconds: u64) -> Duration {
@@ -13,8 +16,31 @@ fn at(seconds: i64) -> Moment {
     Moment(seconds * 1000)
 }
 
+fn in_row(failures: u32) -> Opens {
+    Opens::InRow(NonZeroU32::new(failures).unwrap())
+}
+
 fn settings() -> Settings {
-    Settings { failures: NonZeroU32::new(3).unwrap(), cooldown: secs(30), lease: secs(20) }
+    Settings { opens: in_row(3), cooldown: secs(30), lease: secs(20) }
+}
+
+/// A run that does not wait for the breaker.
+fn run(pid: u32) -> Applicant {
+    Applicant { pid, lease: secs(20), waits: false, returns: false }
+}
+
+/// A run that waits for the breaker.
+fn waiting(pid: u32) -> Applicant {
+    Applicant { waits: true, ..run(pid) }
+}
+
+/// The refusal of a run that does not wait. `lives` tells whether the prober lives.
+fn refused(breaker: &Breaker, now: Moment, lives: bool) -> Option<Refusal> {
+    breaker.refusal(&run(1), now, |_, _| lives)
+}
+
+fn closed_at(now: Moment) -> State {
+    State::Closed(Closed { since: Some(now), recovery: Some(Recovery::new(now)), ..Closed::default() })
 }
 
 fn failure() -> Observation {
@@ -23,7 +49,7 @@ fn failure() -> Observation {
 
 /// The admission of a run. Panics if the breaker refuses the run.
 fn pass(breaker: &mut Breaker, now: Moment) -> Pass {
-    match breaker.admit(now, secs(20), 1, |_, _| true) {
+    match breaker.admit(&run(1), now, |_, _| true) {
         Admitted::Yes(pass) => pass,
         Admitted::No(refusal) => panic!("{refusal:?}"),
     }
@@ -33,7 +59,7 @@ fn opened(now: Moment) -> Breaker {
     let mut breaker = Breaker::default();
     for _ in 0..3 {
         let pass = pass(&mut breaker, now);
-        breaker.record(pass, &failure(), now, &settings());
+        breaker.record(pass, &failure(), None, now, &settings());
     }
     breaker
 }
@@ -43,11 +69,11 @@ fn failures_in_a_row_open_it_and_a_success_between_does_not() {
     let mut breaker = Breaker::default();
     for observed in [failure(), failure(), Observation::Success, failure(), Observation::Nothing, failure()] {
         let pass = pass(&mut breaker, at(0));
-        breaker.record(pass, &observed, at(0), &settings());
+        breaker.record(pass, &observed, None, at(0), &settings());
     }
     let third = pass(&mut breaker, at(5));
-    breaker.record(third, &failure(), at(5), &settings());
-    let refusal = breaker.refusal(at(10), |_, _| true).unwrap();
+    breaker.record(third, &failure(), None, at(5), &settings());
+    let refusal = refused(&breaker, at(10), true).unwrap();
     assert_eq!((refusal.age, refusal.left, refusal.failures), (secs(5), secs(25), 3));
     assert_eq!(refusal.last.as_deref(), Some("exited 7"));
 }
@@ -57,23 +83,23 @@ fn each_failed_probe_doubles_the_cooldown_up_to_sixteen_times() {
     let mut breaker = opened(at(0));
     let mut now = at(0);
     for times in [1, 2, 4, 8, 16, 16, 16] {
-        let left = breaker.refusal(now, |_, _| true).unwrap().left;
+        let left = refused(&breaker, now, true).unwrap().left;
         assert_eq!(left, secs(30) * times);
         now = now.plus(left);
         let pass = pass(&mut breaker, now);
-        assert!(pass.probe);
-        breaker.record(pass, &failure(), now, &settings());
+        assert!(pass.is_probe());
+        breaker.record(pass, &failure(), None, now, &settings());
     }
     now = now.plus(secs(480));
     let success = pass(&mut breaker, now);
-    breaker.record(success, &Observation::Success, now, &settings());
-    assert_eq!(breaker.refusal(now, |_, _| true), None);
+    breaker.record(success, &Observation::Success, None, now, &settings());
+    assert_eq!(refused(&breaker, now, true), None);
     // After a success, the first cooldown applies again.
     for _ in 0..3 {
         let pass = pass(&mut breaker, now);
-        breaker.record(pass, &failure(), now, &settings());
+        breaker.record(pass, &failure(), None, now, &settings());
     }
-    assert_eq!(breaker.refusal(now, |_, _| true).unwrap().left, secs(30));
+    assert_eq!(refused(&breaker, now, true).unwrap().left, secs(30));
 }
 
 #[test]
@@ -83,9 +109,9 @@ fn a_server_that_asks_for_more_keeps_it_open_for_longer() {
         for _ in 0..3 {
             let pass = pass(&mut breaker, at(0));
             let observed = Observation::Failure { description: "exited 22".into(), asked: Some(secs(asked)) };
-            breaker.record(pass, &observed, at(0), &settings());
+            breaker.record(pass, &observed, None, at(0), &settings());
         }
-        assert_eq!(breaker.refusal(at(0), |_, _| true).unwrap().left, secs(left));
+        assert_eq!(refused(&breaker, at(0), true).unwrap().left, secs(left));
     }
 }
 
@@ -93,30 +119,30 @@ fn a_server_that_asks_for_more_keeps_it_open_for_longer() {
 fn a_probe_that_shows_nothing_leaves_it_to_the_next() {
     let mut breaker = opened(at(0));
     let probe = pass(&mut breaker, at(30));
-    breaker.record(probe, &Observation::Nothing, at(31), &settings());
+    breaker.record(probe, &Observation::Nothing, None, at(31), &settings());
     let next = pass(&mut breaker, at(31));
-    assert!(next.probe);
-    breaker.record(next, &failure(), at(31), &settings());
-    assert_eq!(breaker.refusal(at(31), |_, _| true).unwrap().left, secs(60));
+    assert!(next.is_probe());
+    breaker.record(next, &failure(), None, at(31), &settings());
+    assert_eq!(refused(&breaker, at(31), true).unwrap().left, secs(60));
 }
 
 #[test]
 fn the_lease_of_one_who_is_dead_or_late_goes_to_the_next() {
     let mut breaker = opened(at(0));
     let first = pass(&mut breaker, at(30));
-    let refusal = breaker.refusal(at(31), |_, _| true).unwrap();
-    assert_eq!((refusal.prober, refusal.left), (Some(1), secs(19)));
+    let refusal = refused(&breaker, at(31), true).unwrap();
+    assert_eq!((refusal.prober(), refusal.left), (Some(1), secs(19)));
     assert!(matches!(
-        breaker.admit(at(31), secs(20), 2, |_, _| false),
-        Admitted::Yes(Pass { probe: true, .. })
+        breaker.admit(&run(2), at(31), |_, _| false),
+        Admitted::Yes(Pass { role: Role::Probe, .. })
     ));
-    assert!(matches!(breaker.admit(at(50), secs(20), 3, |_, _| true), Admitted::No(_)));
+    assert!(matches!(breaker.admit(&run(3), at(50), |_, _| true), Admitted::No(_)));
     let third = pass(&mut breaker, at(51));
     // The report of a run that lost its lease changes nothing.
-    breaker.record(first, &Observation::Success, at(52), &settings());
-    assert!(breaker.refusal(at(52), |_, _| true).is_some());
-    breaker.record(third, &Observation::Success, at(52), &settings());
-    assert_eq!(breaker.refusal(at(52), |_, _| true), None);
+    breaker.record(first, &Observation::Success, None, at(52), &settings());
+    assert!(refused(&breaker, at(52), true).is_some());
+    breaker.record(third, &Observation::Success, None, at(52), &settings());
+    assert_eq!(refused(&breaker, at(52), true), None);
 }
 
 #[test]
@@ -124,11 +150,11 @@ fn a_clock_that_goes_back_opens_it_for_no_longer_than_its_length() {
     for back in [1, 3600, 86_400, 30 * 365 * 86_400] {
         let mut breaker = opened(at(0));
         breaker.not_after(at(-back));
-        assert_eq!(breaker.refusal(at(-back), |_, _| true).unwrap().left, secs(30));
+        assert_eq!(refused(&breaker, at(-back), true).unwrap().left, secs(30));
         let mut breaker = opened(at(0));
         let _ = pass(&mut breaker, at(30));
         breaker.not_after(at(-back));
-        assert_eq!(breaker.refusal(at(-back), |_, _| true).unwrap().left, secs(20));
+        assert_eq!(refused(&breaker, at(-back), true).unwrap().left, secs(20));
     }
 }
 
@@ -137,33 +163,34 @@ fn it_is_told_since_when_why_and_for_how_long() {
     let mut breaker = opened(at(0));
     let probe = pass(&mut breaker, at(30));
     let asking = Observation::Failure { description: "exited 9".into(), asked: Some(secs(100)) };
-    breaker.record(probe, &asking, at(31), &settings());
+    breaker.record(probe, &asking, None, at(31), &settings());
     // The age counts from the first opening. The breaker stays open for as long as the server asks.
-    let refusal = breaker.refusal(at(41), |_, _| true).unwrap();
-    let Refusal { age, left, cooldown, failures, last, cause, prober, known } = refusal;
+    let refusal = refused(&breaker, at(41), true).unwrap();
+    let Refusal { age, left, failures, last, cause, awaits, known } = refusal;
     assert_eq!(known, Known::Now);
     assert_eq!((age, left, failures, last.as_deref()), (secs(41), secs(90), 4, Some("exited 9")));
-    assert_eq!((cause, prober, cooldown), (Cause::Failures, None, Some(secs(30))));
+    assert_eq!((cause, awaits), (Cause::Failures, Awaits::Probe));
     // A probe without a result changes nothing else, and the cooldown doubles as before.
     let probe = pass(&mut breaker, at(131));
-    breaker.record(probe, &Observation::Nothing, at(132), &settings());
+    breaker.record(probe, &Observation::Nothing, None, at(132), &settings());
     let probe = pass(&mut breaker, at(132));
-    breaker.record(probe, &failure(), at(132), &settings());
-    let refusal = breaker.refusal(at(132), |_, _| true).unwrap();
+    breaker.record(probe, &failure(), None, at(132), &settings());
+    let refusal = refused(&breaker, at(132), true).unwrap();
     assert_eq!((refusal.age, refusal.left, refusal.failures), (secs(132), secs(120), 5));
     let probe = pass(&mut breaker, at(252));
-    breaker.record(probe, &Observation::Success, at(253), &settings());
-    assert_eq!(breaker.state, State::Closed(Closed { since: Some(at(253)), ..Closed::default() }));
+    breaker.record(probe, &Observation::Success, None, at(253), &settings());
+    assert_eq!(breaker.state, closed_at(at(253)));
     let first = pass(&mut breaker, at(260));
-    breaker.record(first, &failure(), at(260), &settings());
-    breaker.record(first, &Observation::Success, at(261), &settings());
-    assert_eq!(breaker.state, State::Closed(Closed { since: Some(at(253)), ..Closed::default() }));
+    breaker.record(first, &failure(), None, at(260), &settings());
+    breaker.record(first, &Observation::Success, None, at(261), &settings());
+    let State::Closed(closed) = &breaker.state else { panic!("{breaker:?}") };
+    assert_eq!((closed.since, closed.outcomes.in_row, &closed.last), (Some(at(253)), 0, &None));
     breaker.not_after(at(200));
-    assert_eq!(breaker.state, State::Closed(Closed { since: Some(at(200)), ..Closed::default() }));
+    assert!(matches!(&breaker.state, State::Closed(closed) if closed.since == Some(at(200))));
     breaker.trip(at(300), secs(60));
-    assert_eq!(breaker.refusal(at(300), |_, _| true).unwrap().cause, Cause::Tripped);
+    assert_eq!(refused(&breaker, at(300), true).unwrap().cause, Cause::Tripped);
     breaker.not_after(at(100));
-    assert_eq!(breaker.refusal(at(110), |_, _| true).unwrap().age, secs(10));
+    assert_eq!(refused(&breaker, at(110), true).unwrap().age, secs(10));
 }
 
 #[test]
@@ -174,16 +201,16 @@ fn a_record_that_was_lost_is_put_back_as_it_was_seen() {
     // The restored breaker stays open until the same time. One run then probes.
     let mut breaker = Breaker::default();
     breaker.restore(&seen, None, at(1010));
-    assert_eq!(breaker.refusal(at(1010), |_, _| true).unwrap().left, secs(20));
+    assert_eq!(refused(&breaker, at(1010), true).unwrap().left, secs(20));
     let probe = pass(&mut breaker, at(1030));
-    assert!(probe.probe);
-    assert!(breaker.refusal(at(1031), |_, _| true).is_some());
+    assert!(probe.is_probe());
+    assert!(refused(&breaker, at(1031), true).is_some());
     // The report of a probe counts, even if the record was lost in the meantime.
     for (observed, left) in [(failure(), Some(secs(60))), (Observation::Success, None)] {
         let mut breaker = Breaker::default();
         breaker.restore(&seen, Some(probe.generation), at(1031));
-        breaker.record(probe, &observed, at(1031), &settings());
-        assert_eq!(breaker.refusal(at(1031), |_, _| true).map(|refusal| refusal.left), left);
+        breaker.record(probe, &observed, None, at(1031), &settings());
+        assert_eq!(refused(&breaker, at(1031), true).map(|refusal| refusal.left), left);
     }
 }
 
@@ -199,31 +226,31 @@ fn a_probe_keeps_its_lease_when_its_record_is_lost() {
         let mut breaker = lost();
         breaker.restore(&seen, earlier, at(1031));
         assert_eq!(breaker.opening(), Some(&seen));
-        assert_eq!(breaker.refusal(at(1031), |_, _| true).unwrap().prober, Some(0));
-        assert_eq!(breaker.refusal(at(1031), |_, _| false), None, "the probe has died");
-        assert_eq!(breaker.refusal(at(1400), |_, _| true), None, "the lease is over");
+        assert_eq!(refused(&breaker, at(1031), true).unwrap().prober(), Some(0));
+        assert_eq!(refused(&breaker, at(1031), false), None, "the probe has died");
+        assert_eq!(refused(&breaker, at(1400), true), None, "the lease is over");
     }
     let mut breaker = lost();
-    breaker.record(probe, &failure(), at(1040), &settings());
-    assert_eq!(breaker.refusal(at(1040), |_, _| true).unwrap().left, secs(60));
+    breaker.record(probe, &failure(), None, at(1040), &settings());
+    assert_eq!(refused(&breaker, at(1040), true).unwrap().left, secs(60));
     let mut breaker = lost();
-    breaker.record(probe, &Observation::Success, at(1040), &settings());
-    assert_eq!(breaker.refusal(at(1040), |_, _| true), None);
+    breaker.record(probe, &Observation::Success, None, at(1040), &settings());
+    assert_eq!(refused(&breaker, at(1040), true), None);
 }
 
 #[test]
 fn the_cooldown_is_that_of_the_run_that_opened_it_last() {
-    let cooldown = |breaker: &Breaker| breaker.refusal(at(1000), |_, _| true).unwrap().cooldown;
+    let cooldown = |breaker: &Breaker| breaker.opening().unwrap().cooldown;
     let mut breaker = opened(at(1000));
     assert_eq!(cooldown(&breaker), Some(secs(30)));
     let probe = pass(&mut breaker, at(1030));
     let shorter = Settings { cooldown: secs(2), ..settings() };
-    breaker.record(probe, &failure(), at(1030), &shorter);
+    breaker.record(probe, &failure(), None, at(1030), &shorter);
     assert_eq!(cooldown(&breaker), Some(secs(2)));
     // A probe without a result and a trip do not change the cooldown.
     let probe = pass(&mut breaker, at(1034));
     assert_eq!(cooldown(&breaker), Some(secs(2)));
-    breaker.record(probe, &Observation::Nothing, at(1035), &settings());
+    breaker.record(probe, &Observation::Nothing, None, at(1035), &settings());
     breaker.trip(at(1036), secs(60));
     assert_eq!(cooldown(&breaker), Some(secs(2)));
     breaker.reset(at(1037));
@@ -236,16 +263,125 @@ fn what_a_server_asked_at_an_earlier_failure_counts() {
     let mut breaker = Breaker::default();
     for asked in [Some(secs(1000)), None, None] {
         let pass = pass(&mut breaker, at(0));
-        breaker.record(pass, &Observation::Failure { description: String::new(), asked }, at(0), &settings());
+        breaker.record(
+            pass,
+            &Observation::Failure { description: String::new(), asked },
+            None,
+            at(0),
+            &settings(),
+        );
     }
-    assert_eq!(breaker.refusal(at(0), |_, _| true).unwrap().left, secs(1000));
+    assert_eq!(refused(&breaker, at(0), true).unwrap().left, secs(1000));
+}
+
+#[test]
+fn while_a_run_waits_one_probes_early_and_often() {
+    let mut breaker = opened(at(0));
+    let mut probes = Vec::new();
+    for millis in (0..30_000).step_by(50) {
+        let now = Moment(millis);
+        if let Admitted::Yes(pass) = breaker.admit(&waiting(1), now, |_, _| true) {
+            probes.push(millis);
+            breaker.record(pass, &failure(), None, now, &settings());
+        }
+    }
+    let first: Vec<i64> = (1..=9).map(|second| second * 1000).collect();
+    let then = [10_150, 11_450, 12_900, 14_550, 16_400, 18_450, 20_800, 23_400, 26_350, 29_650];
+    assert_eq!(probes, [&first[..], &then].concat());
+    // A run that does not wait has noticed nothing of it.
+    let refusal = refused(&breaker, at(29), true).unwrap();
+    assert_eq!((refusal.left, refusal.failures), (secs(1), 22));
+    let probe = pass(&mut breaker, at(30));
+    breaker.record(probe, &failure(), None, at(30), &settings());
+    assert_eq!(refused(&breaker, at(30), true).unwrap().left, secs(60));
+    let left = breaker.refusal(&waiting(1), at(30), |_, _| true).unwrap().left;
+    assert_eq!(left, Duration::from_millis(3750));
+}
+
+#[test]
+fn early_probes_come_at_least_once_a_cooldown() {
+    let mut breaker = opened(at(0));
+    let probe = pass(&mut breaker, at(3000));
+    breaker.record(probe, &failure(), None, at(3000), &settings());
+    assert_eq!(breaker.refusal(&waiting(1), at(3000), |_, _| true).unwrap().left, secs(30));
+}
+
+#[test]
+fn no_early_probe_comes_before_the_server_wants_it() {
+    let mut breaker = Breaker::default();
+    let asking = |seconds| Observation::Failure { description: String::new(), asked: Some(secs(seconds)) };
+    for _ in 0..3 {
+        let pass = pass(&mut breaker, at(0));
+        breaker.record(pass, &asking(7), None, at(0), &settings());
+    }
+    let left = |breaker: &Breaker, now| breaker.refusal(&waiting(1), now, |_, _| true).map(|no| no.left);
+    assert_eq!(left(&breaker, at(0)), Some(secs(7)));
+    let Admitted::Yes(probe) = breaker.admit(&waiting(1), at(7), |_, _| true) else { panic!() };
+    breaker.record(probe, &asking(100), None, at(7), &settings());
+    assert_eq!(left(&breaker, at(7)), Some(secs(100)));
+    assert_eq!(refused(&breaker, at(7), true).unwrap().left, secs(100));
+    // A breaker that a person holds open stays open.
+    breaker.trip(at(200), secs(60));
+    assert_eq!(left(&breaker, at(230)), Some(secs(30)));
+}
+
+#[test]
+fn an_early_probe_that_never_reports_leaves_the_cooldown_as_it_was() {
+    let mut breaker = opened(at(0));
+    let Admitted::Yes(pass) = breaker.admit(&waiting(1), at(2), |_, _| true) else { panic!() };
+    assert_eq!(refused(&breaker, at(3), true).unwrap().prober(), Some(1));
+    assert_eq!(refused(&breaker, at(3), false).unwrap().left, secs(27));
+    assert_eq!(breaker.refusal(&waiting(2), at(3), |_, _| false), None);
+    breaker.record(pass, &Observation::Nothing, None, at(3), &settings());
+    assert_eq!(refused(&breaker, at(3), true).unwrap().left, secs(27));
+    assert_eq!(breaker.refusal(&waiting(2), at(3), |_, _| false), None);
+}
+
+#[test]
+fn runs_that_waited_need_a_permit_and_others_do_not() {
+    let mut breaker = opened(at(0));
+    let Admitted::Yes(probe) = breaker.admit(&waiting(1), at(1), |_, _| true) else { panic!() };
+    breaker.record(probe, &Observation::Success, None, at(2), &settings());
+    let lives = |_: Claim, _: u32| true;
+    let Admitted::Yes(first) = breaker.admit(&waiting(2), at(2), lives) else { panic!() };
+    assert!(first.permit().is_some());
+    let refusal = breaker.refusal(&waiting(3), at(2), lives).unwrap();
+    assert_eq!((refusal.awaits, refusal.age), (Awaits::Permit, secs(0)));
+    assert_eq!(pass(&mut breaker, at(2)).role, Role::Ordinary);
+    assert!(!breaker.holds_already(first, &Observation::Success, None, at(2), &settings()));
+    breaker.record(first, &Observation::Success, None, at(3), &settings());
+    for (pid, now) in [(3, at(3)), (4, at(4))] {
+        assert!(matches!(breaker.admit(&waiting(pid), now, lives), Admitted::Yes(_)));
+    }
+    assert!(matches!(breaker.admit(&waiting(5), at(5), lives), Admitted::No(_)));
+    // A holder that dies gives its permit back.
+    assert!(matches!(breaker.admit(&waiting(5), at(5), |_, pid| pid != 3), Admitted::Yes(_)));
+    // Nobody has waited for long.
+    let Admitted::Yes(later) = breaker.admit(&waiting(6), at(100), lives) else { panic!() };
+    assert_eq!(later.role, Role::Ordinary);
+}
+
+#[test]
+fn a_record_that_was_removed_lets_the_waiting_runs_back_slowly_too() {
+    let mut breaker = Breaker::default();
+    let back = Applicant { returns: true, ..waiting(1) };
+    let lives = |_: Claim, _: u32| true;
+    assert!(breaker.is_changed_by(&back, at(0), lives));
+    assert!(!breaker.is_changed_by(&waiting(1), at(0), lives));
+    assert!(matches!(
+        breaker.admit(&back, at(0), lives),
+        Admitted::Yes(Pass { role: Role::Permitted(_), .. })
+    ));
+    assert!(matches!(breaker.admit(&back, at(0), lives), Admitted::No(_)));
 }
 
 /// An event in the life of a breaker that several runs share.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A run asks for an attempt.
-    Ask,
+    /// A run asks for an attempt. It may be one that waits for the breaker.
+    Ask {
+        waits: bool,
+    },
     /// One of the most recent runs reports, with its own settings.
     Report {
         back: usize,
@@ -272,7 +408,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Observation::Nothing),
     ];
     prop_oneof![
-        8 => Just(Step::Ask),
+        8 => any::<bool>().prop_map(|waits| Step::Ask { waits }),
         8 => (0usize..3, observed, 1u32..4, 1u64..40).prop_map(|(back, observed, threshold, cooldown)| {
             Step::Report { back, observed, threshold, cooldown }
         }),
@@ -302,6 +438,46 @@ struct Opened {
     probes: u32,
     failures: u32,
     last: Option<String>,
+    cooldown: Option<Duration>,
+    /// The last failed probe, early ones included.
+    probed: Moment,
+    not_before: Option<Moment>,
+    /// The probe that runs began before the end of the cooldown.
+    early: bool,
+}
+
+impl Opened {
+    fn new(now: Moment, length: Duration, cause: Cause) -> Self {
+        Self {
+            first: now,
+            since: now,
+            length,
+            cause,
+            probes: 0,
+            failures: 0,
+            last: None,
+            cooldown: None,
+            probed: now,
+            not_before: None,
+            early: false,
+        }
+    }
+
+    fn until(&self) -> Moment {
+        self.since.plus(self.length)
+    }
+
+    /// The moment from which a run that waits may probe.
+    fn due(&self, waits: bool) -> Moment {
+        match self.cooldown {
+            Some(cooldown) if waits && (self.cause == Cause::Failures || self.probes > 0) => {
+                let pause = (self.probed.since(self.first) / 8).max(secs(1)).min(cooldown);
+                let early = self.probed.plus(pause);
+                self.not_before.map_or(early, |until| early.max(until)).min(self.until())
+            }
+            _ => self.until(),
+        }
+    }
 }
 
 /// A model of the breaker that keeps the whole history.
@@ -312,8 +488,10 @@ struct History {
     open: Option<Opened>,
     /// Failures since the last success or change of state. Only runs that were admitted since the
     /// last change count.
-    failures: u32,
+    failures: Vec<Moment>,
     not_before: Option<Moment>,
+    /// A run has probed after the end of the cooldown.
+    probe_is_due: bool,
     /// Runs with a lower index were admitted before the last change of state.
     changed: usize,
 }
@@ -321,13 +499,16 @@ struct History {
 impl History {
     /// The run whose probe counts now.
     fn probing(&self, now: Moment) -> Option<&Run> {
-        let live =
-            |run: &&Run| run.pass.probe && run.alive && !run.reported && now < run.asked_at.plus(secs(20));
+        let live = |run: &&Run| {
+            run.pass.is_probe() && run.alive && !run.reported && now < run.asked_at.plus(secs(20))
+        };
         self.runs[self.changed..].last().filter(live)
     }
 
     fn close(&mut self) {
-        (self.open, self.failures, self.not_before) = (None, 0, None);
+        self.probe_is_due = false;
+        (self.open, self.not_before) = (None, None);
+        self.failures.clear();
         self.changed = self.runs.len();
     }
 
@@ -336,26 +517,48 @@ impl History {
         let open_for = |probes: u32, asked: Option<Duration>| {
             (settings.cooldown * 2u32.pow(probes.min(4))).max(asked.unwrap_or_default())
         };
-        match (observed, pass.probe, self.open.clone()) {
+        match (observed, pass.is_probe(), self.open.clone()) {
             (Observation::Success, true, _) => self.close(),
-            (Observation::Success, false, _) => (self.failures, self.not_before) = (0, None),
+            (Observation::Success, false, _) => {
+                self.failures.clear();
+                self.not_before = None;
+            }
             (Observation::Failure { description, asked }, true, Some(open)) => {
-                let (probes, failures) = (open.probes + 1, open.failures + 1);
-                let (length, last) = (open_for(probes, asked), Some(description));
-                self.reopen(Opened { since: now, length, probes, failures, last, ..open });
+                let failures = open.failures + 1;
+                let last = Some(description);
+                let asked_until = asked.map(|asked| now.plus(asked));
+                let open = Opened { failures, last, probed: now, ..open };
+                self.reopen(if open.early {
+                    let length = asked_until.map_or(Duration::ZERO, |until| until.since(open.since));
+                    let not_before = open.not_before.max(asked_until);
+                    Opened { length: open.length.max(length), not_before, early: false, ..open }
+                } else {
+                    let (probes, cooldown) = (open.probes + 1, Some(settings.cooldown));
+                    let length = open_for(probes, asked);
+                    Opened { since: now, length, probes, cooldown, not_before: asked_until, ..open }
+                });
             }
             (Observation::Failure { description, asked }, _, _) => {
-                self.failures += 1;
+                // The shortest time for which a failure counts. All cooldowns here are shorter.
+                self.failures.retain(|at| now.since(*at) <= secs(600));
+                self.failures.push(now);
                 self.not_before = self.not_before.max(asked.map(|asked| now.plus(asked)));
-                if self.failures >= settings.failures.get() {
+                let Opens::InRow(most) = settings.opens else { return };
+                if self.failures.len() >= most.get() as usize {
                     let length = open_for(0, self.not_before.map(|until| until.since(now)));
-                    let (cause, failures) = (Cause::Failures, self.failures);
-                    let last = Some(description);
-                    self.reopen(Opened { first: now, since: now, length, cause, probes: 0, failures, last });
+                    let failures = u32::try_from(self.failures.len()).unwrap();
+                    let (cooldown, last) = (Some(settings.cooldown), Some(description));
+                    let not_before = self.not_before.filter(|until| *until > now);
+                    let opened = Opened::new(now, length, Cause::Failures);
+                    self.reopen(Opened { failures, last, cooldown, not_before, ..opened });
                 }
             }
             (Observation::Nothing, true, Some(open)) => {
-                self.open = Some(Opened { since: now, length: Duration::ZERO, ..open });
+                self.open = Some(match open.early {
+                    true => Opened { early: false, ..open },
+                    false => Opened { since: now, length: Duration::ZERO, ..open },
+                });
+                self.probe_is_due = false;
                 self.changed = self.runs.len();
             }
             (Observation::Nothing, _, _) => {}
@@ -363,8 +566,10 @@ impl History {
     }
 
     fn reopen(&mut self, open: Opened) {
+        self.probe_is_due = false;
         self.open = Some(open);
-        (self.failures, self.not_before) = (0, None);
+        self.failures.clear();
+        self.not_before = None;
         self.changed = self.runs.len();
     }
 }
@@ -388,20 +593,19 @@ impl Trial {
             }
             Step::Trip(seconds) => {
                 self.breaker.trip(now, secs(seconds));
-                let (length, cause) = (secs(seconds), Cause::Tripped);
-                let opened =
-                    Opened { first: now, since: now, length, cause, probes: 0, failures: 0, last: None };
-                self.history.reopen(opened);
+                let cooldown = self.history.open.as_ref().and_then(|open| open.cooldown);
+                let opened = Opened::new(now, secs(seconds), Cause::Tripped);
+                self.history.reopen(Opened { cooldown, ..opened });
             }
             Step::Die { back } => {
                 if let Some(run) = self.history.runs.iter_mut().nth_back(back) {
                     run.alive = false;
                 }
             }
-            Step::Ask => return self.ask(),
+            Step::Ask { waits } => return self.ask(waits),
             Step::Report { back, observed, threshold, cooldown } => {
-                let failures = NonZeroU32::new(threshold).unwrap();
-                let settings = Settings { failures, cooldown: secs(cooldown), lease: secs(20) };
+                let opens = in_row(threshold);
+                let settings = Settings { opens, cooldown: secs(cooldown), lease: secs(20) };
                 return self.report(back, observed, &settings);
             }
         }
@@ -414,36 +618,43 @@ impl Trial {
         self.breaker.not_after(now);
         if let Some(open) = &mut self.history.open {
             (open.first, open.since) = (open.first.min(now), open.since.min(now));
+            open.probed = open.probed.min(now);
+            let latest = now.plus(open.length);
+            open.not_before = open.not_before.map(|until| until.min(latest));
         }
+        self.history.failures.iter_mut().for_each(|at| *at = (*at).min(now));
         for run in &mut self.history.runs {
             run.asked_at = run.asked_at.min(now);
         }
     }
 
-    fn ask(&mut self) -> Result<(), TestCaseError> {
+    fn ask(&mut self, waits: bool) -> Result<(), TestCaseError> {
         let (history, now) = (&mut self.history, self.now);
+        // The permits after an opening have a test of their own.
+        let waits = waits && history.open.is_some();
         let probing = history.probing(now).is_some();
-        let alive = |generation: u64| {
-            let probe = |run: &Run| run.pass.generation == generation && run.pass.probe && run.alive;
-            history.runs.iter().any(probe)
-        };
-        let lives = |generation, owner| owner == 7 && alive(generation);
-        let admitted = self.breaker.admit(now, secs(20), 7, lives);
-        let refuses = |open: &Opened| now < open.since.plus(open.length) || probing;
+        let alive = |claim| history.runs.iter().any(|run| run.pass.claim() == Some(claim) && run.alive);
+        let lives = |claim, owner| owner == 7 && alive(claim);
+        let applicant = Applicant { waits, ..run(7) };
+        let admitted = self.breaker.admit(&applicant, now, lives);
+        let due = history.probe_is_due;
+        let refuses = |open: &Opened| probing || (now < open.due(waits) && !due);
         match (admitted, history.open.clone().filter(refuses)) {
             (Admitted::Yes(pass), None) => {
-                prop_assert_eq!(pass.probe, history.open.is_some());
-                if pass.probe {
+                prop_assert_eq!(pass.is_probe(), history.open.is_some());
+                if pass.is_probe() {
                     let mut older = history.runs.iter().map(|run| run.pass.generation);
                     prop_assert!(older.all(|generation| generation != pass.generation), "it is new");
                     history.changed = history.runs.len();
+                    let open = history.open.as_mut().unwrap();
+                    open.early = now < open.until() && !due;
                     // A probe that was due once stays due, even if the clock is set back.
-                    history.open.iter_mut().for_each(|open| open.length = Duration::ZERO);
+                    history.probe_is_due = !open.early;
                 }
                 history.runs.push(Run { pass, asked_at: now, alive: true, reported: false });
             }
             (Admitted::No(refusal), Some(open)) => {
-                prop_assert_eq!(refusal.prober.is_some(), probing);
+                prop_assert_eq!(refusal.prober().is_some(), probing);
                 prop_assert!(refusal.left > Duration::ZERO);
                 prop_assert!(refusal.left <= open.length.max(secs(20)));
                 prop_assert_eq!(refusal.age, now.since(open.first));
@@ -469,7 +680,7 @@ impl Trial {
         run.reported = true;
         let (pass, late) = (run.pass, index < self.history.changed);
         let before = self.breaker.clone();
-        self.breaker.record(pass, &observed, self.now, settings);
+        self.breaker.record(pass, &observed, None, self.now, settings);
         if late {
             prop_assert_eq!(&self.breaker, &before);
         } else {
@@ -494,7 +705,7 @@ proptest! {
             let is_closed = matches!(trial.breaker.state, State::Closed(_));
             prop_assert_eq!(is_closed, trial.history.open.is_none());
             let later = trial.now.plus(secs(24 * 3600));
-            prop_assert_eq!(trial.breaker.refusal(later, |_, _| true), None);
+            prop_assert_eq!(refused(&trial.breaker, later, true), None);
         }
     }
 }

@@ -56,33 +56,47 @@ fn a_lease_lasts_until_it_is_given_up_or_closed() {
     let second = opened(&path);
     let generations = [0, 7, LEASES - 1];
     for generation in generations {
-        first.hold(generation).unwrap();
-        assert!(second.is_held(generation) && !first.is_held(generation));
-        assert_eq!(second.hold(generation), Err(LockError::Held(None)));
+        first.hold(Claim::Probe(generation)).unwrap();
+        assert!(second.is_held(Claim::Probe(generation)) && !first.is_held(Claim::Probe(generation)));
+        assert_eq!(second.hold(Claim::Probe(generation)), Err(LockError::Held(None)));
         assert_eq!(second.newest_lease(), Some(generation));
     }
     // A lease is independent of the lock.
     assert_eq!(second.acquire(&path, Duration::ZERO), Ok(Acquired::Yes));
-    first.give_up(LEASES - 1);
+    first.give_up(Claim::Probe(LEASES - 1));
     assert_eq!(second.newest_lease(), Some(7));
     drop(first);
     assert_eq!(second.newest_lease(), None);
 }
 
 #[test]
+fn a_permit_is_no_lease() {
+    let (_directory, path) = place();
+    let first = Lock::create(&path, Surroundings::none()).unwrap();
+    let second = opened(&path);
+    for number in [0, 7, LEASES - 1] {
+        first.hold(Claim::Permit(number)).unwrap();
+        assert!(second.is_held(Claim::Permit(number)) && !second.is_held(Claim::Probe(number)));
+    }
+    assert_eq!(second.newest_lease(), None);
+    drop(first);
+    assert!(!second.is_held(Claim::Permit(7)));
+}
+
+#[test]
 fn an_ancestor_with_the_lease_leaves_the_probe_to_this_run() {
     let (_directory, path) = place();
     let holder = Lock::create(&path, Surroundings::none()).unwrap();
-    holder.hold(3).unwrap();
+    holder.hold(Claim::Probe(3)).unwrap();
     // This process has the file open and plays the ancestor.
     let below = Surroundings { ancestors: || vec![std::process::id()], ..Surroundings::none() };
     let below = Lock::open(&path, below).unwrap().unwrap();
-    assert!(!below.holder_lives(3, std::process::id()));
-    assert!(below.holder_lives(3, 1), "another holder");
-    assert!(opened(&path).holder_lives(3, std::process::id()), "no ancestor");
+    assert!(!below.holder_lives(Claim::Probe(3), std::process::id()));
+    assert!(below.holder_lives(Claim::Probe(3), 1), "another holder");
+    assert!(opened(&path).holder_lives(Claim::Probe(3), std::process::id()), "no ancestor");
     assert_eq!(below.ancestor_with_it(), Some(std::process::id()));
-    holder.give_up(3);
-    assert!(!below.holder_lives(3, 1));
+    holder.give_up(Claim::Probe(3));
+    assert!(!below.holder_lives(Claim::Probe(3), 1));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::policy::admission::breaker::State;
+use crate::policy::admission::breaker::{Applicant, State};
 use crate::state::file::place::Home;
 
 /// A name in a directory that the store creates. The directory above is removed at the end of the
@@ -59,8 +59,8 @@ fn a_failed_change_writes_nothing() {
 fn a_look_makes_no_file() {
     let (above, place) = place();
     let store = store(&place);
-    assert!(store.look().is_ok() && store.lease_is_held(1));
-    assert_eq!(store.holder_lives(1, 1), None, "nobody can tell without a lock file");
+    assert!(store.look().is_ok() && store.is_held(Claim::Probe(1)));
+    assert_eq!(store.holder_lives(Claim::Probe(1), 1), None, "nobody can tell without a lock file");
     assert_eq!(fs::read_dir(above.path()).unwrap().count(), 0);
 }
 
@@ -87,16 +87,17 @@ fn damaged_files_are_set_aside_and_the_oldest_are_kept() {
 fn a_probe_survives_the_loss_of_its_record() {
     let (_above, place) = place();
     let (mut prober, mut other) = (store(&place), store(&place));
-    prober.transact(Duration::ZERO, |_, transaction| transaction.leases.hold(42)).unwrap();
+    prober.transact(Duration::ZERO, |_, transaction| transaction.claims.hold(Claim::Probe(42))).unwrap();
     fs::write(&place.path, "").unwrap();
     let refusal = other.transact(Duration::ZERO, |record, transaction| {
-        let lives = |generation, owner| transaction.leases.holder_lives(generation, owner);
-        Ok(record.breaker.refusal(transaction.now, lives))
+        let lives = |claim, owner| transaction.claims.holder_lives(claim, owner);
+        let applicant = Applicant { pid: 1, lease: Duration::ZERO, waits: false, returns: false };
+        Ok(record.breaker.refusal(&applicant, transaction.now, lives))
     });
-    assert_eq!(refusal.unwrap().unwrap().prober, Some(0));
+    assert_eq!(refusal.unwrap().unwrap().prober(), Some(0));
     assert_eq!(other.look().unwrap().record.breaker.generation, 42, "it was written");
     prober.close();
-    assert_eq!(other.holder_lives(42, 0), Some(false));
+    assert_eq!(other.holder_lives(Claim::Probe(42), 0), Some(false));
 }
 
 #[test]
@@ -106,8 +107,8 @@ fn files_of_others_are_left_alone() {
     fs::write(&path, "#!/bin/sh\n").unwrap();
     let place = Place::new(path.to_str().unwrap(), &Home::directory(Path::new("/nowhere")));
     assert_eq!(trip(&mut store(&place)), Err(StoreError::NotARecord { path: path.clone() }));
-    fs::write(&path, "{\"version\": 2, \"clock\": {}}").unwrap();
-    assert_eq!(trip(&mut store(&place)), Err(StoreError::Newer { path: path.clone(), version: 2 }));
+    fs::write(&path, "{\"version\": 3, \"clock\": {}}").unwrap();
+    assert_eq!(trip(&mut store(&place)), Err(StoreError::Newer { path: path.clone(), version: 3 }));
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     assert_eq!(trip(&mut store(&place)), Err(StoreError::NotAFile { path }));
