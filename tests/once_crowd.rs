@@ -158,10 +158,10 @@ fn runs_that_fail_take_turns_and_never_overlap() {
         overlap = log.echo("overlap"),
         inside = quoted(scratch.join("inside"))
     );
-    for run in crowd(24, &path, &["-n1"], &script) {
+    for run in crowd(12, &path, &["-n1"], &script) {
         assert_eq!(run.wait_with_output().unwrap().status.code(), Some(7));
     }
-    assert_eq!(log.lines(), vec!["ran"; 24]);
+    assert_eq!(log.lines(), vec!["ran"; 12]);
     assert!(!path.exists() && !scratch.join("answer.lock").exists());
 }
 
