@@ -52,7 +52,7 @@ Register-ArgumentCompleter -Native -CommandName 'retry' -ScriptBlock {
             [CompletionResult]::new('--max-retry-after', '--max-retry-after', [CompletionResultType]::ParameterName, 'Give up when a server asks for a longer wait [default: 5m]')
             [CompletionResult]::new('--profiles', '--profiles', [CompletionResultType]::ParameterName, 'Instead of a COMMAND: show all profiles, or all that one profile knows')
             [CompletionResult]::new('--breaker', '--breaker', [CompletionResultType]::ParameterName, 'Share a circuit breaker between all runs that give NAME')
-            [CompletionResult]::new('--breaker-failures', '--breaker-failures', [CompletionResultType]::ParameterName, 'Failures in a row that open the breaker [default: 5]')
+            [CompletionResult]::new('--breaker-failures', '--breaker-failures', [CompletionResultType]::ParameterName, 'Failures in a row that open the breaker, or a share of the last outcomes [default: 5]')
             [CompletionResult]::new('--breaker-cooldown', '--breaker-cooldown', [CompletionResultType]::ParameterName, 'Time that the breaker stays open before one run makes a probe [default: 30s]')
             [CompletionResult]::new('--budget', '--budget', [CompletionResultType]::ParameterName, 'Limit the retries of all runs that share NAME, by default the name of the breaker')
             [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'Directory for shared state, or a server that all hosts share: `redis://HOST` [default: $XDG_STATE_HOME/retry]')

@@ -49,7 +49,7 @@ set edit:completion:arg-completer[retry] = {|@words|
             cand --max-retry-after 'Give up when a server asks for a longer wait [default: 5m]'
             cand --profiles 'Instead of a COMMAND: show all profiles, or all that one profile knows'
             cand --breaker 'Share a circuit breaker between all runs that give NAME'
-            cand --breaker-failures 'Failures in a row that open the breaker [default: 5]'
+            cand --breaker-failures 'Failures in a row that open the breaker, or a share of the last outcomes [default: 5]'
             cand --breaker-cooldown 'Time that the breaker stays open before one run makes a probe [default: 30s]'
             cand --budget 'Limit the retries of all runs that share NAME, by default the name of the breaker'
             cand --state 'Directory for shared state, or a server that all hosts share: `redis://HOST` [default: $XDG_STATE_HOME/retry]'

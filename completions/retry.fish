@@ -167,7 +167,7 @@ sudo\t''
 doas\t''
 sysexits\t''"
 complete -c retry -n 'not __retry_command' -l breaker -d 'Share a circuit breaker between all runs that give NAME' -r -f
-complete -c retry -n 'not __retry_command' -l breaker-failures -d 'Failures in a row that open the breaker [default: 5]' -r -f
+complete -c retry -n 'not __retry_command' -l breaker-failures -d 'Failures in a row that open the breaker, or a share of the last outcomes [default: 5]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'Time that the breaker stays open before one run makes a probe [default: 30s]' -r -f
 complete -c retry -n 'not __retry_command' -l budget -d 'Limit the retries of all runs that share NAME, by default the name of the breaker' -r -f
 complete -c retry -n 'not __retry_command' -l state -d 'Directory for shared state, or a server that all hosts share: `redis://HOST` [default: $XDG_STATE_HOME/retry]' -r -f -a "(__fish_complete_directories)"
