@@ -15,10 +15,11 @@
 mod support;
 
 use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,7 +51,10 @@ fn main() -> ExitCode {
     let used = ["--budget", "u=0.01%", "--state", &state];
     let rate = ["--budget", "r=1000000/s", "--state", &state];
     let twice = ["-n2", "-d0"];
-    let runs: [(&str, Vec<&str>, &str); 7] = [
+    let server = Server::start();
+    let url = server.as_ref().map(|server| format!("redis://127.0.0.1:{}", server.port));
+    let served = url.as_ref().map(|url| ["--breaker", "s", "--breaker-failures", NEVER, "--state", url]);
+    let mut runs: Vec<(&str, Vec<&str>, &str)> = vec![
         ("success", vec![], "/bin/true"),
         ("success, breaker without failures", healthy.to_vec(), "/bin/true"),
         ("success, budget that is full", full.to_vec(), "/bin/true"),
@@ -59,6 +63,13 @@ fn main() -> ExitCode {
         ("two failures, breaker", [&twice, &breaker[..]].concat(), "/bin/false"),
         ("two failures, budget of a rate", [&twice, &rate[..]].concat(), "/bin/false"),
     ];
+    if let Some(served) = &served {
+        let healthy = [&["--breaker", "sh"], &served[2..]].concat();
+        runs.push(("success, breaker without failures in a server", healthy, "/bin/true"));
+        runs.push(("two failures, breaker in a server", [&twice, &served[..]].concat(), "/bin/false"));
+    } else {
+        println!("There is no redis-server, so no row with a server.");
+    }
     for at_once in [1, 50, CROWD] {
         let count = if at_once == 1 { count } else { (count / 10).max(3) };
         // The records before the measurement: a success clears the failure in `healthy`, and five
@@ -115,6 +126,45 @@ fn main() -> ExitCode {
 fn words(options: &[&str], command: &[&str]) -> Vec<String> {
     let all = [RETRY, "-qq"].into_iter().chain(options.iter().copied()).chain(["--"]);
     all.chain(command.iter().copied()).map(str::to_owned).collect()
+}
+
+/// A server on the loopback interface, for as long as the benchmark runs.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    /// None if this machine has no `redis-server`.
+    fn start() -> Option<Self> {
+        let free = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = free.local_addr().expect("an address").port();
+        drop(free);
+        let mut command = Command::new("redis-server");
+        command.args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().ok()?;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        Some(Self { child, port })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Makes `at_once` runs of a command together. No run begins before all of them are ready, and the

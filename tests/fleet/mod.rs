@@ -7,3 +7,4 @@ mod lease;
 mod same;
 mod sharing;
 mod tls;
+mod valkey;

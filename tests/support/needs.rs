@@ -18,7 +18,7 @@ const ALL: &str = "RETRY_TEST_ALL";
 /// The optional programs, each with its Debian package. `.ci/run` installs the packages. A program
 /// without a package is not in Debian, or is too large for CI. If such a program is missing, no
 /// test fails.
-pub(crate) const PROGRAMS: [(&str, Option<&str>); 43] = [
+pub(crate) const PROGRAMS: [(&str, Option<&str>); 44] = [
     ("ansible", Some("ansible-core")),
     ("apt-get", Some("apt")),
     ("aws", None),
@@ -60,6 +60,7 @@ pub(crate) const PROGRAMS: [(&str, Option<&str>); 43] = [
     ("strace", Some("strace")),
     ("terraform", None),
     ("tmux", Some("tmux")),
+    ("valkey-server", None),
     ("wget", Some("wget")),
     ("zsh", Some("zsh")),
 ];
