@@ -27,7 +27,7 @@ _retry() {
                 # Readline makes a word of the "=" between name and value.
                 [[ ${COMP_WORDS[i + 1]} == = ]] && ((i += 1))
                 ((i += 2)) ;;
-            --profiles | --breaker-status | --hold)
+            --profiles | --breaker-status | --hold | --plan)
                 option=$word
                 ((i += 1))
                 [[ ${COMP_WORDS[i]} == = ]] && ((i += 2)) ;;
@@ -60,7 +60,7 @@ _retry() {
         esac
         COMPREPLY=($(compgen -P "$head" -W "$values" -- "${cur#"$head"}"))
     elif [[ -z $ended && $cur == -* ]] && ((i == COMP_CWORD)); then
-        COMPREPLY=($(compgen -W '-n --max --deadline --timeout --signal --kill-after --successes -d --delay -j --jitter --backoff --factor --max-delay --min-delay --splay --healthy-after --seed -r --retry-on -x --fatal-on -u --until --success-on -p --profile --headers --max-retry-after --profiles --breaker --breaker-failures --breaker-cooldown --breaker-wait --budget --state --breaker-status --json --breaker-reset --breaker-trip --stdin --stdin-limit --hold --idempotency-key --expand --check --on-retry --not-idempotent --once --report --ci --summary --markdown --policy -q --quiet -v --verbose --label -h --help -V --version' -- "$cur"))
+        COMPREPLY=($(compgen -W '-n --max --deadline --timeout --signal --kill-after --successes -d --delay -j --jitter --backoff --factor --max-delay --min-delay --splay --healthy-after --seed -r --retry-on -x --fatal-on -u --until --success-on -p --profile --headers --max-retry-after --profiles --breaker --breaker-failures --breaker-cooldown --breaker-wait --budget --state --breaker-status --json --breaker-reset --breaker-trip --stdin --stdin-limit --hold --idempotency-key --expand --check --on-retry --not-idempotent --once --report --ci --summary --markdown --policy --plan -q --quiet -v --verbose --label -h --help -V --version' -- "$cur"))
     elif declare -F _comp_command_offset >/dev/null; then
         _comp_command_offset "$i"
     elif declare -F _command_offset >/dev/null; then

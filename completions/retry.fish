@@ -4,7 +4,7 @@
 function __retry_command_line
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s n/max= deadline= timeout= signal= kill-after= successes= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= 'hold=?' idempotency-key= expand check= on-retry= not-idempotent once= report= ci= summary= markdown policy= q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
+    argparse -s n/max= deadline= timeout= signal= kill-after= successes= d/delay= j/jitter= backoff= factor= max-delay= min-delay= splay= healthy-after= seed= r/retry-on= x/fatal-on= u/until= success-on= p/profile= headers= max-retry-after= 'profiles=?' breaker= breaker-failures= breaker-cooldown= breaker-wait budget= state= 'breaker-status=?' json breaker-reset= breaker-trip= stdin= stdin-limit= 'hold=?' idempotency-key= expand check= on-retry= not-idempotent once= report= ci= summary= markdown policy= 'plan=?' q/quiet v/verbose label= h/help V/version -- $tokens 2>/dev/null
     or return 1
     set -q argv[1]
     or return 1
@@ -189,9 +189,10 @@ complete -c retry -n 'not __retry_command' -l ci -d 'Annotate a run that was fla
 none\t'never'"
 complete -c retry -n 'not __retry_command' -l summary -d 'Instead of a COMMAND: show which labels are flaky in reports, the worst first' -r -F
 complete -c retry -n 'not __retry_command' -l policy -d 'Take options from a file, one option a line' -r -f -a '(__retry_policies)'
+complete -c retry -n 'not __retry_command' -l plan -d 'Show what the options mean, and run nothing' -f
 complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages and reports [default: its base name]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-wait -d 'Wait for the breaker to close instead of failing fast; needs --deadline'
-complete -c retry -n 'not __retry_command' -l json -d 'Print the output of --breaker-status or --summary as JSON'
+complete -c retry -n 'not __retry_command' -l json -d 'Print the output of --breaker-status, --plan or --summary as JSON'
 complete -c retry -n 'not __retry_command' -l expand -d 'Replace {key}, {attempt} and {max} in ARGs'
 complete -c retry -n 'not __retry_command' -l not-idempotent -d 'Retry only failures that prove that the command had no effect'
 complete -c retry -n 'not __retry_command' -l markdown -d 'Print the output of --summary as a table in Markdown'

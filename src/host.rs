@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use key::RunKey;
-use random::{Source, Sources};
+use random::Sources;
 use renewing::Renewing;
 
 use crate::cli::resolve::Invocation;
@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::exit::{Exit, FAILED};
 use crate::policy::admission::breaker::{Observation, Refusal};
 use crate::policy::admission::record::{Intent, Settlement};
+use crate::policy::delay::source::Source;
 use crate::policy::environment;
 use crate::policy::expand::{Tokens, expanded};
 use crate::policy::finish::Finish;

@@ -1,4 +1,7 @@
-//! Actions instead of a command: show profiles, sum reports up; show, close and trip breakers.
+//! Actions instead of a command: show profiles and plans, sum reports up; show, close and trip
+//! breakers.
+
+mod plan;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -66,6 +69,7 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<Don
             Ok(Done::new(row.map_or_else(|| profiles::table(TABLE), profiles::page), Vec::new()))
         }
         Action::Summary { files, form } => Ok(summed_up(files, *form)),
+        Action::Plan(planned) => Ok(Done::new(plan::plan(planned), Vec::new())),
         Action::Status { place: Some(place), json: as_json, .. } => {
             let (row, aside) = match row(place, surroundings) {
                 Some(row) => (row, Vec::new()),

@@ -129,13 +129,8 @@ impl<'a, H: Host> Run<'a, H> {
 
     /// Postpones the first attempt, if `--splay` says so.
     fn splay(&mut self) {
-        let schedule = &self.policy.schedule;
-        if schedule.splay.is_zero() {
-            return;
-        }
         let now = self.host.now();
-        let outer_left = self.policy.handed_down.map(|deadline| deadline.at.saturating_sub(now));
-        let wait = schedule.draw_splay(outer_left, self.host.random(Randomness::Delays));
+        let wait = self.policy.first_wait(now, || self.host.random(Randomness::Delays));
         if !wait.is_zero() {
             self.host.tell(&Event::Splay { wait });
             self.waiting = Waiting::Splay(wait);
@@ -427,11 +422,7 @@ impl<'a, H: Host> Run<'a, H> {
 
     /// The time until the first deadline: the one of this run, or one that was handed down.
     fn time_left(&self) -> Option<TimeLeft> {
-        let now = self.host.now();
-        let own =
-            self.policy.schedule.deadline.map(|length| TimeLeft::own(length, now.saturating_sub(self.start)));
-        let outer = self.policy.handed_down.map(|outer| TimeLeft::outer(outer.at.saturating_sub(now)));
-        own.into_iter().chain(outer).min_by_key(|until| until.left)
+        self.policy.time_left(self.start, self.host.now())
     }
 
     /// The time until the first deadline.

@@ -61,7 +61,7 @@ fn an_answer_waits_for_a_reader_whose_pipe_does_not_block() {
     let records = many_records();
     let shown = status(&records).run().code(0).stdout.len();
     assert!(shown > 80 * 1024, "{shown}");
-    for option in ["-h", "--help", "--version", "--profiles", "--profiles=git"] {
+    for option in ["-h", "--help", "--version", "--plan", "--profiles", "--profiles=git"] {
         let expected = retry().arg(option).run().stdout;
         let (reader, running) = blocked(retry().arg(option));
         assert_eq!(read_slowly(reader), expected, "{option}");

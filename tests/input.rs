@@ -456,6 +456,9 @@ fn an_unknown_option_is_refused() {
         ("--max-time 3", "--max-time", "--deadline"),
         ("--on-failure", "--on-failure", "--retry-on"),
         ("--dry-run", "--dry-run", "-n 1 -v"),
+        ("--dry-run", "--dry-run", "--plan shows"),
+        ("--dry_run", "--dry_run", "--plan shows"),
+        ("--simulate", "--simulate", "--plan shows"),
         ("--Timeout 3", "--Timeout", "--timeout"),
         ("-attempts 3", "-a", "--max"),
         ("-max-delay=3", "-m", "--max-delay"),
@@ -489,8 +492,9 @@ fn the_table_above_has_every_option() {
         })
         .collect();
     let valued = OPTIONS.iter().map(|(long, ..)| (*long, true));
-    // The value of these options is optional, or they name reports. Other tests cover them.
-    let others = ["--breaker-status", "--hold", "--profiles", "--report", "--summary"];
+    // The value of these options is optional, or they name files. Other tests cover them.
+    let others =
+        ["--breaker-status", "--hold", "--once", "--plan", "--policy", "--profiles", "--report", "--summary"];
     let others = others.into_iter().map(|long| (long, true));
     let table: BTreeSet<_> =
         valued.chain(FLAGS.iter().map(|(long, _)| (*long, false))).chain(others).collect();
@@ -684,7 +688,7 @@ fn help_and_version_go_to_stdout() {
 #[test]
 fn help_that_cannot_be_written_is_a_failure() {
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    for option in ["--help", "-h", "-V", "--profiles", "--profiles=curl"] {
+    for option in ["--help", "-h", "-V", "--plan", "--profiles", "--profiles=curl"] {
         let run = retry().arg(option).stdout(full()).run();
         run.code(125).says(&["retry: cannot write to stdout: {*}"]);
     }
@@ -692,7 +696,7 @@ fn help_that_cannot_be_written_is_a_failure() {
 
 #[test]
 fn help_that_nobody_reads_is_quiet() {
-    for option in ["--help", "-h", "-V", "--profiles", "--profiles=curl"] {
+    for option in ["--help", "-h", "-V", "--plan", "--profiles", "--profiles=curl"] {
         let gone = || {
             let (reader, writer) = io::pipe().unwrap();
             drop(reader);
@@ -740,7 +744,7 @@ fn what_is_too_long_for_a_line_is_shortened() {
 
 #[test]
 fn help_to_a_closed_stdout_is_a_failure() {
-    for option in ["-h", "--help", "--version", "--profiles"] {
+    for option in ["-h", "--help", "--version", "--plan", "--profiles"] {
         let script = format!("exec {BINARY} {option} >&-");
         let run = crate::support::Retry::new("sh").args(["-c", &script]).run();
         run.code(125).says(&["retry: cannot write to stdout: {*}"]);

@@ -41,6 +41,7 @@ mod limits;
 mod nested;
 mod origin;
 mod pager;
+mod plan;
 mod policies;
 mod process;
 mod profiles;

@@ -1,15 +1,18 @@
 //! Options that take the place of a COMMAND: `--profiles`, `--summary`, `--breaker-status`,
-//! `--breaker-reset`, `--breaker-trip`.
+//! `--breaker-reset`, `--breaker-trip`. With `--plan`, there may be a COMMAND, and it is not run.
 
 use std::ffi::CString;
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::Args;
+use super::defaults;
 use super::directory::home;
 use super::label;
-use super::values::name;
+use super::resolve::{Invocation, resolve};
+use super::values::{clients, name};
 use crate::error::Error;
 use crate::policy::verdict::profile::Profile;
 use crate::state::file::place::{Home, Place};
@@ -27,6 +30,19 @@ pub(crate) enum Action {
     Profiles(Option<&'static Profile>),
     /// Sums reports up.
     Summary { files: Vec<PathBuf>, form: Form },
+    /// Shows what the options of a run mean.
+    Plan(Box<Planned>),
+}
+
+/// A run that is planned and not made.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) run: Invocation,
+    /// The number of clients that fail at the same instant.
+    pub(crate) clients: NonZeroU32,
+    /// Whether the user gave a COMMAND.
+    pub(crate) has_command: bool,
+    pub(crate) json: bool,
 }
 
 /// The form of a summary.
@@ -40,10 +56,16 @@ pub(crate) enum Form {
 /// The action that the options ask for. None if they ask for a run of a command.
 ///
 /// # Errors
-/// A wrong URL in RETRY_STATE.
+/// A wrong URL in RETRY_STATE. With `--plan`, everything that keeps a run from its beginning.
 pub(crate) fn action(args: &Args, environment: &[CString]) -> Result<Option<Action>, Error> {
     if !args.has_action() {
         return Ok(None);
+    }
+    if let Some(clients) = args.plan.plan {
+        let clients = clients.unwrap_or(defaults::CLIENTS);
+        let (has_command, json) = (!args.command.is_empty(), args.shared.json);
+        let run = resolve(args.clone(), environment.to_vec())?;
+        return Ok(Some(Action::Plan(Box::new(Planned { run, clients, has_command, json }))));
     }
     if let Some(name) = &args.verdict.profiles {
         return Ok(Some(Action::Profiles(name.as_deref().and_then(Profile::named))));
@@ -76,10 +98,11 @@ enum ActionOption {
     Trip,
     Profiles,
     Summary,
+    Plan,
 }
 
 impl ActionOption {
-    const ALL: [Self; 5] = [Self::Status, Self::Reset, Self::Trip, Self::Profiles, Self::Summary];
+    const ALL: [Self; 6] = [Self::Status, Self::Reset, Self::Trip, Self::Profiles, Self::Summary, Self::Plan];
 
     fn name(self) -> &'static str {
         match self {
@@ -88,6 +111,7 @@ impl ActionOption {
             Self::Trip => "--breaker-trip",
             Self::Profiles => "--profiles",
             Self::Summary => "--summary",
+            Self::Plan => "--plan",
         }
     }
 
@@ -98,15 +122,21 @@ impl ActionOption {
             Self::Trip => args.shared.breaker_trip.is_some(),
             Self::Profiles => args.verdict.profiles.is_some(),
             Self::Summary => !args.report.summary.is_empty(),
+            Self::Plan => args.plan.plan.is_some(),
         }
     }
 
     /// Whether another option means something beside this one.
     fn goes_with(self, option: &str) -> bool {
         option == self.name()
-            || (matches!(option, "--state" | "--policy") && !matches!(self, Self::Profiles | Self::Summary))
-            || (option == "--json" && matches!(self, Self::Status | Self::Summary))
-            || (option == "--markdown" && self == Self::Summary)
+            || match self {
+                Self::Status => matches!(option, "--state" | "--policy" | "--json"),
+                Self::Reset | Self::Trip => matches!(option, "--state" | "--policy"),
+                Self::Profiles => false,
+                Self::Summary => matches!(option, "--json" | "--markdown"),
+                // A plan shows what the options of a run mean.
+                Self::Plan => option != "--markdown",
+            }
     }
 }
 
@@ -120,8 +150,8 @@ pub(crate) fn check_alone(args: &Args, given: &[String]) -> Result<(), Error> {
     let Some(action) = actions.next() else {
         return match (args.shared.json, args.report.markdown) {
             (true, _) => Err(Error::usage(
-                "--json is for --breaker-status and --summary",
-                "write retry --breaker-status --json, or retry --summary FILE --json",
+                "--json is for --breaker-status, --plan and --summary",
+                "write retry --breaker-status --json, retry --plan --json, or retry --summary FILE --json",
             )),
             (false, true) => {
                 Err(Error::usage("--markdown is for --summary", "write retry --summary FILE --markdown"))
@@ -136,7 +166,9 @@ pub(crate) fn check_alone(args: &Args, given: &[String]) -> Result<(), Error> {
             "give only one of them",
         ));
     }
-    if let Some(word) = args.command.first() {
+    if action == ActionOption::Plan {
+        check_clients(args)?;
+    } else if let Some(word) = args.command.first() {
         let hint = match label::typed(word.as_bytes()) {
             Some(word) if action == ActionOption::Status && name(word).is_ok() => {
                 format!("to see one breaker, write {option}={word}")
@@ -157,6 +189,21 @@ pub(crate) fn check_alone(args: &Args, given: &[String]) -> Result<(), Error> {
             "leave it out: no command is run",
         )),
         None => Ok(()),
+    }
+}
+
+/// Checks that no number of clients is taken for the command.
+///
+/// # Errors
+/// `--plan 500`.
+fn check_clients(args: &Args) -> Result<(), Error> {
+    let word = args.command.first().and_then(|word| word.to_str()).unwrap_or_default();
+    match clients(word) {
+        Ok(number) => Err(Error::usage(
+            "--plan takes its number of clients after an equals sign",
+            format!("write --plan={number}"),
+        )),
+        Err(_) => Ok(()),
     }
 }
 
@@ -183,6 +230,10 @@ mod tests {
             Ok(Some(Action::Trip(place, time))) => format!("trip {} {}", place.name, time.as_secs()),
             Ok(Some(Action::Profiles(row))) => format!("profiles {}", row.map_or("all", |row| row.name)),
             Ok(Some(Action::Summary { files, form })) => format!("summary {form:?} {files:?}"),
+            Ok(Some(Action::Plan(plan))) => {
+                let Planned { run, clients, has_command, json } = *plan;
+                format!("plan {} {clients} {has_command} {json}", run.label)
+            }
             Ok(None) => "run".to_owned(),
             Err(error) => error.to_string(),
         }
@@ -201,6 +252,9 @@ mod tests {
             ("--summary a b - --markdown", "summary Markdown [\"a\", \"b\", \"-\"]"),
             ("--json --summary=a --summary b c", "summary Json [\"a\", \"b\", \"c\"]"),
             ("--profiles=curl", "profiles curl"),
+            ("--plan", "plan command 300 false false"),
+            ("--plan=7 -n 3 -q --check x --state /x --breaker y -- curl --plan", "plan curl 7 true false"),
+            ("--json --plan --label x true", "plan x 300 true true"),
             ("--breaker a -- true", "run"),
             ("true --breaker-status", "run"),
         ] {
@@ -211,7 +265,7 @@ mod tests {
     #[test]
     fn an_action_stands_alone() {
         for (line, error) in [
-            ("--json true", "--json is for --breaker-status and --summary"),
+            ("--json true", "--json is for --breaker-status, --plan and --summary"),
             ("--markdown true", "--markdown is for --summary"),
             ("--summary a --json --markdown", "--json and --markdown contradict each other"),
             ("--summary a b -n 3", "an option stands between the files of --summary"),
@@ -234,6 +288,13 @@ mod tests {
             ("--profiles --policy x", "--policy does nothing with --profiles"),
             ("--profiles --json", "--json does nothing with --profiles"),
             ("--profiles --breaker-status", "--breaker-status and --profiles contradict each other"),
+            ("--plan --profiles", "--profiles and --plan contradict each other"),
+            ("--plan --summary a", "--summary and --plan contradict each other"),
+            ("--plan --markdown", "--markdown does nothing with --plan"),
+            ("--plan 500 curl", "--plan takes its number of clients after an equals sign"),
+            ("--plan=0", "--plan 0: not a number of clients"),
+            ("--plan --splay 9 --deadline 5", "--splay must be shorter than --deadline"),
+            ("--plan --breaker-wait", "--breaker-wait needs --breaker"),
             ("--breaker-status -q", "--quiet does nothing with --breaker-status"),
         ] {
             assert_eq!(read(line), error, "{line}");

@@ -8,6 +8,7 @@
 mod attempts;
 mod delays;
 mod output;
+mod plan;
 mod policy;
 mod repeats;
 mod report;
@@ -23,6 +24,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _, 
 pub(crate) use attempts::AttemptArgs;
 pub(crate) use delays::DelayArgs;
 pub(crate) use output::OutputArgs;
+pub(crate) use plan::PlanArgs;
 pub(crate) use policy::PolicyArgs;
 pub(crate) use repeats::RepeatArgs;
 pub(crate) use report::ReportArgs;
@@ -46,6 +48,7 @@ pub(crate) struct Args {
     pub(crate) repeats: RepeatArgs,
     pub(crate) report: ReportArgs,
     pub(crate) policy: PolicyArgs,
+    pub(crate) plan: PlanArgs,
     pub(crate) output: OutputArgs,
     pub(crate) command: Vec<OsString>,
     /// A hint for a COMMAND that is the unit of the duration before it.
@@ -73,7 +76,7 @@ macro_rules! heading {
 }
 
 /// In the order of the help.
-const HEADINGS: [Heading; 8] = [
+const HEADINGS: [Heading; 9] = [
     heading!(attempts: AttemptArgs),
     heading!(delays: DelayArgs),
     heading!(verdict: VerdictArgs),
@@ -82,6 +85,7 @@ const HEADINGS: [Heading; 8] = [
     heading!(repeats: RepeatArgs),
     heading!(report: ReportArgs),
     heading!(policy: PolicyArgs),
+    heading!(plan: PlanArgs),
 ];
 
 /// The last heading of the help. It is always defined, for `--help`.
@@ -126,7 +130,7 @@ fn base() -> Command {
 
 /// Options for which a next word that begins with a dash is an error, because it is more likely an
 /// option than a name, a directory or a shell command.
-const NO_DASH: [&str; 14] = [
+const NO_DASH: [&str; 15] = [
     "profiles",
     "breaker",
     "budget",
@@ -141,6 +145,7 @@ const NO_DASH: [&str; 14] = [
     "once",
     "summary",
     "policy",
+    "plan",
 ];
 
 /// Lets a value begin with a dash, so that the option's own parser explains `--delay -5`.
@@ -210,6 +215,7 @@ impl Args {
             || self.shared.breaker_trip.is_some()
             || self.verdict.profiles.is_some()
             || !self.report.summary.is_empty()
+            || self.plan.plan.is_some()
     }
 
     /// Whether an option takes the place of a COMMAND, or sets the form of its output.

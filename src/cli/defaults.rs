@@ -27,6 +27,7 @@ pub(crate) const BREAKER_FAILURES: NonZeroU32 = NonZeroU32::new(5).expect("5 is 
 pub(crate) const BREAKER_OUTCOMES: NonZeroU8 = NonZeroU8::new(20).expect("20 is not 0");
 pub(crate) const BREAKER_COOLDOWN: Length = Length::Seconds(30);
 pub(crate) const BREAKER_TRIP: Length = Length::Hours(1);
+pub(crate) const CLIENTS: NonZeroU32 = NonZeroU32::new(300).expect("300 is not 0");
 pub(crate) const CI: CiName = CiName::Auto;
 pub(crate) const STDIN: StdinName = StdinName::Replay;
 pub(crate) const STDIN_LIMIT: Gibibytes = Gibibytes(1);

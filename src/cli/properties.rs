@@ -8,8 +8,8 @@ use super::action::action;
 use super::parse::{Parsed, by_whole_definition, parse};
 use super::resolve::resolve;
 use super::values::{
-    ValueError, budget, check, condition, delays, duration, factor, failures, file, healthy_after, key,
-    label, max_attempts, name, on_retry, policy, positive_duration, report_file, seed, signal, size,
+    ValueError, budget, check, clients, condition, delays, duration, factor, failures, file, healthy_after,
+    key, label, max_attempts, name, on_retry, policy, positive_duration, report_file, seed, signal, size,
     state_option, successes, summary_file, trip,
 };
 use crate::error::Error;
@@ -37,6 +37,7 @@ pub(crate) fn values(bytes: &[u8]) {
     refused(budget(text));
     refused(failures(text));
     refused(successes(text));
+    refused(clients(text));
     refused(trip(text));
     refused(healthy_after(text));
     refused(key(text.into()));
@@ -76,9 +77,12 @@ pub(crate) fn options(bytes: &[u8]) {
     }
     let error = match parse(&words) {
         Ok(Parsed::Print(_)) => return,
-        Ok(Parsed::Run(args)) if matches!(action(&args, &[]), Ok(Some(_))) => return,
-        Ok(Parsed::Run(args)) => match resolve(*args, Vec::new()) {
-            Ok(_) => return,
+        Ok(Parsed::Run(args)) => match action(&args, &[]) {
+            Ok(Some(_)) => return,
+            Ok(None) => match resolve(*args, Vec::new()) {
+                Ok(_) => return,
+                Err(error) => error,
+            },
             Err(error) => error,
         },
         Err(error) => error,
@@ -110,7 +114,7 @@ mod tests {
                         "--max", "--delay", "--jitter", "--stdin", "--stdin-limit", "--hold", "--check",
                         "--breaker", "--budget", "--deadline", "--breaker-wait", "--until", "--profile",
                         "--expand", "--idempotency-key", "--breaker-status", "--json", "null", "x", "none",
-                        "{key}", "--", "", "--profiles", "--profiles=curl", "--hold=both",
+                        "{key}", "--", "", "--profiles", "--profiles=curl", "--hold=both", "--plan",
                     ]).prop_map(str::to_owned),
                 ],
                 0..6,
@@ -133,7 +137,7 @@ mod tests {
         }
     }
 
-    const RIGHT: [&str; 47] = [
+    const RIGHT: [&str; 48] = [
         "-n 3",
         "-n3",
         "--max=unlimited",
@@ -168,6 +172,7 @@ mod tests {
         "--profiles",
         "--profiles=git",
         "--json",
+        "--plan=9",
         "--stdin null",
         "--hold",
         "--hold=both",

@@ -23,7 +23,7 @@ mod trip;
 pub(crate) use budget::{Budget, budget};
 pub(crate) use choice::{BackoffName, CiName, HoldName, JitterName, StdinName};
 pub(crate) use condition::condition;
-pub(crate) use count::{MaxAttempts, failures, max_attempts, successes};
+pub(crate) use count::{MaxAttempts, clients, failures, max_attempts, successes};
 pub(crate) use delays::{Delays, delays};
 pub(crate) use duration::{Span, duration, healthy_after, positive_duration, span};
 pub(crate) use key::{KeySource, key};

@@ -1,12 +1,11 @@
 //! The random sources of a run.
 
-use rand::rngs::{SysRng, Xoshiro256PlusPlus};
-use rand::{SeedableRng as _, TryRng as _};
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 
 use crate::clock;
+use crate::policy::delay::source::{Source, seeded};
 use crate::run::Randomness;
-
-pub(super) type Source = Xoshiro256PlusPlus;
 
 /// A source is created at its first use, so that a run that succeeds at once needs no randomness.
 #[derive(Debug)]
@@ -26,11 +25,9 @@ impl Sources {
         match purpose {
             Randomness::Delays => {
                 let seed = self.seed;
-                self.delays.get_or_insert_with(|| Source::seed_from_u64(seed.unwrap_or_else(random_seed)))
+                self.delays.get_or_insert_with(|| seeded(seed.unwrap_or_else(random_seed)))
             }
-            Randomness::BreakerLooks => {
-                self.breaker_looks.get_or_insert_with(|| Source::seed_from_u64(random_seed()))
-            }
+            Randomness::BreakerLooks => self.breaker_looks.get_or_insert_with(|| seeded(random_seed())),
         }
     }
 }

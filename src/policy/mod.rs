@@ -1,11 +1,12 @@
 //! The decisions: pure functions of values, the time and a random source.
 //!
 //! [`verdict`] decides whether a failure is retried, [`delay`] decides when, and [`admission`] asks
-//! the breaker and the budget. [`step`] puts the three together. [`once`] decides before all of them
-//! whether anything runs. [`outer`] reads what a retry around this one hands down, [`expand`]
-//! replaces the tokens of `--expand`, and [`decimal`] reads numbers. Nothing here reads a clock, a
-//! file, a process or the environment, and nothing prints. The time and the random source are
-//! arguments, so that tests can check every decision as a value.
+//! the breaker and the budget. [`step`] puts the three together, and [`plan`] shows what they mean
+//! for a service that is down. [`once`] decides before all of them whether anything runs. [`outer`]
+//! reads what a retry around this one hands down, [`expand`] replaces the tokens of `--expand`, and
+//! [`decimal`] reads numbers. Nothing here reads a clock, a file, a process or the environment, and
+//! nothing prints. The time and the random source are arguments, so that tests can check every
+//! decision as a value.
 #![forbid(unsafe_code)]
 
 pub(crate) mod admission;
@@ -17,6 +18,7 @@ pub(crate) mod finish;
 pub(crate) mod once;
 pub(crate) mod outcome;
 pub(crate) mod outer;
+pub(crate) mod plan;
 pub(crate) mod signal;
 pub(crate) mod step;
 pub(crate) mod stream;

@@ -36,6 +36,30 @@ pub(crate) enum Step {
 }
 
 impl Policy {
+    /// The wait before the first attempt, if it begins at `now`. Only `--splay` asks for the random
+    /// source.
+    #[must_use]
+    pub(crate) fn first_wait<'r, R: Rng + 'r>(
+        &self,
+        now: Duration,
+        random: impl FnOnce() -> &'r mut R,
+    ) -> Duration {
+        if self.schedule.splay.is_zero() {
+            return Duration::ZERO;
+        }
+        let outer_left = self.handed_down.map(|deadline| deadline.at.saturating_sub(now));
+        self.schedule.draw_splay(outer_left, random())
+    }
+
+    /// The time until the first deadline of a run that began at `start`: its own deadline, or one that
+    /// was handed down.
+    #[must_use]
+    pub(crate) fn time_left(&self, start: Duration, now: Duration) -> Option<TimeLeft> {
+        let own = self.schedule.deadline.map(|length| TimeLeft::own(length, now.saturating_sub(start)));
+        let outer = self.handed_down.map(|outer| TimeLeft::outer(outer.at.saturating_sub(now)));
+        own.into_iter().chain(outer).min_by_key(|until| until.left)
+    }
+
     /// What follows an attempt, with this time until the first deadline, as far as this run alone
     /// decides. Only a retry asks for the random source.
     pub(crate) fn next<'r, R: Rng + 'r>(

@@ -20,6 +20,12 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// Formats a time for a plan: as [`duration`], but with minutes from 60 s on: `1m 4s`.
+pub(crate) fn moment(time: Duration) -> String {
+    let (tenths, seconds) = ((time.as_millis() + 50) / 100, (time.as_millis() + 500) / 1000);
+    if tenths >= 600 && seconds < 120 { pair(1, "m", seconds - 60, "s") } else { duration(time) }
+}
+
 fn pair(large: u128, large_unit: &str, small: u128, small_unit: &str) -> String {
     match small {
         0 => format!("{large}{large_unit}"),
@@ -280,6 +286,9 @@ mod tests {
             assert_eq!(duration(Duration::from_millis(millis)), text);
         }
         assert!(duration(Duration::MAX).ends_with('h'));
+        for (millis, text) in [(59_940, "59.9s"), (59_960, "1m"), (64_000, "1m 4s"), (125_000, "2m 5s")] {
+            assert_eq!(moment(Duration::from_millis(millis)), text);
+        }
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn line(value: &impl Serialize) -> Option<String> {
 }
 
 /// Rounded to milliseconds.
-fn seconds(time: Duration) -> f64 {
+pub(super) fn seconds(time: Duration) -> f64 {
     Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }
 

@@ -9,6 +9,7 @@ mod countdown;
 pub(crate) mod event;
 pub(crate) mod format;
 pub(crate) mod json;
+pub(crate) mod plan;
 pub(crate) mod profiles;
 mod prometheus;
 pub(crate) mod status;
@@ -17,6 +18,7 @@ pub(crate) mod summary;
 mod tally;
 pub(crate) mod text;
 mod wording;
+mod wrap;
 
 use std::fmt::Debug;
 use std::path::PathBuf;

@@ -5,6 +5,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::wrap::wrapped;
 use crate::policy::verdict::profile::terminal::Need;
 use crate::policy::verdict::profile::{Class, Meaning, Pattern, Profile, Proof, Relay, Says, WatchStdout};
 use crate::policy::verdict::program::is_wrapper;
@@ -239,29 +240,6 @@ fn hanging(head: &str, text: &str) -> String {
     lines.iter().enumerate().map(line).collect()
 }
 
-/// Breaks a text into lines of at most `width` columns. A longer word, such as a URL, is broken
-/// after a slash if it has one.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    let mut line = String::new();
-    for mut word in text.split_whitespace() {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(std::mem::take(&mut line));
-        }
-        while let Some((most, _)) = word.char_indices().nth(width) {
-            let end = word[..most].rfind('/').map_or(most, |slash| slash + 1);
-            lines.push(word[..end].to_owned());
-            word = &word[end..];
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.push(line);
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,13 +300,5 @@ mod tests {
                 assert!(above.contains(class) && above.contains(pattern.words()), "{above}");
             }
         }
-    }
-
-    #[test]
-    fn a_long_word_is_broken_after_a_slash() {
-        assert_eq!(wrapped("a bc d", 4), ["a bc", "d"]);
-        assert_eq!(wrapped("see https://a.b/c/d", 12), ["see", "https://a.b/", "c/d"]);
-        assert_eq!(wrapped("abcdefgh", 3), ["abc", "def", "gh"]);
-        assert_eq!(wrapped("", 3), [""]);
     }
 }

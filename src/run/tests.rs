@@ -1,5 +1,6 @@
 mod between;
 mod once;
+mod planned;
 mod scripted;
 
 use scripted::Scripted;

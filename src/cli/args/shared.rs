@@ -59,7 +59,7 @@ pub(crate) struct SharedArgs {
     #[expect(clippy::option_option, reason = "clap's type for an option whose value may be left out")]
     pub(crate) breaker_status: Option<Option<String>>,
 
-    /// Print the output of --breaker-status or --summary as JSON
+    /// Print the output of --breaker-status, --plan or --summary as JSON
     #[arg(long)]
     pub(crate) json: bool,
 

@@ -43,7 +43,8 @@ const VERBOSE: &str = "-v or --verbose says more";
 const QUIET: &str = "-q or --quiet prints only the final error, -qq nothing";
 const COMMAND: &str =
     "the command follows the options: retry [OPTIONS] -- COMMAND; a shell command line: retry -- sh -c '...'";
-const DRY_RUN: &str = "there is no dry run; -n 1 -v runs the command once and says which rule decides";
+const DRY_RUN: &str =
+    "--plan shows what the options mean and runs nothing; -n 1 -v runs once and says which rule decides";
 const IGNORE: &str = "to go on after a failure: retry -- COMMAND || true";
 const REFUSED: &str = "leave it out: a refused connection is retried by default";
 const BREAKER: &str = "--breaker shares a circuit breaker between runs";
@@ -194,7 +195,7 @@ const LONG: &[(&[&str], &str)] = &[
         "command", "cmd", "exec", "execute", "shell", "script", "run",
     ], COMMAND),
     (&[
-        "dryrun", "simulate", "justprint", "whatif", "noop", "norun",
+        "dryrun", "simulate", "justprint", "whatif", "noop", "norun", "preview", "showschedule",
     ], DRY_RUN),
     (&[
         "continueonerror", "ignoreerrors", "ignorefailure", "warningonretry",

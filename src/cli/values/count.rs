@@ -1,4 +1,4 @@
-//! Counts of attempts and of failures.
+//! Counts of attempts, failures and clients.
 
 use std::num::{NonZeroU8, NonZeroU32};
 
@@ -58,6 +58,17 @@ pub(crate) fn successes(text: &str) -> Result<NonZeroU32, ValueError> {
     number.ok_or_else(|| ValueError::new("not a number of successes", hint))
 }
 
+/// The most clients of a plan.
+const MOST_CLIENTS: u32 = 1_000_000;
+
+/// Reads a number of clients from 1 to 1000000.
+pub(crate) fn clients(text: &str) -> Result<NonZeroU32, ValueError> {
+    let hint = format!("write how many clients fail at the same instant: 1 to {MOST_CLIENTS}");
+    let number = if is_digits(text) { text.parse().ok() } else { None };
+    let number = number.filter(|number: &NonZeroU32| number.get() <= MOST_CLIENTS);
+    number.ok_or_else(|| ValueError::new("not a number of clients", hint))
+}
+
 /// `parse` would take a sign too.
 fn is_digits(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit())
@@ -99,6 +110,9 @@ mod tests {
         assert_eq!(successes("3").map(NonZeroU32::get), Ok(3));
         for text in ["", "0", "-1", "+1", "1.5", "4294967296", "five"] {
             assert!(failures(text).is_err() && successes(text).is_err(), "{text}");
+            assert!(clients(text).is_err(), "{text}");
         }
+        assert_eq!(clients("1000000").map(NonZeroU32::get), Ok(1_000_000));
+        assert!(clients("1000001").is_err());
     }
 }

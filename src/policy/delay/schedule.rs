@@ -161,13 +161,18 @@ impl Schedule {
         progress.in_row >= self.successes.get()
     }
 
+    /// The delay after a success that is not enough.
+    pub(crate) fn delay_in_row(&self) -> Duration {
+        self.growth.first().min(self.cap).max(self.floor)
+    }
+
     /// Decides after a success that is not enough, with this time until the first deadline. The delay
     /// is always the first one.
     pub(crate) fn next_in_row(&self, progress: &Progress, left: Option<TimeLeft>) -> Next {
         if self.max_attempts.is_some_and(|max| progress.attempts >= max.get()) {
             return Next::Stop(Exhausted::Attempts);
         }
-        let delay = self.growth.first().min(self.cap).max(self.floor);
+        let delay = self.delay_in_row();
         match left.filter(|until| delay >= until.left) {
             Some(TimeLeft { deadline, left: Duration::ZERO }) => Next::Stop(Exhausted::Deadline(deadline)),
             Some(TimeLeft { deadline, .. }) => Next::Stop(Exhausted::DelayPastDeadline(deadline)),

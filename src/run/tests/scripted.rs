@@ -44,6 +44,8 @@ pub(super) struct Scripted {
     /// The reason for which the input of an attempt is not kept.
     pub(super) unkept: Option<Unkept>,
     pub(super) log: Vec<String>,
+    /// The time at which each attempt began.
+    pub(super) started: Vec<Duration>,
     pub(super) judged: Vec<(u32, Output)>,
     /// How often the run has asked for the output that was held back.
     pub(super) shown: u32,
@@ -69,6 +71,7 @@ impl Scripted {
             refusals: Vec::new(),
             settlements: Vec::new(),
             log: Vec::new(),
+            started: Vec::new(),
             checks: Vec::new(),
             hooks: Vec::new(),
             interrupt_hook: None,
@@ -112,6 +115,7 @@ impl Host for Scripted {
 
     fn attempt(&mut self, number: u32, last: Option<&Judged>, _: Option<Duration>) -> Result<Attempt, Error> {
         let last = last.map(|last| last.attempt.outcome.status());
+        self.started.push(self.now);
         let (outcome, ran) = match self.script.len() {
             1 => self.script[0].clone(),
             _ => self.script.remove(0),
