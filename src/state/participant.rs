@@ -297,7 +297,10 @@ impl<S: Store> Participant<S> {
                 record.restore(&opening, Some(pass.generation), transaction.now);
             }
             let lives = |claim, owner| transaction.claims.holder_lives(claim, owner);
-            let settled = record.settle(&report, transaction.now, lives);
+            // The attempt was admitted by the record that is lost, and counts in this one.
+            let adopted = Pass { generation: record.breaker.generation, ..pass };
+            let pass = if transaction.is_lost && !pass.is_probe() { adopted } else { pass };
+            let settled = record.settle(&Report { pass, ..report }, transaction.now, lives);
             Ok((settled, record.breaker.opening().cloned()))
         });
         if let Some(claim) = pass.claim() {

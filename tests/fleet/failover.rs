@@ -29,9 +29,9 @@ fn a_key_is_found_on_the_node_of_a_cluster_that_has_it() {
     let keys = |node: &Redis| node.ask(&["DBSIZE"]).parse::<u32>().unwrap();
     for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         for failures in 1..=2 {
-            let run = first.retry().args(["-n1", "--breaker", name]).sh("exit 7").run();
+            let run = first.run(|run| run.args(["-n1", "--breaker", name]).sh("exit 7"));
             run.code(7).check(!run.stderr.contains(WARNING), "the cluster serves");
-            let status = first.retry().args([&format!("--breaker-status={name}"), "--json"]).run();
+            let status = first.run(|run| run.args([&format!("--breaker-status={name}"), "--json"]));
             let row: serde_json::Value = serde_json::from_slice(&status.code(0).stdout).unwrap();
             assert_eq!(row["failures"], failures);
         }

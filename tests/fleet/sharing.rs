@@ -22,7 +22,7 @@ macro_rules! server {
 fn failures_of_all_runs_open_a_breaker_and_a_reset_closes_it() {
     let server = server!();
     let run = |script: &str| {
-        server.retry().args(["-n1", "--breaker", "opened", "--breaker-failures", "3"]).sh(script).run()
+        server.run(|run| run.args(["-n1", "--breaker", "opened", "--breaker-failures", "3"]).sh(script))
     };
     for failures in 1..=3 {
         run("exit 7").code(7);
@@ -47,7 +47,7 @@ fn failures_of_all_runs_open_a_breaker_and_a_reset_closes_it() {
 #[test]
 fn a_success_clears_the_count_and_a_record_expires() {
     let server = server!();
-    let run = |script: &str| server.retry().args(["-n1", "--breaker", "cleared"]).sh(script).run();
+    let run = |script: &str| server.run(|run| run.args(["-n1", "--breaker", "cleared"]).sh(script));
     run("exit 7").code(7);
     run("exit 0").code(0);
     assert_eq!(server.failures("cleared"), 0);
@@ -60,10 +60,14 @@ fn a_success_clears_the_count_and_a_record_expires() {
 }
 
 #[test]
-fn a_look_at_a_closed_breaker_writes_nothing() {
+fn a_success_that_changes_nothing_writes_nothing() {
     let server = server!();
-    server.retry().args(["-n1", "--breaker", "unused"]).sh("exit 0").run().code(0).silent();
-    assert_eq!(server.ask(&["EXISTS", "retry:v1:unused", "retry:v2:unused"]), "0");
+    let succeed = || server.run(|run| run.args(["-n1", "--breaker", "calm"]).sh("exit 0"));
+    // The first one says that this host uses the name.
+    succeed().code(0).silent();
+    let before = server.ask(&["GET", &server.key("calm")]);
+    succeed().code(0).silent();
+    assert_eq!(server.ask(&["GET", &server.key("calm")]), before);
 }
 
 #[test]
@@ -71,7 +75,7 @@ fn a_budget_is_one_for_all_runs() {
     let server = server!();
     let run = || {
         let options = ["-n2", "-d0", "--budget", "spent=2/1h"];
-        server.retry().args(options).sh("exit 7").run()
+        server.run(|run| run.args(options).sh("exit 7"))
     };
     for _ in 0..2 {
         run().code(7).stderr_contains("gave up after 2 attempts");
@@ -100,7 +104,9 @@ fn no_report_of_many_runs_is_lost_while_the_race_can_be_won() {
     let unheard = runs.iter().filter(|run| run.stderr.contains("this report is lost")).count() as u64;
     assert!(runs.iter().all(|run| run.status.code() == Some(7)));
     assert_eq!(log.lines().len() as u64, RUNS);
-    assert_eq!(server.failures("crowd") + unheard, RUNS, "{}", runs[0].stderr);
+    let away = runs.iter().filter(|run| run.stderr.contains("no answer within ")).count() as u64;
+    let counted = server.failures("crowd") + unheard;
+    assert!(counted <= RUNS && counted + away >= RUNS, "{counted}, {away}: {}", runs[0].stderr);
 }
 
 #[test]

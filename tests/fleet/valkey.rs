@@ -17,7 +17,7 @@ fn valkey_keeps_a_breaker_and_a_budget() {
     let server = Redis::start(&program, &[]);
     let run = |script: &str| {
         let options = ["-n2", "-d0", "--breaker", "b", "--breaker-failures", "3", "--budget", "1/9h"];
-        let run = server.retry().args(options).sh(script).run();
+        let run = server.run(|run| run.args(options).sh(script));
         run.check(!run.stderr.contains(WARNING), "Valkey serves");
         run
     };

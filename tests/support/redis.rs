@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::needs;
 use super::process::{self, wait_until};
 use super::retry::{Retry, retry};
+use super::run::Run;
 use super::scratch::Scratch;
 
 /// A server that the tests have started.
@@ -109,6 +110,19 @@ impl Redis {
     /// A run that keeps its records here, and its files in a directory of its own.
     pub(crate) fn retry(&self) -> Retry {
         retry().env("RETRY_STATE", self.url()).env("XDG_STATE_HOME", self.scratch.path())
+    }
+
+    /// Makes a run that the server serves. On a very busy machine a run may get no answer within its
+    /// limits, and goes on with files. Such a run has changed nothing here, and is repeated.
+    #[track_caller]
+    pub(crate) fn run(&self, run: impl Fn(Retry) -> Retry) -> Run {
+        for _ in 0..20 {
+            let run = run(self.retry()).run();
+            if !run.stderr.contains("no answer within ") {
+                return run;
+            }
+        }
+        panic!("no run was served");
     }
 
     /// redis-cli for this server.

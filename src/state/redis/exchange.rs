@@ -181,6 +181,12 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_servers_names_the_keys() {
+        let page = include_str!("../../../docs/operations.md");
+        assert!(page.contains(&format!("`{}NAME`", prefix())) && page.contains(&key("payments")));
+    }
+
+    #[test]
     fn what_is_no_record_is_an_error() {
         let trouble = |bytes: &[u8]| match record_in("k", parsed(bytes)) {
             Err(Fault::Trouble(trouble)) => trouble,

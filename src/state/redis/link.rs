@@ -207,7 +207,7 @@ impl Link {
             Ok(address) => vec![SocketAddr::new(address, peer.port)],
             Err(_) => self.resolve(peer, limit)?,
         };
-        let mut last = Trouble::NoAddress { host: peer.host.clone(), why: "none found".to_owned() }.into();
+        let mut last = Trouble::NoAddress { host: peer.host.clone(), why: "unknown".to_owned() }.into();
         for (n, address) in addresses.iter().enumerate() {
             match Socket::tcp(*address, limit.share(addresses.len() - n), &self.surroundings) {
                 Err(Fault::Trouble(trouble)) => last = Fault::Trouble(trouble),

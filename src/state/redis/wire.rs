@@ -230,3 +230,40 @@ impl Write for Socket {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_mins(10);
+
+    #[test]
+    fn a_signal_that_ends_the_run_ends_the_wait() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let surroundings = Surroundings::none();
+        let mut socket = Socket::tcp(address, Limit::within(LONG, &surroundings), &surroundings).unwrap();
+        let ended = Surroundings { end_is_pending: || true, ..surroundings };
+        let limit = Limit::within(LONG, &ended);
+        socket.begin(limit);
+        assert!(socket.read(&mut [0]).is_err());
+        assert_eq!(socket.take_fault(), Some(Fault::Interrupted));
+        assert_eq!(limit.sleep(LONG), Err(Fault::Interrupted));
+    }
+
+    #[test]
+    fn one_limit_counts_for_all_that_happens() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let surroundings = Surroundings::none();
+        let limit = Limit::within(Duration::from_millis(20), &surroundings);
+        let mut socket = Socket::tcp(listener.local_addr().unwrap(), limit, &surroundings).unwrap();
+        assert!(socket.read(&mut [0]).is_err());
+        assert_eq!(socket.take_fault(), Some(Fault::Trouble(Trouble::Silent(Duration::from_millis(20)))));
+        // Nothing is left of it for the next call.
+        assert!(limit.left().is_zero() && limit.check().is_err());
+        let part = Limit::within(LONG, &surroundings).share(4);
+        assert!(part.left() <= LONG / 4 && part.left() > LONG / 5);
+    }
+}
