@@ -35,34 +35,25 @@ fn crowd(server: &Redis, options: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn no_withdrawal_of_three_hundred_runs_is_lost() {
+fn nothing_that_three_hundred_runs_say_at_once_is_lost_in_silence() {
     let Some(program) = program() else { return };
     let server = Redis::start(&program, &[]);
-    let texts = crowd(&server, &["-n2", "-d0", "--budget", "b=1000/1h"]);
-    let retries = texts.iter().filter(|text| text.contains("gave up after 2 attempts")).count();
-    let refused = texts.iter().filter(|text| text.contains("budget b is spent")).count();
+    let options = ["-vn2", "-d0", "--breaker", "b", "--breaker-failures", "10000", "--budget", "1000/1h"];
+    let texts = crowd(&server, &options);
+    let count = |text: &str| texts.iter().map(|said| said.matches(text).count()).sum::<usize>();
+    let (retries, refused) = (count("gave up after 2 attempts"), count("budget b is spent"));
+    let (lost, away) = (count("this report is lost"), count(AWAY));
     assert_eq!(retries + refused, RUNS);
-    let away = texts.iter().filter(|text| text.contains(AWAY)).count();
+    // Each retry has taken a token. A little has come back meanwhile.
     let taken = 1_000_000_000_000 - server.read("b")["budget"]["billionths"].as_i64().unwrap();
-    // A little has come back meanwhile.
     let taken = usize::try_from((taken + 999_999_999) / 1_000_000_000).unwrap();
     assert!(taken <= retries && taken + away + 30 >= retries, "{taken} of {retries}, {away} in files");
-}
-
-#[test]
-fn a_report_of_three_hundred_runs_counts_or_is_said_to_be_lost() {
-    let Some(program) = program() else { return };
-    let server = Redis::start(&program, &[]);
-    let texts = crowd(&server, &["-vn1", "--breaker", "b", "--breaker-failures", "10000"]);
-    let lost = texts.iter().filter(|text| text.contains("this report is lost")).count();
-    let away = texts.iter().filter(|text| text.contains(AWAY)).count();
     let counted = usize::try_from(server.failures("b")).unwrap();
+    let said = 2 * retries + refused;
     assert!(
-        counted + lost <= RUNS && counted + lost + away >= RUNS,
-        "{counted}, {lost} lost, {away} in files"
+        counted <= said && counted + lost + 2 * away >= said,
+        "{counted} of {said}, {lost} lost, {away} in files"
     );
-    // How many are lost depends on how busy this machine is.
-    assert!(counted > 0);
 }
 
 #[test]

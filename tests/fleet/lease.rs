@@ -13,11 +13,14 @@ fn probing(server: &Redis, log: &Log) -> Running {
     server.run(|run| run.args(options).sh("exit 7")).code(7);
     let go = quoted(server.scratch.join("go"));
     let script = format!("{}; until [ -e {go} ]; do sleep 0.05; done", log.echo("probe"));
-    for attempts in 1..20 {
+    for _ in 0..20 {
+        let before = log.lines().len();
         let running = server.retry().args(options).args(["--timeout", "10m"]).sh(&script).spawn();
-        log.wait_for(attempts);
+        let has_begun = || log.lines().len() > before;
+        // The cooldown may not be over yet.
+        wait_until("the run probes or is refused", || has_begun() || running.ended());
         // On a very busy machine the server may not answer in time.
-        if server.state("b") == "half-open" {
+        if has_begun() && server.state("b") == "half-open" {
             return running;
         }
     }

@@ -135,7 +135,14 @@ impl Redis {
     /// Sends a command with redis-cli, an independent client. Returns its answer.
     #[track_caller]
     pub(crate) fn ask(&self, words: &[&str]) -> String {
-        let output = self.command().args(words).output().unwrap();
+        let mut output = self.command().args(words).output().unwrap();
+        // A server that becomes a replica closes all connections.
+        for _ in 0..20 {
+            if output.status.success() || !String::from_utf8_lossy(&output.stderr).contains("closed") {
+                break;
+            }
+            output = self.command().args(words).output().unwrap();
+        }
         assert!(output.status.success(), "{words:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
