@@ -285,7 +285,7 @@ mod tests {
                 assert!(hint(name).contains(ours), "{name}: {}", hint(name));
             }
         }
-        for name in ["--frob", "-Z", "--plan", "--"] {
+        for name in ["--frob", "-Z", "--"] {
             assert_eq!(hint(name), "", "{name}");
         }
     }

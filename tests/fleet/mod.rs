@@ -3,6 +3,7 @@
 mod crowd;
 mod failover;
 mod failures;
+mod hosts;
 mod lease;
 mod same;
 mod sharing;

@@ -30,7 +30,7 @@ use Fate::{Refused, Taken, Trusted};
 type Sample = (&'static str, Option<(&'static str, &'static str)>, Fate);
 
 #[rustfmt::skip]
-const SAMPLES: [Sample; 47] = [
+const SAMPLES: [Sample; 48] = [
     ("max", Some(("3", "unlimited")), Taken),
     ("deadline", Some(("5m", "1h")), Taken),
     ("timeout", Some(("10", "0")), Taken),
@@ -53,6 +53,7 @@ const SAMPLES: [Sample; 47] = [
     ("profile", Some(("curl,git", "none")), Taken),
     ("headers", Some(("f", "g")), Taken),
     ("max-retry-after", Some(("1m", "2m")), Taken),
+    ("plan", Some(("300", "7")), Refused),
     ("profiles", Some(("curl", "git")), Refused),
     ("breaker", Some(("a", "b")), Taken),
     ("breaker-failures", Some(("2", "3")), Taken),
