@@ -1,9 +1,9 @@
 //! The committed files that are generated from the definition of the command line: man page,
-//! completions and the README's table. `BLESS=1 cargo test generated` writes them again.
+//! completions and the table of options. `BLESS=1 cargo test generated` writes them again.
 
 mod completion;
 mod man;
-mod readme;
+mod options;
 mod template;
 
 use std::fs;
@@ -58,12 +58,12 @@ fn the_completions_are_current() {
 }
 
 #[test]
-fn the_table_in_the_readme_is_current() {
-    let readme = fs::read_to_string(path("README.md")).unwrap();
-    let (before, rest) = readme.split_once(TABLE_STARTS).expect("README.md has the mark before the table");
-    let (_, after) = rest.split_once(TABLE_ENDS).expect("README.md has the mark after the table");
-    let table = readme::option_table();
-    same("README.md", &format!("{before}{TABLE_STARTS}\n{table}\n{TABLE_ENDS}{after}"));
+fn the_table_of_options_is_current() {
+    let page = fs::read_to_string(path("docs/options.md")).unwrap();
+    let (before, rest) = page.split_once(TABLE_STARTS).expect("the page has the mark before the table");
+    let (_, after) = rest.split_once(TABLE_ENDS).expect("the page has the mark after the table");
+    let table = options::table();
+    same("docs/options.md", &format!("{before}{TABLE_STARTS}\n{table}\n{TABLE_ENDS}{after}"));
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod completion;
 mod countdown;
 mod damaged;
 mod descriptors;
+mod examples;
 mod explain;
 mod fleet;
 mod fork_chains;

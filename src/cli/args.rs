@@ -1,6 +1,6 @@
 //! The one definition of the command line, with a file for each heading of the help.
 //!
-//! Help, man page, completions and the README's table are made from it (see [`super::reference`]).
+//! Help, man page, completions and the table of options are made from it (see [`super::reference`]).
 //! To define all options takes longer than everything else that retry does for a command that
 //! succeeds. So [`Args::plain`] reads words without options, and [`Args::brief`] defines only the
 //! headings that the given options belong to.

@@ -1,4 +1,4 @@
-//! The facts about the command line from which help, man page, completions and the README's table
+//! The facts about the command line from which help, man page, completions and the table of options
 //! are made: its options, exit statuses and profiles.
 
 use std::ops::RangeInclusive;

@@ -1,9 +1,9 @@
-//! The table of options in the README.
+//! The table of options in docs/options.md.
 
 use retry_command::reference::{self, OptionEntry, ValueForm};
 
 /// The options as a table in Markdown.
-pub(super) fn option_table() -> String {
+pub(super) fn table() -> String {
     let mut table = String::from("| group | option | meaning | default |\n| --- | --- | --- | --- |\n");
     let mut last = String::new();
     for option in reference::options(&reference::definition()) {
