@@ -13,6 +13,7 @@
 #[macro_use]
 mod support;
 
+mod action;
 mod alarm;
 mod answers;
 mod architecture;
@@ -41,6 +42,7 @@ mod key_removal;
 mod limits;
 mod nested;
 mod origin;
+mod packages;
 mod pager;
 mod plan;
 mod policies;

@@ -18,15 +18,17 @@ const ALL: &str = "RETRY_TEST_ALL";
 /// The optional programs, each with its Debian package. `.ci/run` installs the packages. A program
 /// without a package is not in Debian, or is too large for CI. If such a program is missing, no
 /// test fails.
-pub(crate) const PROGRAMS: [(&str, Option<&str>); 44] = [
+pub(crate) const PROGRAMS: [(&str, Option<&str>); 47] = [
     ("ansible", Some("ansible-core")),
     ("apt-get", Some("apt")),
     ("aws", None),
     ("bash", Some("bash")),
+    ("cargo-deb", None),
     ("createdb", Some("postgresql-client")),
     ("curl", Some("curl")),
     ("dash", Some("dash")),
     ("docker", None),
+    ("dpkg-deb", Some("dpkg")),
     ("fish", Some("fish")),
     ("gdb", Some("gdb")),
     ("gh", Some("gh")),
@@ -54,6 +56,7 @@ pub(crate) const PROGRAMS: [(&str, Option<&str>); 44] = [
     ("restic", Some("restic")),
     ("rsync", Some("rsync")),
     ("scp", Some("openssh-client")),
+    ("shellcheck", Some("shellcheck")),
     ("ssh", Some("openssh-client")),
     ("ssh-keygen", Some("openssh-client")),
     ("sshd", Some("openssh-server")),
@@ -192,10 +195,11 @@ mod tests {
         let (packages, _) = packages.split_once(')').unwrap();
         for (program, package) in PROGRAMS {
             // The script itself runs under bash and calls apt-get, so it does not install these
-            // two.
+            // two, nor dpkg, which apt needs.
             let installed = |package| packages.split_whitespace().any(|word| word == package);
             assert!(
-                package.is_none_or(|package| ["apt", "bash"].contains(&package) || installed(package)),
+                package
+                    .is_none_or(|package| ["apt", "bash", "dpkg"].contains(&package) || installed(package)),
                 "{program}"
             );
         }
