@@ -104,10 +104,24 @@ pub(crate) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     line
 }
 
-/// The errno of an error of the standard library. EIO if it has none, as that library makes some
-/// errors itself.
+/// The errno of an error of the standard library. That library, and others, make some errors
+/// themselves; then the kind of the error tells. EIO if it does not.
 pub(crate) fn errno(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+    use io::ErrorKind;
+
+    error.raw_os_error().map_or_else(
+        || match error.kind() {
+            ErrorKind::NotFound => Errno::ENOENT,
+            ErrorKind::PermissionDenied => Errno::EACCES,
+            ErrorKind::StorageFull => Errno::ENOSPC,
+            ErrorKind::QuotaExceeded => Errno::EDQUOT,
+            ErrorKind::FileTooLarge => Errno::EFBIG,
+            ErrorKind::ReadOnlyFilesystem => Errno::EROFS,
+            ErrorKind::InvalidFilename => Errno::ENAMETOOLONG,
+            _ => Errno::EIO,
+        },
+        Errno::from_raw,
+    )
 }
 
 /// Adds to an errno what retry was doing.

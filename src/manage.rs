@@ -69,7 +69,7 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<Don
             Ok(Done::new(row.map_or_else(|| profiles::table(TABLE), profiles::page), Vec::new()))
         }
         Action::Summary { files, form } => Ok(summed_up(files, *form)),
-        Action::Plan(planned) => Ok(Done::new(plan::plan(planned), Vec::new())),
+        Action::Plan(planned) => Ok(Done::new(plan::plan(planned), plan::aside(planned))),
         Action::Status { place: Some(place), json: as_json, .. } => {
             let (row, aside) = match row(place, surroundings) {
                 Some(row) => (row, Vec::new()),

@@ -285,6 +285,7 @@ fn a_redirection_to_the_file_itself_is_no_answer() {
         run.code(125).stdout("");
         let said = run.stderr.clone() + &fs::read_to_string(scratch.join("answer")).unwrap();
         assert!(said.contains(&format!("retry: {stream} goes to the answer file ")), "{said}");
+        assert!(said.contains("remove the file first, because the shell has emptied it"), "{said}");
         fs::remove_file(scratch.join("answer")).unwrap();
     }
     let shell = format!("{BINARY} --once answer -- sh -c '{}' >&-", log.echo("ran"));
@@ -292,6 +293,19 @@ fn a_redirection_to_the_file_itself_is_no_answer() {
     run.code(125).stderr_contains("stdout is closed, and --once writes the answer to it");
     assert_eq!(log.lines(), [""; 0]);
     assert_eq!(names(&scratch), ["log"]);
+}
+
+#[test]
+fn a_directory_that_was_removed_is_said_at_once() {
+    let scratch = Scratch::new();
+    let log = scratch.log("log");
+    let script = format!(
+        "mkdir gone; cd gone; rmdir ../gone; exec {BINARY} --once answer --deadline 1h -- sh -c '{}'",
+        log.echo("ran")
+    );
+    let run = Retry::new("sh").dir(scratch.path()).args(["-c", &script]).run();
+    run.code(125).stdout("").stderr_contains("No such file or directory");
+    assert_eq!(log.lines(), [""; 0]);
 }
 
 #[test]
@@ -329,7 +343,7 @@ fn seq(last: u32) -> String {
 fn not_kept(run: &Run, output: &str, why: &str) {
     run.code(125).stdout(output);
     let cause = format!("retry: the command succeeded, but retry could not keep its output in {{*}}: {why}");
-    run.says(&[&cause, "retry: hint: the next run will run the command again"]);
+    run.says(&[&cause, "retry: hint: the work is done, and the next run repeats it"]);
 }
 
 #[test]

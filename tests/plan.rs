@@ -108,6 +108,26 @@ fn a_page_fits_the_terminal_and_the_locale() {
 }
 
 #[test]
+fn an_outage_must_leave_room_for_all_successes() {
+    let outlives = |options: &str| {
+        json(&format!("-d1 -j none {options}"))["quick"]["outlives_s"]["most"].as_f64().unwrap()
+    };
+    // The attempts start after 0, 1, 3, 7 and 15 seconds.
+    for (options, expected) in [
+        ("-n5", 15.0),
+        ("-n5 --successes 3", 3.0),
+        ("-n5 --successes 5", 0.0),
+        ("-n5 --deadline 9 --successes 3", 3.0),
+        ("-n9 --deadline 9 --successes 3", 3.0),
+        ("-n9 --deadline 9.5 --successes 3", 7.0),
+    ] {
+        assert_eq!(outlives(options).to_bits(), f64::to_bits(expected), "{options}");
+    }
+    let page = text(&plan("--deadline 0.5s -d 1s -j none").run());
+    assert!(!page.contains("in the same instant"), "{page}");
+}
+
+#[test]
 fn a_plan_without_an_end_ends() {
     for options in [
         "-n 1000000",
@@ -171,7 +191,7 @@ fn a_warning_is_told_if_it_is_true() {
     for (options, kinds) in [
         ("-n 8", &[][..]),
         ("-n 1", &["no-retry"]),
-        ("--deadline 0.4 -j none", &["deadline-before-retry", "in-step"]),
+        ("--deadline 0.4 -j none", &["deadline-before-retry"]),
         ("--deadline 9 --timeout 9", &["deadline-before-timeout"]),
         ("--deadline 10 --timeout 9.9", &["no-retry-after-timeout"]),
         ("--deadline 10 --timeout 2", &[]),

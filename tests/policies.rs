@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::support::needs;
 use crate::support::records::Records;
@@ -224,6 +224,32 @@ fn v_says_which_file_was_read_and_who_named_it() {
     assert_eq!(said(home.retry().args(["--policy", "p"])), line("p", "--policy"));
     assert_eq!(said(home.retry().args(["-q", "--policy", "p"])), "");
     assert_eq!(said(home.retry().args(["-v", "--policy", "none"]).env("RETRY_POLICY", "p")), "");
+    assert_eq!(
+        said(home.retry().args(["--plan", "-v", "--policy", "p"])),
+        format!("retry: policy p is {path}, named by --policy\n")
+    );
+}
+
+#[test]
+fn the_policy_of_a_machine_may_name_the_place_of_shared_state() {
+    let home = Home::new();
+    let state = shown(home.path("state"));
+    home.policy("all", format!("--state={state}\n"));
+    let run = || home.retry().env("RETRY_POLICY", "all");
+    run().arg("true").run().code(0).silent();
+    assert!(!Path::new(&state).exists());
+    run().args(["--breaker", "b", "-n1", "false"]).run().code(1);
+    assert!(Path::new(&state).join("b.json").exists());
+}
+
+#[test]
+fn a_comment_behind_an_option_gets_a_hint() {
+    let home = Home::new();
+    for line in ["--max=2 # twice", "--timeout=30s # slow link"] {
+        home.policy("p", line);
+        let run = home.retry().args(["--policy", "p", "true"]).run();
+        run.code(125).stderr_contains("hint: a comment needs a line of its own");
+    }
 }
 
 #[test]

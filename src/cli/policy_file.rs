@@ -131,7 +131,9 @@ const MOST_EXPLAINED: usize = 200;
 impl PolicyFile {
     /// The options of the command line over those of the policy.
     pub(crate) fn under(&self, typed: Args) -> Args {
-        let merged = layers::merged(typed, self.args.clone());
+        let mut policy = self.args.clone();
+        layers::drop_useless_state(&mut policy.shared, &typed.shared);
+        let merged = layers::merged(typed, policy);
         Args { policy_file: Some(self.source.clone()), ..merged }
     }
 

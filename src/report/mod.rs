@@ -17,7 +17,7 @@ pub(crate) mod subject;
 pub(crate) mod summary;
 mod tally;
 pub(crate) mod text;
-mod wording;
+pub(crate) mod wording;
 mod wrap;
 
 use std::fmt::Debug;

@@ -11,6 +11,7 @@ mod shared;
 mod tests;
 
 pub(super) use outcome::{cause_in_words, decider};
+pub(crate) use shared::read;
 
 use std::num::NonZeroU32;
 use std::path::Path;

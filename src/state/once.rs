@@ -92,10 +92,15 @@ impl AnswerError {
             Self::Foreign { .. } | Self::SecondName { .. } => {
                 "find out who created the file, and keep answers in a directory that only you can write to"
             }
-            Self::Redirected { .. } => "leave the redirection out: retry writes the file itself",
+            Self::Redirected { .. } => {
+                "leave the redirection out, because retry writes the file itself; remove the file first, because \
+                 the shell has emptied it"
+            }
             Self::NotALock { .. } => "give --once another file, or move that one away",
-            Self::Within { .. } => "give the inner retry another file, or no --once",
-            Self::NotKept { .. } => "the next run will run the command again",
+            Self::Within { .. } => {
+                "give the inner retry another file, or no --once; if a policy names the file: --policy none"
+            }
+            Self::NotKept { .. } => "the work is done, and the next run repeats it",
         }
     }
 }
@@ -231,9 +236,16 @@ impl AnswerFile {
         };
         match opened {
             Ok(lock) => Ok(Some(lock)),
-            Err(LockError::System(_, Errno::ENOENT)) => Ok(None),
+            Err(LockError::System(_, Errno::ENOENT)) if !self.is_directory_removed() => Ok(None),
             Err(why) => Err(self.unlockable(why)),
         }
+    }
+
+    /// Whether the directory has no name any more. No file can be made in it.
+    fn is_directory_removed(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+
+        fs::metadata(directory_of(&self.path)).map_or(true, |directory| directory.nlink() == 0)
     }
 
     fn unlockable(&self, why: LockError) -> AnswerError {

@@ -53,14 +53,8 @@ pub(crate) enum NotReplaced {
 
 impl From<std::io::Error> for NotReplaced {
     fn from(error: std::io::Error) -> Self {
-        Self::System(errno_within(&error))
+        Self::System(errno(&error))
     }
-}
-
-/// The errno of an error that may have another one inside: tempfile adds the path.
-fn errno_within(error: &io::Error) -> Errno {
-    let inner = error.get_ref().and_then(|inner| inner.source()?.downcast_ref::<io::Error>());
-    errno(inner.unwrap_or(error))
 }
 
 /// Replaces the content of a file by what `change` makes of it. A file that does not exist is
@@ -88,7 +82,8 @@ pub(crate) fn replace(
     // A reader that looks for the ending of the file's name must not find the new file before it
     // is whole.
     let mut file = tempfile::Builder::new().prefix(&prefix).suffix(".new").tempfile_in(&directory)?;
-    file.write_all(&new)?;
+    // The file itself, because tempfile's own error says less.
+    file.as_file_mut().write_all(&new)?;
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     let aside = match old {
         Old::SetAside => Some(put_aside(path)?),
@@ -201,5 +196,20 @@ mod tests {
             ("damaged 1".into(), "damaged 11".into())
         );
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 10);
+    }
+
+    #[test]
+    fn the_errno_of_a_new_file_is_told() {
+        let missing = Path::new("/proc/self/fdinfo");
+        let error = tempfile::Builder::new().tempfile_in(missing).unwrap_err();
+        assert!(matches!(errno(&error), Errno::ENOENT | Errno::EACCES | Errno::EPERM), "{error:?}");
+        for (kind, expected) in [
+            (io::ErrorKind::StorageFull, Errno::ENOSPC),
+            (io::ErrorKind::PermissionDenied, Errno::EACCES),
+            (io::ErrorKind::ReadOnlyFilesystem, Errno::EROFS),
+            (io::ErrorKind::Other, Errno::EIO),
+        ] {
+            assert_eq!(errno(&io::Error::new(kind, "made by a library")), expected);
+        }
     }
 }

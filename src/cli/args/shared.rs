@@ -22,8 +22,8 @@ pub(crate) struct SharedArgs {
     /// Failures in a row that open the breaker, or a share of the last outcomes
     ///
     /// `50%/40` opens it when at least half of the last 40 attempts have failed. `50%` counts the
-    /// last 20. At least half of the outcomes must be known. Outcomes older than ten cooldowns do not
-    /// count, and they count for ten minutes at least.
+    /// last 20. Half of these outcomes must be known. An outcome counts for ten cooldowns, and for at
+    /// least ten minutes.
     #[arg(long, value_name = "N|P%[/W]", value_parser = failures)]
     pub(crate) breaker_failures: Option<Opens>,
 

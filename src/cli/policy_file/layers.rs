@@ -61,6 +61,17 @@ fn yielding_delays(policy: DelayArgs, typed: &DelayArgs) -> DelayArgs {
     }
 }
 
+/// Removes the place of shared state from a policy if nothing would be kept in it. So the policy of a
+/// whole machine can name the place for all runs.
+pub(super) fn drop_useless_state(policy: &mut SharedArgs, typed: &SharedArgs) {
+    let uses = |args: &SharedArgs| args.breaker.is_some() || args.budget.is_some();
+    let acts =
+        typed.breaker_status.is_some() || typed.breaker_reset.is_some() || typed.breaker_trip.is_some();
+    if !acts && !uses(typed) && !uses(policy) {
+        policy.state = None;
+    }
+}
+
 /// The options of the streams without those that contradict the command line: `--stdin-limit` is for
 /// `--stdin replay` only.
 fn yielding_streams(policy: &StreamArgs, typed: &StreamArgs) -> StreamArgs {

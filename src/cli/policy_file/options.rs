@@ -146,6 +146,9 @@ fn alone(definition: &mut Command, words: &[OsString]) -> Result<Args, Error> {
         Err(error) if matches!(error.kind(), DisplayHelp) => Err(not_here("--help")),
         Err(error) if matches!(error.kind(), DisplayVersion) => Err(not_here("--version")),
         Err(error) => match usage_error::explain(&error, definition, words) {
+            Error::Usage { cause, quote, .. } if words.iter().any(has_comment) => {
+                Err(Error::Usage { cause, hint: "a comment needs a line of its own".to_owned(), quote })
+            }
             // The rest of this hint is about the command.
             Error::Usage { cause, hint, quote } if hint == SEE => {
                 Err(Error::Usage { cause, hint: LIST.to_owned(), quote })
@@ -153,6 +156,11 @@ fn alone(definition: &mut Command, words: &[OsString]) -> Result<Args, Error> {
             error => Err(error),
         },
     }
+}
+
+/// Whether a comment may follow the option in this word.
+fn has_comment(word: &OsString) -> bool {
+    word.as_bytes().windows(2).any(|two| two[0].is_ascii_whitespace() && two[1] == b'#')
 }
 
 /// The name of a long option that is known.

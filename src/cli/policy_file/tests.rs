@@ -245,7 +245,7 @@ fn an_error_names_its_line_and_a_way_out() {
         ("--max=8\n--frob=1", "2: unknown option --frob", "retry --help lists the options"),
         ("--timout=5", "1: unknown option --timout", "did you mean --timeout?"),
         ("--max=0", "1: --max 0: 0 attempts would run nothing", "or unlimited"),
-        ("--max=8 # eight", "1: --max: not a number of attempts", "unlimited"),
+        ("--max=8 # eight", "1: --max: not a number of attempts", "a comment needs a line of its own"),
         ("-q\n-x\nstderr~(", "2: --fatal-on stderr~(", "regex"),
         ("--expand=1", "1: --expand takes no value", "retry --help lists the options"),
     ] {

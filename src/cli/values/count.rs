@@ -41,13 +41,13 @@ pub(crate) fn failures(text: &str) -> Result<Opens, ValueError> {
     };
     let number = |text: &str| if is_digits(text) { text.parse::<NonZeroU8>().ok() } else { None };
     let percent = number(percent).filter(|percent| percent.get() <= 100);
-    let percent = percent.ok_or_else(|| error("the share must be from 1% to 100%"))?;
+    let percent = percent.ok_or_else(|| error("the share must be a whole number from 1% to 100%"))?;
     let of = match of.strip_prefix('/') {
         None if of.is_empty() => Some(defaults::BREAKER_OUTCOMES),
         None => return Err(error("not a number of failures")),
         Some(of) => number(of).filter(|of| (2..=MOST_OUTCOMES).contains(&usize::from(of.get()))),
     };
-    let of = of.ok_or_else(|| error("the share must be one of the last 2 to 64 outcomes"))?;
+    let of = of.ok_or_else(|| error("a share counts the last 2 to 64 outcomes"))?;
     Ok(Opens::Rate { percent, of })
 }
 

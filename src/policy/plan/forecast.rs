@@ -49,8 +49,10 @@ pub(crate) struct Forecast {
     pub(crate) moments: Vec<Moment>,
     /// The number of attempts of a run.
     pub(crate) attempts: Extent<u32>,
-    /// The moment of the last attempt of a run: the longest outage that the run outlives.
+    /// The moment of the last attempt of a run.
     pub(crate) last: Extent<Duration>,
+    /// The longest outage that a run outlives: until the last attempt that can begin a success.
+    pub(crate) outlived: Extent<Duration>,
     /// The number of runs that make no retry.
     pub(crate) without_retry: usize,
 }
@@ -81,6 +83,7 @@ impl Forecast {
             moments: rows(attempts.median).into_iter().map(|attempt| moment(attempt, &walks)).collect(),
             attempts,
             last: extent(walks.iter().map(Walk::last).collect()),
+            outlived: extent(walks.iter().map(|walk| walk.outlived(&policy.schedule)).collect()),
             without_retry: walks.iter().filter(|walk| walk.starts.len() < 2).count(),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use crate::policy::Policy;
+use crate::policy::delay::schedule::Schedule;
 use crate::policy::outcome::{Attempt, Outcome};
 use crate::policy::step::Step;
 use crate::policy::verdict::rule::{Judged, Rule, Verdict};
@@ -55,5 +56,20 @@ impl Walk {
     /// The moment of the last attempt.
     pub(crate) fn last(&self) -> Duration {
         self.starts.last().copied().unwrap_or_default()
+    }
+
+    /// The moment of the last attempt that can begin a success: with `--successes`, others must be
+    /// able to follow it. Zero if there is none.
+    pub(crate) fn outlived(&self, schedule: &Schedule) -> Duration {
+        let further = schedule.successes.get() - 1;
+        let needed = schedule.delay_in_row().saturating_mul(further);
+        let begins = |(index, start): (usize, &Duration)| {
+            let number = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
+            let fits = schedule.max_attempts.is_none_or(|max| number.saturating_add(further) <= max.get());
+            let in_time =
+                schedule.deadline.is_none_or(|end| further == 0 || start.saturating_add(needed) < end);
+            (fits && in_time).then_some(*start)
+        };
+        self.starts.iter().enumerate().rev().find_map(begins).unwrap_or_default()
     }
 }

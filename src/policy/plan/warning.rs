@@ -69,7 +69,7 @@ pub(super) fn warnings(
     slow: Option<&Forecast>,
 ) -> Vec<Warning> {
     let mut warnings = about_deadline(policy, quick, slow);
-    warnings.extend(about_delays(&policy.schedule, clients));
+    warnings.extend(about_delays(&policy.schedule, clients, quick));
     warnings.extend(about_health(policy));
     warnings.extend(about_successes(&policy.schedule));
     warnings
@@ -109,7 +109,7 @@ fn about_deadline(policy: &Policy, quick: &Forecast, slow: Option<&Forecast>) ->
     warnings
 }
 
-fn about_delays(schedule: &Schedule, clients: NonZeroU32) -> Vec<Warning> {
+fn about_delays(schedule: &Schedule, clients: NonZeroU32, quick: &Forecast) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if !retries(schedule) {
         return vec![Warning::NoRetry];
@@ -126,6 +126,8 @@ fn about_delays(schedule: &Schedule, clients: NonZeroU32) -> Vec<Warning> {
         warnings.push(Warning::NoDelay);
     } else if let Some(why) = why
         && clients.get() >= MANY
+        // Somebody comes back.
+        && quick.without_retry < quick.runs
         && schedule.splay.is_zero()
     {
         warnings.push(Warning::InStep { clients, why });

@@ -133,9 +133,9 @@ fn forecast(forecast: &Forecast) -> ForecastJson {
         complete: forecast.is_whole,
         attempts: ExtentJson { least, median, most },
         outlives_s: ExtentJson {
-            least: seconds(forecast.last.least),
-            median: seconds(forecast.last.median),
-            most: seconds(forecast.last.most),
+            least: seconds(forecast.outlived.least),
+            median: seconds(forecast.outlived.median),
+            most: seconds(forecast.outlived.most),
         },
         starts: forecast.moments.iter().map(|moment| start(moment.attempt, moment.at)).collect(),
     }

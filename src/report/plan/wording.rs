@@ -30,18 +30,18 @@ impl Subject<'_> {
 
     /// How long an outage a run outlives, or how long it polls.
     fn outlives(&self) -> String {
-        let Forecast { attempts, is_whole, last, .. } = &self.plan.quick;
+        let Forecast { attempts, is_whole, outlived, .. } = &self.plan.quick;
         let schedule = &self.policy.schedule;
         let until = self.policy.rules.until.is_some();
         let (verb, of) = if until { ("waits for --until", "for") } else { ("outlives an outage", "of") };
         match (is_whole, schedule.deadline, schedule.max_attempts) {
             (false, Some(deadline), _) => format!("until the deadline of {}", time(deadline)),
-            (false, None, Some(_)) => format!("and {verb} {of} more than {}", time(last.least)),
+            (false, None, Some(_)) => format!("and {verb} {of} more than {}", time(outlived.least)),
             (false, None, None) if until => format!("and {verb} without an end"),
             (false, None, None) => "and outlives any outage".to_owned(),
             (true, ..) if attempts.most == 1 && until => "and does not wait for --until".to_owned(),
             (true, ..) if attempts.most == 1 => "and outlives no outage".to_owned(),
-            (true, ..) => format!("and {verb} {}", extent(*last, of)),
+            (true, ..) => format!("and {verb} {}", extent(*outlived, of)),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::error::one_line;
 use crate::policy::admission::breaker::{Awaits, Cause, Known, Refusal};
 use crate::policy::outer::Deadline;
 use crate::report::format::{count, duration, printable, shell_word, shortened};
-use crate::report::subject::Volume;
+use crate::report::subject::{PolicySource, Volume};
 use crate::state::file::place::Place;
 use crate::state::participant::{Problem, Warning};
 use crate::state::store::Replacement;
@@ -19,11 +19,13 @@ impl Wording {
         let line = |(what, place): (&str, &Place)| {
             format!("{what} {} is kept in {}", printable(&place.name), printable(&place.shown()))
         };
-        let policy = self.subject.policy_file.as_ref().map(|file| {
-            let path = file.path.to_string_lossy();
-            format!("policy {} is {}, named by {}", printable(&file.name), printable(&path), file.named_by)
-        });
-        policy.into_iter().chain(self.subject.shared.each().map(line)).collect()
+        self.subject
+            .policy_file
+            .as_ref()
+            .map(read)
+            .into_iter()
+            .chain(self.subject.shared.each().map(line))
+            .collect()
     }
 
     /// A report that is lost says nothing that other reports do not say.
@@ -122,6 +124,12 @@ impl Wording {
         }
         format!("{refusal}{past}; to close it: {}", printable(&reset))
     }
+}
+
+/// Words for the policy file that has been read.
+pub(crate) fn read(policy: &PolicySource) -> String {
+    let path = policy.path.to_string_lossy();
+    format!("policy {} is {}, named by {}", printable(&policy.name), printable(&path), policy.named_by)
 }
 
 /// The command that closes the breaker at a place.

@@ -21,7 +21,9 @@ pub(super) const RETRY: Profile = Profile {
     ],
     patterns: &[
         fatal(r"^retry: .+?: not retried: ", "refusal by the inner retry"),
-        fatal(r"^retry: (?:unknown option |no command to run|--\w[\w-]* .*: )", "usage").only(&[125..=125]),
+        fatal(r"^retry: (?:unknown option |no command to run|(?:.+:\d+: )?--\w[\w-]* )", "usage")
+            .only(&[125..=125]),
+        fatal(r"^retry: .+ waits for this run to end$", "answer that the outer run makes").only(&[125..=125]),
         // It has seen transient failures, and its attempts were not enough.
         retryable(r"^retry: .+?: gave up after ", "failure of the inner retry"),
     ],
