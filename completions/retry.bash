@@ -14,6 +14,18 @@ _retry_policies() {
     done
 }
 
+# Offers the breakers and budgets whose names begin with this word, or files if the word is a path.
+_retry_breakers() {
+    local file directory=${RETRY_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/retry}
+    case $1 in
+        */* | .* | '~'*) compopt -o default; return ;;
+    esac
+    while IFS= read -r file; do
+        file=${file##*/}
+        [[ $file == *.json ]] && COMPREPLY+=("$(printf %q "${file%.json}")")
+    done < <(compgen -f -- "$directory/$1")
+}
+
 _retry() {
     local i=1 word ended= option= head= values= cur=${COMP_WORDS[COMP_CWORD]}
     COMPREPLY=()
@@ -57,8 +69,14 @@ _retry() {
             --report) compopt -o default; return ;;
             --summary) compopt -o default; return ;;
             --policy) _retry_policies "$cur"; return ;;
+            --breaker | --breaker-status | --breaker-reset | --breaker-trip) _retry_breakers "$cur"; return ;;
+            -r | --retry-on | -x | --fatal-on | -u | --until | --success-on)
+                [[ $cur == *,* ]] && head=${cur%,*},
+                values='failure success any timeout signal transient http:5xx stdout~ stderr~ output~' ;;
         esac
         COMPREPLY=($(compgen -P "$head" -W "$values" -- "${cur#"$head"}"))
+        # A pattern follows the word.
+        [[ ${COMPREPLY[*]} == *'~' ]] && compopt -o nospace
     elif [[ -z $ended && $cur == -* ]] && ((i == COMP_CWORD)); then
         COMPREPLY=($(compgen -W '-n --max --deadline --timeout --signal --kill-after --successes -d --delay -j --jitter --backoff --factor --max-delay --min-delay --splay --healthy-after --seed -r --retry-on -x --fatal-on -u --until --success-on -p --profile --headers --max-retry-after --profiles --breaker --breaker-failures --breaker-cooldown --breaker-wait --budget --state --breaker-status --json --breaker-reset --breaker-trip --stdin --stdin-limit --hold --idempotency-key --expand --check --on-retry --not-idempotent --once --report --ci --summary --markdown --policy --plan -q --quiet -v --verbose --label -h --help -V --version' -- "$cur"))
     elif declare -F _comp_command_offset >/dev/null; then

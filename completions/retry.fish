@@ -43,6 +43,33 @@ function __retry_policies
     end
 end
 
+# The breakers and budgets, or files if the word is a path.
+function __retry_breakers
+    set -l word (string replace -r '^--[^=]*=' '' -- (commandline -ct))
+    if string match -qr '^[.~]|/' -- $word
+        __fish_complete_path $word
+        return
+    end
+    set -l state $XDG_STATE_HOME
+    test -n "$state"
+    or set state ~/.local/state
+    set -l directory $RETRY_STATE
+    test -n "$directory"
+    or set directory $state/retry
+    for file in $directory/*.json
+        string replace -r '.*/(.*)\.json$' '$1' -- $file
+    end
+end
+
+# The words of a condition, after the last comma of a list.
+function __retry_conditions
+    set -l word (string replace -r '^--[^=]*=' '' -- (commandline -ct))
+    set -l head (string match -r '.*,' -- $word)
+    for name in failure success any timeout signal transient http:5xx 'stdout~' 'stderr~' 'output~'
+        echo "$head$name"
+    end
+end
+
 complete -c retry -n 'not __retry_command' -s n -l max -d 'Maximum attempts, the first included [default: 5]' -r -f
 complete -c retry -n 'not __retry_command' -l deadline -d 'Time limit for the whole run, including waits' -r -f
 complete -c retry -n 'not __retry_command' -l timeout -d 'Time limit for each attempt' -r -f
@@ -72,10 +99,10 @@ complete -c retry -n 'not __retry_command' -l min-delay -d 'Lower bound on every
 complete -c retry -n 'not __retry_command' -l splay -d 'Longest random wait before the first attempt [default: 0]' -r -f
 complete -c retry -n 'not __retry_command' -l healthy-after -d 'Reset the attempt count and the backoff after an attempt that ran this long [default: never]' -r -f
 complete -c retry -n 'not __retry_command' -l seed -d 'Seed of the jitter: the same options and seed give the same delays [default: random]' -r -f
-complete -c retry -n 'not __retry_command' -s r -l retry-on -d 'Retry these failures and no others; repeatable' -r -f
-complete -c retry -n 'not __retry_command' -s x -l fatal-on -d 'Never retry these failures; repeatable' -r -f
-complete -c retry -n 'not __retry_command' -s u -l until -d 'Retry until this holds; exit 0 is not enough' -r -f
-complete -c retry -n 'not __retry_command' -l success-on -d 'Count these outcomes as success too; repeatable' -r -f
+complete -c retry -n 'not __retry_command' -s r -l retry-on -d 'Retry these failures and no others; repeatable' -r -f -a '(__retry_conditions)'
+complete -c retry -n 'not __retry_command' -s x -l fatal-on -d 'Never retry these failures; repeatable' -r -f -a '(__retry_conditions)'
+complete -c retry -n 'not __retry_command' -s u -l until -d 'Retry until this holds; exit 0 is not enough' -r -f -a '(__retry_conditions)'
+complete -c retry -n 'not __retry_command' -l success-on -d 'Count these outcomes as success too; repeatable' -r -f -a '(__retry_conditions)'
 complete -c retry -n 'not __retry_command' -s p -l profile -d 'How to interpret the failures [default: auto]' -r -f -a "curl\t''
 wget\t''
 http\t''
@@ -166,14 +193,14 @@ timeout\t''
 sudo\t''
 doas\t''
 sysexits\t''"
-complete -c retry -n 'not __retry_command' -l breaker -d 'Share a circuit breaker between all runs that give NAME' -r -f
+complete -c retry -n 'not __retry_command' -l breaker -d 'Share a circuit breaker between all runs that give NAME' -r -f -a '(__retry_breakers)'
 complete -c retry -n 'not __retry_command' -l breaker-failures -d 'Failures in a row that open the breaker, or a share of the last outcomes [default: 5]' -r -f
 complete -c retry -n 'not __retry_command' -l breaker-cooldown -d 'Time that the breaker stays open before one run makes a probe [default: 30s]' -r -f
 complete -c retry -n 'not __retry_command' -l budget -d 'Limit the retries of all runs that share NAME, by default the name of the breaker' -r -f
 complete -c retry -n 'not __retry_command' -l state -d 'Directory for shared state, or a server that all hosts share: `redis://HOST` [default: $XDG_STATE_HOME/retry]' -r -f -a "(__fish_complete_directories)"
-complete -c retry -n 'not __retry_command' -l breaker-status -d 'Instead of a COMMAND: show all breakers and budgets, or one' -f
-complete -c retry -n 'not __retry_command' -l breaker-reset -d 'Instead of a COMMAND: close a breaker' -r -f
-complete -c retry -n 'not __retry_command' -l breaker-trip -d 'Instead of a COMMAND: hold a breaker open, for 1h or DURATION' -r -f
+complete -c retry -n 'not __retry_command' -l breaker-status -d 'Instead of a COMMAND: show all breakers and budgets, or one' -f -a '(__retry_breakers)'
+complete -c retry -n 'not __retry_command' -l breaker-reset -d 'Instead of a COMMAND: close a breaker' -r -f -a '(__retry_breakers)'
+complete -c retry -n 'not __retry_command' -l breaker-trip -d 'Instead of a COMMAND: hold a breaker open, for 1h or DURATION' -r -f -a '(__retry_breakers)'
 complete -c retry -n 'not __retry_command' -l stdin -d 'Standard input of every attempt [default: replay]' -r -f -a "replay\t'the same input, from its beginning'
 inherit\t'the input that the previous attempt left unread'
 null\t'nothing'"

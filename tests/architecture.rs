@@ -439,3 +439,60 @@ fn a_test_asks_for_the_optional_programs_that_it_runs() {
     assert_eq!(not_asked_for(test), ["curl", "strace"]);
     assert_eq!(not_asked_for(&format!("need!(\"curl\", \"strace\");\n{test}")), [""; 0]);
 }
+
+/// The parts of the program in the order of the picture, the upper floors first.
+const PICTURED: [&str; 13] = [
+    "lib", "manage", "host", "run", "cli", "report", "exit", "state", "process", "streams", "policy",
+    "error", "clock",
+];
+
+/// Which part imports which: a row for each part, with a mark below each part that it imports.
+fn picture() -> String {
+    let sources = sources("src");
+    let width = PICTURED.iter().map(|name| name.len()).max().unwrap_or_default();
+    let mut picture = format!("{:width$}", "");
+    for name in PICTURED {
+        picture.push_str(&format!(" {name}"));
+    }
+    for importer in PICTURED {
+        picture.push_str(&format!("\n{importer:width$}"));
+        let files = sources.iter().filter(|source| source.wing() == importer);
+        let imported: Vec<String> = files.flat_map(Source::uses).map(|(_, wing)| wing).collect();
+        for column in PICTURED {
+            let uses = imported.iter().any(|wing| wing == column);
+            let mark = if column == importer {
+                "."
+            } else if uses {
+                "x"
+            } else {
+                ""
+            };
+            picture.push_str(&format!(" {mark:^size$}", size = column.len()));
+        }
+        picture.truncate(picture.trim_end().len());
+    }
+    picture
+}
+
+/// `BLESS=1` writes the picture into the page.
+#[test]
+fn the_picture_of_the_floors_is_generated_from_the_imports() {
+    const STARTS: &str = "<!-- floors: made by tests/architecture.rs -->\n";
+    const ENDS: &str = "<!-- floors end -->\n";
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/design.md");
+    let text = fs::read_to_string(&page).unwrap();
+    let (before, rest) = text.split_once(STARTS).expect("the page has the mark before the picture");
+    let (_, after) = rest.split_once(ENDS).expect("the page has the mark after the picture");
+    let picture = picture();
+    // Each mark below the diagonal would be an import that points up.
+    for (row, line) in picture.lines().skip(1).enumerate() {
+        let marks = line.trim_start_matches(PICTURED[row]);
+        let (above, _) = marks.split_once('.').expect("the row has a dot on the diagonal");
+        assert!(!above.contains('x'), "{} imports a part above it:\n{picture}", PICTURED[row]);
+    }
+    let made = format!("{before}{STARTS}\n```text\n{picture}\n```\n\n{ENDS}{after}");
+    if std::env::var_os("BLESS").is_some() {
+        return fs::write(&page, made).unwrap();
+    }
+    assert_eq!(text, made, "BLESS=1 cargo test generated writes the picture");
+}

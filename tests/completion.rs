@@ -15,7 +15,7 @@ fn script(name: &str) -> String {
 
 /// The text before the tab, and the completed text that each shell must show. `mine` is a command
 /// with one option, `--its-own`, which its own completion offers.
-const TYPED: [(&str, &str); 17] = [
+const TYPED: [(&str, &str); 24] = [
     ("retry --ji", "retry --jitter"),
     ("retry --jitter f", "retry --jitter full"),
     ("retry --jitter=de", "retry --jitter=decorrelated"),
@@ -28,6 +28,13 @@ const TYPED: [(&str, &str); 17] = [
     ("retry --policy=reg", "retry --policy=registry"),
     ("retry --policy no", "retry --policy none"),
     ("retry --policy ./sin", "retry --policy ./single"),
+    ("retry -r fai", "retry -r failure"),
+    ("retry --retry-on=22,tim", "retry --retry-on=22,timeout"),
+    ("retry -x stdo", "retry -x stdout~"),
+    ("retry --success-on ht", "retry --success-on http:5xx"),
+    ("retry --breaker pay", "retry --breaker payments"),
+    ("retry --breaker-status=pay", "retry --breaker-status=payments"),
+    ("retry --breaker-reset ./sin", "retry --breaker-reset ./single"),
     ("retry -- mine --it", "retry -- mine --its-own"),
     ("retry -n 3 mine --it", "retry -n 3 mine --its-own"),
     ("retry -n3 --delay=1 -v mine --it", "retry -n3 --delay=1 -v mine --its-own"),
@@ -38,7 +45,16 @@ const TYPED: [(&str, &str); 17] = [
 /// An interactive shell in a terminal, at its prompt.
 fn shell(program: &str, args: &[&str], home: &Path) -> Terminal {
     let mut shell = Command::new(program);
-    for name in ["ENV", "BASH_ENV", "ZDOTDIR", "PROMPT_COMMAND", "INPUTRC", "FPATH", "XDG_CONFIG_HOME"] {
+    for name in [
+        "ENV",
+        "BASH_ENV",
+        "ZDOTDIR",
+        "PROMPT_COMMAND",
+        "INPUTRC",
+        "FPATH",
+        "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
+    ] {
         shell.env_remove(name);
     }
     shell.args(args).current_dir(home).env("HOME", home).env("TERM", "dumb").env("PS1", PROMPT);
@@ -50,12 +66,15 @@ fn shell(program: &str, args: &[&str], home: &Path) -> Terminal {
     terminal
 }
 
-/// A home directory with a file `single` and a policy `registry`.
+/// A home directory with a file `single`, a policy `registry` and a breaker `payments`.
 fn home() -> Scratch {
     let home = Scratch::new();
     home.script("single", "");
     std::fs::create_dir_all(home.join(".config/retry/directory")).unwrap();
     home.file(".config/retry/registry", "");
+    std::fs::create_dir_all(home.join(".local/state/retry")).unwrap();
+    home.file(".local/state/retry/payments.json", "");
+    home.file(".local/state/retry/payments.json.lock", "");
     home
 }
 
@@ -132,6 +151,7 @@ fn fish_completes_options_values_and_the_command() {
             .env("HOME", home.path())
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_DATA_HOME")
+            .env_remove("XDG_STATE_HOME")
             .run()
     };
     for (typed, completed) in TYPED {

@@ -82,9 +82,30 @@ fn the_man_page_has_every_option_and_its_sections() {
     let bytes = page.stdout.split(|b| *b == 8).map(|part| &part[..part.len().saturating_sub(1)]);
     let mut text = String::from_utf8(bytes.collect::<Vec<_>>().concat()).unwrap();
     text.push('\n');
-    for heading in ["DELAYS", "CONDITIONS", "PROFILES", "EXIT STATUS", "ENVIRONMENT", "EXAMPLES", "NOTES"] {
-        assert!(text.contains(&format!("\n{heading}\n")), "{heading} in {text}");
-    }
+    // The order of man-pages(7).
+    let headings = [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "DELAYS",
+        "CONDITIONS",
+        "PROFILES",
+        "EXIT STATUS",
+        "DIAGNOSTICS",
+        "ENVIRONMENT",
+        "FILES",
+        "SECURITY",
+        "COMPATIBILITY",
+        "NOTES",
+        "EXAMPLES",
+        "SEE ALSO",
+    ];
+    let places = headings.map(|heading| {
+        let place = text.find(&format!("\n{heading}\n"));
+        place.unwrap_or_else(|| panic!("{heading} in {text}"))
+    });
+    assert!(places.is_sorted(), "{headings:?} at {places:?}");
     let help = retry().arg("--help").run();
     let options = String::from_utf8(help.stdout).unwrap();
     let options: Vec<&str> = options

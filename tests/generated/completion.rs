@@ -14,6 +14,18 @@ const SIGNALS: [&str; 8] = ["TERM", "INT", "HUP", "QUIT", "KILL", "ABRT", "USR1"
 /// The value of `--policy`: the name of a policy, or the path of a file.
 const POLICY: &str = "NAME|FILE|none";
 
+/// The options whose value is the name of a breaker.
+const BREAKERS: [&str; 4] = ["breaker", "breaker-status", "breaker-reset", "breaker-trip"];
+
+/// The value of an option that takes a condition.
+const CONDITION: &str = "CONDITION";
+
+/// The words of conditions. bash breaks a word at a colon, so the class of HTTP statuses is whole.
+const CONDITIONS: &str = "failure success any timeout signal transient http:5xx";
+
+/// The beginnings of conditions that a pattern continues.
+const PATTERNS: &str = "'stdout~' 'stderr~' 'output~'";
+
 /// The completion script for a shell.
 pub(super) fn script(shell: Shell) -> String {
     let mut command = definition();
@@ -105,6 +117,15 @@ fn bash(options: &[OptionEntry]) -> String {
         let names = option.names().join(" | ");
         cases.push_str(&format!("            {names}) _retry_policies \"$cur\"; return ;;\n"));
     }
+    let breakers = BREAKERS.map(|name| format!("--{name}")).join(" | ");
+    cases.push_str(&format!("            {breakers}) _retry_breakers \"$cur\"; return ;;\n"));
+    let conditions = options.iter().filter(|option| option.value.required() == Some(CONDITION));
+    let conditions: Vec<String> = conditions.flat_map(OptionEntry::names).collect();
+    cases.push_str(&format!(
+        "            {})\n                [[ $cur == *,* ]] && head=${{cur%,*}},\n                values='{CONDITIONS} {}' ;;\n",
+        conditions.join(" | "),
+        PATTERNS.replace('\'', "")
+    ));
     let names = Names::of(options);
     fill(
         "completions/retry.bash.in",
@@ -129,16 +150,38 @@ fn zsh(script: &str, options: &[OptionEntry]) -> String {
             ("LONG_WITH_VALUE", &names.long_with_value),
             ("LETTERS_WITHOUT_VALUE", &names.letters_without_value),
             ("LETTERS_WITH_VALUE", &names.letters_with_value),
+            ("CONDITIONS", CONDITIONS),
+            ("PATTERNS", PATTERNS),
         ],
     );
     let script = replace_once(script, "\n_retry() {\n", &format!("\n_retry() {{\n{search}"));
     let script = replace_once(&script, &format!(":{POLICY}:'"), &format!(":{POLICY}:_retry_policies'"));
+    let script = with_values(&script);
     let is_command = |line: &&str| line.ends_with(":_cmdambivalent' \\");
     let mut commands = script.lines().filter(is_command);
     let (command, None) = (commands.next().expect("clap completes the command"), commands.next()) else {
         panic!("clap completes two commands: {script}");
     };
     replace_once(&script, command, "'(-): :_command_names -e' \\")
+}
+
+/// A zsh script whose options for breakers and conditions offer the values.
+fn with_values(script: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut breakers = 0;
+    for line in script.lines() {
+        let names_breaker = BREAKERS.iter().any(|name| line.starts_with(&format!("'--{name}=[")));
+        let action = if names_breaker { "_retry_breakers" } else { "_retry_conditions" };
+        breakers += usize::from(names_breaker);
+        match line.strip_suffix(":' \\") {
+            Some(rule) if names_breaker || rule.ends_with(CONDITION) => {
+                lines.push(format!("{rule}:{action}' \\"));
+            }
+            Some(_) | None => lines.push(line.to_owned()),
+        }
+    }
+    assert_eq!(breakers, BREAKERS.len(), "a rule for each option: {script}");
+    lines.join("\n") + "\n"
 }
 
 /// The script of clap_complete, limited to the words before the command. The words after that get
@@ -155,14 +198,28 @@ fn fish(script: &str, options: &[OptionEntry]) -> String {
         let rule = lines.iter_mut().find(|line| line.contains(&name)).expect("the option has a rule");
         *rule = replace_once(rule, " -r -f", " -f");
     }
-    for option in options.iter().filter(|option| option.value.required() == Some(POLICY)) {
+    for option in options {
+        let values = match option.value.required() {
+            Some(POLICY) => "policies",
+            Some(CONDITION) => "conditions",
+            _ if BREAKERS.contains(&option.long.as_str()) => "breakers",
+            _ => continue,
+        };
         let name = format!(" -l {} ", option.long);
         let rule = lines.iter_mut().find(|line| line.contains(&name)).expect("the option has a rule");
-        rule.push_str(" -a '(__retry_policies)'");
+        rule.push_str(&format!(" -a '(__retry_{values})'"));
     }
     let script = lines.join("\n").replace(RULE, &format!("{RULE}-n 'not __retry_command' "));
     let argparse: Vec<String> = options.iter().map(argparse).collect();
-    fill("completions/retry.fish.in", &[("ARGPARSE", &argparse.join(" ")), ("SCRIPT", &script)])
+    fill(
+        "completions/retry.fish.in",
+        &[
+            ("ARGPARSE", &argparse.join(" ")),
+            ("SCRIPT", &script),
+            ("CONDITIONS", CONDITIONS),
+            ("PATTERNS", PATTERNS),
+        ],
+    )
 }
 
 /// An option in the format of fish's `argparse`.
