@@ -1,9 +1,9 @@
 //! Policies: files of options that `--policy` or `RETRY_POLICY` names.
 //!
-//! [`file`] finds the file and reads it. [`lines`] splits it into words, [`options`] reads the words
-//! by the definition of the command line, and [`layers`] puts the options of the command line over
-//! them. [`trust`] refuses a file in which another user could have written a command. Only [`file`]
-//! and [`trust`] touch the system.
+//! [`mod@file`] finds the file and reads it. [`lines`] splits it into words, [`options`] reads the
+//! words by the definition of the command line, and [`layers`] puts the options of the command line
+//! over them. [`trust`] refuses a file in which another user could have written a command. Only
+//! [`mod@file`] and [`trust`] touch the system.
 //!
 //! The words of a policy are never put before the words of the command line: the conditions of both
 //! would add up, and nobody could take a condition of the policy away.

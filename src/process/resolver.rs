@@ -1,8 +1,8 @@
 //! The addresses of a host, within a limit of time.
 //!
-//! getaddrinfo(3) has no limit: with a dead name server it waits for half a minute. A helper process
-//! makes the call, and dies at the limit. A thread could not be ended. It would still be there when
-//! the next command starts.
+//! getaddrinfo(3) has no limit: with a dead name server it waits for half a minute. A helper
+//! process makes the call, and dies at the limit. A thread could not be ended. It would still be
+//! there when the next command starts.
 //!
 //! In a static program, getaddrinfo(3) may load libraries of another version of the C library
 //! (nsswitch.conf(5)), and crash. There the helper becomes getent(1) of the system, which asks the
@@ -37,8 +37,8 @@ const MOST: usize = 8;
 pub(crate) fn resolve(host: &str, port: u16, within: Duration) -> Result<Vec<SocketAddr>, String> {
     let until = now().saturating_add(within);
     let (answer, out) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| errno.desc().to_owned())?;
-    // SAFETY: the child makes a few calls and leaves. It may allocate: the C library makes malloc(3)
-    // safe after fork(2), and no other thread of this process holds a lock that it needs.
+    // SAFETY: the child makes a few calls and leaves. It may allocate: the C library makes
+    // malloc(3) safe after fork(2), and no other thread of this process holds a lock that it needs.
     let child = match unsafe { fork() }.map_err(|errno| errno.desc().to_owned())? {
         ForkResult::Child => {
             drop(answer);
@@ -79,7 +79,8 @@ fn addresses(text: &str, port: u16) -> Vec<SocketAddr> {
     text.lines().filter_map(address).take(MOST).collect()
 }
 
-/// The child: writes the addresses as `getent ahosts` does, or `!` and the reason why there are none.
+/// The child: writes the addresses as `getent ahosts` does, or `!` and the reason why there are
+/// none.
 fn find(host: &str, port: u16, mut out: File) -> ! {
     // SAFETY: plain system calls. The first one asks for a signal at retry's death.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };

@@ -2,8 +2,8 @@
 //!
 //! A host is a place in the network that can be cut off alone: a network namespace on a kernel that
 //! runs. So the tag is made of the boot, the machine id (machine-id(5)) and the network namespace
-//! (network_namespaces(7)). A machine id alone would not do: copies of a virtual machine often have the
-//! same.
+//! (network_namespaces(7)). A machine id alone would not do: copies of a virtual machine often have
+//! the same.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -18,8 +18,8 @@ pub(super) fn this() -> HostTag {
     tag(&[boot().id.as_bytes(), &machine, &network.to_ne_bytes()])
 }
 
-/// A hash of these parts (FNV-1a). It tells a few hosts apart, and two hosts with the same tag count as
-/// one.
+/// A hash of these parts (FNV-1a). It tells a few hosts apart, and two hosts with the same tag
+/// count as one.
 fn tag(parts: &[&[u8]]) -> HostTag {
     const BASIS: u32 = 0x811c_9dc5;
     const PRIME: u32 = 0x0100_0193;

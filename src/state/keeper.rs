@@ -84,8 +84,8 @@ impl Keeper {
 }
 
 impl Keeper {
-    /// The renewal of the claim of this pass, which lasts for `length` in all. None if the claim lasts
-    /// for as long as this process.
+    /// The renewal of the claim of this pass, which lasts for `length` in all. None if the claim
+    /// lasts for as long as this process.
     pub(crate) fn renewal(&self, pass: Pass, length: Duration) -> Option<Renewal> {
         match self {
             Self::File(_) => None,

@@ -308,8 +308,8 @@ impl<S: Store> Participant<S> {
         }
         if settled == Err(StoreError::Busy) && !pass.is_probe() {
             self.note(Affected::Breaker, Problem::Unheard);
-            // The next look tells whether the breaker is open. A retry that is not paid for does not
-            // come.
+            // The next look tells whether the breaker is open. A retry that is not paid for does
+            // not come.
             return budget.map(|_| Settlement::Spent(UNPAID));
         }
         let (settled, opening) = match settled {

@@ -15,8 +15,8 @@ use crate::policy::admission::record::Record;
 /// A place that keeps the record of one name.
 ///
 /// [`transact`](Self::transact) is the only way to change the record. The claims of runs are the
-/// store's as well: the lease of a probe, and the permits of a recovery. The store must notice when a
-/// process that holds a claim dies.
+/// store's as well: the lease of a probe, and the permits of a recovery. The store must notice when
+/// a process that holds a claim dies.
 pub(crate) trait Store: fmt::Debug {
     /// The present moment, on the clock that the record counts in.
     fn now(&self) -> Moment;

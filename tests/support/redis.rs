@@ -112,8 +112,8 @@ impl Redis {
         retry().env("RETRY_STATE", self.url()).env("XDG_STATE_HOME", self.scratch.path())
     }
 
-    /// Makes a run that the server serves. On a very busy machine a run may get no answer within its
-    /// limits, and goes on with files. Such a run has changed nothing here, and is repeated.
+    /// Makes a run that the server serves. On a very busy machine a run may get no answer within
+    /// its limits, and goes on with files. Such a run has changed nothing here, and is repeated.
     #[track_caller]
     pub(crate) fn run(&self, run: impl Fn(Retry) -> Retry) -> Run {
         for _ in 0..20 {

@@ -50,8 +50,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place of a name in this home. A name that is a path is that file itself, for this machine
-    /// alone.
+    /// The place of a name in this home. A name that is a path is that file itself, for this
+    /// machine alone.
     pub(crate) fn new(name: &str, home: &Home) -> Self {
         if is_path(name) {
             let path = absolute(name).unwrap_or_else(|_| name.into());
@@ -84,8 +84,8 @@ pub(crate) fn own_directory(environment: &[CString]) -> PathBuf {
     base("XDG_STATE_HOME", ".local/state", environment).join("retry")
 }
 
-/// A base directory of the user (XDG Base Directory Specification): the one in the variable, or else
-/// the one below the home directory. The home directory is that of HOME, or else that of the
+/// A base directory of the user (XDG Base Directory Specification): the one in the variable, or
+/// else the one below the home directory. The home directory is that of HOME, or else that of the
 /// password database, or else `/`.
 pub(crate) fn base(name: &str, below_home: &str, environment: &[CString]) -> PathBuf {
     let variable = |name| variable(name, environment);

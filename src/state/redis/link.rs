@@ -143,8 +143,8 @@ impl Link {
         error
     }
 
-    /// The connection, for commands that nobody waits for. None if there is none, or if the server is
-    /// not asked any more.
+    /// The connection, for commands that nobody waits for. None if there is none, or if the server
+    /// is not asked any more.
     pub(super) fn take_session(&mut self) -> Option<Session> {
         self.session.take().filter(|_| self.failure.is_none())
     }
@@ -159,7 +159,8 @@ impl Link {
         self.session = None;
     }
 
-    /// Opens a session. `moved` is the answer of a node that does not have the key: `SLOT HOST:PORT`.
+    /// Opens a session. `moved` is the answer of a node that does not have the key: `SLOT
+    /// HOST:PORT`.
     fn open(&self, moved: Option<&str>, limit: Limit) -> Result<Session, Fault> {
         let address = &self.server.address;
         let login = Login::of(&self.server)?;

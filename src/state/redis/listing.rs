@@ -25,8 +25,8 @@ impl Link {
     /// The names of all records, sorted.
     ///
     /// # Errors
-    /// If the server cannot be used, does not allow SCAN, or is a node of a cluster, which knows its
-    /// own keys only.
+    /// If the server cannot be used, does not allow SCAN, or is a node of a cluster, which knows
+    /// its own keys only.
     pub(crate) fn names(&mut self) -> Result<Vec<String>, StoreError> {
         let limit = self.limit(LISTING);
         self.scan(limit).map_err(|fault| self.error(fault))

@@ -5,15 +5,15 @@
 //! (compare-and-swap: WATCH, GET, then MULTI, SET, EXEC). So the policy exists once, and the server
 //! needs no script. The clock is the server's TIME.
 //!
-//! [`address`] reads the URL of a server, and [`credentials`] the file with the password. [`wire`] is
-//! a connection with one time limit for all that happens on it, [`tls`] encrypts it. A [`session`]
-//! speaks the protocol, with the encoder and the parser of the crate `redis`. [`link`] opens sessions
-//! and finds the server that serves: it asks a [`sentinel`], and follows the nodes of a cluster.
-//! An [`exchange`] is what is said about a record. [`store`] keeps one record, [`renewal`] extends its
-//! lease, and [`listing`] finds all. [`trouble`] says what went wrong.
+//! [`address`] reads the URL of a server, and [`credentials`] the file with the password. [`wire`]
+//! is a connection with one time limit for all that happens on it, [`tls`] encrypts it. A
+//! [`session`] speaks the protocol, with the encoder and the parser of the crate `redis`. [`link`]
+//! opens sessions and finds the server that serves: it asks a [`sentinel`], and follows the nodes
+//! of a cluster. An [`exchange`] is what is said about a record. [`store`] keeps one record,
+//! [`renewal`] extends its lease, and [`listing`] finds all. [`trouble`] says what went wrong.
 //!
-//! The crate `redis` has connections of its own. They have no limit for the whole of an exchange and
-//! none for the resolution of a name, so this module connects by itself.
+//! The crate `redis` has connections of its own. They have no limit for the whole of an exchange
+//! and none for the resolution of a name, so this module connects by itself.
 
 pub(crate) mod address;
 mod credentials;

@@ -1,9 +1,9 @@
 //! The renewal of a lease or a permit while its attempt runs.
 //!
 //! A lease in a server is short, so that the death of a host frees it soon. The run that holds it
-//! extends it every few seconds. It does so without waiting: the commands go out, and the replies are
-//! read when they are there. A renewal that fails is no error of the run. Then the lease ends, and
-//! another run may probe.
+//! extends it every few seconds. It does so without waiting: the commands go out, and the replies
+//! are read when they are there. A renewal that fails is no error of the run. Then the lease ends,
+//! and another run may probe.
 
 use std::cell::RefCell;
 use std::os::fd::BorrowedFd;

@@ -33,8 +33,8 @@ const CHANGE: Duration = Duration::from_secs(1);
 /// The longest pause before another try.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest lease of a probe, and of a permit. The run that holds it renews it, so the death of its
-/// host frees it soon.
+/// The longest lease of a probe, and of a permit. The run that holds it renews it, so the death of
+/// its host frees it soon.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
 /// The record of one name, in a server.

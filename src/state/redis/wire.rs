@@ -73,7 +73,8 @@ impl Limit {
         Self { until, length, end_is_pending: surroundings.end_is_pending }
     }
 
-    /// An equal part of the time that is left, for the first of so many that come one after another.
+    /// An equal part of the time that is left, for the first of so many that come one after
+    /// another.
     pub(super) fn share(self, of: usize) -> Self {
         let part = self.left() / u32::try_from(of.max(1)).unwrap_or(u32::MAX);
         Self { until: now().saturating_add(part), ..self }
