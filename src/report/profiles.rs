@@ -6,8 +6,9 @@
 use std::ops::RangeInclusive;
 
 use super::wrap::wrapped;
+use crate::policy::verdict::class::Class;
 use crate::policy::verdict::profile::terminal::Need;
-use crate::policy::verdict::profile::{Class, Meaning, Pattern, Profile, Proof, Relay, Says, WatchStdout};
+use crate::policy::verdict::profile::{Meaning, Pattern, Profile, Proof, Relay, Says, WatchStdout};
 use crate::policy::verdict::program::is_wrapper;
 
 /// Columns of the narrowest terminal that the output fits.

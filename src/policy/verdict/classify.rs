@@ -1,8 +1,9 @@
 //! Applies the rules in order. The first rule that matches decides.
 
+use super::class::Class;
 use super::condition::Condition;
 use super::evidence::{Reach, Wanted};
-use super::profile::{Class, Profile, Relay};
+use super::profile::{Profile, Relay};
 use super::text::Text;
 use super::weigh::Evidences;
 use crate::policy::outcome::{Attempt, By, Outcome};

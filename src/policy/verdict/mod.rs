@@ -6,6 +6,7 @@
 //! [`window`] cuts the output into lines. [`request`] finds requests that a retry may carry out
 //! twice.
 
+pub(crate) mod class;
 pub(crate) mod classify;
 pub(crate) mod condition;
 pub(crate) mod evidence;

@@ -19,20 +19,11 @@ mod web;
 
 use std::ops::RangeInclusive;
 
+use super::class::Class;
 use super::http::Printed;
+use Class::{Fatal, Retryable};
 use terminal::Terminal;
 pub(crate) use web::CURL_VALUED;
-
-/// The meaning of a line or of an HTTP status for a retry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// The command may succeed later.
-    Retryable,
-    /// The command will fail in the same way again.
-    Fatal,
-}
-
-use Class::{Fatal, Retryable};
 
 /// Why no transient failure ends with an exit status. Without a proof a status is never fatal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

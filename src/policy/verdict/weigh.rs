@@ -15,8 +15,9 @@
 //!
 //! If nothing decides, the failure is ambiguous, and the rules after the profiles retry it.
 
+use super::class::Class;
 use super::evidence::Said;
-use super::profile::{Class, Meaning, Pattern, Profile, Relay, Says};
+use super::profile::{Meaning, Pattern, Profile, Relay, Says};
 use super::rule::Rule;
 use crate::policy::outcome::Attempt;
 

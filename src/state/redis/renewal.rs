@@ -15,11 +15,14 @@ use redis::{Pipeline, Value};
 use super::exchange::{Written, record_in, to_read, to_write, was_written};
 use super::link::Link;
 use super::session::{Expected, Session};
-use super::store::LEASE;
 use super::wire::{Fault, Limit};
 use crate::clock::now;
 use crate::policy::admission::breaker::Pass;
 use crate::state::record::Snapshot;
+
+/// The longest lease of a probe, and of a permit. The run that holds it renews it, so the death of
+/// its host frees it soon.
+pub(super) const LEASE: Duration = Duration::from_secs(15);
 
 /// The time between two renewals.
 const EVERY: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use redis::Pipeline;
 
 use super::exchange::{Written, key, record_in, to_look, to_read, to_try_write, to_write, was_written};
 use super::link::Link;
-use super::renewal::Renewal;
+use super::renewal::{LEASE, Renewal};
 use super::trouble::Trouble;
 use super::wire::{Fault, Limit};
 use crate::clock;
@@ -32,10 +32,6 @@ const CHANGE: Duration = Duration::from_secs(1);
 
 /// The longest pause before another try.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-
-/// The longest lease of a probe, and of a permit. The run that holds it renews it, so the death of
-/// its host frees it soon.
-pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
 /// The record of one name, in a server.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::value::{self, MILLISECOND, Moment, RateLimit, SECOND};
-use crate::policy::verdict::profile::Class;
+use crate::policy::verdict::class::Class;
 
 /// Fields of OpenAI, Azure and AWS that give `Retry-After` in milliseconds.
 const IN_MILLISECONDS: [&str; 3] = ["retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after"];
