@@ -76,6 +76,10 @@ fn chains_in_the_group_of_a_terminal_end_soon() {
     assert_eq!(with_word(&script), [0; 0]);
 }
 
+/// The timeout of a tree: even on a busy machine all of its processes have started then. A shell that
+/// gets TERM while it forks may run its trap in the child too.
+const STARTED: &str = "4";
+
 /// The depth of [`tree`].
 const DEPTH: usize = 12;
 
@@ -103,14 +107,14 @@ fn count(log: &Log, word: &str) -> usize {
 fn the_signal_reaches_each_process_once_and_nothing_that_its_handlers_start() {
     let scratch = Scratch::new();
     let log = scratch.log("log");
-    retry().args(["-n", "1", "--timeout", "1"]).sh(tree(&scratch, &log)).run().code(124);
+    retry().args(["-n", "1", "--timeout", STARTED]).sh(tree(&scratch, &log)).run().code(124);
     assert_eq!(["up", "term", "clean"].map(|word| count(&log, word)), [DEPTH; 3], "{:?}", log.lines());
 
     // The same in the group of a terminal.
     let scratch = Scratch::new();
     let log = scratch.log("log");
     let mut command = Command::new(BINARY);
-    command.args(["-n", "1", "--timeout", "1", "--", "sh", "-c"]).arg(tree(&scratch, &log));
+    command.args(["-n", "1", "--timeout", STARTED, "--", "sh", "-c"]).arg(tree(&scratch, &log));
     let mut terminal = Terminal::open(command);
     assert_eq!(terminal.wait().code(), Some(124));
     assert_eq!(["up", "term", "clean"].map(|word| count(&log, word)), [DEPTH; 3], "{:?}", log.lines());

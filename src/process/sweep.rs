@@ -78,6 +78,8 @@ struct Sweep<'a> {
     signals: &'a [i32],
     /// The process group that got the signal as a whole.
     group: Option<i32>,
+    /// The members of that group before it got the signal, as far as they were seen.
+    members: BTreeSet<i32>,
     /// The processes that the walks have found.
     found: BTreeSet<i32>,
     /// The processes that got the signal.
@@ -96,6 +98,7 @@ impl<'a> Sweep<'a> {
             signal,
             signals,
             group: None,
+            members: BTreeSet::new(),
             found: BTreeSet::new(),
             signalled: BTreeSet::new(),
             signalled_before: BTreeSet::new(),
@@ -122,6 +125,11 @@ impl<'a> Sweep<'a> {
                 .origins
                 .living()
                 .is_none_or(|alive| alive.iter().any(|process| group_of(*process) == job.pid));
+        if is_ours && !self.kills() {
+            let living = job.origins.living().unwrap_or_default();
+            let members = living.into_iter().filter(|process| group_of(*process) == job.pid);
+            self.members = members.map(|process| process.pid).collect();
+        }
         for number in self.signals.iter().filter(|_| is_ours) {
             if send(-job.pid, *number).is_ok() {
                 self.group = Some(job.pid);
@@ -153,8 +161,10 @@ impl<'a> Sweep<'a> {
             return false;
         }
         // An orphan of the group may have been forked by a process that had the signal blocked,
-        // after the group was signalled.
-        let is_late_orphan = !self.is_first_walk && parent == getpid().as_raw();
+        // after the group was signalled. A member that has become an orphan since has the signal: its
+        // parent has handled it and has ended, and the first walk may have missed it.
+        let is_late_orphan =
+            !self.is_first_walk && parent == getpid().as_raw() && !self.members.contains(&process.pid);
         let in_group = self.group == Some(group) && !is_late_orphan;
         self.deliver(process, dead, in_group, told, |signals| found.send(signals));
         true
