@@ -39,7 +39,7 @@ impl Pump {
         until: Option<Duration>,
         observer: &mut impl Observer,
     ) -> Result<(), Error> {
-        self.wait_beside(until, observer, None)
+        self.wait_beside(until, observer, &mut None)
     }
 
     /// As [`wait`](Self::wait), and waits for one more source.
@@ -50,15 +50,12 @@ impl Pump {
         &mut self,
         until: Option<Duration>,
         observer: &mut impl Observer,
-        beside: Option<&mut dyn Polled>,
+        beside: &mut Option<&mut dyn Polled>,
     ) -> Result<(), Error> {
         // A reader that is gone is noticed before messages go out.
-        let mut sources: Vec<&mut dyn Polled> =
-            vec![&mut self.signals, &mut self.input, &mut self.watch, observer.messages()];
-        if let Some(beside) = beside {
-            sources.push(beside);
-        }
-        self.poller.wait(&mut sources, until)
+        let sources: &mut [&mut dyn Polled] =
+            &mut [&mut self.signals, &mut self.input, &mut self.watch, observer.messages(), beside];
+        self.poller.wait(sources, until)
     }
 
     /// Moves the bytes that can move now. Messages of retry wait while bytes of the command are on

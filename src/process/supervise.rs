@@ -123,7 +123,7 @@ impl<O: Observer> Supervision<'_, O> {
 
     fn turn(&mut self) -> Result<(), Error> {
         let until = self.wake_at();
-        self.pump.wait_beside(until, self.observer, lent(&mut self.beside))?;
+        self.pump.wait_beside(until, self.observer, &mut self.beside)?;
         self.pass();
         let received = self.read_signals(until);
         let children =

@@ -26,6 +26,23 @@ pub(crate) trait Polled {
     fn wake_at(&self) -> Option<Duration>;
 }
 
+/// No source, or one. A source that is not there waits for nothing.
+impl Polled for Option<&mut dyn Polled> {
+    fn interests(&mut self) -> Vec<Interest<'_>> {
+        self.as_mut().map_or_else(Vec::new, |source| source.interests())
+    }
+
+    fn ready(&mut self, events: &[PollFlags]) {
+        if let Some(source) = self {
+            source.ready(events);
+        }
+    }
+
+    fn wake_at(&self) -> Option<Duration> {
+        self.as_ref().and_then(|source| source.wake_at())
+    }
+}
+
 /// The same source, for a while.
 pub(crate) fn lent<'a>(source: &'a mut Option<&mut dyn Polled>) -> Option<&'a mut dyn Polled> {
     match source {
