@@ -118,18 +118,13 @@ impl<'a> Sweep<'a> {
         if job.group == Group::Shared {
             return;
         }
+        // A process may get KILL twice. So a sweep that kills asks for the members only if the group may
+        // be another one.
+        let members = (job.is_reaped || !self.kills()).then(|| members(job)).flatten();
         // Once the command is reaped, another process may lead a group with this number, unless a
         // member of the old group lives.
-        let is_ours = !job.is_reaped
-            || job
-                .origins
-                .living()
-                .is_none_or(|alive| alive.iter().any(|process| group_of(*process) == job.pid));
-        if is_ours && !self.kills() {
-            let living = job.origins.living().unwrap_or_default();
-            let members = living.into_iter().filter(|process| group_of(*process) == job.pid);
-            self.members = members.map(|process| process.pid).collect();
-        }
+        let is_ours = !job.is_reaped || members.as_ref().is_none_or(|members| !members.is_empty());
+        self.members = members.filter(|_| !self.kills()).unwrap_or_default();
         for number in self.signals.iter().filter(|_| is_ours) {
             if send(-job.pid, *number).is_ok() {
                 self.group = Some(job.pid);
@@ -191,4 +186,11 @@ impl<'a> Sweep<'a> {
             self.reported.push(process.pid);
         }
     }
+}
+
+/// The living members of the command's group. None if /proc does not tell.
+fn members(job: &mut Job) -> Option<BTreeSet<i32>> {
+    let living = job.origins.living()?;
+    let members = living.into_iter().filter(|process| group_of(*process) == job.pid);
+    Some(members.map(|process| process.pid).collect())
 }
