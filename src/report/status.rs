@@ -1,16 +1,16 @@
 //! The output of `--breaker-status`: a table for people, and JSON for programs.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
 use super::format::{duration, printable};
 use crate::clock::wall;
 use crate::error::one_line;
-use crate::policy::admission::breaker::{Applicant, Awaits, Cause, HalfOpen, Refusal, State};
+use crate::policy::admission::breaker::{Awaits, Cause, HalfOpen, Refusal, State};
 use crate::policy::admission::moment::Moment;
 use crate::policy::admission::record::Record;
-use crate::policy::admission::recovery::Recovery;
+use crate::policy::admission::recovery::{Gate, Recovery};
 use crate::state::file::place::Place;
 use crate::state::store::StoreError;
 
@@ -63,8 +63,7 @@ impl Seen {
 
     /// The answer that an attempt of a run that does not wait would get now.
     fn refusal(&self) -> Option<Refusal> {
-        let applicant = Applicant { pid: 0, lease: Duration::ZERO, waits: false, returns: false };
-        self.record.breaker.refusal(&applicant, self.now, |_, _| self.lives)
+        self.record.breaker.opening_refusal(false, self.now, |_, _| self.lives)
     }
 
     /// The recovery, if runs that have waited still come back.
@@ -73,7 +72,7 @@ impl Seen {
             State::Closed(closed) => closed.recovery.as_ref(),
             State::Open(_) | State::HalfOpen(_) => None,
         }
-        .filter(|recovery| !recovery.is_over(self.now, |_, _| true))
+        .filter(|recovery| recovery.gate(self.now, |_, _| true) != Gate::Free)
     }
 
     /// The tokens in the budget, and its capacity.

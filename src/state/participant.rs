@@ -20,7 +20,7 @@ use super::surroundings::Surroundings;
 use super::warning::News;
 pub(crate) use super::warning::{Affected, Problem, Warning};
 use crate::policy::admission::breaker::{
-    Admitted, Applicant, Breaker, Known, Observation, Open, Pass, Refusal, Settings, State,
+    Admitted, Answer, Applicant, Breaker, Known, Observation, Open, Pass, Refusal, Settings, State,
 };
 use crate::policy::admission::budget::{Rate, Spent};
 use crate::policy::admission::record::{Intent, Preview, Record, Report, Settlement};
@@ -56,6 +56,13 @@ struct BreakerRecord<S> {
     /// The run waits for an open breaker.
     waits: bool,
     budget: Option<Rate>,
+}
+
+impl<S> BreakerRecord<S> {
+    /// What a warning about the record is about.
+    fn affected(&self) -> Affected {
+        if self.budget.is_some() { Affected::Both } else { Affected::Breaker }
+    }
 }
 
 /// The record of a budget alone.
@@ -119,11 +126,11 @@ impl<S: Store> Participant<S> {
     /// into the budget. Returns the refusal, if there is one.
     pub(crate) fn admit(&mut self, left: Duration) -> Option<Refusal> {
         match self.ask_breaker(left) {
-            Some(Answer { admitted: Admitted::No(refusal), opening }) => {
+            Some(Reply { admitted: Admitted::No(refusal), opening }) => {
                 self.seen = opening;
                 return Some(refusal);
             }
-            Some(Answer { admitted: Admitted::Yes(pass), opening }) => {
+            Some(Reply { admitted: Admitted::Yes(pass), opening }) => {
                 (self.pass, self.seen) = (Some(pass), opening);
             }
             None => {}
@@ -136,7 +143,7 @@ impl<S: Store> Participant<S> {
     }
 
     /// The breaker's answer. None if there is no breaker, or none that can be used.
-    fn ask_breaker(&mut self, left: Duration) -> Option<Answer> {
+    fn ask_breaker(&mut self, left: Duration) -> Option<Reply> {
         let first = !self.begun;
         let seen = self.seen.clone();
         let BreakerRecord { store, settings, waits, budget } = self.breaker.as_mut()?;
@@ -151,7 +158,7 @@ impl<S: Store> Participant<S> {
                 // A run must learn before its first attempt that it cannot write its report later.
                 let check = first && matches!(admitted, Admitted::Yes(_));
                 let checked = if check { store.check_writable() } else { Ok(()) };
-                checked.map(|()| Answer { admitted, opening })
+                checked.map(|()| Reply { admitted, opening })
             }
             (Preview::DepositOnly, _) => match admit(store, patience, &applicant, deposit, seen.as_ref()) {
                 // Many runs pay at the same time. No attempt depends on this deposit.
@@ -174,7 +181,7 @@ impl<S: Store> Participant<S> {
             Ok(answer) => self.keep_breaker(Ok(answer)),
             Err(error) => match self.refusal_without_answer(&error, None) {
                 Some(Refused { refusal, opening }) => {
-                    Some(Answer { admitted: Admitted::No(refusal), opening })
+                    Some(Reply { admitted: Admitted::No(refusal), opening })
                 }
                 None => self.keep_breaker(Err(error)),
             },
@@ -208,8 +215,9 @@ impl<S: Store> Participant<S> {
         error: &StoreError,
         probe: Option<(Pass, &Observation)>,
     ) -> Option<Refused> {
-        let BreakerRecord { store, settings, waits, budget } =
-            self.breaker.as_mut().filter(|_| *error != StoreError::Interrupted)?;
+        let record = self.breaker.as_mut().filter(|_| *error != StoreError::Interrupted)?;
+        let affected = record.affected();
+        let BreakerRecord { store, settings, waits, .. } = record;
         let (mut breaker, now, known) = match (store.look(), &self.seen) {
             (Ok(seen), _) => (seen.record.breaker, seen.now, Known::Now),
             (Err(_), Some(opening)) => {
@@ -224,19 +232,22 @@ impl<S: Store> Participant<S> {
         }
         let applicant = Applicant { pid: 0, lease: settings.lease, waits: *waits, returns: false };
         let lives = |claim, owner| store.holder_lives(claim, owner).unwrap_or(true);
-        let refusal = match (breaker.refusal(&applicant, now, lives), &self.seen) {
-            (Some(refusal), _) => Refusal { known, ..refusal },
+        let refusal = match (breaker.answer(&applicant, now, lives), &breaker.state, &self.seen) {
+            (Answer::Refused(refusal), ..) => Refusal { known, ..refusal },
+            // There is a permit, but this run cannot get it.
+            (Answer::Claim, State::Closed(closed), _) => closed.without_permit(now),
             // A probe is due, but this run cannot get the lease.
-            (None, Some(opening)) if breaker.opening().is_some() => opening.unanswered(now),
-            (None, _) => breaker.without_permit(&applicant, now, lives)?,
+            (Answer::Claim, State::Open(_) | State::HalfOpen(_), Some(opening)) => opening.unanswered(now),
+            (Answer::Claim, State::Open(_) | State::HalfOpen(_), None) | (Answer::Ordinary, ..) => {
+                return None;
+            }
         };
         let opening = breaker.opening().cloned();
         // This run may have taken a lease that it could not write down. Nobody must wait for that.
         store.close();
         if !self.warned_unanswered && self.seen.is_some() {
             self.warned_unanswered = true;
-            let affected = if budget.is_some() { Affected::Both } else { Affected::Breaker };
-            self.warnings.push(Warning { affected, problem: Problem::Unanswered(error.clone()) });
+            self.note(affected, Problem::Unanswered(error.clone()));
         }
         Some(Refused { refusal, opening })
     }
@@ -357,7 +368,7 @@ impl<S: Store> Participant<S> {
     /// record up, and the budget in it.
     fn keep_breaker<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
         let breaker = self.breaker.as_mut()?;
-        let affected = if breaker.budget.is_some() { Affected::Both } else { Affected::Breaker };
+        let affected = breaker.affected();
         let news = News::of(&mut breaker.store);
         let kept = self.warn_of(result, news, affected);
         if kept.is_none() {
@@ -400,7 +411,7 @@ impl<S: Store> Participant<S> {
 const UNPAID: Spent = Spent { next: Duration::ZERO };
 
 /// A record's answer to a run that asks for an attempt.
-struct Answer {
+struct Reply {
     admitted: Admitted,
     /// The opening of the breaker, unless it is closed.
     opening: Option<Open>,
@@ -430,7 +441,7 @@ fn admit(
     applicant: &Applicant,
     deposit: Option<Rate>,
     seen: Option<&Open>,
-) -> Result<Answer, StoreError> {
+) -> Result<Reply, StoreError> {
     store.transact(patience, |record: &mut Record, transaction: &Transaction<'_>| {
         // The record was damaged, and this run knows what was in it. If somebody has removed the
         // record instead, that closes the breaker, like a reset.
@@ -445,7 +456,7 @@ fn admit(
         {
             transaction.claims.hold(claim)?;
         }
-        Ok(Answer { admitted, opening: record.breaker.opening().cloned() })
+        Ok(Reply { admitted, opening: record.breaker.opening().cloned() })
     })
 }
 

@@ -28,6 +28,7 @@ pub(crate) use refusal::{Awaits, Known, Refusal};
 use std::time::Duration;
 
 use super::moment::Moment;
+use super::recovery::Gate;
 
 /// The cooldown doubles at most this often: it becomes up to 16 times as long.
 const MOST_DOUBLINGS: u32 = 4;
@@ -80,6 +81,17 @@ pub(crate) struct Applicant {
     pub(crate) waits: bool,
     /// The run waits for the breaker, and has seen it open.
     pub(crate) returns: bool,
+}
+
+/// The answer to an applicant, before anything has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Answer {
+    Refused(Refusal),
+    /// The applicant may make an attempt, and the breaker stays as it is.
+    Ordinary,
+    /// The applicant may make an attempt under a claim: as a probe, or with a permit.
+    Claim,
 }
 
 /// The circumstances under which an attempt was admitted. Its report carries them.
@@ -214,21 +226,44 @@ impl Breaker {
         now: Moment,
         lives: impl Fn(Claim, u32) -> bool,
     ) -> Admitted {
-        if let Some(refusal) = self.refusal(applicant, now, &lives) {
-            return Admitted::No(refusal);
-        }
-        let role = match &mut self.state {
-            State::Closed(closed) => {
+        let role = match (self.answer(applicant, now, &lives), &mut self.state) {
+            (Answer::Refused(refusal), _) => return Admitted::No(refusal),
+            (Answer::Ordinary, _) => Role::Ordinary,
+            (Answer::Claim, State::Closed(closed)) => {
                 closed.grant(applicant, now, lives).map_or(Role::Ordinary, Role::Permitted)
             }
-            State::Open(open) | State::HalfOpen(HalfOpen { open, timing: Timing::Early, .. }) => {
+            (
+                Answer::Claim,
+                State::Open(open) | State::HalfOpen(HalfOpen { open, timing: Timing::Early, .. }),
+            ) => {
                 let timing = if now < open.until() { Timing::Early } else { Timing::Due };
                 self.probe(applicant, timing, now)
             }
             // A probe that was due once stays due, even if the clock is set back.
-            State::HalfOpen(HalfOpen { timing: Timing::Due, .. }) => self.probe(applicant, Timing::Due, now),
+            (Answer::Claim, State::HalfOpen(HalfOpen { timing: Timing::Due, .. })) => {
+                self.probe(applicant, Timing::Due, now)
+            }
         };
         Admitted::Yes(Pass { generation: self.generation, role })
+    }
+
+    /// The answer to an applicant. `lives` is that of [`admit`](Self::admit).
+    pub(crate) fn answer(
+        &self,
+        applicant: &Applicant,
+        now: Moment,
+        lives: impl Fn(Claim, u32) -> bool,
+    ) -> Answer {
+        match &self.state {
+            State::Closed(closed) => match closed.gate(applicant, now, lives) {
+                Gate::Full => Answer::Refused(closed.without_permit(now)),
+                Gate::Permit => Answer::Claim,
+                Gate::Free => Answer::Ordinary,
+            },
+            State::Open(_) | State::HalfOpen(_) => {
+                self.opening_refusal(applicant.waits, now, lives).map_or(Answer::Claim, Answer::Refused)
+            }
+        }
     }
 
     /// Gives the lease of a probe to the applicant.
@@ -257,48 +292,20 @@ impl Breaker {
         }
     }
 
-    /// The refusal of a run that asks now. None if the run may make an attempt.
-    pub(crate) fn refusal(
+    /// The refusal by the opening, for a run that asks now. None if the run may probe, or if the breaker
+    /// is closed. `lives` is that of [`admit`](Self::admit).
+    pub(crate) fn opening_refusal(
         &self,
-        applicant: &Applicant,
+        waits: bool,
         now: Moment,
         lives: impl Fn(Claim, u32) -> bool,
     ) -> Option<Refusal> {
         match &self.state {
-            State::Closed(closed) => closed.refusal(applicant, now, lives),
-            State::Open(open) => open.refusal(applicant.waits, now),
+            State::Closed(_) => None,
+            State::Open(open) => open.refusal(waits, now),
             State::HalfOpen(half) => {
-                let lives = |owner| lives(Claim::Probe(self.generation), owner);
-                half.refusal(applicant.waits, now, lives)
+                half.refusal(waits, now, |owner| lives(Claim::Probe(self.generation), owner))
             }
-        }
-    }
-
-    /// Whether the applicant, which is not refused, changes the breaker with its attempt.
-    pub(crate) fn is_changed_by(
-        &self,
-        applicant: &Applicant,
-        now: Moment,
-        lives: impl Fn(Claim, u32) -> bool,
-    ) -> bool {
-        match &self.state {
-            State::Closed(closed) => closed.needs_permit(applicant, now, lives),
-            State::Open(_) | State::HalfOpen(_) => true,
-        }
-    }
-
-    /// The refusal of a run that cannot write its permit down. None if it needs no permit.
-    pub(crate) fn without_permit(
-        &self,
-        applicant: &Applicant,
-        now: Moment,
-        lives: impl Fn(Claim, u32) -> bool,
-    ) -> Option<Refusal> {
-        match &self.state {
-            State::Closed(closed) if closed.needs_permit(applicant, now, lives) => {
-                Some(closed.without_permit(now))
-            }
-            State::Closed(_) | State::Open(_) | State::HalfOpen(_) => None,
         }
     }
 

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::breaker::{
-    Admitted, Applicant, Breaker, Claim, HostTag, Observation, Open, Pass, Refusal, Role, Settings,
+    Admitted, Answer, Applicant, Breaker, Claim, HostTag, Observation, Open, Pass, Refusal, Role, Settings,
 };
 use super::budget::{Bucket, Rate, Spent};
 use super::moment::Moment;
@@ -62,6 +62,14 @@ impl Intent {
     /// Whether the run wants to retry.
     pub(crate) fn is_retry(self) -> bool {
         self != Self::Stop
+    }
+
+    /// Whether the run waits for an open breaker.
+    fn waits(self) -> bool {
+        match self {
+            Self::Stop | Self::Retry => false,
+            Self::RetryWithin(_) => true,
+        }
     }
 
     /// Whether the run waits for a breaker that refuses it.
@@ -120,13 +128,13 @@ impl Record {
                 true
             })
         };
-        let refusal = self.breaker.refusal(applicant, now, lives);
-        let changes = refusal.is_none() && self.breaker.is_changed_by(applicant, now, lives);
-        match refusal {
-            _ if unknown.get() || changes => Preview::Undecided,
-            Some(refusal) => Preview::Final(Admitted::No(refusal)),
-            None if deposit.is_some_and(|rate| !self.is_full(rate, now)) => Preview::DepositOnly,
-            None => {
+        let answer = self.breaker.answer(applicant, now, lives);
+        match answer {
+            Answer::Claim => Preview::Undecided,
+            Answer::Refused(_) | Answer::Ordinary if unknown.get() => Preview::Undecided,
+            Answer::Refused(refusal) => Preview::Final(Admitted::No(refusal)),
+            Answer::Ordinary if deposit.is_some_and(|rate| !self.is_full(rate, now)) => Preview::DepositOnly,
+            Answer::Ordinary => {
                 let generation = self.breaker.generation;
                 Preview::Final(Admitted::Yes(Pass { generation, role: Role::Ordinary }))
             }
@@ -143,7 +151,8 @@ impl Record {
     ) -> Settlement {
         let Report { pass, observation, from, settings, intent, .. } = *report;
         self.breaker.record(pass, observation, from, now, settings);
-        let settled = match self.opening_for(intent, now, lives) {
+        // A run asks for a permit later, before its next attempt.
+        let settled = match self.breaker.opening_refusal(intent.waits(), now, lives) {
             None => Settlement::Go,
             Some(refusal) if intent.waits_for(&refusal) => Settlement::Wait(refusal),
             Some(refusal) => return Settlement::Open(refusal),
@@ -153,20 +162,6 @@ impl Record {
             Some(Err(spent)) => Settlement::Spent(spent),
             Some(Ok(())) | None => settled,
         }
-    }
-
-    /// The refusal of the open breaker, after a report. A run asks for a permit later, before its next
-    /// attempt.
-    fn opening_for(
-        &self,
-        intent: Intent,
-        now: Moment,
-        lives: impl Fn(Claim, u32) -> bool,
-    ) -> Option<Refusal> {
-        let waits = matches!(intent, Intent::RetryWithin(_));
-        let applicant = Applicant { pid: 0, lease: Duration::ZERO, waits, returns: false };
-        self.breaker.opening()?;
-        self.breaker.refusal(&applicant, now, lives)
     }
 
     /// Puts back the opening that a run has seen, after the record was damaged. See
@@ -269,7 +264,7 @@ mod tests {
     #[test]
     fn an_intent_waits_only_for_a_probe_that_comes_in_time() {
         let secs = Duration::from_secs;
-        let refused = open().breaker.refusal(&applicant(), at(0), |_, _| true).unwrap();
+        let refused = open().breaker.opening_refusal(false, at(0), |_, _| true).unwrap();
         for (intent, waits, retries) in [
             (Intent::Stop, false, false),
             (Intent::Retry, false, true),
@@ -360,9 +355,9 @@ mod tests {
         let _ = record.withdraw(ONE_A_DAY, at(0));
         assert!(pass(&mut record, at(30)).is_probe());
         let lives = |_: Claim, _: u32| true;
-        let before = record.breaker.refusal(&applicant(), at(35), lives);
+        let before = record.breaker.opening_refusal(false, at(35), lives);
         record.shift(-7000);
-        assert_eq!(record.breaker.refusal(&applicant(), at(28), lives), before);
+        assert_eq!(record.breaker.opening_refusal(false, at(28), lives), before);
         assert_eq!(record.budget.map(|bucket| bucket.at), Some(at(-7)));
         let mut closed = Record::default();
         closed.breaker.reset(at(10));

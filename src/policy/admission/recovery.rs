@@ -72,6 +72,17 @@ pub(crate) struct Permit {
     pub(crate) demand: Demand,
 }
 
+/// What a run that waits finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// The recovery is over, because nobody waits any more. The run needs no permit.
+    Free,
+    /// There is a permit.
+    Permit,
+    /// All permits are held, or the last one was given a moment ago.
+    Full,
+}
+
 /// Whether other runs wait for a permit too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Demand {
@@ -103,10 +114,16 @@ impl Recovery {
         }
     }
 
-    /// Whether a run that waits may have a permit now. `lives` gets the number of a permit and the
-    /// process id of its holder.
-    pub(crate) fn has_room(&self, now: Moment, lives: impl Fn(u64, u32) -> bool) -> bool {
-        self.due <= now && self.held(now, lives) < self.capacity()
+    /// What a run that waits finds now. `lives` gets the number of a permit and the process id of its
+    /// holder.
+    pub(crate) fn gate(&self, now: Moment, lives: impl Fn(u64, u32) -> bool) -> Gate {
+        if now < self.due || self.held(now, lives) >= self.capacity() {
+            Gate::Full
+        } else if now.since(self.free_since(now)) >= IDLE {
+            Gate::Free
+        } else {
+            Gate::Permit
+        }
     }
 
     /// Gives a permit to the run with this process id. None if it must wait.
@@ -117,7 +134,7 @@ impl Recovery {
         owner: u32,
         lives: impl Fn(u64, u32) -> bool,
     ) -> Option<u64> {
-        if !self.has_room(now, &lives) {
+        if self.gate(now, &lives) == Gate::Full {
             return None;
         }
         let demand = match now.since(self.free_since(now)) <= self.gap().max(SOON) * 2 {
@@ -160,12 +177,6 @@ impl Recovery {
     /// Whether the attempt of this permit has not been reported yet.
     pub(crate) fn runs(&self, permit: u64) -> bool {
         self.permits.iter().any(|held| held.id == permit)
-    }
-
-    /// Whether nobody waits any more. `lives` gets the number of a permit and the process id of its
-    /// holder.
-    pub(crate) fn is_over(&self, now: Moment, lives: impl Fn(u64, u32) -> bool) -> bool {
-        self.has_room(now, lives) && now.since(self.free_since(now)) >= IDLE
     }
 
     /// The number of attempts that may run at the same time: one at least.

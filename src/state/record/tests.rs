@@ -171,7 +171,6 @@ fn after_a_reboot_and_a_jump_it_is_open_for_no_longer_than_its_length() {
     // The record was written when the breaker opened.
     let written = Stamp { boot_id: "a".into(), boot_ms: 400_000, unix_ms: 1_900_000 };
     let bytes = encode(&record, written);
-    let applicant = Applicant { pid: 1, lease: Duration::ZERO, waits: false, returns: false };
     let year = 365 * 86_400_000;
     for (boot_id, boot_ms, unix_ms, left) in [
         ("a", 410_000, 1_910_000, Some(110)),
@@ -189,7 +188,7 @@ fn after_a_reboot_and_a_jump_it_is_open_for_no_longer_than_its_length() {
         let now = Stamp { boot_id: boot_id.into(), boot_ms, unix_ms };
         let Snapshot { record: read, moved, .. } = decode(&bytes, &now).unwrap();
         assert_eq!(moved, boot_id != "a" || boot_ms < 400_000, "{now:?}");
-        let refusal = read.breaker.refusal(&applicant, now.moment(), |_, _| false);
+        let refusal = read.breaker.opening_refusal(false, now.moment(), |_, _| false);
         assert_eq!(refusal.map(|refusal| refusal.left.as_secs()), left, "{now:?}");
         assert!(matches!(read.breaker.state, State::Open(_)), "{now:?}");
     }
@@ -213,7 +212,7 @@ proptest! {
         let Snapshot { mut record, .. } = decode(&bytes, &now()).unwrap();
         let moment = now().moment();
         let applicant = Applicant { pid: 1, lease: Duration::MAX, waits, returns: false };
-        if let Some(refusal) = record.breaker.refusal(&applicant, moment, |_, _| true) {
+        if let Some(refusal) = record.breaker.opening_refusal(waits, moment, |_, _| true) {
             prop_assert!(refusal.left <= Duration::from_millis(length));
         }
         let _ = record.breaker.admit(&applicant, moment, |_, _| true);

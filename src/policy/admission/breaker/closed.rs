@@ -1,7 +1,7 @@
 //! The closed breaker: attempts are made, and failures are counted.
 
 use super::super::moment::Moment;
-use super::super::recovery::{Recovery, Sign};
+use super::super::recovery::{Gate, Recovery, Sign};
 use super::opens::{HostTag, Outcomes, age_limit};
 use super::{
     Applicant, Awaits, Cause, Claim, Known, LONGEST_ASKED, Observation, Open, Refusal, Settings, State,
@@ -29,42 +29,25 @@ impl Closed {
         Self { since: Some(now), recovery: Some(Recovery::new(now)), ..Self::default() }
     }
 
-    /// The recovery, unless it is over.
-    fn recovering(&self, now: Moment, lives: impl Fn(Claim, u32) -> bool) -> Option<&Recovery> {
-        let lives = |id, owner| lives(Claim::Permit(id), owner);
-        self.recovery.as_ref().filter(|recovery| !recovery.is_over(now, lives))
-    }
-
-    /// Whether this applicant starts a recovery: it has seen the breaker open, and the record was
-    /// removed since. Other runs may have waited too.
-    fn is_new_to(&self, applicant: &Applicant) -> bool {
-        applicant.returns && self.since.is_none() && self.recovery.is_none()
-    }
-
-    /// Whether the applicant needs a permit.
-    pub(super) fn needs_permit(
+    /// What an applicant finds.
+    pub(super) fn gate(
         &self,
         applicant: &Applicant,
         now: Moment,
         lives: impl Fn(Claim, u32) -> bool,
-    ) -> bool {
-        applicant.waits && (self.is_new_to(applicant) || self.recovering(now, lives).is_some())
-    }
-
-    /// The refusal, unless the applicant may make an attempt.
-    pub(super) fn refusal(
-        &self,
-        applicant: &Applicant,
-        now: Moment,
-        lives: impl Fn(Claim, u32) -> bool,
-    ) -> Option<Refusal> {
-        let recovery = self.recovering(now, &lives).filter(|_| applicant.waits)?;
-        let lives = |id, owner| lives(Claim::Permit(id), owner);
-        (!recovery.has_room(now, lives)).then(|| self.without_permit(now))
+    ) -> Gate {
+        match &self.recovery {
+            _ if !applicant.waits => Gate::Free,
+            Some(recovery) => recovery.gate(now, |id, owner| lives(Claim::Permit(id), owner)),
+            // The applicant has seen the breaker open, and the record was removed since. Other runs
+            // may have waited too, so a recovery begins.
+            None if applicant.returns && self.since.is_none() => Gate::Permit,
+            None => Gate::Free,
+        }
     }
 
     /// The refusal of a run that needs a permit and does not get it.
-    pub(super) fn without_permit(&self, now: Moment) -> Refusal {
+    pub(crate) fn without_permit(&self, now: Moment) -> Refusal {
         Refusal {
             age: self.since.map_or(Duration::ZERO, |since| now.since(since)),
             left: Duration::ZERO,
@@ -76,16 +59,13 @@ impl Closed {
         }
     }
 
-    /// Takes a permit for an applicant that needs one. The caller has made sure that there is one.
+    /// Takes a permit for an applicant that has found one.
     pub(super) fn grant(
         &mut self,
         applicant: &Applicant,
         now: Moment,
         lives: impl Fn(Claim, u32) -> bool,
     ) -> Option<u64> {
-        if !self.needs_permit(applicant, now, &lives) {
-            return None;
-        }
         let recovery = self.recovery.get_or_insert_with(|| Recovery::new(now));
         recovery.grant(now, applicant.lease, applicant.pid, |id, owner| lives(Claim::Permit(id), owner))
     }
@@ -117,7 +97,7 @@ impl Closed {
         };
         if let Some(recovery) = &mut self.recovery {
             recovery.report(permit, sign, now);
-            if recovery.is_over(now, |_, _| true) {
+            if recovery.gate(now, |_, _| true) == Gate::Free {
                 self.recovery = None;
             }
         }

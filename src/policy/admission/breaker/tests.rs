@@ -35,7 +35,7 @@ fn waiting(pid: u32) -> Applicant {
 
 /// The refusal of a run that does not wait. `lives` tells whether the prober lives.
 fn refused(breaker: &Breaker, now: Moment, lives: bool) -> Option<Refusal> {
-    breaker.refusal(&run(1), now, |_, _| lives)
+    breaker.opening_refusal(false, now, |_, _| lives)
 }
 
 fn closed_at(now: Moment) -> State {
@@ -293,7 +293,7 @@ fn while_a_run_waits_one_probes_early_and_often() {
     let probe = pass(&mut breaker, at(30));
     breaker.record(probe, &failure(), None, at(30), &settings());
     assert_eq!(refused(&breaker, at(30), true).unwrap().left, secs(60));
-    let left = breaker.refusal(&waiting(1), at(30), |_, _| true).unwrap().left;
+    let left = breaker.opening_refusal(true, at(30), |_, _| true).unwrap().left;
     assert_eq!(left, Duration::from_millis(3750));
 }
 
@@ -302,7 +302,7 @@ fn early_probes_come_at_least_once_a_cooldown() {
     let mut breaker = opened(at(0));
     let probe = pass(&mut breaker, at(3000));
     breaker.record(probe, &failure(), None, at(3000), &settings());
-    assert_eq!(breaker.refusal(&waiting(1), at(3000), |_, _| true).unwrap().left, secs(30));
+    assert_eq!(breaker.opening_refusal(true, at(3000), |_, _| true).unwrap().left, secs(30));
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn no_early_probe_comes_before_the_server_wants_it() {
         let pass = pass(&mut breaker, at(0));
         breaker.record(pass, &asking(7), None, at(0), &settings());
     }
-    let left = |breaker: &Breaker, now| breaker.refusal(&waiting(1), now, |_, _| true).map(|no| no.left);
+    let left = |breaker: &Breaker, now| breaker.opening_refusal(true, now, |_, _| true).map(|no| no.left);
     assert_eq!(left(&breaker, at(0)), Some(secs(7)));
     let Admitted::Yes(probe) = breaker.admit(&waiting(1), at(7), |_, _| true) else { panic!() };
     breaker.record(probe, &asking(100), None, at(7), &settings());
@@ -330,10 +330,10 @@ fn an_early_probe_that_never_reports_leaves_the_cooldown_as_it_was() {
     let Admitted::Yes(pass) = breaker.admit(&waiting(1), at(2), |_, _| true) else { panic!() };
     assert_eq!(refused(&breaker, at(3), true).unwrap().prober(), Some(1));
     assert_eq!(refused(&breaker, at(3), false).unwrap().left, secs(27));
-    assert_eq!(breaker.refusal(&waiting(2), at(3), |_, _| false), None);
+    assert_eq!(breaker.opening_refusal(true, at(3), |_, _| false), None);
     breaker.record(pass, &Observation::Nothing, None, at(3), &settings());
     assert_eq!(refused(&breaker, at(3), true).unwrap().left, secs(27));
-    assert_eq!(breaker.refusal(&waiting(2), at(3), |_, _| false), None);
+    assert_eq!(breaker.opening_refusal(true, at(3), |_, _| false), None);
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn runs_that_waited_need_a_permit_and_others_do_not() {
     let lives = |_: Claim, _: u32| true;
     let Admitted::Yes(first) = breaker.admit(&waiting(2), at(2), lives) else { panic!() };
     assert!(first.permit().is_some());
-    let refusal = breaker.refusal(&waiting(3), at(2), lives).unwrap();
+    let Answer::Refused(refusal) = breaker.answer(&waiting(3), at(2), lives) else { panic!() };
     assert_eq!((refusal.awaits, refusal.age), (Awaits::Permit, secs(0)));
     assert_eq!(pass(&mut breaker, at(2)).role, Role::Ordinary);
     assert!(!breaker.holds_already(first, &Observation::Success, None, at(2), &settings()));
@@ -365,8 +365,8 @@ fn a_record_that_was_removed_lets_the_waiting_runs_back_slowly_too() {
     let mut breaker = Breaker::default();
     let back = Applicant { returns: true, ..waiting(1) };
     let lives = |_: Claim, _: u32| true;
-    assert!(breaker.is_changed_by(&back, at(0), lives));
-    assert!(!breaker.is_changed_by(&waiting(1), at(0), lives));
+    assert_eq!(breaker.answer(&back, at(0), lives), Answer::Claim);
+    assert_eq!(breaker.answer(&waiting(1), at(0), lives), Answer::Ordinary);
     assert!(matches!(
         breaker.admit(&back, at(0), lives),
         Admitted::Yes(Pass { role: Role::Permitted(_), .. })

@@ -77,7 +77,7 @@ impl Crowd {
             return;
         }
         let lives = Self::lives(&self.runs);
-        let room = self.recovery.has_room(self.now, &lives);
+        let room = self.recovery.gate(self.now, &lives) != Gate::Full;
         let given = self.recovery.grant(self.now, LEASE, 7, lives);
         assert_eq!(given.is_some(), room, "a look tells the same as a transaction");
         if let Some(permit) = given {
@@ -263,15 +263,15 @@ fn it_is_over_when_a_permit_has_been_free_for_long() {
     let everybody = |_: u64, _: u32| true;
     let mut crowd = Crowd::new(2);
     let start = crowd.now;
-    assert!(!crowd.recovery.is_over(start.plus(IDLE.saturating_sub(TICK)), everybody));
-    assert!(crowd.recovery.is_over(start.plus(IDLE), everybody));
+    assert_eq!(crowd.recovery.gate(start.plus(IDLE.saturating_sub(TICK)), everybody), Gate::Permit);
+    assert_eq!(crowd.recovery.gate(start.plus(IDLE), everybody), Gate::Free);
     // A permit that is used is not free.
     crowd.take(Step::Look(0));
-    assert!(!crowd.recovery.is_over(start.plus(Duration::from_secs(4)), everybody));
+    assert_eq!(crowd.recovery.gate(start.plus(Duration::from_secs(4)), everybody), Gate::Full);
     crowd.now = start.plus(Duration::from_secs(4));
     crowd.take(Step::Succeed(0));
-    assert!(!crowd.recovery.is_over(start.plus(Duration::from_secs(13)), everybody));
-    assert!(crowd.recovery.is_over(start.plus(Duration::from_secs(14)), everybody));
+    assert_eq!(crowd.recovery.gate(start.plus(Duration::from_secs(13)), everybody), Gate::Permit);
+    assert_eq!(crowd.recovery.gate(start.plus(Duration::from_secs(14)), everybody), Gate::Free);
 }
 
 #[test]

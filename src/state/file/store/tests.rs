@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::policy::admission::breaker::{Applicant, State};
+use crate::policy::admission::breaker::State;
 use crate::state::file::place::Home;
 
 /// A name in a directory that the store creates. The directory above is removed at the end of the
@@ -91,8 +91,7 @@ fn a_probe_survives_the_loss_of_its_record() {
     fs::write(&place.path, "").unwrap();
     let refusal = other.transact(Duration::ZERO, |record, transaction| {
         let lives = |claim, owner| transaction.claims.holder_lives(claim, owner);
-        let applicant = Applicant { pid: 1, lease: Duration::ZERO, waits: false, returns: false };
-        Ok(record.breaker.refusal(&applicant, transaction.now, lives))
+        Ok(record.breaker.opening_refusal(false, transaction.now, lives))
     });
     assert_eq!(refusal.unwrap().unwrap().prober(), Some(0));
     assert_eq!(other.look().unwrap().record.breaker.generation, 42, "it was written");
