@@ -26,7 +26,7 @@ use nix::unistd::{AccessFlags, access, geteuid};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
-use super::file::fitness::{self, Unfit, directory_of};
+use super::file::fitness::{self, Unfit, Unusable, directory_of};
 use super::file::whole;
 use crate::clock::now;
 use crate::error::errno;
@@ -99,20 +99,8 @@ pub(crate) enum KeyFileError {
         #[source]
         errno: Errno,
     },
-    /// A directory, a pipe or a device.
-    #[error("the key file {} is not a regular file", path.display())]
-    NotAFile { path: PathBuf },
-    /// A symbolic link, wherever it leads.
-    #[error("the key file {} is not a regular file but a symbolic link", path.display())]
-    Link { path: PathBuf },
-    /// The owner is neither this user, nor root, nor the owner of the directory.
-    #[error("the key file {} belongs to another user ({owner})", path.display())]
-    Foreign { path: PathBuf, owner: u32 },
-    #[error(
-        "the key file {} has another name (a hard link), and other users can write to its directory",
-        path.display()
-    )]
-    SecondName { path: PathBuf },
+    #[error("the key file {} {why}", path.display())]
+    Unfit { path: PathBuf, why: Unfit },
     /// This user could not remove the file later.
     #[error("retry will not be able to remove the key file {} after a success", path.display())]
     Unremovable {
@@ -135,14 +123,10 @@ impl KeyFileError {
         Self::System { doing, path: path.to_owned(), errno }
     }
 
-    fn unfit(path: &Path, why: Unfit) -> Self {
-        let path = path.to_owned();
+    fn unusable(path: &Path, why: Unusable) -> Self {
         match why {
-            Unfit::Link => Self::Link { path },
-            Unfit::NotAFile => Self::NotAFile { path },
-            Unfit::Foreign { owner } => Self::Foreign { path, owner },
-            Unfit::SecondName => Self::SecondName { path },
-            Unfit::System(errno) => Self::System { doing: "read", path, errno },
+            Unusable::Unfit(why) => Self::Unfit { path: path.to_owned(), why },
+            Unusable::System(errno) => Self::system("read", path, errno),
         }
     }
 
@@ -156,9 +140,13 @@ impl KeyFileError {
         match self {
             Self::Old { .. } => Some("check whether the request was carried out, then remove the file"),
             Self::NoKey { .. } => Some("remove the file, or write the key into it as one line"),
-            Self::Link { .. } => Some("give the path of the file itself, or remove the link"),
-            Self::NotAFile { .. } => Some("give the path of a file that retry may create and remove"),
-            Self::Foreign { .. } | Self::SecondName { .. } => Some(
+            Self::Unfit { why: Unfit::Link, .. } => {
+                Some("give the path of the file itself, or remove the link")
+            }
+            Self::Unfit { why: Unfit::NotAFile, .. } => {
+                Some("give the path of a file that retry may create and remove")
+            }
+            Self::Unfit { why: Unfit::Foreign { .. } | Unfit::SecondName, .. } => Some(
                 "find out who created the file, and keep the key in a directory that only you can write to",
             ),
             Self::Unremovable { .. } => Some(
@@ -225,7 +213,7 @@ fn open(path: &Path, access: Access) -> Result<Option<File>, KeyFileError> {
         Access::Read => options.open(path),
         Access::Lock => options.clone().write(true).open(path).or_else(|_| options.open(path)),
     });
-    opened.map_err(|why| KeyFileError::unfit(path, why))
+    opened.map_err(|why| KeyFileError::unusable(path, why))
 }
 
 /// The key in an open file, from its beginning.

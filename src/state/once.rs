@@ -17,7 +17,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
-use super::file::fitness::{self, Unfit, directory_of};
+use super::file::fitness::{self, Unfit, Unusable, directory_of};
 use super::file::lock::{Acquired, Lock, LockError};
 use super::file::whole;
 use super::surroundings::Surroundings;
@@ -40,20 +40,8 @@ pub(crate) enum AnswerError {
         #[source]
         errno: Errno,
     },
-    /// A directory, a pipe or a device.
-    #[error("the answer file {} is not a regular file", path.display())]
-    NotAFile { path: PathBuf },
-    /// A symbolic link, wherever it leads.
-    #[error("the answer file {} is not a regular file but a symbolic link", path.display())]
-    Link { path: PathBuf },
-    /// The owner is neither this user, nor root, nor the owner of the directory.
-    #[error("the answer file {} belongs to another user ({owner})", path.display())]
-    Foreign { path: PathBuf, owner: u32 },
-    #[error(
-        "the answer file {} has another name (a hard link), and other users can write to its directory",
-        path.display()
-    )]
-    SecondName { path: PathBuf },
+    #[error("the answer file {} {why}", path.display())]
+    Unfit { path: PathBuf, why: Unfit },
     /// The shell has made the file for a redirection, so it is no answer.
     #[error("{stream} goes to the answer file {} itself", path.display())]
     Redirected { path: PathBuf, stream: &'static str },
@@ -72,14 +60,11 @@ pub(crate) enum AnswerError {
 }
 
 impl AnswerError {
-    fn unfit(path: &Path, why: Unfit) -> Self {
+    fn unusable(path: &Path, why: Unusable) -> Self {
         let path = path.to_owned();
         match why {
-            Unfit::Link => Self::Link { path },
-            Unfit::NotAFile => Self::NotAFile { path },
-            Unfit::Foreign { owner } => Self::Foreign { path, owner },
-            Unfit::SecondName => Self::SecondName { path },
-            Unfit::System(errno) => Self::System { doing: "read the answer file", path, errno },
+            Unusable::Unfit(why) => Self::Unfit { path, why },
+            Unusable::System(errno) => Self::System { doing: "read the answer file", path, errno },
         }
     }
 
@@ -87,9 +72,9 @@ impl AnswerError {
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::System { .. } => "--once needs a directory in which retry can make files",
-            Self::NotAFile { .. } => "give --once the path of a file that retry may make",
-            Self::Link { .. } => "give the path of the file itself, or remove the link",
-            Self::Foreign { .. } | Self::SecondName { .. } => {
+            Self::Unfit { why: Unfit::NotAFile, .. } => "give --once the path of a file that retry may make",
+            Self::Unfit { why: Unfit::Link, .. } => "give the path of the file itself, or remove the link",
+            Self::Unfit { why: Unfit::Foreign { .. } | Unfit::SecondName, .. } => {
                 "find out who created the file, and keep answers in a directory that only you can write to"
             }
             Self::Redirected { .. } => {
@@ -203,11 +188,11 @@ impl AnswerFile {
 
     /// The answer, if there is one.
     fn answer(&self) -> Result<Option<Answer>, AnswerError> {
-        let unfit = |why| AnswerError::unfit(&self.path, why);
-        let opened = fitness::open(&self.path, |options| options.open(&self.path)).map_err(unfit)?;
+        let unusable = |why| AnswerError::unusable(&self.path, why);
+        let opened = fitness::open(&self.path, |options| options.open(&self.path)).map_err(unusable)?;
         let Some(file) = opened else { return Ok(None) };
-        let file = File::from((self.surroundings.lift)(file.into()).map_err(|errno| unfit(errno.into()))?);
-        let stat = file.metadata().map_err(|error| unfit(error.into()))?;
+        let file = File::from((self.surroundings.lift)(file.into()).map_err(|errno| unusable(errno.into()))?);
+        let stat = file.metadata().map_err(|error| unusable(error.into()))?;
         let identity = identity(&stat);
         if let Some(Redirection { stream, .. }) =
             self.redirections.iter().find(|redirection| redirection.identity == identity)

@@ -17,28 +17,43 @@ use nix::unistd::geteuid;
 use crate::clock::wall;
 use crate::error::errno;
 
-/// Why a file cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::state) enum Unfit {
+/// Why retry does not trust a file, as the end of a sentence about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unfit {
     /// A symbolic link, wherever it leads.
+    #[error("is not a regular file but a symbolic link")]
     Link,
     /// A directory, a pipe or a device.
+    #[error("is not a regular file")]
     NotAFile,
     /// The owner is neither this user, nor root, nor the owner of the directory.
+    #[error("belongs to another user ({owner})")]
     Foreign { owner: u32 },
-    /// The file has a second name, and other users can write to its directory.
+    #[error("has another name (a hard link), and other users can write to its directory")]
     SecondName,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::state) enum Unusable {
+    Unfit(Unfit),
     /// The system refused to open it.
     System(Errno),
 }
 
-impl From<Errno> for Unfit {
+impl From<Unfit> for Unusable {
+    fn from(why: Unfit) -> Self {
+        Self::Unfit(why)
+    }
+}
+
+impl From<Errno> for Unusable {
     fn from(errno: Errno) -> Self {
         Self::System(errno)
     }
 }
 
-impl From<io::Error> for Unfit {
+impl From<io::Error> for Unusable {
     fn from(error: io::Error) -> Self {
         Self::System(errno(&error))
     }
@@ -52,7 +67,7 @@ impl From<io::Error> for Unfit {
 pub(in crate::state) fn open(
     path: &Path,
     open: impl FnOnce(&mut OpenOptions) -> io::Result<File>,
-) -> Result<Option<File>, Unfit> {
+) -> Result<Option<File>, Unusable> {
     // Look before opening: to open a pipe or a device may have an effect.
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -62,7 +77,7 @@ pub(in crate::state) fn open(
     options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
     let file = match open(&mut options) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(Unfit::Link),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(Unfit::Link.into()),
         opened => opened?,
     };
     let stat = file.metadata()?;
@@ -81,16 +96,16 @@ fn check_kind(stat: &Metadata) -> Result<(), Unfit> {
 
 /// Checks that no other user can have put the file there. The owner of the directory decides about
 /// its files anyhow, and root makes files for that user.
-fn check_owner(path: &Path, stat: &Metadata) -> Result<(), Unfit> {
+fn check_owner(path: &Path, stat: &Metadata) -> Result<(), Unusable> {
     /// Write permission for the group and for all others.
     const OTHERS_WRITE: u32 = 0o022;
     let directory = fs::metadata(directory_of(path))?;
     let owner = stat.uid();
     if ![geteuid().as_raw(), 0, directory.uid()].contains(&owner) {
-        return Err(Unfit::Foreign { owner });
+        return Err(Unfit::Foreign { owner }.into());
     }
     if stat.nlink() > 1 && directory.mode() & OTHERS_WRITE != 0 {
-        return Err(Unfit::SecondName);
+        return Err(Unfit::SecondName.into());
     }
     Ok(())
 }
