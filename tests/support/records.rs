@@ -47,13 +47,13 @@ impl Records {
     /// The field `state` of the breaker in the record `name`.
     #[track_caller]
     pub(crate) fn state(&self, name: &str) -> String {
-        self.read(name)["breaker"]["state"].as_str().unwrap().to_owned()
+        state_of(&self.read(name))
     }
 
     /// The field `failures` of the breaker in the record `name`.
     #[track_caller]
     pub(crate) fn failures(&self, name: &str) -> u64 {
-        self.read(name)["breaker"]["failures"].as_u64().unwrap()
+        failures_of(&self.read(name))
     }
 
     /// Changes the record of a name.
@@ -114,4 +114,16 @@ impl Records {
         names.sort();
         names
     }
+}
+
+/// The field `state` of the breaker in a record.
+#[track_caller]
+pub(super) fn state_of(record: &Value) -> String {
+    record["breaker"]["state"].as_str().unwrap().to_owned()
+}
+
+/// The field `failures` of the breaker in a record.
+#[track_caller]
+pub(super) fn failures_of(record: &Value) -> u64 {
+    record["breaker"]["failures"].as_u64().unwrap()
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::needs;
 use super::process::{self, wait_until};
+use super::records::{failures_of, state_of};
 use super::retry::{Retry, retry};
 use super::run::Run;
 use super::scratch::Scratch;
@@ -165,13 +166,13 @@ impl Redis {
     /// The field `state` of the breaker in the record `name`.
     #[track_caller]
     pub(crate) fn state(&self, name: &str) -> String {
-        self.read(name)["breaker"]["state"].as_str().unwrap().to_owned()
+        state_of(&self.read(name))
     }
 
     /// The field `failures` of the breaker in the record `name`.
     #[track_caller]
     pub(crate) fn failures(&self, name: &str) -> u64 {
-        self.read(name)["breaker"]["failures"].as_u64().unwrap()
+        failures_of(&self.read(name))
     }
 
     /// Waits until the field `state` of the breaker in the record `name` has this value.
