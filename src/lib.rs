@@ -46,7 +46,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::cli::action::{Action, action};
 use crate::cli::args::Args;
 use crate::cli::parse::{Parsed, parse};
-use crate::cli::policy_file;
+use crate::cli::policy_file::{self, PolicyFile};
 use crate::cli::resolve::{Invocation, resolve};
 use crate::error::Error;
 use crate::exit::{Exit, FAILED};
@@ -106,15 +106,25 @@ enum Task {
 }
 
 /// The task of the options that the user typed, with those of a policy.
+///
+/// The steps of a start stay functions of their own: together, their frames would fill pages of the stack that a run does
+/// not need.
+#[inline(never)]
 fn task(typed: Args, environment: Vec<CString>) -> Result<Task, Error> {
     let Some(policy) = policy_file::read(&typed, &environment)? else {
         return task_of(typed, environment);
     };
-    let merged = policy.under(typed.clone());
-    task_of(merged, environment.clone())
-        .map_err(|error| policy.explain(error, &typed, |args| task_of(args, environment.clone()).is_ok()))
+    under(&policy, &typed, &environment)
 }
 
+#[inline(never)]
+fn under(policy: &PolicyFile, typed: &Args, environment: &[CString]) -> Result<Task, Error> {
+    let merged = policy.under(typed.clone());
+    task_of(merged, environment.to_vec())
+        .map_err(|error| policy.explain(error, typed, |args| task_of(args, environment.to_vec()).is_ok()))
+}
+
+#[inline(never)]
 fn task_of(args: Args, environment: Vec<CString>) -> Result<Task, Error> {
     Ok(match action(&args, &environment)? {
         Some(action) => Task::Act(action),
@@ -123,6 +133,7 @@ fn task_of(args: Args, environment: Vec<CString>) -> Result<Task, Error> {
 }
 
 /// Carries out an action instead of running a command.
+#[inline(never)]
 fn carry_out(task: &Action) -> u8 {
     process::signal::disposition::block_write_signals();
     match manage::carry_out(task, host::SURROUNDINGS) {
@@ -145,6 +156,7 @@ fn carry_out(task: &Action) -> u8 {
 }
 
 /// Prints an error, and returns the status of a failed retry.
+#[inline(never)]
 fn complain(error: &Error) -> Exit {
     process::signal::disposition::block_write_signals();
     let mut messages = Messages::default();
@@ -154,6 +166,7 @@ fn complain(error: &Error) -> Exit {
 }
 
 /// Writes a text to stdout, and waits for a slow reader.
+#[inline(never)]
 fn print(text: &str) -> u8 {
     let stdout = Stream::Stdout.fd();
     let mut rest = text.as_bytes();

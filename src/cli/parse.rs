@@ -25,6 +25,7 @@ pub(crate) enum Parsed {
 ///
 /// # Errors
 /// Words that are not a command line of retry.
+#[inline(never)]
 pub(crate) fn parse(words: &[OsString]) -> Result<Parsed, Error> {
     if let Some(args) = Args::plain(words) {
         return Ok(Parsed::Run(Box::new(args)));
@@ -37,6 +38,7 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Parsed, Error> {
 }
 
 /// Reads any words, with the definition of all options.
+#[inline(never)]
 pub(super) fn by_whole_definition(words: &[OsString]) -> Result<Parsed, Error> {
     let mut definition = definition();
     let scan = scan::read(&definition, words);
