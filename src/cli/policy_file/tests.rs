@@ -285,7 +285,7 @@ fn an_error_never_repeats_what_may_be_a_secret() {
 
 #[test]
 fn the_seeds_of_the_fuzzer() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/policy");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/seeds/policy");
     let seeds: Vec<_> = std::fs::read_dir(folder).unwrap().collect();
     assert!(!seeds.is_empty());
     for seed in seeds {

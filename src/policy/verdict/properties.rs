@@ -238,7 +238,7 @@ mod tests {
             ("words", super::words),
         ];
         for (name, property) in properties {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/seeds").join(name);
             let seeds: Vec<_> = std::fs::read_dir(folder).unwrap().collect();
             assert!(!seeds.is_empty(), "{name}");
             for seed in seeds {
