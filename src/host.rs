@@ -21,6 +21,7 @@ use crate::cli::values::KeySource;
 use crate::clock;
 use crate::error::Error;
 use crate::exit::{Exit, FAILED};
+use crate::policy::admission::above::{CLAIMS, ClaimsAbove};
 use crate::policy::admission::breaker::{Observation, Refusal};
 use crate::policy::admission::record::{Intent, Settlement};
 use crate::policy::delay::source::Source;
@@ -95,8 +96,10 @@ fn attempts(invocation: &Invocation, mask: InheritedMask, report: &mut Report) -
     };
     let supervisor = Supervisor::new(streams, mask)?;
     let random = Sources::new(invocation.seed);
-    let shared = shared(invocation);
-    let mut host = System { supervisor, invocation, report, shared, random, key, answer, held_back: None };
+    let above = ClaimsAbove::read(&invocation.environment);
+    let shared = shared(invocation, &above);
+    let mut host =
+        System { supervisor, invocation, report, shared, above, random, key, answer, held_back: None };
     let finish = run::run(policy, &mut host);
     host.leave(&finish);
     finish
@@ -128,12 +131,13 @@ fn report(invocation: &Invocation) -> Report {
     report
 }
 
-fn shared(invocation: &Invocation) -> Option<Participant> {
+fn shared(invocation: &Invocation, above: &ClaimsAbove) -> Option<Participant> {
     let Invocation { sharing, policy, .. } = invocation;
     Participant::new(
         sharing.breaker.as_ref().zip(policy.admission.breaker),
         policy.admission.wait,
         sharing.budget.as_ref().zip(policy.admission.budget),
+        above,
         SURROUNDINGS,
     )
 }
@@ -154,6 +158,8 @@ struct System<'a> {
     report: &'a mut Report,
     /// The state that is shared with other runs. None if nothing is shared.
     shared: Option<Participant>,
+    /// The claims of the retries around this run.
+    above: ClaimsAbove,
     random: Sources,
     key: RunKey<'a>,
     /// The answer of `--once`.
@@ -239,6 +245,7 @@ impl System<'_> {
                 outer::ATTEMPTS_ABOVE,
                 policy.outer.and_then(|outer| or_empty(outer.product.map(|product| product.to_string()))),
             ),
+            (CLAIMS, self.above.handed_down(self.shared.as_ref().and_then(Participant::handed_down))),
             (outer::DEADLINE, self.handed_down(deadline).map(|unix_ms| unix_ms.to_string())),
             ("RETRY_LAST_STATUS", or_empty(last.map(|last| last.attempt.outcome.status().to_string()))),
             ("RETRY_LAST_REASON", or_empty(last.map(|last| self.report.reason(last)))),

@@ -148,7 +148,7 @@ fn trip(place: &Place, time: Duration, store: &mut impl Store) -> Result<Done, E
 /// the user asks about this server.
 fn in_server(place: &Place, surroundings: Surroundings) -> Option<RedisStore> {
     let link = Links::default().to(place, surroundings)?;
-    Some(RedisStore::new(&place.name, link))
+    Some(RedisStore::new(&place.name, link, None))
 }
 
 /// The places of all records.

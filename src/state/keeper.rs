@@ -18,6 +18,7 @@ use super::redis::renewal::Renewal;
 use super::redis::store::RedisStore;
 use super::store::{Replacement, Store, StoreError, Transaction};
 use super::surroundings::Surroundings;
+use crate::policy::admission::above::ClaimsAbove;
 use crate::policy::admission::breaker::{Claim, HostTag, Pass, State};
 use crate::policy::admission::moment::Moment;
 use crate::policy::admission::record::Record;
@@ -50,6 +51,7 @@ pub(crate) enum Keeper {
 /// A record in a server, and the file in reserve.
 #[derive(Debug)]
 pub(crate) struct Reserved {
+    name: String,
     server: RedisStore,
     file: FileStore,
     directory: PathBuf,
@@ -68,12 +70,19 @@ enum Serving {
 }
 
 impl Keeper {
-    pub(crate) fn new(place: &Place, links: &mut Links, surroundings: Surroundings) -> Self {
+    /// The store of a place. `above` are the claims of the retries around this run.
+    pub(crate) fn new(
+        place: &Place,
+        links: &mut Links,
+        above: &ClaimsAbove,
+        surroundings: Surroundings,
+    ) -> Self {
         let file = FileStore::new(place, surroundings);
         match links.to(place, surroundings) {
             None => Self::File(file),
             Some(link) => Self::Server(Box::new(Reserved {
-                server: RedisStore::new(&place.name, link),
+                name: place.name.clone(),
+                server: RedisStore::new(&place.name, link, above.on(&place.name)),
                 file,
                 directory: place.path.parent().unwrap_or(&place.path).to_owned(),
                 serving: Serving::Server,
@@ -84,6 +93,18 @@ impl Keeper {
 }
 
 impl Keeper {
+    /// The name of a record whose claims must be handed down to the retries in an attempt. None if
+    /// they find the holder of a claim by themselves.
+    pub(crate) fn hands_down(&self) -> Option<&str> {
+        match self {
+            Self::File(_) => None,
+            Self::Server(reserved) => match reserved.serving() {
+                Serving::Server => Some(&reserved.name),
+                Serving::Nothing | Serving::File => None,
+            },
+        }
+    }
+
     /// The renewal of the claim of this pass, which lasts for `length` in all. None if the claim
     /// lasts for as long as this process.
     pub(crate) fn renewal(&self, pass: Pass, length: Duration) -> Option<Renewal> {

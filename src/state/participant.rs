@@ -19,8 +19,9 @@ use super::store::{Store, StoreError, Transaction};
 use super::surroundings::Surroundings;
 use super::warning::News;
 pub(crate) use super::warning::{Affected, Problem, Warning};
+use crate::policy::admission::above::ClaimsAbove;
 use crate::policy::admission::breaker::{
-    Admitted, Answer, Applicant, Breaker, Known, Observation, Open, Pass, Refusal, Settings, State,
+    Admitted, Answer, Applicant, Breaker, Claim, Known, Observation, Open, Pass, Refusal, Settings, State,
 };
 use crate::policy::admission::budget::{Rate, Spent};
 use crate::policy::admission::record::{Intent, Preview, Record, Report, Settlement};
@@ -74,17 +75,18 @@ struct BudgetRecord<S> {
 
 impl Participant {
     /// A run that shares the records in these places. `waits` says whether it waits for an open
-    /// breaker. None if it shares nothing.
+    /// breaker, and `above` are the claims of the retries around it. None if it shares nothing.
     pub(crate) fn new(
         breaker: Option<(&Place, Settings)>,
         waits: bool,
         budget: Option<(&Place, Rate)>,
+        above: &ClaimsAbove,
         surroundings: Surroundings,
     ) -> Option<Self> {
         let in_one_record =
             breaker.zip(budget).is_some_and(|((breaker, _), (budget, _))| breaker.path == budget.path);
         let mut links = Links::default();
-        let mut store = |place| Keeper::new(place, &mut links, surroundings);
+        let mut store = |place| Keeper::new(place, &mut links, above, surroundings);
         Self::with(
             breaker.map(|(place, settings)| BreakerRecord {
                 store: store(place),
@@ -103,6 +105,13 @@ impl Participant {
         let BreakerRecord { store, settings, .. } = self.breaker.as_ref()?;
         let pass = self.pass.filter(|pass| pass.claim().is_some())?;
         store.renewal(pass, settings.lease)
+    }
+
+    /// The claim of the admitted attempt, for the retries in it, and the name of its breaker. None if
+    /// there is no claim, or if they find it by themselves.
+    pub(crate) fn handed_down(&self) -> Option<(&str, Claim)> {
+        let name = self.breaker.as_ref()?.store.hands_down()?;
+        Some((name, self.pass.as_ref()?.claim()?))
     }
 }
 

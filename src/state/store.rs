@@ -106,7 +106,9 @@ pub(crate) trait Claims: fmt::Debug {
     fn hold(&self, claim: Claim) -> Result<(), StoreError>;
 
     /// Whether `owner`, the holder of a claim, still lives. Not if `owner` waits for this very
-    /// process to end: then this process may go on in its place.
+    /// process to end: then this process may go on in its place. A store of this machine looks for
+    /// `owner` among the ancestors of this process, and a server among the claims that were handed
+    /// down ([`above`](crate::policy::admission::above)).
     fn holder_lives(&self, claim: Claim, owner: u32) -> bool;
 
     /// The longest claim that the store gives at once. The run that holds it renews it.

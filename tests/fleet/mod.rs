@@ -9,3 +9,4 @@ mod same;
 mod sharing;
 mod tls;
 mod valkey;
+mod within;

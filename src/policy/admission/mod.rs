@@ -2,8 +2,10 @@
 //!
 //! The [`breaker`] keeps runs away from a service that is down. The [`budget`] keeps retries a
 //! small part of the load. A [`record`] holds both. These are values: what happened, and when,
-//! changes them. Something else keeps them between runs.
+//! changes them. Something else keeps them between runs. A run inside another one may go on with the
+//! claims [`above`] it.
 
+pub(crate) mod above;
 pub(crate) mod breaker;
 pub(crate) mod budget;
 #[cfg(test)]

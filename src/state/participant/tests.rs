@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::super::store::Claims;
 use super::*;
-use crate::policy::admission::breaker::{Cause, Claim, HostTag, Opens};
+use crate::policy::admission::breaker::{Cause, HostTag, Opens};
 use crate::policy::admission::moment::Moment;
 
 const ONE_A_DAY: Rate = Rate::Times { count: 1, period: Duration::from_hours(24) };
@@ -172,7 +172,7 @@ fn fail(run: &mut Participant<Memory>, intent: Intent) -> Settlement {
 #[test]
 fn a_run_that_shares_nothing_takes_no_part() {
     assert!(Participant::<Memory>::with(None, None).is_none());
-    assert!(Participant::new(None, false, None, Surroundings::none()).is_none());
+    assert!(Participant::new(None, false, None, &ClaimsAbove::default(), Surroundings::none()).is_none());
 }
 
 #[test]

@@ -38,13 +38,16 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct RedisStore {
     link: Rc<RefCell<Link>>,
     key: String,
+    /// The claim on it that a retry around this run holds.
+    above: Option<Claim>,
     /// Why this record is not asked for any more, although the server serves.
     failure: RefCell<Option<StoreError>>,
 }
 
 impl RedisStore {
-    pub(crate) fn new(name: &str, link: Rc<RefCell<Link>>) -> Self {
-        Self { link, key: key(name), failure: RefCell::new(None) }
+    /// The store of this name. `above` is the claim on it that a retry around this run holds.
+    pub(crate) fn new(name: &str, link: Rc<RefCell<Link>>, above: Option<Claim>) -> Self {
+        Self { link, key: key(name), above, failure: RefCell::new(None) }
     }
 
     /// Why the record is not asked for any more.
@@ -118,7 +121,8 @@ impl RedisStore {
         let now = stamp.moment();
         let before = before.unwrap_or_else(|| Snapshot::empty(now));
         let mut record = before.record.clone();
-        let transaction = Transaction { now, is_lost: false, moved_ms: 0, claims: &ClaimsInRecord };
+        let claims = ClaimsInRecord { above: self.above };
+        let transaction = Transaction { now, is_lost: false, moved_ms: 0, claims: &claims };
         let result = change(&mut record, &transaction)?;
         if record == before.record && !before.moved {
             return Ok(Some(result));
@@ -170,9 +174,8 @@ impl Store for RedisStore {
         Some(host::this())
     }
 
-    /// Time alone ends a claim.
-    fn holder_lives(&self, _claim: Claim, _owner: u32) -> Option<bool> {
-        Some(true)
+    fn holder_lives(&self, claim: Claim, owner: u32) -> Option<bool> {
+        Some(ClaimsInRecord { above: self.above }.holder_lives(claim, owner))
     }
 
     fn release(&self, _claim: Claim) {}
@@ -198,17 +201,21 @@ impl Store for RedisStore {
     }
 }
 
-/// Claims in a record that hosts share. Nobody can see whether their holders live.
+/// Claims in a record that hosts share. Nobody can see whether their holders live, so time alone ends
+/// a claim.
 #[derive(Debug)]
-struct ClaimsInRecord;
+struct ClaimsInRecord {
+    /// The claim of a retry that waits for this run to end.
+    above: Option<Claim>,
+}
 
 impl Claims for ClaimsInRecord {
     fn hold(&self, _claim: Claim) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn holder_lives(&self, _claim: Claim, _owner: u32) -> bool {
-        true
+    fn holder_lives(&self, claim: Claim, _owner: u32) -> bool {
+        self.above != Some(claim)
     }
 
     fn longest(&self) -> Duration {
