@@ -418,7 +418,7 @@ fn on_a_full_disk_the_command_runs() {
     run.check(run.stderr.matches(WITHOUT).count() == 2, "two lines");
     run.stderr_contains("b.json.retry-tmp: No space left on device");
     run.check(text.starts_with("7\n0\nb.json\nb.json.lock\n"), "statuses, and no stray file");
-    run.check(text.contains("\"failures\": 2"), "what could be counted was");
+    run.check(text.contains("\"failures\":2"), "what could be counted was");
 }
 
 #[test]

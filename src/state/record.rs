@@ -51,14 +51,10 @@ pub(crate) enum Unreadable {
 /// # Errors
 /// If the bytes are not a record that this program knows.
 pub(crate) fn decode(bytes: &[u8], now: &Stamp) -> Result<Snapshot, Unreadable> {
-    let VersionJson { version } = serde_json::from_slice(bytes).map_err(|_| Unreadable::Corrupt)?;
-    if version > VERSION {
-        return Err(Unreadable::Newer(version));
-    }
-    let json: RecordJson = serde_json::from_slice(bytes).map_err(|_| Unreadable::Corrupt)?;
-    if version == 0 {
-        return Err(Unreadable::Corrupt);
-    }
+    let json: RecordJson = match serde_json::from_slice(bytes) {
+        Ok(json @ RecordJson { version: 1..=VERSION, .. }) => json,
+        Ok(_) | Err(_) => return Err(unreadable(bytes)),
+    };
     let shift = now.shift_from(&json.clock);
     let mut record = Record::from(json);
     record.shift(shift);
@@ -68,7 +64,17 @@ pub(crate) fn decode(bytes: &[u8], now: &Stamp) -> Result<Snapshot, Unreadable> 
     Ok(Snapshot { record, now: now.moment(), moved })
 }
 
+/// Why bytes are not a record of a version that this program reads.
+fn unreadable(bytes: &[u8]) -> Unreadable {
+    match serde_json::from_slice(bytes) {
+        Ok(VersionJson { version }) if version > VERSION => Unreadable::Newer(version),
+        Ok(_) | Err(_) => Unreadable::Corrupt,
+    }
+}
+
 /// The bytes of a record's file, written at `now`.
+///
+/// They are one line: a record with many outcomes is read and written in half the time.
 pub(crate) fn encode(record: &Record, now: Stamp) -> Vec<u8> {
     let json = RecordJson {
         version: VERSION,
@@ -77,7 +83,7 @@ pub(crate) fn encode(record: &Record, now: Stamp) -> Vec<u8> {
         budget: record.budget.map(BudgetJson::from),
     };
     // serde_json fails only if a key is not a string or a value refuses to be written.
-    let mut bytes = serde_json::to_vec_pretty(&json).unwrap_or_default();
+    let mut bytes = serde_json::to_vec(&json).unwrap_or_default();
     bytes.push(b'\n');
     bytes
 }
