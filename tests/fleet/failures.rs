@@ -143,6 +143,39 @@ fn a_password_comes_from_a_file_or_from_the_variable() {
 }
 
 #[test]
+fn a_server_that_repeats_the_password_in_its_error_does_not_reveal_it() {
+    let Some(program) = program() else { return };
+    // This server says: unknown command 'AUTH', with args beginning with: 'u' 's3cr3t'.
+    let server = Redis::start(&program, &["--rename-command", "AUTH", ""]);
+    let url = server.url().replace("//", "//u:s3cr3t@");
+    let why = format!("cannot use {}: error of the server: the login is refused", server.url());
+    goes_on(with(&url), &why);
+    let status = with(&url).arg("--breaker-status").run();
+    status.code(125).stderr_contains(&why).check(!status.stderr.contains("s3cr3t"), "it is not printed");
+}
+
+#[test]
+fn a_user_without_a_password_is_a_login() {
+    let Some(program) = program() else { return };
+    let server = Redis::start(&program, &[]);
+    for user in ["free nopass on +@all ~*", "keyed >s3cr3t on +@all ~*"] {
+        let words: Vec<&str> = ["ACL", "SETUSER"].into_iter().chain(user.split(' ')).collect();
+        server.ask(&words);
+    }
+    // A run that ignored the name would be served as the user `default`.
+    server.ask(&["ACL", "SETUSER", "default", "-set"]);
+    let url = |user: &str| server.url().replace("//", &format!("//{user}@"));
+    let run = |user: &str| {
+        let run = with(&url(user)).env("XDG_STATE_HOME", server.scratch.path());
+        run.args(["-n1", "--breaker", "b"]).sh("exit 7").run()
+    };
+    let served = run("free");
+    served.code(7).check(!served.stderr.contains(WARNING), "the server serves");
+    let why = format!("cannot use {}: no password for the user in the URL of the server", server.url());
+    run("keyed").code(7).stderr_contains(&why);
+}
+
+#[test]
 fn the_rights_in_the_manual_are_enough_and_all_are_needed() {
     let Some(program) = program() else { return };
     let server = Redis::start(&program, &[]);

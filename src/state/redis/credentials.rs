@@ -30,7 +30,8 @@ pub(super) struct Login {
 }
 
 impl Login {
-    /// The login for a server. None if the user has given no password.
+    /// The login for a server. None if the user has given no name and no password. A name without a
+    /// password is a login too, with an empty password: a user that needs none accepts any.
     ///
     /// # Errors
     /// If the file of the password cannot be used.
@@ -40,7 +41,9 @@ impl Login {
             let Self { user: named, password } = read(path)?;
             return Ok(Some(Self { user: named.or_else(user), password }));
         }
-        Ok(server.address.password.clone().map(|password| Self { user: user(), password }))
+        let password = server.address.password.clone();
+        let password = password.or_else(|| user().map(|_| Secret(String::new())));
+        Ok(password.map(|password| Self { user: user(), password }))
     }
 }
 

@@ -80,6 +80,16 @@ pub(super) struct Session {
     parser: Parser,
     /// The commands that go out before the first one of the user.
     opening: Pipeline,
+    /// The first command of the opening is a login.
+    password: Option<Password>,
+}
+
+/// Whether a login has a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Password {
+    Given,
+    /// The user may be one that needs none (ACL SETUSER, nopass).
+    Missing,
 }
 
 impl std::fmt::Debug for Session {
@@ -103,7 +113,11 @@ impl Session {
         if database != 0 {
             opening.cmd("SELECT").arg(database);
         }
-        Self { wire, parser: Parser::new(), opening }
+        let password = login.map(|login| match login.password.0.is_empty() {
+            true => Password::Missing,
+            false => Password::Given,
+        });
+        Self { wire, parser: Parser::new(), opening, password }
     }
 
     /// Sends commands, and returns their replies. An error of the server is a reply.
@@ -126,8 +140,12 @@ impl Session {
     /// Receives the replies to what was sent.
     pub(super) fn receive(&mut self, expected: Expected, limit: Limit) -> Result<Vec<Value>, Fault> {
         self.wire.socket().begin(limit);
-        for _ in 0..expected.opening {
-            fine(self.reply()?)?;
+        for n in 0..expected.opening {
+            let reply = fine(self.reply()?);
+            match self.password.filter(|_| n == 0) {
+                Some(password) => reply.map_err(|fault| of_login(fault, password))?,
+                None => reply?,
+            };
         }
         (0..expected.replies).map(|_| self.reply()).collect()
     }
@@ -160,6 +178,24 @@ pub(super) fn fine(reply: Value) -> Result<Value, Fault> {
             Err(Trouble::Refused { code: error.code().to_owned(), detail }.into())
         }
         value => Ok(value),
+    }
+}
+
+/// The fault of a login. A server that does not know the command repeats the password in its error:
+/// `unknown command 'AUTH', with args beginning with: 'PASSWORD'`. So nothing that it says is shown,
+/// with one exception.
+fn of_login(fault: Fault, password: Password) -> Fault {
+    const NEEDS_NONE: &str = "AUTH <password> called without any password configured";
+    match fault {
+        Fault::Trouble(Trouble::Refused { code, .. })
+            if code == "WRONGPASS" && password == Password::Missing =>
+        {
+            Trouble::NoPassword.into()
+        }
+        Fault::Trouble(Trouble::Refused { code, detail }) if !detail.starts_with(NEEDS_NONE) => {
+            Trouble::Refused { code, detail: "the login is refused".to_owned() }.into()
+        }
+        fault => fault,
     }
 }
 

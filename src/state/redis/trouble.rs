@@ -24,6 +24,8 @@ pub(crate) enum Trouble {
     #[cfg(not(feature = "tls"))]
     #[error("no TLS in this build of retry (its feature tls is off)")]
     NoTls,
+    #[error("no password for the user in the URL of the server")]
+    NoPassword,
     #[error("{}", refused(code, detail))]
     Refused { code: String, detail: String },
     #[error("key {key} of another program")]
@@ -68,6 +70,7 @@ impl Trouble {
             | Self::Astray
             | Self::Cluster
             | Self::NoMaster { .. }
+            | Self::NoPassword
             | Self::Credentials { .. }
             | Self::CredentialsUnread { .. } => false,
             #[cfg(feature = "tls")]
