@@ -107,8 +107,8 @@ enum Task {
 
 /// The task of the options that the user typed, with those of a policy.
 ///
-/// The steps of a start stay functions of their own: together, their frames would fill pages of the stack that a run does
-/// not need.
+/// This function and others below are never inlined. In one frame, the variables of all steps would
+/// fill pages of the stack that a run does not need.
 #[inline(never)]
 fn task(typed: Args, environment: Vec<CString>) -> Result<Task, Error> {
     let Some(policy) = policy_file::read(&typed, &environment)? else {
@@ -117,6 +117,7 @@ fn task(typed: Args, environment: Vec<CString>) -> Result<Task, Error> {
     under(&policy, &typed, &environment)
 }
 
+/// The task of the typed options and those of this policy.
 #[inline(never)]
 fn under(policy: &PolicyFile, typed: &Args, environment: &[CString]) -> Result<Task, Error> {
     let merged = policy.under(typed.clone());

@@ -1,9 +1,9 @@
 //! The retry around this run, as its variables describe it, and the deadline that this run has from
 //! it.
 //!
-//! An outer retry changes only what a run says and which waits it starts, and the answer of a breaker
-//! that both use ([`above`](super::admission::above)). The variables may be those
-//! of any other program, so a value that retry would not have written counts as absent.
+//! An outer retry changes what a run says, which waits the run starts, and the answer of a breaker that
+//! both use ([`above`](super::admission::above)). It changes nothing else. Any other program may have
+//! set the variables, so a value that retry would not have written counts as absent.
 
 use std::ffi::CString;
 use std::time::Duration;

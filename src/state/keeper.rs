@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::file::fitness::directory_of;
 use super::file::place::Place;
 use super::file::store::FileStore;
 use super::record::Snapshot;
@@ -51,10 +52,9 @@ pub(crate) enum Keeper {
 /// A record in a server, and the file in reserve.
 #[derive(Debug)]
 pub(crate) struct Reserved {
-    name: String,
+    place: Place,
     server: RedisStore,
     file: FileStore,
-    directory: PathBuf,
     serving: Serving,
     /// The user has been told that the file serves.
     is_told: bool,
@@ -81,10 +81,9 @@ impl Keeper {
         match links.to(place, surroundings) {
             None => Self::File(file),
             Some(link) => Self::Server(Box::new(Reserved {
-                name: place.name.clone(),
+                place: place.clone(),
                 server: RedisStore::new(&place.name, link, above.on(&place.name)),
                 file,
-                directory: place.path.parent().unwrap_or(&place.path).to_owned(),
                 serving: Serving::Server,
                 is_told: false,
             })),
@@ -99,7 +98,7 @@ impl Keeper {
         match self {
             Self::File(_) => None,
             Self::Server(reserved) => match reserved.serving() {
-                Serving::Server => Some(&reserved.name),
+                Serving::Server => Some(&reserved.place.name),
                 Serving::Nothing | Serving::File => None,
             },
         }
@@ -219,7 +218,7 @@ impl Store for Reserved {
     fn take_replacement(&mut self) -> Option<Replacement> {
         let why = self.server.failure().filter(|_| !self.is_told)?;
         self.is_told = true;
-        Some(Replacement { why, directory: self.directory.clone() })
+        Some(Replacement { why, directory: directory_of(&self.place.path).to_owned() })
     }
 }
 

@@ -74,7 +74,7 @@ fn unreadable(bytes: &[u8]) -> Unreadable {
 
 /// The bytes of a record's file, written at `now`.
 ///
-/// They are one line: a record with many outcomes is read and written in half the time.
+/// They are one line. Indented, a record with many outcomes would be twice as long.
 pub(crate) fn encode(record: &Record, now: Stamp) -> Vec<u8> {
     let json = RecordJson {
         version: VERSION,

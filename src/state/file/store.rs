@@ -32,8 +32,8 @@ use crate::state::surroundings::Surroundings;
 /// The largest record, in bytes. A larger file does not parse.
 const LARGEST: u64 = 64 * 1024;
 
-/// Room beside the bytes of a record, which lets `read_to_end` reach the end without a small read of its own.
-const SPARE: usize = 64;
+/// Room for nearly every record, in bytes, so that one read gets it whole.
+const USUAL: usize = 4096;
 
 /// Endings of the files beside a record.
 const LOCK: &str = ".lock";
@@ -202,8 +202,7 @@ impl FileStore {
         if !is_file(&stat) {
             return Err(StoreError::NotAFile { path: self.path.clone() });
         }
-        let size = u64::try_from(stat.st_size).unwrap_or(0).min(LARGEST);
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + SPARE);
+        let mut bytes = Vec::with_capacity(USUAL);
         let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
         read.map_err(|error| self.system("read", "", errno(&error)))?;
         Ok(Some(bytes))

@@ -36,14 +36,17 @@ impl Login {
     /// # Errors
     /// If the file of the password cannot be used.
     pub(super) fn of(server: &Server) -> Result<Option<Self>, Trouble> {
-        let user = || server.address.user.clone();
+        let user = server.address.user.clone();
         if let Some(path) = &server.credentials {
             let Self { user: named, password } = read(path)?;
-            return Ok(Some(Self { user: named.or_else(user), password }));
+            return Ok(Some(Self { user: named.or(user), password }));
         }
-        let password = server.address.password.clone();
-        let password = password.or_else(|| user().map(|_| Secret(String::new())));
-        Ok(password.map(|password| Self { user: user(), password }))
+        Ok(match (user, server.address.password.clone()) {
+            (None, None) => None,
+            (user, password) => {
+                Some(Self { user, password: password.unwrap_or_else(|| Secret(String::new())) })
+            }
+        })
     }
 }
 

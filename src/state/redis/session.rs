@@ -80,8 +80,8 @@ pub(super) struct Session {
     parser: Parser,
     /// The commands that go out before the first one of the user.
     opening: Pipeline,
-    /// The first command of the opening is a login.
-    password: Option<Password>,
+    /// The login at the beginning of the opening, until its reply has come.
+    login: Option<Password>,
 }
 
 /// Whether a login has a password.
@@ -113,11 +113,9 @@ impl Session {
         if database != 0 {
             opening.cmd("SELECT").arg(database);
         }
-        let password = login.map(|login| match login.password.0.is_empty() {
-            true => Password::Missing,
-            false => Password::Given,
-        });
-        Self { wire, parser: Parser::new(), opening, password }
+        let password =
+            |login: &Login| if login.password.0.is_empty() { Password::Missing } else { Password::Given };
+        Self { wire, parser: Parser::new(), opening, login: login.map(password) }
     }
 
     /// Sends commands, and returns their replies. An error of the server is a reply.
@@ -140,9 +138,9 @@ impl Session {
     /// Receives the replies to what was sent.
     pub(super) fn receive(&mut self, expected: Expected, limit: Limit) -> Result<Vec<Value>, Fault> {
         self.wire.socket().begin(limit);
-        for n in 0..expected.opening {
+        for _ in 0..expected.opening {
             let reply = fine(self.reply()?);
-            match self.password.filter(|_| n == 0) {
+            match self.login.take() {
                 Some(password) => reply.map_err(|fault| of_login(fault, password))?,
                 None => reply?,
             };

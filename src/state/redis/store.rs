@@ -38,8 +38,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct RedisStore {
     link: Rc<RefCell<Link>>,
     key: String,
-    /// The claim on it that a retry around this run holds.
-    above: Option<Claim>,
+    claims: ClaimsInRecord,
     /// Why this record is not asked for any more, although the server serves.
     failure: RefCell<Option<StoreError>>,
 }
@@ -47,7 +46,7 @@ pub(crate) struct RedisStore {
 impl RedisStore {
     /// The store of this name. `above` is the claim on it that a retry around this run holds.
     pub(crate) fn new(name: &str, link: Rc<RefCell<Link>>, above: Option<Claim>) -> Self {
-        Self { link, key: key(name), above, failure: RefCell::new(None) }
+        Self { link, key: key(name), claims: ClaimsInRecord { above }, failure: RefCell::new(None) }
     }
 
     /// Why the record is not asked for any more.
@@ -121,8 +120,7 @@ impl RedisStore {
         let now = stamp.moment();
         let before = before.unwrap_or_else(|| Snapshot::empty(now));
         let mut record = before.record.clone();
-        let claims = ClaimsInRecord { above: self.above };
-        let transaction = Transaction { now, is_lost: false, moved_ms: 0, claims: &claims };
+        let transaction = Transaction { now, is_lost: false, moved_ms: 0, claims: &self.claims };
         let result = change(&mut record, &transaction)?;
         if record == before.record && !before.moved {
             return Ok(Some(result));
@@ -175,7 +173,7 @@ impl Store for RedisStore {
     }
 
     fn holder_lives(&self, claim: Claim, owner: u32) -> Option<bool> {
-        Some(ClaimsInRecord { above: self.above }.holder_lives(claim, owner))
+        Some(self.claims.holder_lives(claim, owner))
     }
 
     fn release(&self, _claim: Claim) {}
