@@ -168,8 +168,10 @@ struct System<'a> {
     held_back: Option<(u32, HeldBack)>,
 }
 
-/// The minimum time for the report of an attempt to other runs, even after the deadline.
-const REPORT: Duration = Duration::from_secs(1);
+/// The minimum time for the report of an attempt to other runs, even after the deadline. When a
+/// deadline cuts many runs at once on a busy machine, the lock takes this long to go from hand to
+/// hand.
+const REPORT: Duration = Duration::from_secs(5);
 
 /// The processes and signals around shared state.
 pub(crate) const SURROUNDINGS: Surroundings = Surroundings {

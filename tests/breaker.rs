@@ -1,7 +1,9 @@
 //! Breaker and budget: the state that one run leaves for the next.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -280,9 +282,30 @@ fn what_the_deadline_cut_is_counted_by_all_at_once() {
     let start = |_| records.retry().args(options).sh("exec sleep 300").limit(SOON).spawn();
     let running: Vec<_> = (0..20).map(start).collect();
     for run in running {
-        run.wait_bounded().code(124);
+        let run = run.wait_bounded();
+        run.code(124).check(!run.stderr.contains("continuing without"), "it reports the failure");
     }
     assert_eq!(records.failures("b"), 20);
+}
+
+#[test]
+fn what_the_deadline_cut_is_counted_although_the_holder_of_the_lock_is_slow() {
+    let records = Records::new();
+    records.once(&[], "exit 7").code(7);
+    let lock = records.locked("b");
+    // This test lives and is not stopped: the signature says that it is the holder.
+    writeln!(&lock, "{:>10} {:>20}", std::process::id(), 1).unwrap();
+    let log = records.scratch.log("log");
+    let script = format!("{}; exec sleep 300", log.echo("$$"));
+    let options = ["--breaker", "b", "--deadline", "1", "--signal", "KILL"];
+    let run = records.retry().args(options).sh(&script).limit(SOON).spawn();
+    let command = log.wait_for(1)[0].parse().unwrap();
+    wait_until("the deadline has cut it", || !process::alive(command));
+    // Longer than a stopped holder would be waited for.
+    thread::sleep(Duration::from_millis(1500));
+    drop(lock);
+    run.wait_bounded().code(124);
+    assert_eq!(records.failures("b"), 2);
 }
 
 #[test]
