@@ -15,14 +15,14 @@
 mod support;
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::server::Server;
 use support::{
     Cost, RETRY, argument, cost, millis, preamble, quantile, quiet, ratios, reap, rounds, spread, table,
 };
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let rate = ["--budget", "r=1000000/s", "--state", &state];
     let twice = ["-n2", "-d0"];
     let server = Server::start();
-    let url = server.as_ref().map(|server| format!("redis://127.0.0.1:{}", server.port));
+    let url = server.as_ref().map(Server::url);
     let served = url.as_ref().map(|url| ["--breaker", "s", "--breaker-failures", NEVER, "--state", url]);
     let mut runs: Vec<(&str, Vec<&str>, &str)> = vec![
         ("success", vec![], "/bin/true"),
@@ -128,45 +128,6 @@ fn words(options: &[&str], command: &[&str]) -> Vec<String> {
     all.chain(command.iter().copied()).map(str::to_owned).collect()
 }
 
-/// A server on the loopback interface, for as long as the benchmark runs.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    /// None if this machine has no `redis-server`.
-    fn start() -> Option<Self> {
-        let free = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let port = free.local_addr().expect("an address").port();
-        drop(free);
-        let mut command = Command::new("redis-server");
-        command.args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().ok()?;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            thread::sleep(Duration::from_millis(10));
-        }
-        Some(Self { child, port })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Makes `at_once` runs of a command together. No run begins before all of them are ready, and the
 /// time of each run counts from that moment to its end. A single run starts immediately, and its
 /// time includes the spawn.
@@ -207,9 +168,9 @@ fn lost_failures(state: &Path) -> bool {
     let options = ["-n4", "-d0", "--breaker", "lost", "--breaker-failures", NEVER, "--state", path];
     let _ = crowd(CROWD, &words(&options, &["/bin/false"]));
     let record = std::fs::read_to_string(state.join("lost.json")).unwrap_or_default();
-    let failures = record.lines().find_map(|line| line.trim().strip_prefix("\"failures\": "));
-    let counted: usize = failures.and_then(|text| text.trim_end_matches(',').parse().ok()).unwrap_or(0);
-    let all = CROWD * 4;
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap_or_default();
+    let (counted, all) = (record["breaker"]["failures"].as_u64(), CROWD * 4);
+    let counted = counted.and_then(|counted| usize::try_from(counted).ok()).unwrap_or(0);
     println!("\n{CROWD} runs at once, with four failing attempts each:");
     println!("the breaker counted {counted} of {all} failures.");
     counted == all

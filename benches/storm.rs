@@ -7,7 +7,7 @@
 //! only if 300 clients ran and every plotted tool was measured.
 //!
 //! `cargo bench --bench storm [-- CLIENTS [ROUNDS [WORDS]]]`: WORDS selects the rows whose name
-//! contains these words.
+//! contains these words; `plot` selects the rows of the plot.
 
 #![allow(
     clippy::print_stdout,
@@ -29,6 +29,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use storm::{Aftermath, Service, storm};
+use support::server::Server;
 use support::{RETRY, argument, preamble, range, table, tools};
 
 const SERVICE: Service =
@@ -36,6 +37,10 @@ const SERVICE: Service =
 
 /// Default number of clients.
 const CLIENTS: usize = 300;
+
+/// The end of the names of the rows whose state is in a server. They are left out if there is no
+/// `redis-server`.
+const IN_A_SERVER: &str = ", state in a server";
 
 /// Time limit for a crowd.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -63,20 +68,29 @@ fn main() {
     }
     let only: String = argument(2, String::new());
     let mut candidates = candidates();
-    candidates.retain(|candidate| candidate.0.contains(&only));
+    let plotted = |name| PLOTTED.iter().any(|(other, _)| *other == name);
+    candidates.retain(|candidate| match only.as_str() {
+        "plot" => plotted(candidate.0),
+        words => candidate.0.contains(words),
+    });
     let mut aftermaths: Vec<Vec<Aftermath>> = candidates.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         let turns = candidates.iter().zip(&mut aftermaths).enumerate();
         for (number, ((name, service, program, options), own)) in turns {
             let Some(program) = program else { continue };
             let state = directory.join(format!("state-{round}-{number}"));
+            let server = if name.ends_with(IN_A_SERVER) { Server::start() } else { None };
+            if name.ends_with(IN_A_SERVER) && server.is_none() {
+                continue;
+            }
+            let place = server.as_ref().map_or_else(|| state.display().to_string(), Server::url);
             own.push(storm(*service, clients, LIMIT, |port| {
                 let mut command = Command::new(program);
                 command.args(options);
                 if !name.starts_with("recur") {
                     command.arg("--");
                 }
-                command.arg(&client).env("PORT", port.to_string()).env("RETRY_STATE", &state);
+                command.arg(&client).env("PORT", port.to_string()).env("RETRY_STATE", &place);
                 command.env_remove("LD_LIBRARY_PATH");
                 command
             }));
@@ -85,7 +99,7 @@ fn main() {
     }
     let names = candidates.iter().map(|candidate| candidate.0);
     let rows: Vec<Vec<String>> = names.clone().zip(&aftermaths).map(|(name, own)| row(name, own)).collect();
-    let plotted: Vec<(&str, &str, &Aftermath)> = PLOTTED
+    let lines: Vec<(&str, &str, &Aftermath)> = PLOTTED
         .iter()
         .filter_map(|(name, colour)| {
             let at = names.clone().position(|other| other == *name)?;
@@ -107,8 +121,8 @@ fn main() {
     );
     table(&title, &head, &rows);
     let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/storm.svg");
-    if clients == CLIENTS && plotted.len() == PLOTTED.len() {
-        std::fs::write(&picture, plot(&plotted)).expect("a picture");
+    if clients == CLIENTS && lines.len() == PLOTTED.len() {
+        std::fs::write(&picture, plot(&lines)).expect("a picture");
     }
     let _ = std::fs::remove_dir_all(directory);
 }
@@ -150,6 +164,12 @@ fn candidates() -> Vec<Candidate> {
             SERVICE,
             own(),
             vec!["--breaker", "x", "--breaker-wait", "--breaker-cooldown", "5s", "--deadline", "2m"],
+        ),
+        (
+            "retry --breaker x --breaker-wait --deadline 2m, state in a server",
+            SERVICE,
+            own(),
+            vec!["--breaker", "x", "--breaker-wait", "--deadline", "2m"],
         ),
         ("retry --budget x=20% --deadline 2m", SERVICE, own(), vec!["--budget", "x=20%", "--deadline", "2m"]),
         (

@@ -1,6 +1,7 @@
 //! Code that the benchmarks share: rounds in which the candidates take turns, and tables of ratios.
 #![allow(dead_code, reason = "each bench uses some of it")]
 
+pub(crate) mod server;
 pub(crate) mod tools;
 
 use std::io;
