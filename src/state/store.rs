@@ -157,13 +157,13 @@ pub(crate) enum StoreError {
     /// The file in place of the record belongs to another program.
     #[error("{} is not a record of retry", path.display())]
     NotARecord { path: PathBuf },
-    /// A process keeps the lock. Its process id is known only if it has signed the lock.
+    /// A process keeps the lock, if that process is known, or several keep it one after another.
     #[error("{} has been locked by {} for too long", path.display(), holder(*by))]
     Locked { path: PathBuf, by: Option<u32> },
 }
 
 fn holder(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    pid.map_or_else(|| "others".to_owned(), |pid| format!("process {pid}"))
 }
 
 #[cfg(test)]
@@ -202,7 +202,7 @@ mod tests {
             ),
             (
                 StoreError::Locked { path: path(), by: None },
-                "/s/x.json has been locked by another process for too long",
+                "/s/x.json has been locked by others for too long",
             ),
         ] {
             assert_eq!(one_line(&error), line);

@@ -62,7 +62,8 @@ pub(in crate::state) enum LockError {
     Interrupted,
     /// The system refused the call that is named.
     System(&'static str, Errno),
-    /// Another process keeps it. Its process id is known only if it has signed the file.
+    /// Another process keeps it: its process id, if it has signed the file. None too if the lock went
+    /// from hand to hand all the time.
     Held(Option<u32>),
 }
 
@@ -129,6 +130,7 @@ impl Lock {
     pub(in crate::state) fn acquire(&self, path: &Path, patience: Duration) -> Result<Acquired, LockError> {
         let began = now();
         let mut holder = Holder { signature: None, since: began };
+        let mut first = None;
         loop {
             let waited = now().saturating_sub(began);
             let step = LOOK_EVERY.min(patience.saturating_sub(waited));
@@ -157,9 +159,10 @@ impl Lock {
             }
             let present = now();
             holder.see(self.signature(), present);
+            let first = *first.get_or_insert(holder.since);
             let stuck = holder.is_stuck(present, |pid| self.is_busy(pid));
             if stuck || present.saturating_sub(began) >= patience {
-                return Err(LockError::Held(holder.pid()));
+                return Err(LockError::Held(holder.pid().filter(|_| stuck || holder.since == first)));
             }
         }
     }

@@ -1,3 +1,5 @@
+use std::sync::mpsc::RecvTimeoutError;
+
 use tempfile::TempDir;
 
 use super::*;
@@ -26,6 +28,28 @@ fn one_run_at_a_time_has_the_lock() {
     assert_eq!(second.acquire(&path, Duration::ZERO), held);
     first.release();
     assert_eq!(second.acquire(&path, Duration::ZERO), Ok(Acquired::Yes));
+}
+
+#[test]
+fn a_lock_that_goes_from_hand_to_hand_has_no_one_holder() {
+    let (_directory, path) = place();
+    let holder = Lock::create(&path, Surroundings::none()).unwrap();
+    assert_eq!(holder.acquire(&path, Duration::ZERO), Ok(Acquired::Yes));
+    let patience = Duration::from_millis(500);
+    let waits = opened(&path);
+    assert_eq!(waits.acquire(&path, patience), Err(LockError::Held(Some(std::process::id()))));
+    let (done, waiting) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let holder = &holder;
+        scope.spawn(move || {
+            // The next holder signs, and so on.
+            while waiting.recv_timeout(Duration::from_millis(10)) == Err(RecvTimeoutError::Timeout) {
+                holder.sign();
+            }
+        });
+        assert_eq!(waits.acquire(&path, patience), Err(LockError::Held(None)));
+        drop(done);
+    });
 }
 
 #[test]
