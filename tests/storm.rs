@@ -36,7 +36,7 @@ fn crowd(service: Service, options: &[&str], scratch: &Scratch) -> Aftermath {
 #[test]
 fn with_a_deadline_all_come_through_and_spread() {
     let scratch = Scratch::new();
-    let after = crowd(GATHERING, &["--deadline", "50s"], &scratch);
+    let after = crowd(GATHERING, &["--deadline", "50s", "--max-delay", "4s"], &scratch);
     assert_eq!(after.gave_up, 0);
     // Full jitter from one second on makes about three and a half requests in three seconds, with a
     // tenth of variation.
