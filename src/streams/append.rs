@@ -1,8 +1,9 @@
 //! Appends lines to a file of any kind, without waiting.
 //!
 //! Several processes may append to the same file. Each line is one write(2) to a description with
-//! O_APPEND, so that a line of another process is either before it or behind it. A FIFO or a
-//! terminal is opened non-blocking: if it takes nothing now, the line is lost, and the run goes on.
+//! O_APPEND, so that a line of another process is either before it or behind it. A line that has
+//! continued an unfinished line is written again. A FIFO or a terminal is opened non-blocking: if
+//! it takes nothing now, the line is lost, and the run goes on.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::sys::uio::pread;
-use nix::unistd::write;
+use nix::unistd::{Whence, lseek, write};
 
 use super::descriptor::{file_kind, lift};
 use super::sink::has_room;
@@ -32,7 +33,10 @@ pub(crate) struct Appender {
 
 #[derive(Debug)]
 enum Way {
-    /// A description of retry's own.
+    /// A regular file: a description of retry's own, and another one that reads the file, if this
+    /// user may.
+    File { end: OwnedFd, reader: Option<OwnedFd> },
+    /// Another file, in a description of retry's own.
     Own(OwnedFd),
     /// A description that the caller of retry has opened. It may block, but a pipe with room takes a
     /// line at once: a line is shorter than PIPE_BUF bytes (pipe(7)).
@@ -68,15 +72,16 @@ impl Appender {
         }
         let way = match &mut self.way {
             Some(way) => way,
-            none => {
-                let way = none.insert(Way::find(&self.path)?);
-                self.torn |= way.is_regular() && ends_unfinished(&self.path);
-                way
-            }
+            none => none.insert(Way::find(&self.path)?),
         };
         let start = if self.torn { "\n" } else { "" };
         let bytes = format!("{start}{line}\n");
-        match way.write(bytes.as_bytes()) {
+        let mut written = way.write(bytes.as_bytes());
+        // While other processes write, only the line itself shows what it has followed.
+        if written == Ok(bytes.len()) && way.continues_a_line(bytes.len()) {
+            written = way.write(bytes.as_bytes());
+        }
+        match written {
             Ok(length) if length == bytes.len() => {
                 self.torn = false;
                 Ok(())
@@ -104,7 +109,15 @@ impl Way {
     fn find(path: &Path) -> Result<Self, Errno> {
         let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | NEVER_WAIT;
         let mode = Mode::from_bits_truncate(0o644);
-        open(path, flags, mode).and_then(lift).map(Self::Own)
+        let end = open(path, flags, mode).and_then(lift)?;
+        let stat = fstat(&end)?;
+        if file_kind(&stat) != SFlag::S_IFREG {
+            return Ok(Self::Own(end));
+        }
+        let reader = open(path, OFlag::O_RDONLY | NEVER_WAIT, Mode::empty()).and_then(lift);
+        let is_same = |other: &FileStat| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino);
+        let reader = reader.ok().filter(|reader| fstat(reader).is_ok_and(|other| is_same(&other)));
+        Ok(Self::File { end, reader })
     }
 
     /// A file that is opened again has an offset of its own, and other writers would write over its
@@ -128,15 +141,25 @@ impl Way {
         }
     }
 
-    fn is_regular(&self) -> bool {
-        let (Self::Own(fd) | Self::Inherited(fd) | Self::Socket(fd)) = self;
-        fstat(fd).is_ok_and(|stat| file_kind(&stat) == SFlag::S_IFREG)
+    /// Whether the `length` bytes that were just written follow an unfinished line. Another program
+    /// may have left it, for example because the disk was full. No if that cannot be seen.
+    ///
+    /// To look at the end of the file before writing would tell less: while another process writes
+    /// a line across two pages, the file ends in the middle of the line.
+    fn continues_a_line(&self, length: usize) -> bool {
+        let Self::File { end, reader: Some(reader) } = self else { return false };
+        // write(2) to a description with O_APPEND leaves its offset behind the bytes.
+        let before = lseek(end, 0, Whence::SeekCur)
+            .ok()
+            .zip(i64::try_from(length).ok())
+            .map(|(offset, length)| offset - length - 1);
+        before.filter(|before| *before >= 0).is_some_and(|before| unfinished_at(reader, before))
     }
 
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         loop {
             let written = match self {
-                Self::Own(fd) => write(fd, bytes),
+                Self::File { end: fd, .. } | Self::Own(fd) => write(fd, bytes),
                 Self::Inherited(fd) if !has_room(fd.as_fd()) => Err(Errno::EAGAIN),
                 Self::Inherited(fd) => write(fd, bytes),
                 Self::Socket(fd) => {
@@ -170,16 +193,15 @@ pub(crate) fn append_to_existing(path: &Path, text: &str, most: u64) -> Result<(
     write(&file, bytes.as_bytes()).map(|_| ())
 }
 
-/// Whether another program has left a line without its end, for example because the disk was full.
-fn ends_unfinished(path: &Path) -> bool {
-    let file = open(path, OFlag::O_RDONLY | NEVER_WAIT, Mode::empty());
-    file.is_ok_and(|file| fstat(&file).is_ok_and(|stat| has_unfinished_line(&file, &stat)))
+/// Whether another program has left a line without its end.
+fn has_unfinished_line(file: &OwnedFd, stat: &FileStat) -> bool {
+    stat.st_size > 0 && unfinished_at(file, stat.st_size - 1)
 }
 
-/// If the file cannot be read, its last line counts as finished.
-fn has_unfinished_line(file: &OwnedFd, stat: &FileStat) -> bool {
-    let mut last = [b'\n'];
-    stat.st_size > 0 && pread(file, &mut last, stat.st_size - 1).is_ok() && last != [b'\n']
+/// Whether a line goes on behind this byte. No if the file cannot be read.
+fn unfinished_at(file: &OwnedFd, offset: i64) -> bool {
+    let mut byte = [b'\n'];
+    pread(file, &mut byte, offset).is_ok() && byte != [b'\n']
 }
 
 /// Neither open(2) nor write(2) waits, and a terminal does not become the controlling one.
