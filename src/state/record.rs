@@ -14,10 +14,13 @@ use crate::policy::admission::breaker::{
 use crate::policy::admission::budget::Bucket;
 use crate::policy::admission::moment::{Moment, millis};
 use crate::policy::admission::record::Record;
-use crate::policy::admission::recovery::{Demand, Permit, Recovery};
+use crate::policy::admission::recovery::{Demand, MOST_PERMITS, Permit, Recovery, window};
 
 /// The version that this program writes, and the newest that it reads.
 pub(super) const VERSION: u64 = 2;
+
+/// The largest record, in bytes. retry writes none that is larger.
+pub(super) const LARGEST: usize = 64 * 1024;
 
 /// A record as it was at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,9 @@ pub(crate) enum Unreadable {
 /// # Errors
 /// If the bytes are not a record that this program knows.
 pub(crate) fn decode(bytes: &[u8], now: &Stamp) -> Result<Snapshot, Unreadable> {
+    if bytes.len() > LARGEST {
+        return Err(Unreadable::Corrupt);
+    }
     let json: RecordJson = match serde_json::from_slice(bytes) {
         Ok(json @ RecordJson { version: 1..=VERSION, .. }) => json,
         Ok(_) | Err(_) => return Err(unreadable(bytes)),
@@ -249,6 +255,12 @@ struct BudgetJson {
     returns_in_ms: u64,
 }
 
+/// The newest of these, which are the last.
+fn newest<T>(all: Vec<T>, most: usize) -> impl Iterator<Item = T> {
+    let too_many = all.len().saturating_sub(most);
+    all.into_iter().skip(too_many)
+}
+
 impl From<RecordJson> for Record {
     fn from(json: RecordJson) -> Self {
         Self { breaker: json.breaker.into(), budget: json.budget.map(Bucket::from) }
@@ -296,8 +308,8 @@ impl From<&State> for StateJson {
 
 impl From<ClosedJson> for Closed {
     fn from(json: ClosedJson) -> Self {
-        let past = json.outcomes.into_iter().take(MOST_OUTCOMES).map(Past::from).collect();
-        let hosts = json.hosts.into_iter().take(MOST_OUTCOMES).map(Use::from).collect();
+        let past = newest(json.outcomes, MOST_OUTCOMES).map(Past::from).collect();
+        let hosts = newest(json.hosts, MOST_OUTCOMES).map(Use::from).collect();
         Self {
             since: json.since_ms.map(Moment),
             outcomes: Outcomes { past, in_row: json.failures, hosts },
@@ -349,9 +361,9 @@ impl From<&Use> for UseJson {
 impl From<RecoveryJson> for Recovery {
     fn from(json: RecoveryJson) -> Self {
         Self {
-            window: json.window,
-            threshold: json.threshold,
-            permits: json.permits.into_iter().map(Permit::from).collect(),
+            window: window(json.window),
+            threshold: json.threshold.map(window),
+            permits: newest(json.permits, MOST_PERMITS).map(Permit::from).collect(),
             due: Moment(json.due_ms),
             full: Moment(json.full_ms),
             halved: json.halved_ms.map(Moment),

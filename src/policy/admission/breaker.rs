@@ -380,6 +380,16 @@ impl Breaker {
         }
     }
 
+    /// Ends all claims at most `longest` after now. No claim of a server lasts longer, and there
+    /// nobody can see whether its holder lives.
+    pub(crate) fn limit_claims(&mut self, longest: Duration, now: Moment) {
+        match &mut self.state {
+            State::Closed(Closed { recovery: Some(recovery), .. }) => recovery.limit_permits(longest, now),
+            State::HalfOpen(half) => half.limit_lease(longest, now),
+            State::Closed(_) | State::Open(_) => {}
+        }
+    }
+
     /// Closes it, whatever its state.
     pub(crate) fn reset(&mut self, now: Moment) {
         self.enter(State::Closed(Closed::since(now)), now);

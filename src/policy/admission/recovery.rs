@@ -38,7 +38,10 @@ const ONE: u32 = 1000;
 /// The smallest window: an attempt every four seconds.
 const SMALLEST: u32 = ONE / 16;
 
-/// The largest window. A record with as many permits is still small.
+/// The most permits. A record with as many is still small.
+pub(crate) const MOST_PERMITS: usize = 128;
+
+/// The largest window: that of the most permits.
 const LARGEST: u32 = 128 * ONE;
 
 /// The permits of the runs that have waited for a breaker.
@@ -100,6 +103,12 @@ pub(crate) enum Sign {
     Nothing,
 }
 
+/// The window of this many thousandths of permits that a record has, or the nearest one that there
+/// may be. From a window of nothing, no success would lead back.
+pub(crate) fn window(thousandths: u32) -> u32 {
+    thousandths.clamp(SMALLEST, LARGEST)
+}
+
 impl Recovery {
     /// A service that works again since now.
     pub(crate) fn new(now: Moment) -> Self {
@@ -142,13 +151,22 @@ impl Recovery {
             false => Demand::Low,
         };
         self.take_back(now, lives);
-        let id = self.next;
-        self.next = self.next.wrapping_add(1);
+        let id = self.unused();
+        self.next = id.wrapping_add(1);
         self.permits.push(Permit { id, owner, since: now, length, demand });
         self.note_full(now);
         // A run that looks a little late does not put off all after it.
         self.due = self.due.plus(self.gap()).max(now);
         Some(id)
+    }
+
+    /// The next number that no permit has.
+    fn unused(&self) -> u64 {
+        let mut id = self.next;
+        while self.runs(id) {
+            id = id.wrapping_add(1);
+        }
+        id
     }
 
     /// Takes the report of an attempt: of the run with this permit, or of a run that needed none.
@@ -179,9 +197,17 @@ impl Recovery {
         self.permits.iter().any(|held| held.id == permit)
     }
 
-    /// The number of attempts that may run at the same time: one at least.
+    /// The number of attempts that may run at the same time: one at least. A window that this program
+    /// has not written may be too large.
     pub(crate) fn capacity(&self) -> usize {
-        usize::try_from(self.window / ONE).unwrap_or(usize::MAX).max(1)
+        usize::try_from(self.window.min(LARGEST) / ONE).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Ends all permits at most `longest` after now.
+    pub(crate) fn limit_permits(&mut self, longest: Duration, now: Moment) {
+        for permit in &mut self.permits {
+            permit.length = permit.length.min(now.plus(longest).since(permit.since));
+        }
     }
 
     /// Moves times that lie ahead of `now` back to `now`.
@@ -240,6 +266,7 @@ impl Recovery {
     }
 
     fn grow(&mut self) {
+        self.window = window(self.window);
         let whole = self.window.min(ONE);
         let more = match self.threshold {
             Some(threshold) if self.window >= threshold => whole / SLOW_PART,

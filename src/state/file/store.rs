@@ -24,13 +24,13 @@ use crate::error::errno;
 use crate::policy::admission::breaker::{Breaker, Claim, HostTag};
 use crate::policy::admission::moment::Moment;
 use crate::policy::admission::record::Record;
-use crate::state::record::{Snapshot, Unreadable, decode, encode, looks_like_one};
+use crate::state::record::{self, Snapshot, Unreadable, decode, encode, looks_like_one};
 use crate::state::stamp::Stamp;
 use crate::state::store::{Claims, Store, StoreError, Transaction};
 use crate::state::surroundings::Surroundings;
 
-/// The largest record, in bytes. A larger file does not parse.
-const LARGEST: u64 = 64 * 1024;
+/// This much of a file is read. One byte more than a record may have shows that it is none.
+const MOST_READ: u64 = record::LARGEST as u64 + 1;
 
 /// Room for nearly every record, in bytes, so that one read gets it whole.
 const USUAL: usize = 4096;
@@ -203,7 +203,7 @@ impl FileStore {
             return Err(StoreError::NotAFile { path: self.path.clone() });
         }
         let mut bytes = Vec::with_capacity(USUAL);
-        let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+        let read = file.take(MOST_READ).read_to_end(&mut bytes);
         read.map_err(|error| self.system("read", "", errno(&error)))?;
         Ok(Some(bytes))
     }

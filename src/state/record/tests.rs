@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::policy::admission::breaker::Applicant;
 
+mod forged;
+
 fn now() -> Stamp {
     Stamp { boot_id: "a".into(), boot_ms: 500_000, unix_ms: 2_000_000 }
 }
@@ -84,6 +86,65 @@ fn a_record_reads_back_as_it_was() {
         let bytes = encode(&record, now());
         assert_eq!(decode(&bytes, &now()), Ok(as_written(record)), "{}", String::from_utf8_lossy(&bytes));
     }
+}
+
+/// As many permits and outcomes as there may be, and numbers of the greatest length.
+#[test]
+fn the_longest_record_is_no_larger_than_a_record_may_be() {
+    let least = Moment(i64::MIN);
+    let longest = Duration::from_millis(u64::MAX);
+    let permit = Permit { id: u64::MAX, owner: u32::MAX, since: least, length: longest, demand: Demand::Low };
+    let host = HostTag(u32::MAX);
+    let recovery = Recovery {
+        window: u32::MAX,
+        threshold: Some(u32::MAX),
+        permits: vec![permit; 128],
+        due: least,
+        full: least,
+        halved: Some(least),
+        next: u64::MAX,
+    };
+    let past = Past { at: least, failed: false, host: Some(host) };
+    let closed = Closed {
+        since: Some(least),
+        outcomes: Outcomes {
+            past: vec![past; MOST_OUTCOMES],
+            in_row: u32::MAX,
+            hosts: vec![Use { host, at: least }; 4],
+        },
+        // Longer than any description of an attempt.
+        last: Some("\u{1}".repeat(1000)),
+        not_before: Some(least),
+        recovery: Some(recovery),
+    };
+    let state = State::Closed(closed);
+    let budget = Bucket { billionths: u64::MAX, at: least, size: u64::MAX, returns: (u32::MAX, longest) };
+    let record = Record { breaker: Breaker { generation: u64::MAX, state }, budget: Some(budget) };
+    let bytes = encode(&record, Stamp { boot_id: "a".repeat(36), boot_ms: i64::MIN, unix_ms: i64::MIN });
+    assert!(bytes.len() <= LARGEST / 3 * 2, "{}", bytes.len());
+}
+
+#[test]
+fn a_record_has_at_most_64_kib() {
+    let record = records().remove(1);
+    let mut bytes = encode(&record, now());
+    bytes.resize(64 * 1024, b' ');
+    assert_eq!(decode(&bytes, &now()), Ok(as_written(record)));
+    bytes.push(b' ');
+    assert_eq!(decode(&bytes, &now()), Err(Unreadable::Corrupt));
+}
+
+#[test]
+fn of_too_many_outcomes_the_newest_are_kept() {
+    let past: Vec<Past> =
+        (0..70).map(|at| Past { at: Moment(at), failed: at % 3 == 0, host: None }).collect();
+    let written = |past: &[Past]| {
+        let outcomes = Outcomes { past: past.to_vec(), ..Outcomes::default() };
+        let state = State::Closed(Closed { outcomes, ..Closed::default() });
+        Record { breaker: Breaker { generation: 1, state }, budget: None }
+    };
+    let read = decode(&encode(&written(&past), now()), &now());
+    assert_eq!(read, Ok(as_written(written(&past[6..]))));
 }
 
 #[test]

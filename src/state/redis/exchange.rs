@@ -13,6 +13,10 @@ use crate::policy::admission::record::Record;
 use crate::state::record::{self, Snapshot, Unreadable, decode, encode, looks_like_one};
 use crate::state::stamp::Stamp;
 
+/// The longest lease of a probe, and of a permit. The run that holds it renews it, so the death of
+/// its host frees it soon.
+pub(super) const LEASE: Duration = Duration::from_secs(15);
+
 /// A key expires this long after the last moment at which its record means something.
 const SPARE: Duration = Duration::from_hours(24);
 
@@ -61,12 +65,21 @@ pub(super) fn record_in(key: &str, mut replies: Vec<Value>) -> Result<(Stamp, Op
     };
     let key = || key.to_owned();
     match decode(bytes, &stamp) {
-        Ok(snapshot) => Ok((stamp, Some(snapshot))),
+        Ok(snapshot) => Ok((stamp, Some(with_short_claims(snapshot)))),
         Err(_) if !looks_like_one(bytes) => Err(Trouble::Foreign { key: key() }.into()),
         Err(Unreadable::Newer(version)) => Err(Trouble::Newer { key: key(), version }.into()),
         // A record is written whole, so something else has written this. It expires.
         Err(Unreadable::Corrupt) => Err(Trouble::Damaged { key: key() }.into()),
     }
+}
+
+/// The same, with no claim that lasts longer than the lease: time alone ends a claim in a server. A
+/// shortened claim must be written, or the next reader would shorten the old one from a later moment.
+fn with_short_claims(mut snapshot: Snapshot) -> Snapshot {
+    let before = snapshot.record.breaker.clone();
+    snapshot.record.breaker.limit_claims(LEASE, snapshot.now);
+    snapshot.moved |= snapshot.record.breaker != before;
+    snapshot
 }
 
 /// Writes a record, unless another run has changed it since [`to_read`].
@@ -102,10 +115,11 @@ pub(super) fn was_written(replies: Vec<Value>) -> Result<Written, Fault> {
 }
 
 /// Begins a write and takes it back. The server judges a command when it queues it, so this shows
-/// whether it would take a write.
+/// whether it would take a write. If it denies MULTI, it carries the SET out: `NX XX` makes that an
+/// error.
 pub(super) fn to_try_write(key: &str) -> Pipeline {
     let mut commands = pipe();
-    commands.cmd("MULTI").cmd("SET").arg(key).arg("").cmd("DISCARD");
+    commands.cmd("MULTI").cmd("SET").arg(key).arg("").arg("NX").arg("XX").cmd("DISCARD");
     commands
 }
 

@@ -73,6 +73,11 @@ impl HalfOpen {
         }
     }
 
+    /// Ends the lease at most `longest` after now.
+    pub(super) fn limit_lease(&mut self, longest: Duration, now: Moment) {
+        self.lease.length = self.lease.length.min(now.plus(longest).since(self.lease.since));
+    }
+
     pub(super) fn not_after(&mut self, now: Moment) {
         self.lease.since = self.lease.since.min(now);
         self.open.not_after(now);

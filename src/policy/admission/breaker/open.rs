@@ -11,13 +11,17 @@
 use std::time::Duration;
 
 use super::super::moment::Moment;
-use super::{Awaits, Known, Refusal, Settings};
+use super::{Awaits, Known, LONGEST_ASKED, MOST_DOUBLINGS, Refusal, Settings};
 
 /// The time from the opening to the first early probe, and the shortest time between two of them.
 const FIRST_EARLY: Duration = Duration::from_secs(1);
 
 /// The time between two early probes is this part of the time since the opening.
 const EARLY_PART: u32 = 8;
+
+/// No breaker stays open for longer, whatever its record says. That is also the life of a key in a
+/// server.
+pub(super) const LONGEST: Duration = Duration::from_hours(24 * 3650);
 
 /// No attempt is made before the cooldown is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,10 +134,22 @@ impl Open {
         Self { length: self.length.max(length), probed: now, not_before: self.not_before.max(asked), ..self }
     }
 
+    /// The longest time that it may still be open. Failures open it for some cooldowns, or for as
+    /// long as a server asked.
+    fn longest(&self) -> Duration {
+        let cooldown = self.cooldown.filter(|_| self.cause == Cause::Failures);
+        let failed = cooldown.map(|cooldown| cooldown.saturating_mul(1 << MOST_DOUBLINGS).max(LONGEST_ASKED));
+        failed.unwrap_or(LONGEST).min(LONGEST)
+    }
+
     pub(super) fn not_after(&mut self, now: Moment) {
         self.since = self.since.min(now);
         self.first = self.first.min(now);
         self.probed = self.probed.min(now);
+        let last = now.plus(self.longest());
+        if self.until() > last {
+            self.length = last.since(self.since);
+        }
         let latest = now.plus(self.length);
         self.not_before = self.not_before.map(|until| until.min(latest));
     }

@@ -182,6 +182,40 @@ fn slow_attempts_run_as_many_at_a_time_as_the_window_allows() {
 }
 
 #[test]
+fn the_window_grows_to_the_most_permits_and_no_further() {
+    let mut crowd = Crowd::new(1000);
+    let mut most = 0;
+    // Each attempt takes long enough for the whole window to be given.
+    for _ in 0..10 {
+        for _ in 0..500 {
+            if let Some(run) = crowd.runs.iter().position(|run| *run == Run::Waits) {
+                crowd.take(Step::Look(run));
+            }
+            crowd.now = crowd.now.plus(Duration::from_millis(1));
+        }
+        most = most.max(crowd.running());
+        if crowd.running() == 128 {
+            break;
+        }
+        (0..1000).for_each(|run| crowd.take(Step::Succeed(run)));
+    }
+    assert_eq!((most, crowd.recovery.permits.len(), crowd.recovery.window), (128, 128, LARGEST));
+    let lives = |_, _| true;
+    assert_eq!(crowd.recovery.gate(crowd.now, lives), Gate::Full, "the next run waits");
+    // Each permit that comes back is one permit, not two.
+    let running = crowd.runs.iter().position(|run| matches!(run, Run::Runs { .. })).unwrap();
+    crowd.take(Step::Succeed(running));
+    assert_eq!(crowd.recovery.gate(crowd.now, lives), Gate::Permit);
+    let waiting = crowd.runs.iter().position(|run| *run == Run::Waits).unwrap();
+    crowd.take(Step::Look(waiting));
+    crowd.now = crowd.now.plus(ROUND);
+    assert_eq!((crowd.recovery.window, crowd.recovery.gate(crowd.now, lives)), (LARGEST, Gate::Full));
+    // A window that another program has written is no larger.
+    crowd.recovery.window = u32::MAX;
+    assert_eq!(crowd.recovery.gate(crowd.now, lives), Gate::Full);
+}
+
+#[test]
 fn permits_are_given_at_equal_distances() {
     let mut crowd = Crowd::new(300);
     crowd.recovery.window = 10 * ONE;

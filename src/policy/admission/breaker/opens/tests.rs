@@ -63,6 +63,21 @@ fn a_share_of_the_last_outcomes_opens_it_if_half_of_them_are_known() {
 }
 
 #[test]
+fn the_largest_rate_counts_exactly_the_outcomes_that_are_kept() {
+    let (half, f, s) = (rate(50, 64), |n| "x".repeat(n), |n| ".".repeat(n));
+    assert_eq!((opening(&f(31), half), opening(&f(32), half)), (None, Some(32)), "half of them are known");
+    assert_eq!(opening(&(f(32) + &s(32)), half), Some(32), "the first of 64 counts");
+    assert_eq!(opening(&(f(32) + &s(33)), half), None, "the first of 65 does not");
+    for (text, kept) in [(s(63), 63), (s(64), 64), (s(65), 64), (f(65), 64)] {
+        let (outcomes, _) = outcomes(&text, half);
+        assert_eq!(outcomes.past.len(), kept);
+    }
+    // More failures in a row than outcomes are kept count all the same.
+    let (outcomes, now) = outcomes(&f(65), in_row(66));
+    assert_eq!((outcomes.in_row, outcomes.in_row(now, AGE)), (65, 65));
+}
+
+#[test]
 fn old_outcomes_do_not_count() {
     for (opens, expected) in [(in_row(3), Some(3)), (rate(50, 4), Some(3))] {
         let (mut outcomes, now) = outcomes("xx", opens);
