@@ -30,7 +30,6 @@ use crate::state::keeper::Links;
 use crate::state::record::Snapshot;
 use crate::state::redis::Link;
 use crate::state::redis::store::RedisStore;
-use crate::state::redis::trouble::Trouble;
 use crate::state::stamp::Stamp;
 use crate::state::store::{Store, StoreError};
 use crate::state::surroundings::Surroundings;
@@ -258,20 +257,6 @@ fn missing(place: &Place) -> String {
 }
 
 fn unusable(error: StoreError) -> Error {
-    let hint = match &error {
-        StoreError::Newer { .. } => Some("use the newer retry, or remove the file"),
-        StoreError::NotARecord { .. } => Some("a name that begins with /, ./ or ../ is a file's path"),
-        StoreError::System { .. }
-        | StoreError::NotAFile { .. }
-        | StoreError::NotALock { .. }
-        | StoreError::Damaged { .. }
-        | StoreError::Locked { .. }
-        | StoreError::Busy
-        | StoreError::Interrupted => None,
-        StoreError::Server { trouble: Trouble::Damaged { .. } | Trouble::Newer { .. }, .. } => {
-            Some("use the newer retry, or remove the key: redis-cli DEL KEY")
-        }
-        StoreError::Server { .. } => None,
-    };
+    let hint = error.hint();
     Error::State { cause: error.into(), hint }
 }

@@ -49,6 +49,7 @@ mod policies;
 mod process;
 mod profiles;
 mod proof;
+mod record_limits;
 mod refusals;
 mod repeats;
 mod replay;

@@ -162,6 +162,30 @@ pub(crate) enum StoreError {
     Locked { path: PathBuf, by: Option<u32> },
 }
 
+impl StoreError {
+    /// What the user can do about it, if there is more to say than the error says.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Newer { .. } => Some("use the newer retry, or remove the file"),
+            Self::NotARecord { .. } => Some("a name that begins with /, ./ or ../ is a file's path"),
+            Self::Server { trouble: Trouble::Newer { .. }, .. } => {
+                Some("use the newer retry, or remove the key: redis-cli DEL KEY")
+            }
+            Self::Server { trouble: Trouble::Damaged { .. }, .. } => {
+                Some("remove the key: redis-cli DEL KEY")
+            }
+            Self::Server { .. }
+            | Self::System { .. }
+            | Self::NotAFile { .. }
+            | Self::NotALock { .. }
+            | Self::Damaged { .. }
+            | Self::Locked { .. }
+            | Self::Busy
+            | Self::Interrupted => None,
+        }
+    }
+}
+
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "others".to_owned(), |pid| format!("process {pid}"))
 }

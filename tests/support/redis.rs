@@ -148,6 +148,12 @@ impl Redis {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    /// Changes the value of a key, and keeps its life.
+    #[track_caller]
+    pub(crate) fn set(&self, key: &str, value: &str) {
+        assert_eq!(self.ask(&["SET", key, value, "KEEPTTL"]), "OK");
+    }
+
     /// The key of a name.
     #[track_caller]
     pub(crate) fn key(&self, name: &str) -> String {

@@ -49,9 +49,10 @@ impl Wording {
                 printable(&one_line(error))
             ),
             Problem::Replaced(Replacement { why, directory }) => format!(
-                "sharing {names} on this machine only, in {}: {}",
+                "sharing {names} on this machine only, in {}: {}{}",
                 printable(&directory.to_string_lossy()),
-                printable(&one_line(why))
+                printable(&one_line(why)),
+                why.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
             ),
             Problem::Unheard => {
                 format!("{names}: too many runs report at the same time; this report is lost")

@@ -88,11 +88,12 @@ impl Link {
                 None => self.open(None, limit)?,
             };
             let replies = session.ask(commands, limit);
+            // An error of the server is a reply, and the connection serves on.
+            if replies.is_ok() {
+                self.give_back(session);
+            }
             match replies.and_then(|replies| replies.into_iter().map(fine).collect()) {
-                Ok(values) => {
-                    self.session = Some(session);
-                    return Ok(values);
-                }
+                Ok(values) => return Ok(values),
                 Err(Fault::Trouble(Trouble::Refused { code, detail })) if code == "MOVED" => {
                     hops += 1;
                     if hops > MOST_HOPS {
@@ -101,7 +102,9 @@ impl Link {
                     self.session = Some(self.open(Some(&detail), limit)?);
                     is_old = false;
                 }
-                Err(Fault::Trouble(trouble)) if is_old && trouble.is_of_this_server() => is_old = false,
+                Err(Fault::Trouble(trouble)) if is_old && trouble.is_of_this_server() => {
+                    (self.session, is_old) = (None, false);
+                }
                 Err(fault) => return Err(fault),
             }
         }
@@ -115,7 +118,7 @@ impl Link {
     pub(super) fn go_on(&mut self, commands: &Pipeline, limit: Limit) -> Result<Vec<Value>, Fault> {
         let mut session = self.session.take().ok_or(Trouble::Closed)?;
         let replies = session.ask(commands, limit)?;
-        self.session = Some(session);
+        self.give_back(session);
         Ok(replies)
     }
 
@@ -137,21 +140,23 @@ impl Link {
             Fault::Interrupted => return StoreError::Interrupted,
             Fault::Trouble(trouble) => trouble,
         };
-        self.session = None;
+        // The lease of a record may be renewed on a connection that has brought an error.
+        if !matches!(trouble, Trouble::Refused { .. }) {
+            self.session = None;
+        }
         let error = StoreError::Server { address: self.shown(), trouble };
         self.failure = Some(error.clone());
         error
     }
 
-    /// The connection, for commands that nobody waits for. None if there is none, or if the server
-    /// is not asked any more.
+    /// The connection, for commands that nobody waits for. None if there is none.
     pub(super) fn take_session(&mut self) -> Option<Session> {
-        self.session.take().filter(|_| self.failure.is_none())
+        self.session.take()
     }
 
     /// Takes the connection back, when all replies have come.
     pub(super) fn give_back(&mut self, session: Session) {
-        self.session = Some(session);
+        self.session = Some(session).filter(Session::is_in_step);
     }
 
     /// Closes the connection until it is needed again.

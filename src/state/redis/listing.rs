@@ -63,8 +63,10 @@ impl Link {
         self.ask(&ping, limit)?;
         let mut samples = pipe();
         for n in 0..SAMPLES {
-            samples.cmd("GET").arg(key(&n.to_string()));
+            // A value may be long, and the answer to WATCH is short.
+            samples.cmd("WATCH").arg(key(&n.to_string()));
         }
+        samples.cmd("UNWATCH");
         let replies = self.go_on(&samples, limit)?;
         let sends_on = |reply: &Value| matches!(reply, Value::ServerError(error) if error.code() == "MOVED");
         match replies.iter().any(sends_on) {

@@ -7,7 +7,8 @@
 //!
 //! [`address`] reads the URL of a server, and [`credentials`] the file with the password. [`wire`]
 //! is a connection with one time limit for all that happens on it, [`tls`] encrypts it. A
-//! [`session`] speaks the protocol, with the encoder and the parser of the crate `redis`. [`link`]
+//! [`session`] speaks the protocol, with the encoder and the parser of the crate `redis`, and
+//! receives only the beginning of a [`value`] that is too long. [`link`]
 //! opens sessions and finds the server that serves: it asks a [`sentinel`], and follows the nodes
 //! of a cluster. An [`exchange`] is what is said about a record. [`store`] keeps one record,
 //! [`renewal`] extends its lease, and [`listing`] finds all. [`trouble`] says what went wrong.
@@ -27,6 +28,7 @@ pub(crate) mod store;
 #[cfg(feature = "tls")]
 mod tls;
 pub(crate) mod trouble;
+mod value;
 mod wire;
 
 pub(crate) use exchange::key;

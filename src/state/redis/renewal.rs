@@ -3,7 +3,8 @@
 //! A lease in a server is short, so that the death of a host frees it soon. The run that holds it
 //! extends it every few seconds. It does so without waiting: the commands go out, and the replies
 //! are read when they are there. A renewal that fails is no error of the run. Then the lease ends,
-//! and another run may probe.
+//! and another run may probe. The records of a run share one connection, and an error that a server
+//! answers with does not end it.
 
 use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
@@ -12,17 +13,14 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 
-use super::exchange::{Written, record_in, to_read, to_write, was_written};
+use super::exchange::{LEASE, Written, record_in, to_read, to_write, was_written};
 use super::link::Link;
 use super::session::{Expected, Session};
+use super::trouble::Trouble;
 use super::wire::{Fault, Limit};
 use crate::clock::now;
 use crate::policy::admission::breaker::Pass;
 use crate::state::record::Snapshot;
-
-/// The longest lease of a probe, and of a permit. The run that holds it renews it, so the death of
-/// its host frees it soon.
-pub(super) const LEASE: Duration = Duration::from_secs(15);
 
 /// The time between two renewals.
 const EVERY: Duration = Duration::from_secs(5);
@@ -131,18 +129,20 @@ impl Renewal {
         match asked {
             Asked::Record(expected) => {
                 let replies = session.receive(*expected, limit).ok()?;
-                match self.renewed(replies).ok()? {
-                    Some(commands) => Self::send(session, &commands, limit, Asked::Write),
-                    None => self.rest(session, None),
+                match self.renewed(replies) {
+                    Ok(Some(commands)) => Self::send(session, &commands, limit, Asked::Write),
+                    Ok(None) => self.rest(session, None),
+                    Err(fault) => self.rest(session, after(&fault)),
                 }
             }
             Asked::Write(expected) => {
                 let replies = session.receive(*expected, limit).ok()?;
-                let pause = match was_written(replies).ok()? {
-                    Written::Yes => EVERY,
-                    Written::No => AGAIN,
+                let pause = match was_written(replies) {
+                    Ok(Written::Yes) => Some(EVERY),
+                    Ok(Written::No) => Some(AGAIN),
+                    Err(fault) => after(&fault),
                 };
-                self.rest(session, Some(pause))
+                self.rest(session, pause)
             }
         }
     }
@@ -162,4 +162,10 @@ impl Renewal {
         let is_held = record.breaker.renew(self.pass, now, left);
         Ok(is_held.then(|| to_write(&self.key, &record, stamp)))
     }
+}
+
+/// The time before another try. None if another try makes no sense. The server may refuse something
+/// for a moment, for example because it has no memory left, and a lease lasts for some tries.
+fn after(fault: &Fault) -> Option<Duration> {
+    matches!(fault, Fault::Trouble(Trouble::Refused { .. })).then_some(EVERY)
 }

@@ -10,6 +10,7 @@ use redis::{Parser, Pipeline, Value, pipe};
 
 use super::credentials::Login;
 use super::trouble::Trouble;
+use super::value;
 use super::wire::{Fault, Limit, Socket};
 
 /// The longest text of an error that a server has answered with.
@@ -82,6 +83,10 @@ pub(super) struct Session {
     opening: Pipeline,
     /// The login at the beginning of the opening, until its reply has come.
     login: Option<Password>,
+    /// The bytes of the replies that are received.
+    received: Vec<u8>,
+    /// The rest of a value is still to come, and nobody reads it.
+    is_cut: bool,
 }
 
 /// Whether a login has a password.
@@ -115,7 +120,8 @@ impl Session {
         }
         let password =
             |login: &Login| if login.password.0.is_empty() { Password::Missing } else { Password::Given };
-        Self { wire, parser: Parser::new(), opening, login: login.map(password) }
+        let login = login.map(password);
+        Self { wire, parser: Parser::new(), opening, login, received: Vec::new(), is_cut: false }
     }
 
     /// Sends commands, and returns their replies. An error of the server is a reply.
@@ -135,9 +141,12 @@ impl Session {
         Ok(Expected { opening: opening.len(), replies: commands.len() })
     }
 
-    /// Receives the replies to what was sent.
+    /// Receives the replies to what was sent. If the last of them is a value that is longer than an
+    /// exchange may be, only its beginning is returned, and the connection is [out of
+    /// step](Self::is_in_step).
     pub(super) fn receive(&mut self, expected: Expected, limit: Limit) -> Result<Vec<Value>, Fault> {
         self.wire.socket().begin(limit);
+        self.received.clear();
         for _ in 0..expected.opening {
             let reply = fine(self.reply()?);
             match self.login.take() {
@@ -145,7 +154,24 @@ impl Session {
                 None => reply?,
             };
         }
-        (0..expected.replies).map(|_| self.reply()).collect()
+        let mut replies = Vec::with_capacity(expected.replies);
+        for n in 1..=expected.replies {
+            let is_last = n == expected.replies;
+            replies.push(match self.reply() {
+                Err(fault) if is_last && self.wire.socket().is_full() => {
+                    let value = value::cut(&self.received, expected.opening + n - 1).ok_or(fault)?;
+                    self.is_cut = true;
+                    Value::BulkString(value.to_vec())
+                }
+                reply => reply?,
+            });
+        }
+        Ok(replies)
+    }
+
+    /// Whether the next bytes will be the reply to the next command.
+    pub(super) fn is_in_step(&self) -> bool {
+        !self.is_cut
     }
 
     /// The descriptor, which becomes readable when replies come.
@@ -154,7 +180,22 @@ impl Session {
     }
 
     fn reply(&mut self) -> Result<Value, Fault> {
-        self.parser.parse_value(&mut self.wire).map_err(|error| self.wire.fault(&error))
+        let mut reader = Received { wire: &mut self.wire, bytes: &mut self.received };
+        self.parser.parse_value(&mut reader).map_err(|error| self.wire.fault(&error))
+    }
+}
+
+/// Keeps the bytes that it reads.
+struct Received<'a> {
+    wire: &'a mut Wire,
+    bytes: &'a mut Vec<u8>,
+}
+
+impl Read for Received<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.wire.read(buffer)?;
+        self.bytes.extend_from_slice(&buffer[..length]);
+        Ok(length)
     }
 }
 

@@ -9,10 +9,11 @@ use rand::SeedableRng as _;
 use rand::rngs::Xoshiro256PlusPlus;
 use redis::Pipeline;
 
-use super::exchange::{Written, key, record_in, to_look, to_read, to_try_write, to_write, was_written};
+use super::exchange::{
+    LEASE, Written, key, record_in, to_look, to_read, to_try_write, to_write, was_written,
+};
 use super::link::Link;
-use super::renewal::{LEASE, Renewal};
-use super::trouble::Trouble;
+use super::renewal::Renewal;
 use super::wire::{Fault, Limit};
 use crate::clock;
 use crate::policy::admission::breaker::{Claim, HostTag, Pass};
@@ -97,9 +98,7 @@ impl RedisStore {
     /// The error for a fault. A trouble with the key leaves other records alone.
     fn error(&self, link: &mut Link, fault: Fault) -> StoreError {
         match fault.about(&self.key) {
-            Fault::Trouble(
-                trouble @ (Trouble::Foreign { .. } | Trouble::Damaged { .. } | Trouble::Newer { .. }),
-            ) => {
+            Fault::Trouble(trouble) if trouble.is_of_key() => {
                 let error = StoreError::Server { address: link.shown(), trouble };
                 *self.failure.borrow_mut() = Some(error.clone());
                 error

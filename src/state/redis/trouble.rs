@@ -51,6 +51,29 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
+    /// Whether other keys of the server may do. A user may have rights to some keys only.
+    pub(super) fn is_of_key(&self) -> bool {
+        match self {
+            Self::Foreign { .. } | Self::Damaged { .. } | Self::Newer { .. } => true,
+            Self::Refused { code, .. } => code == "NOPERM",
+            Self::NoAddress { .. }
+            | Self::Unconnected(_)
+            | Self::Silent(_)
+            | Self::Closed
+            | Self::Garbage
+            | Self::Astray
+            | Self::Cluster
+            | Self::NoMaster { .. }
+            | Self::NoPassword
+            | Self::Credentials { .. }
+            | Self::CredentialsUnread { .. } => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => false,
+            #[cfg(not(feature = "tls"))]
+            Self::NoTls => false,
+        }
+    }
+
     /// Whether the server has become a replica of another one.
     pub(super) fn is_read_only(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "READONLY")
