@@ -9,6 +9,7 @@
 //! answer as a refusal. Otherwise a record that is locked or damaged for a moment would send all
 //! waiting runs to a service that is down.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::file::place::Place;
@@ -17,7 +18,6 @@ use super::record::Snapshot;
 use super::redis::renewal::Renewal;
 use super::store::{Store, StoreError, Transaction};
 use super::surroundings::Surroundings;
-use super::warning::News;
 pub(crate) use super::warning::{Affected, Problem, Warning};
 use crate::policy::admission::above::ClaimsAbove;
 use crate::policy::admission::breaker::{
@@ -376,10 +376,10 @@ impl<S: Store> Participant<S> {
     /// Passes on the result of a transaction on the breaker's record. If it failed, gives the
     /// record up, and the budget in it.
     fn keep_breaker<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
-        let breaker = self.breaker.as_mut()?;
-        let affected = breaker.affected();
-        let news = News::of(&mut breaker.store);
-        let kept = self.warn_of(result, news, affected);
+        let affected = self.breaker.as_ref()?.affected();
+        self.warn_of_replacements();
+        let set_aside = self.breaker.as_mut()?.store.take_set_aside();
+        let kept = self.warn_of(result, set_aside, affected);
         if kept.is_none() {
             (self.breaker, self.pass) = (None, None);
         }
@@ -389,23 +389,35 @@ impl<S: Store> Participant<S> {
     /// Passes on the result of a transaction on the budget's own record. If it failed, gives the
     /// record up.
     fn keep_budget<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
-        let news = News::of(&mut self.budget.as_mut()?.store);
-        let kept = self.warn_of(result, news, Affected::Budget);
+        self.warn_of_replacements();
+        let set_aside = self.budget.as_mut()?.store.take_set_aside();
+        let kept = self.warn_of(result, set_aside, Affected::Budget);
         if kept.is_none() {
             self.budget = None;
         }
         kept
     }
 
+    /// Notes the stores that have been replaced. If the server of both records has failed, one of them
+    /// notices it first, and the user is told once.
+    fn warn_of_replacements(&mut self) {
+        let breaker = self.breaker.as_mut().map(|breaker| (breaker.affected(), &mut breaker.store));
+        let budget = self.budget.as_mut().map(|budget| (Affected::Budget, &mut budget.store));
+        for (affected, store) in breaker.into_iter().chain(budget) {
+            if let Some(replacement) = store.take_replacement() {
+                self.warnings.push(Warning { affected, problem: Problem::Replaced(replacement) });
+            }
+        }
+    }
+
     /// Notes the warnings of a transaction. The run itself reports a signal that ends it.
     fn warn_of<T>(
         &mut self,
         result: Result<T, StoreError>,
-        News { replacement, set_aside }: News,
+        set_aside: Option<PathBuf>,
         affected: Affected,
     ) -> Option<T> {
         let warning = |problem| Warning { affected, problem };
-        self.warnings.extend(replacement.map(|replacement| warning(Problem::Replaced(replacement))));
         self.warnings.extend(set_aside.map(|path| warning(Problem::SetAside(path))));
         match result {
             Ok(value) => return Some(value),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::store::{Replacement, Store, StoreError};
+use super::store::{Replacement, StoreError};
 
 /// Something that the user must know about a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,17 +38,5 @@ pub(crate) enum Problem {
 impl Affected {
     pub(super) fn with(self, other: Self) -> Self {
         if self == other { self } else { Self::Both }
-    }
-}
-
-/// What a store has to tell after a transaction.
-pub(super) struct News {
-    pub(super) replacement: Option<Replacement>,
-    pub(super) set_aside: Option<PathBuf>,
-}
-
-impl News {
-    pub(super) fn of(store: &mut impl Store) -> Self {
-        Self { replacement: store.take_replacement(), set_aside: store.take_set_aside() }
     }
 }

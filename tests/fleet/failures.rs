@@ -340,6 +340,27 @@ fn a_server_that_dies_and_comes_back_while_an_attempt_runs_is_used_again() {
 }
 
 #[test]
+fn a_server_that_dies_between_two_attempts_is_one_warning_about_both_records() {
+    let Some(program) = program() else { return };
+    let server = Redis::start(&program, &[]);
+    // The breaker notices it before the second attempt, and the budget after it.
+    let kill = format!(
+        "kill -9 {} 2>&-; while redis-cli -p {} ping; do sleep 0.01; done >&- 2>&-",
+        server.pid(),
+        server.port
+    );
+    let options = ["-n3", "-d0", "--breaker", "b", "--budget", "other=9/s", "--on-retry", &kill];
+    let run = server.retry().args(options).sh("exit 7").run();
+    let told: Vec<&str> = run.messages().into_iter().filter(|line| line.contains(WARNING)).collect();
+    assert_eq!(told.len(), 1, "{}", run.stderr);
+    let line = "retry: sh: sharing breaker b and budget other on this machine only, in ";
+    assert!(told[0].starts_with(line), "{}", told[0]);
+    assert!(run.stderr.find("attempt 1 of 3") < run.stderr.find(WARNING), "{}", run.stderr);
+    run.code(7)
+        .check(run.stderr.find(WARNING) < run.stderr.find("attempt 2 of 3"), "before the second attempt");
+}
+
+#[test]
 fn what_a_run_has_seen_in_the_server_counts_in_its_files() {
     let Some(program) = program() else { return };
     let server = Redis::start(&program, &[]);
