@@ -2,13 +2,14 @@
 //! cannot be read.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::support::records::Records;
 use crate::support::scratch::quoted;
-use crate::support::{Running, process};
+use crate::support::{Log, Running, process};
 
 /// The longest time of a run that waits for nothing.
 const SOON: Duration = Duration::from_secs(30);
@@ -123,61 +124,89 @@ fn waiting(records: &Records, deadline: &str, script: &str) -> Running {
     run
 }
 
-/// Makes the record unusable for other runs.
+/// A run that probes until it is killed.
+fn probing(records: &Records) -> Running {
+    let log = records.scratch.log("probe");
+    let script = format!("{}; exec sleep 100", log.echo("probes"));
+    let run = records.retry().args(WAITS).arg("-n1").sh(script).limit(SOON).spawn();
+    log.wait_for(1);
+    run
+}
+
+/// Makes the record unusable for other runs, at one stroke: if the record were missing for a moment,
+/// the breaker would count as closed.
 type Spoil = fn(&Records) -> Option<fs::File>;
+
+/// Puts a link in the place of a file.
+fn relink(records: &Records, file: &str) {
+    let link = records.scratch.join("link");
+    symlink("nowhere", &link).unwrap();
+    fs::rename(link, records.path(file)).unwrap();
+}
 
 const SPOILT: [(&str, Spoil); 4] = [
     ("has been locked by process", |records| Some(records.locked("b"))),
-    ("is not a regular file", |records| {
-        fs::remove_file(records.path("b.json")).unwrap();
-        fs::create_dir(records.path("b.json")).unwrap();
+    ("b.json is not a regular file", |records| {
+        relink(records, "b.json");
         None
     }),
     ("was written by a newer retry (format version 3)", |records| {
-        fs::write(records.path("b.json"), "{\"version\": 3, \"clock\": 0}").unwrap();
+        let newer = records.scratch.file("newer", "{\"version\": 3, \"clock\": 0}");
+        fs::rename(newer, records.path("b.json")).unwrap();
         None
     }),
     ("b.json.lock is not a regular file", |records| {
-        fs::remove_file(records.path("b.json.lock")).unwrap();
-        fs::create_dir(records.path("b.json.lock")).unwrap();
+        relink(records, "b.json.lock");
+        // Without the lock file, only the time ends the lease of the probe.
+        records.age("b", Duration::from_secs(400));
         None
     }),
 ];
 
+/// Lets a run wait for a probe that runs, makes the record unusable, and ends the probe. The breaker
+/// has a cooldown of 6000 s, and opened so long ago.
+fn unanswered(opened_before: u64, spoil: Spoil) -> (Records, Running, Log, Option<fs::File>) {
+    let records = opened("6000");
+    records.age("b", Duration::from_secs(opened_before));
+    let probe = probing(&records);
+    let log = records.scratch.log("log");
+    // A run that waits for a probe looks about every second.
+    let run = waiting(&records, "200", &log.echo("ran"));
+    let held = spoil(&records);
+    probe.signal(Signal::SIGKILL);
+    probe.wait_bounded().signal(Signal::SIGKILL);
+    (records, run, log, held)
+}
+
 #[test]
 fn no_answer_is_a_refusal_for_a_run_that_has_seen_it_open() {
-    let start = |(why, spoil): (&'static str, Spoil)| {
-        let records = opened("1.5");
-        let log = records.scratch.log("log");
-        // The next look comes so shortly before the deadline that the lock has little time.
-        let run = waiting(&records, "3.5", &log.echo("ran"));
-        let held = spoil(&records);
-        (why, records, log, run, held)
-    };
-    for (why, records, log, run, _held) in SPOILT.map(start) {
-        let run = run.wait_bounded();
-        let open = "breaker b is open since {*} (1 failure, last: exited 7), ";
-        let unanswered = "and its record cannot be used now; ";
-        let mut lines = vec![
-            format!("retry: sh: {open}next probe in {{T}}; retry looks again in {{T}}"),
-            format!(
-                "retry: sh: breaker b was open and cannot be used now, so the command is not run: {{*}}{why}{{*}}"
-            ),
-            format!("retry: sh: {open}{unanswered}retry looks again in {{T}}"),
-            format!(
-                "retry: sh: not run: {open}{unanswered}the deadline of 3.5s comes first; \
-                 to close it: retry --breaker-reset={{*}}/b.json"
-            ),
-        ];
-        // There may be no time left for another look.
-        if run.messages().len() == 3 {
-            lines.remove(2);
-        }
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        run.code(75).stdout("").says(&lines);
+    let waits =
+        "retry: sh: breaker b is open since {*} (1 failure, last: exited 7), {*}; retry looks again in {T}";
+    let cannot = "retry: sh: breaker b was open and cannot be used now, so the command is not run: {*}";
+    let unusable =
+        "breaker b is open since {*} (1 failure, last: exited 7), and its record cannot be used now; ";
+    // The cooldown is over, so the run tries again and again.
+    let ran = SPOILT.map(|(why, spoil)| (why, unanswered(7000, spoil)));
+    for (why, (_records, run, log, _held)) in ran {
+        run.wait_for_stderr("and its record cannot be used now; retry looks again in ");
+        run.signal(Signal::SIGTERM);
+        let ended =
+            "retry: sh: interrupted by TERM during the wait for breaker b before the first attempt; {*}";
+        let again = format!("retry: sh: {unusable}retry looks again in {{T}}");
+        let told = format!("{cannot}{why}{{*}}");
+        run.wait_bounded().signal(Signal::SIGTERM).stdout("").says(&[waits, &told, &again, ended]);
         assert!(log.lines().is_empty(), "{why}: {:?}", log.lines());
-        run.check(run.took < SOON / 2, "within the deadline, or a little more");
-        drop(records);
+    }
+    // The cooldown is longer than the deadline. Only an early probe would have come in time.
+    let ran = SPOILT.map(|(why, spoil)| (why, unanswered(5, spoil)));
+    for (why, (_records, run, log, _held)) in ran {
+        let told = format!("{cannot}{why}{{*}}");
+        let ended = format!(
+            "retry: sh: not run: {unusable}the deadline of {{*}} comes first; \
+             to close it: retry --breaker-reset={{*}}/b.json"
+        );
+        run.wait_bounded().code(75).stdout("").says(&[waits, &told, &ended]);
+        assert!(log.lines().is_empty(), "{why}: {:?}", log.lines());
     }
 }
 
