@@ -74,7 +74,15 @@ fn the_tarball_is_complete_and_the_same_wherever_it_is_built() {
 
     let entries = listed(&output("tar", &["--list", "--verbose", "--file", tarball.to_str().unwrap()]));
     let file = "-rw-r--r-- 0/0 2023-11-14 22:13";
-    for path in ["retry.1", "LICENSE-MIT", "completions/_retry", "completions/retry.bash", "policies/ci"] {
+    for path in [
+        "man/retry.1",
+        "README.md",
+        "LICENSE-MIT",
+        "completions/_retry",
+        "completions/retry.bash",
+        "docs/guide.md",
+        "policies/ci",
+    ] {
         assert_eq!(entries[&format!("{name}/{path}")], file, "{path}");
     }
     assert_eq!(entries[&format!("{name}/retry")], "-rwxr-xr-x 0/0 2023-11-14 22:13");
@@ -85,7 +93,7 @@ fn the_tarball_is_complete_and_the_same_wherever_it_is_built() {
 }
 
 /// The files of the Debian package that matter, each with its mode.
-const INSTALLED: [(&str, &str); 9] = [
+const INSTALLED: [(&str, &str); 12] = [
     ("./usr/bin/retry", "-rwxr-xr-x"),
     ("./usr/share/man/man1/retry.1.gz", "-rw-r--r--"),
     ("./usr/share/bash-completion/completions/retry", "-rw-r--r--"),
@@ -93,6 +101,9 @@ const INSTALLED: [(&str, &str); 9] = [
     ("./usr/share/fish/vendor_completions.d/retry.fish", "-rw-r--r--"),
     ("./usr/share/doc/retry-command/copyright", "-rw-r--r--"),
     ("./usr/share/doc/retry-command/changelog.Debian.gz", "-rw-r--r--"),
+    ("./usr/share/doc/retry-command/changelog.gz", "-rw-r--r--"),
+    ("./usr/share/doc/retry-command/README.md", "-rw-r--r--"),
+    ("./usr/share/doc/retry-command/docs/guide.md", "-rw-r--r--"),
     ("./usr/share/doc/retry-command/examples/policies/ci", "-rw-r--r--"),
     ("./usr/share/doc/retry-command/examples/policies/fleet", "-rw-r--r--"),
 ];
@@ -127,6 +138,11 @@ fn the_debian_package_is_complete() {
         let owners = ["0/0", "root/root"];
         assert!(owners.iter().any(|owner| entry.starts_with(&format!("{mode} {owner} "))), "{path}: {entry}");
     }
+    // apt shows the first line alone (Debian Policy, section 3.4.1).
+    let description = output("dpkg-deb", &["--field", package, "Description"]);
+    let mut lines = description.lines();
+    assert_eq!(lines.next(), Some(env!("CARGO_PKG_DESCRIPTION")), "{description}");
+    assert!(lines.next().is_some_and(|line| line.starts_with(" retry runs ")), "{description}");
     // A package that configures nothing has no scripts to go wrong.
     let control = output("dpkg-deb", &["--info", package]);
     assert!(!control.contains("postinst") && !control.contains("conffiles"), "{control}");
