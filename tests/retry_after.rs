@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::support::retry::BINARY;
 use crate::support::{Reply, Retry, Scratch, Server, each, needs, retry};
 
 /// Without delays of retry, so that the server alone causes each wait.
@@ -79,6 +80,35 @@ fn every_way_to_see_it_is_understood() {
             run.check(server.gaps()[0] >= Duration::from_secs(1), &line);
         },
     );
+}
+
+/// curl opens /dev/stderr again, and there it finds the pipe that carries both streams.
+#[test]
+fn headers_on_stderr_are_seen_if_both_streams_are_one_pipe() {
+    need!("curl");
+    each(["-f -D /dev/stderr", "-fD/dev/stderr -o x", "-f --dump-header /dev/fd/2"], |options| {
+        let server = Server::new([unavailable("1"), Reply::status(200).body("fine\n")]);
+        let scratch = Scratch::new();
+        let line = format!("{} {}", curl(options).replace('*', "'*'"), server.url("/"));
+        let line = format!("{BINARY} {} -- {line} 2>&1 | cat >&2", NOW.join(" "));
+        let run = Retry::new("sh").args(["-c", &line]).dir(scratch.path()).run();
+        run.code(0).stderr_contains("Retry-After 1s); next in 1s\n");
+        run.check(server.requests().len() == 2, &line);
+        run.check(server.gaps()[0] >= Duration::from_secs(1), &line);
+    });
+}
+
+/// The body of the error quotes a response that would forbid the retry.
+#[test]
+fn a_body_beside_headers_on_stderr_does_not_count() {
+    need!("curl");
+    let quoted = "HTTP/1.1 404 Not Found\r\nServer: x\r\n\r\n";
+    let server = Server::new([unavailable("1").body(quoted), Reply::status(200).body("fine\n")]);
+    let line = format!("{} {}", curl("-D /dev/stderr").replace('*', "'*'"), server.url("/"));
+    let line = format!("{BINARY} {} -p curl -- {line} 2>&1 | cat >&2", NOW.join(" "));
+    let run = Retry::new("sh").args(["-c", &line]).run();
+    run.code(0).stderr_contains("HTTP 503, Retry-After 1s").stderr_contains("next in 1s\n");
+    run.check(server.requests().len() == 2, &line);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::cli::args::Args;
 use crate::cli::defaults;
 use crate::error::Error;
+use crate::policy::stream::Streams;
 use crate::policy::verdict::evidence::Reach;
 use crate::policy::verdict::profile::{Profile, Relay};
 use crate::policy::verdict::program::{self, look_through};
@@ -48,12 +49,17 @@ pub(super) fn profiles(args: &Args) -> Result<Profiles, Error> {
     let needs_terminal = !known || rows.iter().any(|row| row.terminal.is_needed(arguments));
     let name = program.and_then(|at| words.get(at)).map_or(&b""[..], |word| program::base_name(word));
     let relays = rows.iter().filter_map(|row| Some((row.name, row.relay(name, arguments)?))).collect();
+    let stdout = rows.iter().any(|row| row.stdout.applies_to(arguments));
+    let printed_on = |streams| rows.first().map(|row| (row.printed)(arguments, streams)).unwrap_or_default();
+    let (printed, on_both) = (printed_on(Streams::Stdout), printed_on(Streams::Both));
     Ok(Profiles {
         relays,
         reach: Reach {
-            stdout: rows.iter().any(|row| row.stdout.applies_to(arguments)),
+            stdout,
             terminal: named || !needs_terminal,
-            printed: rows.first().map(|row| (row.printed)(arguments)).unwrap_or_default(),
+            printed,
+            // `curl -D /dev/stderr` adds header blocks to stderr.
+            printed_on_both: (stdout || on_both != printed).then_some(on_both),
         },
         named,
         rows,

@@ -55,6 +55,8 @@ pub(crate) struct Reach {
     pub(crate) terminal: bool,
     /// What this command prints on stdout.
     pub(crate) printed: Printed,
+    /// What this command prints on a stream that carries both. None if only its messages count there.
+    pub(crate) printed_on_both: Option<Printed>,
 }
 
 impl Wanted {
@@ -214,13 +216,15 @@ pub(crate) struct Said {
 
 impl Scanner {
     pub(crate) fn new(wanted: Arc<Wanted>) -> Self {
+        let stdout = wanted.reach.stdout.then_some(wanted.reach.printed);
         let found = Found {
             texts: vec![false; wanted.texts.len()],
             lines: Vec::new(),
             said: Vec::new(),
             http: Reader::new(Expected {
                 bare: wanted.bare,
-                stdout: wanted.reach.stdout.then_some(wanted.reach.printed),
+                stdout,
+                both: wanted.reach.printed_on_both.or(stdout),
             }),
             paragraphs: PerStream::default(),
             joined: Vec::new(),

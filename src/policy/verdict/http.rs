@@ -70,6 +70,18 @@ pub(crate) struct Expected {
     pub(crate) bare: bool,
     /// None if the rules do not look at stdout.
     pub(crate) stdout: Option<Printed>,
+    /// On a stream that carries both. None if only messages of the program count there.
+    pub(crate) both: Option<Printed>,
+}
+
+impl Expected {
+    /// What the program prints on this source.
+    fn on(self, source: Source) -> Option<Printed> {
+        match source {
+            Source::Both => self.both,
+            Source::Stdout | Source::Stderr | Source::HeadersFile => self.stdout,
+        }
+    }
 }
 
 /// Reads lines in the order of their arrival. The last header block counts.

@@ -21,6 +21,7 @@ use std::ops::RangeInclusive;
 
 use super::class::Class;
 use super::http::Printed;
+use crate::policy::stream::{Stream, Streams};
 use Class::{Fatal, Retryable};
 use terminal::Terminal;
 pub(crate) use web::CURL_VALUED;
@@ -117,8 +118,9 @@ pub(crate) struct Profile {
     pub(crate) http: bool,
     /// Whether retry also watches stdout, for HTTP headers and for the patterns.
     pub(crate) stdout: WatchStdout,
-    /// What a command with these arguments prints on stdout, besides its error messages.
-    pub(crate) printed: fn(&[&[u8]]) -> Printed,
+    /// What a command with these arguments prints on stdout, or on both streams, besides its error
+    /// messages.
+    pub(crate) printed: fn(&[&[u8]], Streams) -> Printed,
     /// Whether the program may need the terminal for itself.
     pub(crate) terminal: Terminal,
 }
@@ -135,7 +137,7 @@ pub(crate) const PLAIN: Profile = Profile {
     unsent: &[],
     http: false,
     stdout: WatchStdout::Never,
-    printed: |_| Printed::Messages,
+    printed: |_, _| Printed::Messages,
     terminal: Terminal::FREE,
 };
 
@@ -157,6 +159,12 @@ pub(crate) enum WatchStdout {
 impl WatchStdout {
     /// Whether a command with these arguments writes evidence to stdout.
     pub(crate) fn applies_to(self, arguments: &[&[u8]]) -> bool {
+        self.applies_on(Streams::Stdout, arguments)
+    }
+
+    /// Like [`applies_to`](Self::applies_to), but the value of an option in `to_file` may be any of
+    /// these streams.
+    fn applies_on(self, streams: Streams, arguments: &[&[u8]]) -> bool {
         match self {
             Self::Never => false,
             Self::Always => true,
@@ -189,13 +197,22 @@ impl WatchStdout {
                         return true;
                     }
                     let file = value.or_else(|| words.next().copied());
-                    if file.is_some_and(|file| matches!(file, b"-" | b"/dev/stdout" | b"/dev/fd/1")) {
+                    if file.and_then(stream_of).is_some_and(|stream| streams.contains(stream)) {
                         return true;
                     }
                 }
                 false
             }
         }
+    }
+}
+
+/// The stream that this value of an option names. `%` is curl's name for stderr.
+fn stream_of(file: &[u8]) -> Option<Stream> {
+    match file {
+        b"-" | b"/dev/stdout" | b"/dev/fd/1" | b"/proc/self/fd/1" => Some(Stream::Stdout),
+        b"%" | b"/dev/stderr" | b"/dev/fd/2" | b"/proc/self/fd/2" => Some(Stream::Stderr),
+        _ => None,
     }
 }
 

@@ -131,7 +131,7 @@ impl Reader {
         let place = |stop: usize, expected: super::Expected| Place {
             source,
             bare: expected.bare,
-            stdout: expected.stdout,
+            printed: expected.on(source),
             before: cursor.before(start),
             start: cursor.offset(start),
             end: cursor.offset(stop + 1),
@@ -191,7 +191,7 @@ impl Reader {
             let place = Place {
                 source: Source::HeadersFile,
                 bare: self.expected.bare,
-                stdout: self.expected.stdout,
+                printed: self.expected.on(Source::HeadersFile),
                 before: None,
                 start: offset(start),
                 end: offset(stop + 1),

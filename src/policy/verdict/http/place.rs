@@ -9,7 +9,7 @@ pub(super) struct Place<'a> {
     /// Whether lone status lines and fields count on stdout too.
     pub(super) bare: bool,
     /// See [`super::Expected`].
-    pub(super) stdout: Option<Printed>,
+    pub(super) printed: Option<Printed>,
     /// The lines before, as far as the piece contains them.
     pub(super) before: Option<&'a [u8]>,
     /// The offset of the line in the stream.
@@ -27,7 +27,7 @@ impl Place<'_> {
     pub(super) fn takes_lone(&self) -> bool {
         match self.source {
             Source::Stdout => self.bare,
-            Source::Both => self.bare || self.stdout.is_some(),
+            Source::Both => self.bare || self.printed.is_some(),
             Source::Stderr | Source::HeadersFile => true,
         }
     }
@@ -36,12 +36,12 @@ impl Place<'_> {
     pub(super) fn takes_blocks(&self) -> bool {
         self.source != Source::Both
             || self.bare
-            || matches!(self.stdout, Some(Printed::Messages | Printed::Blocks))
+            || matches!(self.printed, Some(Printed::Messages | Printed::Blocks))
     }
 
     /// Whether no body stands here.
     pub(super) fn has_no_bodies(&self) -> bool {
-        self.stdout == Some(Printed::Blocks) && matches!(self.source, Source::Stdout | Source::Both)
+        self.printed == Some(Printed::Blocks) && matches!(self.source, Source::Stdout | Source::Both)
     }
 }
 

@@ -17,11 +17,12 @@ const BOTH: Streams = Streams::Both;
 const NOW: Duration = Duration::from_secs(784_111_777);
 
 /// A program that prints headers on stdout, as with curl -i.
-const CURL: Expected = Expected { bare: false, stdout: Some(Printed::Messages) };
+const CURL: Expected =
+    Expected { bare: false, stdout: Some(Printed::Messages), both: Some(Printed::Messages) };
 /// Any program, with `-p http`.
-const ANY: Expected = Expected { bare: true, stdout: Some(Printed::Messages) };
+const ANY: Expected = Expected { bare: true, stdout: Some(Printed::Messages), both: Some(Printed::Messages) };
 /// curl without -i.
-const NO_HEADERS: Expected = Expected { bare: false, stdout: None };
+const NO_HEADERS: Expected = Expected { bare: false, stdout: None, both: None };
 
 /// Reads streams as the scanner does.
 struct Feed {
@@ -390,7 +391,7 @@ fn a_program_without_headers_on_stdout_prints_bodies_there() {
 
 #[test]
 fn options_of_curl_say_what_stands_on_stdout() {
-    let expected = |printed| Expected { bare: false, stdout: Some(printed) };
+    let expected = |printed| Expected { bare: false, stdout: Some(printed), both: Some(printed) };
     let body = "HTTP/1.1 404 Not Found\r\nServer: x\r\n\r\n";
     // curl -w, with a body that begins as a response does.
     let lone = expected(Printed::LoneLines);
@@ -406,6 +407,19 @@ fn options_of_curl_say_what_stands_on_stdout() {
         assert_eq!(says(&read(blocks, STDOUT, &text)), (Some(503), Some(120.0)), "{between}");
         assert_eq!(says(&read(blocks, BOTH, &text)), (Some(503), Some(120.0)), "{between}");
     }
+}
+
+/// `curl -D /dev/stderr`: header blocks stand on stderr, and bodies on stdout.
+#[test]
+fn a_block_on_stderr_counts_if_stderr_carries_both() {
+    let aside = |printed| Expected { bare: false, stdout: None, both: Some(printed) };
+    for printed in [Printed::Messages, Printed::Blocks] {
+        assert_eq!(says(&read(aside(printed), BOTH, BLOCK)), (Some(503), Some(120.0)));
+        assert_eq!(says(&read(aside(printed), STDERR, BLOCK)), (Some(503), Some(120.0)));
+    }
+    let quoting = "HTTP/1.1 503 x\r\nRetry-After: 1\r\n\r\n";
+    let quoted = format!("HTTP/1.1 429 x\r\nContent-Length: {}\r\n\r\n{quoting}", quoting.len());
+    assert_eq!(says(&read(aside(Printed::Messages), BOTH, &quoted)), (Some(429), None));
 }
 
 #[test]

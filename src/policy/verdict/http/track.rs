@@ -206,7 +206,7 @@ impl Track {
         // The program prints its headers first, or prints none.
         if place.source == Source::Stdout && !place.bare && matches!(self.state, State::Start) {
             let first = place.start == 0 || self.asked;
-            let may = place.stdout != Some(Printed::LoneLines) || is_lone;
+            let may = place.printed != Some(Printed::LoneLines) || is_lone;
             return first && may && line.form == Form::Plain && !line.bare;
         }
         let of_curl = || self.is_announced_by_curl(place.before);

@@ -4,17 +4,19 @@ use super::{
     PLAIN, Profile, Proof, WatchStdout, ambiguous_status, fatal, fatal_status, http_status, retryable,
     retryable_status,
 };
+use crate::policy::stream::Streams;
 use crate::policy::verdict::http::Printed;
 
 /// The letters of curl's options with a value.
 pub(crate) const CURL_VALUED: &str = "AbCcDdEeFHhKmoPQrTtUuwXxYyz";
 
 /// See [`Profile::printed`].
-fn printed_by_curl(arguments: &[&[u8]]) -> Printed {
+fn printed_by_curl(arguments: &[&[u8]], streams: Streams) -> Printed {
     const DUMP: &[&str] = &["-D", "--dump-header"];
     const OUTPUT: &[&str] = &["-o", "--output"];
-    let has =
-        |options, to_file| WatchStdout::With { options, valued: CURL_VALUED, to_file }.applies_to(arguments);
+    let has = |options, to_file| {
+        WatchStdout::With { options, valued: CURL_VALUED, to_file }.applies_on(streams, arguments)
+    };
     let to_file = has(OUTPUT, &[]) && !has(OUTPUT, OUTPUT);
     if !has(&["-i", "--include", "--show-headers", "-I", "--head"], &[]) && !has(DUMP, DUMP) {
         Printed::LoneLines

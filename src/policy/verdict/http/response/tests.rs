@@ -6,7 +6,7 @@ const NOW: Duration = Duration::from_secs(784_111_777);
 
 /// The response with this status line and these fields.
 fn read(text: &str) -> Response {
-    let mut reader = Reader::new(Expected { bare: true, stdout: None });
+    let mut reader = Reader::new(Expected { bare: true, stdout: None, both: None });
     reader.read_file(text.as_bytes());
     reader.finish()
 }
