@@ -145,7 +145,7 @@ impl Supervisor {
                 Err(Errno::EMFILE | Errno::ENFILE) if self.pump.spare_descriptor(observer) => {}
                 opened => {
                     break opened
-                        .doing("cannot open the streams of a shell command")
+                        .doing("cannot open /dev/null or a pipe for --check or --on-retry")
                         .map_err(Error::before_attempt)?;
                 }
             }
