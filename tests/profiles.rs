@@ -747,7 +747,7 @@ fn pg_isready() {
     ask(nobody.port()).retryable(&[2], "no response");
     let starting = postgresql("57P03", "the database system is starting up");
     ask(starting.port).retryable(&[1], "rejected connection");
-    ready.run(["--no-such-option"]).fatal(&[3], "no attempt");
+    ready.run(["--no-such-option"]).fatal(&[3], "invalid parameters");
 }
 
 #[test]

@@ -420,8 +420,8 @@ fn timestamps_of_others_go_because_they_spoil_the_file() {
     let run = || retry().arg("--report").arg(&file).arg("true").run();
     run()
         .code(0)
-        .says(&["retry: true: samples of other programs in {*}/job.prom had timestamps; retry removed \
-                          them, because node_exporter refuses the whole file"]);
+        .says(&["retry: true: metrics of other programs in {*}/job.prom had timestamps; retry removed \
+                          the timestamps, because node_exporter refuses a file that has any"]);
     run().code(0).silent();
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains("\nother{a=\"x y\"} 3\nother{a=\"z\"} 4\n"), "{text}");

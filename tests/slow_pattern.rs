@@ -19,7 +19,7 @@ const LENGTH: usize = 300_000;
 
 const WRITES: &str = "head -c 300000 /dev/zero | tr '\\0' a";
 
-const UNMATCHED: &str = "not all output was matched in time; the rest counts as no match";
+const UNMATCHED: &str = "retry could not search all of the output in time; the rest counts as no match";
 
 fn slow() -> Retry {
     retry().args(SLOW).args(["-d0", "--kill-after=0"]).limit(Duration::from_secs(50))

@@ -223,9 +223,10 @@ fn process(note: &Notice) -> (Volume, String) {
         Notice::NotPassedOn { signal, pid, errno } => {
             (Volume::Normal, format!("cannot pass {signal} on to process {pid}: {}", errno.desc()))
         }
-        Notice::OutputNotMatched => {
-            (Volume::Normal, "not all output was matched in time; the rest counts as no match".to_owned())
-        }
+        Notice::OutputNotMatched => (
+            Volume::Normal,
+            "retry could not search all of the output in time; the rest counts as no match".to_owned(),
+        ),
     }
 }
 
@@ -240,8 +241,8 @@ fn report_lost(lost: &Lost) -> String {
             format!("the content of {path} was not metrics; retry renamed it to {}", printable(&aside))
         }
         Loss::Timestamps => format!(
-            "samples of other programs in {path} had timestamps; retry removed them, because node_exporter \
-             refuses the whole file"
+            "metrics of other programs in {path} had timestamps; retry removed the timestamps, because \
+             node_exporter refuses a file that has any"
         ),
     }
 }

@@ -51,7 +51,7 @@ fn nodes_that_send_retry_on_for_ever_are_left() {
         let _ = write!(stream, "*2\r\n$1\r\n1\r\n$1\r\n1\r\n-MOVED 1 :{port}\r\n");
         let _ = stream.read(&mut [0; 4096]);
     });
-    goes_on(with(&url), &format!("cannot use {url}: too many servers that send retry on to another one"));
+    goes_on(with(&url), &format!("cannot use {url}: too many redirections from server to server"));
 }
 
 /// A sentinel that watches one server under the name `mymaster`.
@@ -161,7 +161,7 @@ fn sentinels_without_an_answer() {
         &format!("cannot use {unknown}/m: no master m known to the sentinels"),
     );
     let garbage = answering(b"*1\r\n$1\r\nx\r\n").replace("redis:", "redis+sentinel:");
-    goes_on(with(&format!("{garbage}/m")), "an answer that is none of Redis");
+    goes_on(with(&format!("{garbage}/m")), "an answer that is not in the protocol of Redis");
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let silent = format!("redis+sentinel://{}/m", listener.local_addr().unwrap());
     goes_on(with(&silent), "no answer within 500 ms");

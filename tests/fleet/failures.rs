@@ -112,7 +112,7 @@ fn a_password_comes_from_a_file_or_from_the_variable() {
     let Some(program) = program() else { return };
     let server = Redis::start(&program, &["--requirepass", "s3cr3t"]);
     let url = server.url();
-    goes_on(with(&url), &format!("cannot use {url}: no password for a server that wants one (NOAUTH)"));
+    goes_on(with(&url), &format!("cannot use {url}: no password for a server that requires one (NOAUTH)"));
     let wrong = with(&url.replace("//", "//:wr0ng@"));
     goes_on(wrong, &format!("cannot use {url}: wrong user or password (WRONGPASS)"));
     let scratch = Scratch::new();
@@ -233,7 +233,7 @@ fn a_server_that_takes_no_writes() {
     full.ask(&["CONFIG", "SET", "maxmemory", "1"]);
     goes_on(with(&full.url()), "no memory left in the server (OOM)");
     let replica = Redis::start(&program, &["--replicaof", "127.0.0.1", "1"]);
-    goes_on(with(&replica.url()), "a replica, which nobody can write (READONLY)");
+    goes_on(with(&replica.url()), "a replica, which takes no writes (READONLY)");
     replica.ask(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
     goes_on(with(&replica.url()), "a replica without its master (MASTERDOWN)");
 }
@@ -279,7 +279,7 @@ pub(super) fn answering(bytes: &[u8]) -> String {
 
 #[test]
 fn something_that_is_no_server() {
-    let garbage = "an answer that is none of Redis";
+    let garbage = "an answer that is not in the protocol of Redis";
     let closed = "connection closed by the server";
     let deep = "*1\r\n".repeat(200);
     for (bytes, why) in [
@@ -304,12 +304,12 @@ fn something_that_is_no_server() {
 fn something_that_never_stops_talking() {
     // A reply without an end, as fast as it goes.
     let url = listener(|stream| while stream.write_all(&[b'x'; 8192]).is_ok() {});
-    goes_on(with(&url), "an answer that is none of Redis");
+    goes_on(with(&url), "an answer that is not in the protocol of Redis");
     let url = listener(|stream| {
         let _ = stream.write_all(b"*2\r\n$1\r\n1\r\n$1\r\n1\r\n$999999999999\r\n");
         while stream.write_all(&[b'x'; 8192]).is_ok() {}
     });
-    goes_on(with(&url), "an answer that is none of Redis");
+    goes_on(with(&url), "an answer that is not in the protocol of Redis");
     // A byte at a time.
     let url = listener(|stream| {
         while stream.write_all(b"+").is_ok() {

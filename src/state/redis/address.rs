@@ -61,7 +61,7 @@ pub(crate) enum AddressError {
     Port,
     #[error("the URL of the server has a database that is not a number")]
     Database,
-    #[error("the URL of the server has a % without two hexadecimal digits, or an escape that is no text")]
+    #[error("the URL of the server has a % without two hexadecimal digits, or bytes that are not UTF-8")]
     Escape,
     #[error("the URL of the server has an empty user name or password")]
     Credentials,
@@ -69,7 +69,7 @@ pub(crate) enum AddressError {
     Socket,
     #[error("the URL of the sentinels names no master")]
     Master,
-    #[error("the URL of the server has a part that means nothing here")]
+    #[error("the URL of the server has a part that retry does not understand")]
     Rest,
 }
 

@@ -71,7 +71,7 @@ fn fault(stat: &FileStat, user: u32) -> Option<&'static str> {
     let shared = |bits: Mode| Mode::from_bits_truncate(stat.st_mode).intersects(bits);
     match stat.st_uid {
         _ if !is_file(stat) => Some("not a regular file"),
-        0 if shared(Mode::S_IWGRP | Mode::S_IWOTH) => Some("other users can write it"),
+        0 if shared(Mode::S_IWGRP | Mode::S_IWOTH) => Some("other users can write to it"),
         0 => None,
         owner if owner != user && user != 0 => Some("it belongs to another user"),
         _ if shared(Mode::S_IRWXG | Mode::S_IRWXO) => Some("other users can read or write it"),
@@ -82,7 +82,7 @@ fn fault(stat: &FileStat, user: u32) -> Option<&'static str> {
 fn parse(bytes: &[u8]) -> Result<Login, &'static str> {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let text = std::str::from_utf8(line).map_err(|_| "its first line is no text")?;
+    let text = std::str::from_utf8(line).map_err(|_| "its first line is not UTF-8")?;
     let (user, password) = match text.split_once(':') {
         Some((user, password)) => (Some(user.to_owned()).filter(|user| !user.is_empty()), password),
         None => (None, text),

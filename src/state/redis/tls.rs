@@ -27,7 +27,10 @@ pub(super) fn encrypted(host: &str, socket: Socket) -> Result<Encrypted, Fault> 
     // One bad certificate does not make the others bad.
     let (added, _bad) = authorities.add_parsable_certificates(found.certs);
     if added == 0 {
-        return Err(failed("no certificate of an authority (SSL_CERT_FILE names their file)".to_owned()));
+        return Err(failed(
+            "no certificates of authorities on this machine (SSL_CERT_FILE can name a file with them)"
+                .to_owned(),
+        ));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

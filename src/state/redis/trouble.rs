@@ -16,7 +16,7 @@ pub(crate) enum Trouble {
     Silent(Duration),
     #[error("connection closed by the server")]
     Closed,
-    #[error("an answer that is none of Redis")]
+    #[error("an answer that is not in the protocol of Redis")]
     Garbage,
     #[cfg(feature = "tls")]
     #[error("no TLS: {0}")]
@@ -34,7 +34,7 @@ pub(crate) enum Trouble {
     Damaged { key: String },
     #[error("key {key} of a newer retry (format version {version})")]
     Newer { key: String, version: u64 },
-    #[error("too many servers that send retry on to another one")]
+    #[error("too many redirections from server to server")]
     Astray,
     #[error("a node of a cluster, which lists its own keys only")]
     Cluster,
@@ -107,11 +107,11 @@ impl Trouble {
 /// Words for an error that a server has answered with.
 fn refused(code: &str, detail: &str) -> String {
     let known = match code {
-        "NOAUTH" => "no password for a server that wants one",
+        "NOAUTH" => "no password for a server that requires one",
         "WRONGPASS" => "wrong user or password",
         "NOPERM" => return format!("missing rights (NOPERM: {detail})"),
         "OOM" => "no memory left in the server",
-        "READONLY" => "a replica, which nobody can write",
+        "READONLY" => "a replica, which takes no writes",
         "LOADING" => "a server that still loads its data",
         "MASTERDOWN" => "a replica without its master",
         "MISCONF" => "a server that cannot save its data and refuses writes",
@@ -134,8 +134,8 @@ mod tests {
         let line = |code: &str, detail: &str| {
             Trouble::Refused { code: code.into(), detail: detail.into() }.to_string()
         };
-        assert_eq!(line("READONLY", "You can't write"), "a replica, which nobody can write (READONLY)");
-        assert_eq!(line("NOAUTH", "x"), "no password for a server that wants one (NOAUTH)");
+        assert_eq!(line("READONLY", "You can't write"), "a replica, which takes no writes (READONLY)");
+        assert_eq!(line("NOAUTH", "x"), "no password for a server that requires one (NOAUTH)");
         assert_eq!(line("NOPERM", "'set' denied"), "missing rights (NOPERM: 'set' denied)");
         assert_eq!(line("ERR", "DB index is out of range"), "error of the server: DB index is out of range");
         assert_eq!(line("UNBLOCKED", ""), "error of the server: UNBLOCKED");

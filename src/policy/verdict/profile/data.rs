@@ -155,7 +155,7 @@ pub(super) const PG_ISREADY: Profile = Profile {
     statuses: &[
         retryable_status(1..=1, "rejected connection"),
         retryable_status(2..=2, "no response"),
-        fatal_status(3..=3, Proof::Usage, "no attempt"),
+        fatal_status(3..=3, Proof::Usage, "invalid parameters"),
     ],
     ..PLAIN
 };
@@ -268,7 +268,7 @@ pub(super) const REDIS_CLI: Profile = Profile {
             "ERR",
         ),
         fatal(r"^(?:AUTH failed: (?:WRONGPASS|ERR)|DENIED[ :])", "denied access"),
-        fatal(r"^(?:NOSCRIPT|NOGROUP|BUSYKEY|NOTBUSY|CROSSSLOT) ", "definite answer"),
+        fatal(r"^(?:NOSCRIPT|NOGROUP|BUSYKEY|NOTBUSY|CROSSSLOT) ", "permanent error of the command"),
         fatal(r"^(?:Unrecognized option|Invalid URI scheme)", "Unrecognized option"),
         retryable(r"^Could not connect to (?:Redis|Valkey) at ", "no connection"),
         retryable(r"^Error: Server closed the connection", "closed connection"),

@@ -172,7 +172,7 @@ const OF_TERRAFORM: &[Pattern] = &[
     ),
     // The words below this heading are those of another program.
     retryable(r"^(?:\W+ )?Error: (?:(?:local|remote)-exec|file) provisioner error", "provisioner error"),
-    retryable(r"^(?:\W+ )?Error: External Program Execution Failed", "external program"),
+    retryable(r"^(?:\W+ )?Error: External Program Execution Failed", "failed external program"),
     retryable(r"^(?:\W+ )?Error: Error acquiring the state lock\b", "Error acquiring the state lock"),
     retryable(r"\bgiving up after [0-9]+ attempt\(s\)", "too many attempts"),
     retryable(r"\bplease try again later: ", "request to try again later"),

@@ -23,7 +23,7 @@ pub(super) const RETRY: Profile = Profile {
         fatal(r"^retry: .+?: not retried: ", "refusal by the inner retry"),
         fatal(r"^retry: (?:unknown option |no command to run|(?:.+:\d+: )?--\w[\w-]* )", "usage")
             .only(&[125..=125]),
-        fatal(r"^retry: .+ waits for this run to end$", "answer that the outer run makes").only(&[125..=125]),
+        fatal(r"^retry: .+ waits for this run to end$", "answer file of the outer run").only(&[125..=125]),
         // It has seen transient failures, and its attempts were not enough.
         retryable(r"^retry: .+?: gave up after ", "failure of the inner retry"),
     ],
@@ -155,7 +155,7 @@ pub(super) const SYSEXITS: Profile = Profile {
         ambiguous_status(76..=76, "protocol error"),
         ambiguous_status(77..=77, "denied permission"),
         // msmtp exits so if its password command fails.
-        ambiguous_status(78..=78, "configuration"),
+        ambiguous_status(78..=78, "configuration error"),
     ],
     ..PLAIN
 };

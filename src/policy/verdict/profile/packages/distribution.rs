@@ -41,7 +41,10 @@ pub(in super::super) const APT: Profile = Profile {
         retryable(r"^[EW]: Failed to fetch .*  Hash Sum mismatch", "Hash Sum mismatch"),
         retryable(r"^[EW]: Failed to fetch .*  File has unexpected size ", "unexpected file size"),
         // Something between answered instead of the mirror, often for a moment.
-        retryable(r"^[EW]: Failed to fetch .*  Clearsigned file isn't valid, ", "foreign answer"),
+        retryable(
+            r"^[EW]: Failed to fetch .*  Clearsigned file isn't valid, ",
+            "answer that is no Release file",
+        ),
         retryable(r"^[EW]: Failed to fetch ", "failed fetch").general(),
     ],
     terminal: Terminal::needed_but(&[

@@ -19,9 +19,12 @@ pub(in super::super) const MVN: Profile = Profile {
         // again.
         fatal(
             r"^\[ERROR\] .* was not found in .* during a previous attempt\. This failure was cached ",
-            "cached failure",
+            "failure in the cache of Maven",
         ),
-        fatal(r"^\[ERROR\] Failure to find .* was cached in the local repository", "cached failure"),
+        fatal(
+            r"^\[ERROR\] Failure to find .* was cached in the local repository",
+            "failure in the cache of Maven",
+        ),
         fatal(
             r"^\[ERROR\] Failed to execute goal org\.apache\.maven\.plugins:maven-compiler-plugin:.*: Compilation failure",
             "compile error",
