@@ -34,7 +34,7 @@ fn a_place_that_cannot_be_is_said_before_the_first_attempt() {
     let scratch = Scratch::new();
     let file = scratch.file("file", "x");
     symlink(scratch.join("none"), scratch.join("link")).unwrap();
-    let not_a_directory = "Not a directory";
+    let not_a_directory = "(--state sets another directory): Not a directory";
     for (place, why) in [
         (file.clone(), not_a_directory),
         (file.join("below/it"), not_a_directory),
@@ -183,7 +183,7 @@ fn what_may_not_be_written_is_said_before_the_first_attempt() {
     run().continues_without("breaker b", "Permission denied");
     fs::create_dir(&state).unwrap();
     // The directory belongs to root.
-    run().continues_without("breaker b", "state: Permission denied");
+    run().continues_without("breaker b", "state (--state sets another directory): Permission denied");
     owned(&state);
     run().code(0).stderr("ran\n");
     // Each of its files may be unusable, or the directory itself although its files are usable.
@@ -192,7 +192,7 @@ fn what_may_not_be_written_is_said_before_the_first_attempt() {
     run().continues_without("breaker b", "b.json.lock: Permission denied");
     mode(&lock, 0o600);
     mode(&state, 0o500);
-    run().continues_without("breaker b", "state: Permission denied");
+    run().continues_without("breaker b", "state (--state sets another directory): Permission denied");
     mode(&state, 0o700);
     fs::write(state.join("b.json"), "").unwrap();
     mode(&state.join("b.json"), 0o000);

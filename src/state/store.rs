@@ -128,6 +128,14 @@ pub(crate) enum StoreError {
         #[source]
         errno: Errno,
     },
+    /// The system refused the directory for the records of all names.
+    #[error("cannot {doing} {} (--state sets another directory)", path.display())]
+    Directory {
+        doing: &'static str,
+        path: PathBuf,
+        #[source]
+        errno: Errno,
+    },
     /// A directory, a link, a pipe or a device is in place of the file.
     #[error("{} is not a regular file", path.display())]
     NotAFile { path: PathBuf },
@@ -176,6 +184,7 @@ impl StoreError {
             }
             Self::Server { .. }
             | Self::System { .. }
+            | Self::Directory { .. }
             | Self::NotAFile { .. }
             | Self::NotALock { .. }
             | Self::Damaged { .. }

@@ -116,7 +116,11 @@ impl FileStore {
             Ok(()) => Ok(()),
             Err(Errno::ENOENT) if self.directory.is_some() => Ok(()),
             Err(errno) => {
-                Err(StoreError::System { doing: "use the directory", path: directory.to_owned(), errno })
+                let (doing, path) = ("use the directory", directory.to_owned());
+                Err(match self.directory {
+                    Some(_) => StoreError::Directory { doing, path, errno },
+                    None => StoreError::System { doing, path, errno },
+                })
             }
         }
     }
@@ -260,7 +264,7 @@ impl FileStore {
             return Ok(lock);
         }
         if let Some(directory) = &self.directory {
-            make_directory(directory).map_err(|errno| StoreError::System {
+            make_directory(directory).map_err(|errno| StoreError::Directory {
                 doing: "make the directory",
                 path: directory.clone(),
                 errno,
