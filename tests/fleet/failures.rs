@@ -320,6 +320,22 @@ fn something_that_never_stops_talking() {
 }
 
 #[test]
+fn a_value_without_an_end_is_a_damaged_record() {
+    // Too much for a record has come when the time is over.
+    let url = listener(|stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        let record = format!("{{\"version\":2,\"clock\":{{{}", " ".repeat(70_000));
+        let _ = write!(stream, "*2\r\n$1\r\n1\r\n$1\r\n1\r\n$100000\r\n{record}");
+        let _ = stream.read(&mut [0; 4096]);
+    });
+    let scratch = Scratch::new();
+    let run =
+        with(&url).env("XDG_STATE_HOME", scratch.path()).args(["-n1", "--breaker", "b"]).sh("exit 7").run();
+    let why = format!("cannot use {url}: key retry:v2:b is damaged; remove the key: redis-cli DEL KEY");
+    run.code(7).stderr_contains(&why).check(run.took < SOON, "it goes on soon");
+}
+
+#[test]
 fn a_server_that_dies_and_comes_back_while_an_attempt_runs_is_used_again() {
     let Some(program) = program() else { return };
     let server = Redis::start(&program, &[]);

@@ -141,9 +141,9 @@ impl Session {
         Ok(Expected { opening: opening.len(), replies: commands.len() })
     }
 
-    /// Receives the replies to what was sent. If the last of them is a value that is longer than an
-    /// exchange may be, only its beginning is returned, and the connection is [out of
-    /// step](Self::is_in_step).
+    /// Receives the replies to what was sent. If the last of them is a value that is longer than a
+    /// record, and cannot be received to its end, only its beginning is returned. Then the connection is
+    /// [out of step](Self::is_in_step).
     pub(super) fn receive(&mut self, expected: Expected, limit: Limit) -> Result<Vec<Value>, Fault> {
         self.wire.socket().begin(limit);
         self.received.clear();
@@ -158,8 +158,8 @@ impl Session {
         for n in 1..=expected.replies {
             let is_last = n == expected.replies;
             replies.push(match self.reply() {
-                Err(fault) if is_last && self.wire.socket().is_full() => {
-                    let value = value::cut(&self.received, expected.opening + n - 1).ok_or(fault)?;
+                Err(Fault::Trouble(trouble)) if is_last => {
+                    let value = value::cut(&self.received, expected.opening + n - 1).ok_or(trouble)?;
                     self.is_cut = true;
                     Value::BulkString(value.to_vec())
                 }

@@ -1,7 +1,7 @@
 //! The beginning of a value that is too long to be received.
 //!
 //! Anybody may write a value of up to 512 MiB into a key. retry does not read such a value to its
-//! end. But it must tell this from a server that talks nonsense, because the other keys of the
+//! end: an exchange has a limit for its bytes, and one for its time. But it must tell this from a server that talks nonsense, because the other keys of the
 //! server are as good as before.
 
 use crate::state::record;

@@ -182,11 +182,6 @@ impl Socket {
         self.fault.take()
     }
 
-    /// Whether an exchange has brought as many bytes as it may.
-    pub(super) fn is_full(&self) -> bool {
-        self.room == 0
-    }
-
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
