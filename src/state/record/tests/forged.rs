@@ -213,6 +213,14 @@ fn no_window_in_a_record_is_too_small_to_grow_or_too_large() {
         record["breaker"]["recovery"]["window"] = window.into();
         record["breaker"]["recovery"]["threshold"] = threshold.into();
         let (mut bytes, mut passed, mut most) = (record.to_string().into_bytes(), Duration::ZERO, 0);
+        let State::Closed(Closed { recovery: Some(read), .. }) =
+            decode(&bytes, &now()).unwrap().record.breaker.state
+        else {
+            panic!("{record}")
+        };
+        for thousandths in [Some(read.window), read.threshold].into_iter().flatten() {
+            assert!((62..=128_000).contains(&thousandths), "{thousandths} of {record}");
+        }
         for _ in 0..200 {
             let (seen, pass, then) = admitted(Kept::File, &bytes, true, passed).unwrap();
             let after = reported(Kept::File, seen, pass, &Observation::Success);
@@ -224,6 +232,20 @@ fn no_window_in_a_record_is_too_small_to_grow_or_too_large() {
         }
         assert!((2..=128).contains(&most), "window {window}, threshold {threshold:?}: {most}");
     }
+}
+
+#[test]
+fn permits_of_absurd_length_come_back_in_a_server() {
+    let mut record = written(Kept::Server).remove(1);
+    let recovery = &mut record["breaker"]["recovery"];
+    (recovery["permits"][0]["length_ms"], recovery["permits"][1]["length_ms"]) =
+        (u64::MAX.into(), u64::MAX.into());
+    let (_, _, passed) =
+        admitted(Kept::Server, &record.to_string().into_bytes(), true, Duration::ZERO).unwrap();
+    assert!(passed >= LEASE && passed <= RECOVERY, "{passed:?}");
+    // If there is room for more permits, none gets the number of another.
+    record["breaker"]["recovery"]["window"] = 128_000.into();
+    check(Kept::Server, &record, "/breaker/recovery/next", &7.into(), RECOVERY);
 }
 
 #[test]
