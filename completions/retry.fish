@@ -149,7 +149,7 @@ sysexits\t''
 auto\t''
 none\t''"
 complete -c retry -n 'not __retry_command' -l headers -d 'Read HTTP status and headers from FILE, which the command writes' -r -F
-complete -c retry -n 'not __retry_command' -l max-retry-after -d 'Give up when a server asks for a longer wait [default: 5m]' -r -f
+complete -c retry -n 'not __retry_command' -l max-retry-after -d 'Give up if a server asks for a longer wait than DURATION [default: 5m]' -r -f
 complete -c retry -n 'not __retry_command' -l profiles -d 'Instead of a COMMAND: show all profiles, or all that one profile knows' -f -a "curl\t''
 wget\t''
 http\t''
@@ -207,14 +207,14 @@ null\t'nothing'"
 complete -c retry -n 'not __retry_command' -l stdin-limit -d 'Maximum input kept for replay, such as 64KiB or 1G [default: 1GiB]' -r -f
 complete -c retry -n 'not __retry_command' -l hold -d 'Pass on only the output of the attempt that succeeds' -f -a "stdout\t'stdout; stderr passes at once'
 both\t'stdout and stderr, in their order'"
-complete -c retry -n 'not __retry_command' -l idempotency-key -d 'Key that every attempt finds in RETRY_IDEMPOTENCY_KEY [default: a fresh UUID]' -r -f
-complete -c retry -n 'not __retry_command' -l check -d 'Shell command to run before each attempt' -r -f -a "(__fish_complete_command)"
+complete -c retry -n 'not __retry_command' -l idempotency-key -d 'Key by which a server recognizes a repeated request [default: a fresh UUID]' -r -f
+complete -c retry -n 'not __retry_command' -l check -d 'Shell command that tells before each attempt whether the work is already done' -r -f -a "(__fish_complete_command)"
 complete -c retry -n 'not __retry_command' -l on-retry -d 'Shell command to run before each retry' -r -f -a "(__fish_complete_command)"
 complete -c retry -n 'not __retry_command' -l once -d 'Run once, and keep the output in FILE' -r -F
-complete -c retry -n 'not __retry_command' -l report -d 'Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable' -r -F
+complete -c retry -n 'not __retry_command' -l report -d 'Write what happened to FILE: JSON lines, or metrics if FILE ends in .prom; repeatable' -r -F
 complete -c retry -n 'not __retry_command' -l ci -d 'Annotate a run that was flaky or failed, if a CI shows annotations [default: auto]' -r -f -a "auto\t'in GitHub Actions and Azure Pipelines'
 none\t'never'"
-complete -c retry -n 'not __retry_command' -l summary -d 'Instead of a COMMAND: show which labels are flaky in reports, the worst first' -r -F
+complete -c retry -n 'not __retry_command' -l summary -d 'Instead of a COMMAND: show from reports which commands are flaky, the worst first' -r -F
 complete -c retry -n 'not __retry_command' -l policy -d 'Take options from a file, one option a line' -r -f -a '(__retry_policies)'
 complete -c retry -n 'not __retry_command' -l plan -d 'Show what the options mean, and run nothing' -f
 complete -c retry -n 'not __retry_command' -l label -d 'Name of the command in messages and reports [default: its base name]' -r -f

@@ -28,7 +28,7 @@ pub(crate) struct AttemptArgs {
 
     /// Signal to send at the timeout or the deadline
     ///
-    /// The command also gets this signal if retry is killed.
+    /// The command also gets this signal if KILL kills retry.
     #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     pub(crate) signal: Option<Signal>,
 
@@ -38,7 +38,7 @@ pub(crate) struct AttemptArgs {
 
     /// Succeed only after N successful attempts in a row
     ///
-    /// A successful attempt is repeated after --delay. --max counts all attempts.
+    /// retry repeats a successful attempt after --delay. --max counts all attempts.
     #[arg(long, value_name = "N", value_parser = successes)]
     pub(crate) successes: Option<NonZeroU32>,
 }

@@ -12,7 +12,7 @@ use crate::report::ReportFile;
 #[command(next_help_heading = "Report")]
 #[group(skip)]
 pub(crate) struct ReportArgs {
-    /// Write what happened to FILE: JSON lines, or metrics if its name ends in .prom; repeatable
+    /// Write what happened to FILE: JSON lines, or metrics if FILE ends in .prom; repeatable
     ///
     /// - is stderr. Without --report, the environment variable RETRY_REPORT names the file.
     #[arg(long, value_name = "FILE", value_parser = os_text(report_file), value_hint = ValueHint::FilePath)]
@@ -21,13 +21,13 @@ pub(crate) struct ReportArgs {
 
     /// Annotate a run that was flaky or failed, if a CI shows annotations
     ///
-    /// retry prints the annotation in place of its last message. --quiet hides it.
+    /// retry prints the annotation in place of its last message. --quiet hides the annotation.
     #[arg(long, value_name = "CI")]
     pub(crate) ci: Option<CiName>,
 
-    /// Instead of a COMMAND: show which labels are flaky in reports, the worst first
+    /// Instead of a COMMAND: show from reports which commands are flaky, the worst first
     ///
-    /// Further FILEs may follow. - is stdin. A run that is in several FILEs counts once.
+    /// FILE is a file that --report wrote. Further FILEs may follow. - is stdin. A run that is in several FILEs counts once.
     #[arg(long, value_name = "FILE", value_parser = os_text(summary_file), value_hint = ValueHint::FilePath)]
     #[arg(action = ArgAction::Append)]
     pub(crate) summary: Vec<PathBuf>,

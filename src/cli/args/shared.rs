@@ -15,15 +15,16 @@ use crate::policy::admission::breaker::Opens;
 pub(crate) struct SharedArgs {
     /// Share a circuit breaker between all runs that give NAME
     ///
-    /// While the breaker is open, retry runs nothing and exits with 75.
+    /// Repeated failures open the breaker. While the breaker is open, retry runs nothing and exits
+    /// with 75.
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(crate) breaker: Option<String>,
 
     /// Failures in a row that open the breaker, or a share of the last outcomes
     ///
-    /// `50%/40` opens it when at least half of the last 40 attempts have failed. `50%` counts the
-    /// last 20. Half of these outcomes must be known. An outcome counts for ten cooldowns, and for at
-    /// least ten minutes.
+    /// `50%/40` opens the breaker if at least half of the last 40 attempts failed. `50%` counts the
+    /// last 20. The breaker does not open before half of these outcomes are known. An outcome counts
+    /// for ten cooldowns, and for at least ten minutes.
     #[arg(long, value_name = "N|P%[/W]", value_parser = failures)]
     pub(crate) breaker_failures: Option<Opens>,
 
@@ -48,9 +49,9 @@ pub(crate) struct SharedArgs {
 
     /// Directory for shared state, or a server that all hosts share: `redis://HOST`
     ///
-    /// URL is `redis://[USER@]HOST[:PORT][/DB]`, `rediss://...` for TLS, `redis+unix:///PATH[?db=N]`, or
-    /// `redis+sentinel://HOST,HOST/MASTER`, of Redis or Valkey. The environment variable RETRY_STATE sets
-    /// it too. RETRY_STATE_AUTH names a file with the password.
+    /// The server is Redis or Valkey. URL is `redis://[USER@]HOST[:PORT][/DB]`, `rediss://...` for TLS,
+    /// `redis+unix:///PATH[?db=N]`, or `redis+sentinel://HOST,HOST/MASTER`. The environment variable
+    /// RETRY_STATE_AUTH names a file with the password. Without --state, RETRY_STATE gives the value.
     #[arg(long, value_name = "DIR|URL", value_parser = os_text(state_option), value_hint = ValueHint::DirPath)]
     pub(crate) state: Option<StatePlace>,
 

@@ -41,7 +41,7 @@ pub(crate) struct VerdictArgs {
     #[arg(long, value_name = "FILE", value_parser = os_text(file), value_hint = ValueHint::FilePath)]
     pub(crate) headers: Option<PathBuf>,
 
-    /// Give up when a server asks for a longer wait
+    /// Give up if a server asks for a longer wait than DURATION
     #[arg(long, value_name = "DURATION", value_parser = span)]
     pub(crate) max_retry_after: Option<Span>,
 
