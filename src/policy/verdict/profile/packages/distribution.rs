@@ -43,7 +43,7 @@ pub(in super::super) const APT: Profile = Profile {
         // Something between answered instead of the mirror, often for a moment.
         retryable(
             r"^[EW]: Failed to fetch .*  Clearsigned file isn't valid, ",
-            "answer that is no Release file",
+            "unsigned answer of another server",
         ),
         retryable(r"^[EW]: Failed to fetch ", "failed fetch").general(),
     ],
