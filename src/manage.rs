@@ -28,7 +28,6 @@ use crate::state::file::place::{Home, Place, listed};
 use crate::state::file::store::FileStore;
 use crate::state::keeper::Links;
 use crate::state::record::Snapshot;
-use crate::state::redis::Link;
 use crate::state::redis::store::RedisStore;
 use crate::state::stamp::Stamp;
 use crate::state::store::{Store, StoreError};
@@ -70,7 +69,7 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<Don
         Action::Summary { files, form } => Ok(summed_up(files, *form)),
         Action::Plan(planned) => Ok(Done::new(plan::plan(planned), plan::aside(planned))),
         Action::Status { place: Some(place), json: as_json, .. } => {
-            let (row, aside) = match row(place, surroundings) {
+            let (row, aside) = match row(place, &mut Links::default(), surroundings) {
                 Some(row) => (row, Vec::new()),
                 None => (unused(place), vec![format!("retry: {}", missing(place))]),
             };
@@ -80,11 +79,16 @@ pub(crate) fn carry_out(task: &Action, surroundings: Surroundings) -> Result<Don
             Ok(Done::new(if *as_json { json(&row) } else { table(&[row]) }, aside))
         }
         Action::Status { place: None, home, json: as_json } => {
-            let places = places(home, surroundings)?;
+            let mut links = Links::default();
+            let places = places(home, &mut links, surroundings)?;
             // A record may have been removed meanwhile.
-            let rows: Vec<Row> = places.iter().filter_map(|place| row(place, surroundings)).collect();
+            let rows: Vec<Row> =
+                places.iter().filter_map(|place| row(place, &mut links, surroundings)).collect();
             let troubles = rows.iter().filter_map(|row| row.seen.as_ref().err());
-            let aside = troubles.map(|trouble| format!("retry: {}", one_line(trouble))).collect();
+            let mut aside: Vec<String> =
+                troubles.map(|trouble| format!("retry: {}", one_line(trouble))).collect();
+            // The failure of a server is that of all its records.
+            aside.dedup();
             let text = match (*as_json, rows.is_empty()) {
                 (true, _) => json(&rows),
                 (false, true) => format!("no breaker and no budget in {}\n", shown(home)),
@@ -154,9 +158,9 @@ fn in_server(place: &Place, surroundings: Surroundings) -> Option<RedisStore> {
 ///
 /// # Errors
 /// If they cannot be listed.
-fn places(home: &Home, surroundings: Surroundings) -> Result<Vec<Place>, Error> {
+fn places(home: &Home, links: &mut Links, surroundings: Surroundings) -> Result<Vec<Place>, Error> {
     let Some(server) = &home.server else { return listed(&home.directory).map_err(unusable) };
-    let names = Link::new((**server).clone(), surroundings).names().map_err(|error| {
+    let names = links.of(server, surroundings).borrow_mut().names().map_err(|error| {
         let hint = Some("name a breaker: --breaker-status=NAME");
         Error::State { cause: error.into(), hint }
     })?;
@@ -221,9 +225,9 @@ fn open(path: &Path, known: &mut HashSet<(u64, u64)>) -> io::Result<Option<File>
 }
 
 /// The record in a place, if there is one.
-fn row(place: &Place, surroundings: Surroundings) -> Option<Row> {
+fn row(place: &Place, links: &mut Links, surroundings: Surroundings) -> Option<Row> {
     let file = FileStore::new(place, surroundings);
-    let server = in_server(place, surroundings);
+    let server = links.to(place, surroundings).map(|link| RedisStore::new(&place.name, link, None));
     let seen = match server.as_ref().map_or_else(|| file.read(), RedisStore::read) {
         Ok(None) => return None,
         Ok(Some(Snapshot { record, now, .. })) => {

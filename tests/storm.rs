@@ -17,7 +17,7 @@ const GATHERING: Service = Service { gathers: CLIENTS, ..SERVICE };
 
 /// A client makes one connection, prints the answer to stderr, and exits with 0 if the answer is
 /// 200.
-const CLIENT: &str = r#"exec 3<>"/dev/tcp/127.0.0.1/$PORT" || exit 7; IFS= read -r -d "" -u 3 x; echo "$x" >&2; [[ $x == *200* ]]"#;
+pub(crate) const CLIENT: &str = r#"exec 3<>"/dev/tcp/127.0.0.1/$PORT" || exit 7; IFS= read -r -d "" -u 3 x; echo "$x" >&2; [[ $x == *200* ]]"#;
 
 fn crowd(service: Service, options: &[&str], scratch: &Scratch) -> Aftermath {
     let after = storm(service, CLIENTS, Duration::from_mins(1), |port| {

@@ -44,8 +44,9 @@ pub(crate) fn shown(option: &str, value: &str) -> Option<String> {
         "--idempotency-key" | "--check" | "--on-retry" | "--label" => value.trim().is_empty(),
         "--profile" | "--profiles" => profile(value),
         // The user chose the name, and messages and file names show it. A URL may hold a password.
-        "--breaker" | "--breaker-status" | "--breaker-reset" | "--breaker-trip" | "--budget" | "--state"
+        "--breaker" | "--breaker-status" | "--breaker-reset" | "--breaker-trip" | "--budget"
         | "--headers" | "--policy" => !value.contains("://"),
+        "--state" => !value.contains("://") && !value.contains('@'),
         "--signal" => plain(value) || value.chars().all(|c| c.is_ascii_uppercase() || c == ' '),
         "--retry-on" | "--fatal-on" | "--until" | "--success-on" => condition(value),
         _ => plain(value),

@@ -14,9 +14,9 @@ use super::file::fitness::directory_of;
 use super::file::place::Place;
 use super::file::store::FileStore;
 use super::record::Snapshot;
-use super::redis::Link;
 use super::redis::renewal::Renewal;
 use super::redis::store::RedisStore;
+use super::redis::{Link, Server};
 use super::store::{Replacement, Store, StoreError, Transaction};
 use super::surroundings::Surroundings;
 use crate::policy::admission::above::ClaimsAbove;
@@ -31,14 +31,18 @@ pub(crate) struct Links(Vec<(String, Rc<RefCell<Link>>)>);
 impl Links {
     /// The link to the server of a place. None if its record is in a file.
     pub(crate) fn to(&mut self, place: &Place, surroundings: Surroundings) -> Option<Rc<RefCell<Link>>> {
-        let server = place.server.as_deref()?;
+        place.server.as_deref().map(|server| self.of(server, surroundings))
+    }
+
+    /// The link to a server.
+    pub(crate) fn of(&mut self, server: &Server, surroundings: Surroundings) -> Rc<RefCell<Link>> {
         let shown = server.address.to_string();
         if let Some((_, link)) = self.0.iter().find(|(known, _)| *known == shown) {
-            return Some(Rc::clone(link));
+            return Rc::clone(link);
         }
         let link = Rc::new(RefCell::new(Link::new(server.clone(), surroundings)));
         self.0.push((shown, Rc::clone(&link)));
-        Some(link)
+        link
     }
 }
 

@@ -5,6 +5,8 @@ mod failover;
 mod failures;
 mod hosts;
 mod lease;
+mod places;
+mod rough;
 mod same;
 mod sharing;
 mod tls;

@@ -72,7 +72,7 @@ fn a_server_with_a_certificate_of_a_trusted_authority_serves() {
     for (run, why) in [
         (encrypted.trusting("ca.pem", &named), "localhost"),
         (encrypted.trusting("other.pem", &url), "UnknownIssuer"),
-        (encrypted.trusting("names", &url), "no certificate of an authority"),
+        (encrypted.trusting("names", &url), "no certificates of authorities on this machine"),
     ] {
         let run = run.env("XDG_STATE_HOME", encrypted.files.path()).args(["-n1", "--breaker", "b"]);
         let run = run.sh("exit 7").run();

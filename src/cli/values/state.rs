@@ -35,7 +35,16 @@ pub(crate) fn state_place(name: OsString) -> Result<StatePlace, ValueError> {
             "give the name of a directory, or the URL of a server",
         ));
     }
-    let Some((scheme, rest)) = split(name.as_bytes()) else { return Ok(StatePlace::Directory(name.into())) };
+    let Some((scheme, rest)) = split(name.as_bytes()) else {
+        return match looks_like_a_server(name.as_bytes()) {
+            // Again, no text repeats what may be a password.
+            true => Err(ValueError::new(
+                "the name of a server without redis:// before it",
+                "write redis://HOST or redis://HOST:PORT; if this is a directory, write ./ before its name",
+            )),
+            false => Ok(StatePlace::Directory(name.into())),
+        };
+    };
     match Address::parse(scheme, rest) {
         Ok(address) => Ok(StatePlace::Server(address)),
         // No text repeats the rest of the URL, which may hold a password.
@@ -57,6 +66,17 @@ fn split(text: &[u8]) -> Option<(&str, &[u8])> {
     Some((scheme, &text[end + 3..]))
 }
 
+/// Whether a name without `://` is that of a server all the same: it begins with the scheme of a
+/// server, or it is `HOST:PORT`. A directory of that name would surprise its user.
+fn looks_like_a_server(text: &[u8]) -> bool {
+    let Some(end) = text.iter().position(|byte| *byte == b':') else { return false };
+    let (first, after) = (text[..end].to_ascii_lowercase(), &text[end + 1..]);
+    let family = first.split(|byte| b"+-".contains(byte)).next().unwrap_or_default();
+    let is_scheme = [&b"redis"[..], b"rediss", b"valkey", b"valkeys"].contains(&family);
+    let is_port = (1..=5).contains(&after.len()) && after.iter().all(u8::is_ascii_digit);
+    is_scheme || (is_port && !first.is_empty() && !first.contains(&b'/'))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;
@@ -68,8 +88,26 @@ mod tests {
         let bytes = OsString::from_vec(vec![0xff]);
         assert_eq!(state_option(bytes.clone()), Ok(StatePlace::Directory(bytes.into())));
         assert!(state_option(OsString::new()).is_err());
-        for name in ["a:b", "./x://y", "1x://y", "x//y", "://", "redis:x"] {
+        for name in
+            ["a:b", "./x://y", "1x://y", "x//y", "://", "./redis:x", "redis", "redisx:y", "/r:1", ":1"]
+        {
             assert_eq!(state_option(name.into()), Ok(StatePlace::Directory(name.into())));
+        }
+    }
+
+    #[test]
+    fn a_server_without_its_slashes_is_no_directory() {
+        for name in [
+            "redis:x",
+            "redis:/h",
+            "REDIS:h:6379",
+            "rediss:u:SECRET@h",
+            "redis+unix:/s",
+            "valkey:/h",
+            "cache:6379",
+        ] {
+            let error = state_place(name.into()).unwrap_err();
+            assert!(error.hint.contains("./") && !format!("{error:?}").contains("SECRET"), "{name}");
         }
     }
 

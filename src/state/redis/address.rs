@@ -3,9 +3,12 @@
 //! The text comes from the user and may hold a password, so no error repeats any part of it.
 
 use std::ffi::OsString;
-use std::fmt;
-use std::os::unix::ffi::OsStringExt as _;
+use std::fmt::{self, Write as _};
+use std::net::{SocketAddr, SocketAddrV6};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
+
+use nix::net::if_::if_nametoindex;
 
 /// The ports that servers and sentinels listen on by default.
 const SERVER_PORT: u16 = 6379;
@@ -119,15 +122,23 @@ impl Address {
 }
 
 impl fmt::Display for Address {
-    /// The URL without user and password.
+    /// The URL without user and password. It reads back as the same address: a character that would
+    /// mean something else is escaped.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.endpoint {
             Endpoint::Tcp(peer) => write!(formatter, "redis://{peer}")?,
             Endpoint::Tls(peer) => write!(formatter, "rediss://{peer}")?,
-            Endpoint::Unix(path) => write!(formatter, "redis+unix://{}", path.display())?,
+            Endpoint::Unix(path) => {
+                write!(formatter, "redis+unix://{}", escaped(path.as_os_str().as_bytes(), b"/"))?;
+            }
             Endpoint::Sentinel { sentinels, master } => {
                 let peers: Vec<String> = sentinels.iter().map(ToString::to_string).collect();
-                write!(formatter, "redis+sentinel://{}/{master}", peers.join(","))?;
+                write!(
+                    formatter,
+                    "redis+sentinel://{}/{}",
+                    peers.join(","),
+                    escaped(master.as_bytes(), b"")
+                )?;
             }
         }
         match (&self.endpoint, self.database) {
@@ -169,10 +180,40 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
-        match host.contains(':') {
+        let is_literal = host.contains(':');
+        let host = escaped(host.as_bytes(), b":");
+        match is_literal {
             true => write!(formatter, "[{host}]:{port}"),
             false => write!(formatter, "{host}:{port}"),
         }
+    }
+}
+
+impl Peer {
+    /// The address, if the host is one: IPv4, or IPv6 with or without a zone (RFC 4007 §11). A zone
+    /// is the name or the number of a network interface.
+    ///
+    /// # Errors
+    /// If there is no such interface.
+    pub(super) fn address(&self) -> Option<nix::Result<SocketAddr>> {
+        if let Ok(address) = self.host.parse() {
+            return Some(Ok(SocketAddr::new(address, self.port)));
+        }
+        let (literal, zone) = self.host.split_once('%')?;
+        let address = literal.parse().ok()?;
+        let interface = match number(zone).filter(|_| !zone.is_empty()) {
+            Some(interface) => Ok(interface),
+            None => if_nametoindex(zone),
+        };
+        Some(interface.map(|interface| SocketAddrV6::new(address, self.port, 0, interface).into()))
+    }
+
+    /// The host as a certificate names it: a zone means something on this machine only
+    /// (RFC 6874 §4).
+    #[cfg(feature = "tls")]
+    pub(super) fn certified(&self) -> &str {
+        let literal = self.host.split_once('%').map(|(literal, _)| literal);
+        literal.filter(|literal| literal.contains(':')).unwrap_or(&self.host)
     }
 }
 
@@ -256,8 +297,38 @@ fn unescaped(text: &str) -> Result<Vec<u8>, AddressError> {
     Ok(plain)
 }
 
+/// The text with percent-escapes in place of all bytes that may mean something else in a URL, except
+/// the `plain` ones.
+fn escaped(text: &[u8], plain: &[u8]) -> String {
+    let escape = |shown: &mut String, bytes: &[u8]| {
+        for byte in bytes {
+            // A String takes all that is written into it.
+            let _ = write!(shown, "%{byte:02X}");
+        }
+    };
+    let mut shown = String::with_capacity(text.len());
+    for part in text.utf8_chunks() {
+        for character in part.valid().chars() {
+            let is_plain = match u8::try_from(character) {
+                Ok(byte) if byte.is_ascii() => {
+                    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || plain.contains(&byte)
+                }
+                _ => !character.is_control() && !character.is_whitespace(),
+            };
+            match is_plain {
+                true => shown.push(character),
+                false => escape(&mut shown, character.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        escape(&mut shown, part.invalid());
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parse(url: &str) -> Result<Address, AddressError> {
@@ -273,10 +344,10 @@ mod tests {
             ("redis://u:p%40w@cache:7/3", "redis://cache:7/3"),
             ("redis://:p@w@cache", "redis://cache:6379"),
             ("redis://[::1]:6380/0", "redis://[::1]:6380"),
-            ("redis://[fe80::1%25eth0]", "redis://[fe80::1%eth0]:6379"),
+            ("redis://[fe80::1%25eth0]", "redis://[fe80::1%25eth0]:6379"),
             ("rediss://u@10.0.0.7", "rediss://10.0.0.7:6379"),
             ("redis+unix:///run/redis.sock", "redis+unix:///run/redis.sock"),
-            ("redis+unix://u:p@/run/a%20b?db=2", "redis+unix:///run/a b?db=2"),
+            ("redis+unix://u:p@/run/a%20b?db=2", "redis+unix:///run/a%20b?db=2"),
             (
                 "redis+sentinel://a,b:1,[::1]/mymaster/2",
                 "redis+sentinel://a:26379,b:1,[::1]:26379/mymaster/2",
@@ -284,6 +355,44 @@ mod tests {
         ] {
             assert_eq!(parse(url).unwrap().to_string(), shown, "{url}");
         }
+    }
+
+    fn peers() -> impl Strategy<Value = Peer> {
+        let hosts = ["[^\\p{C}\\s]{1,8}", "fe80::[0-9a-f]{1,4}(%[a-z0-9.%]{1,6})?"];
+        let hosts = prop_oneof![hosts[0], hosts[1]];
+        (hosts, 1_u16..).prop_map(|(host, port)| Peer { host, port })
+    }
+
+    fn endpoints() -> impl Strategy<Value = Endpoint> {
+        let path = prop::collection::vec(1_u8.., 1..20)
+            .prop_map(|bytes| Endpoint::Unix(OsString::from_vec([&b"/"[..], &bytes].concat()).into()));
+        let sentinels = (prop::collection::vec(peers(), 1..4), "[^\\p{Cc}]{1,8}")
+            .prop_map(|(sentinels, master)| Endpoint::Sentinel { sentinels, master });
+        prop_oneof![peers().prop_map(Endpoint::Tcp), peers().prop_map(Endpoint::Tls), path, sentinels]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_back(endpoint in endpoints(), database in any::<u32>()) {
+            let address = Address { endpoint, user: None, password: None, database };
+            let shown = address.to_string();
+            prop_assert!(!shown.contains(|c: char| c.is_control() || c.is_whitespace()), "{shown}");
+            prop_assert_eq!(parse(&shown), Ok(address), "{}", shown);
+        }
+    }
+
+    #[test]
+    fn a_zone_is_an_interface() {
+        let address = |host: &str| Peer { host: host.to_owned(), port: 7 }.address();
+        let own = if_nametoindex("lo").unwrap();
+        let zoned = |scope| SocketAddr::from(SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, scope));
+        assert_eq!(address("fe80::1%lo"), Some(Ok(zoned(own))));
+        assert_eq!(address("fe80::1%4321"), Some(Ok(zoned(4321))));
+        assert_eq!(address("127.0.0.1"), Some(Ok("127.0.0.1:7".parse().unwrap())));
+        assert_eq!(address("::1"), Some(Ok("[::1]:7".parse().unwrap())));
+        assert!(matches!(address("fe80::1%no-such-if"), Some(Err(_))));
+        assert!(matches!(address("fe80::1%"), Some(Err(_))));
+        assert_eq!((address("host"), address("10.0.0.1%lo"), address("a%b")), (None, None, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A run asks a server that has failed no more: its other records share the link, and so does the
 //! renewal of a lease.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use redis::{Pipeline, Value};
@@ -209,9 +209,13 @@ impl Link {
 
     /// Connects to the first address of a host that accepts. The addresses share the time.
     fn connect(&self, peer: &Peer, limit: Limit) -> Result<Socket, Fault> {
-        let addresses = match peer.host.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, peer.port)],
-            Err(_) => self.resolve(peer, limit)?,
+        let addresses = match peer.address() {
+            Some(Ok(address)) => vec![address],
+            Some(Err(errno)) => {
+                let why = format!("its zone is no network interface here: {}", errno.desc());
+                return Err(Trouble::NoAddress { host: peer.host.clone(), why }.into());
+            }
+            None => self.resolve(peer, limit)?,
         };
         let mut last = Trouble::NoAddress { host: peer.host.clone(), why: "unknown".to_owned() }.into();
         for (n, address) in addresses.iter().enumerate() {
@@ -235,7 +239,7 @@ impl Link {
     #[cfg(feature = "tls")]
     fn encrypt(&self, peer: &Peer, limit: Limit) -> Result<Wire, Fault> {
         let socket = self.connect(peer, limit)?;
-        Ok(Wire::Encrypted(Box::new(super::tls::encrypted(&peer.host, socket)?)))
+        Ok(Wire::Encrypted(Box::new(super::tls::encrypted(peer.certified(), socket)?)))
     }
 
     #[cfg(not(feature = "tls"))]
