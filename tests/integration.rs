@@ -25,6 +25,7 @@ mod completion;
 mod countdown;
 mod damaged;
 mod descriptors;
+mod diagnostics;
 mod examples;
 mod explain;
 mod fleet;
